@@ -1,0 +1,76 @@
+package granary
+
+// FileType is the type of an inode. The values are stored.
+type FileType uint8
+
+// File types.
+const (
+	TypeRegular FileType = iota + 1
+	TypeDirectory
+	TypeSymlink
+	TypeFifo
+	TypeSocket
+	TypeCharDevice
+	TypeBlockDevice
+)
+
+// Flags of an inode. The values are stored.
+type Flags uint32
+
+const (
+	// FlagImplicit marks a directory that an upload made on its way (MakeParents). It is removed
+	// again when a removal with Prune empties it.
+	FlagImplicit Flags = 1 << iota
+	// FlagMarker marks a directory that S3 created as an object "name/": it lists as one.
+	FlagMarker
+)
+
+// Attr is what stat returns, and a little more.
+type Attr struct {
+	Inode          InodeID
+	Type           FileType
+	Mode           uint32 // permission bits, 07777
+	Nlink          uint32
+	UID, GID       uint32
+	Rdev           uint32
+	Flags          Flags
+	Size           uint64 // bytes
+	Allocated      uint64 // bytes of the file that extents or inline content cover
+	Atime          Time
+	Mtime          Time
+	Ctime          Time
+	Btime          Time
+	Version        Index // of the entry that last changed anything of the inode
+	ContentVersion Index // of the entry that last changed its content
+	Policy         PolicyID
+	Parent         InodeID // directories only: the directory that holds it; 0 otherwise
+	Entries        uint64  // directories only: number of entries
+	Subdirs        uint64  // directories only: number of entries that are directories
+}
+
+// IsDir reports whether the inode is a directory.
+func (a *Attr) IsDir() bool { return a.Type == TypeDirectory }
+
+// Entry is one name in a directory.
+type Entry struct {
+	Name   string // without the trailing '/' that the stored key of a directory carries
+	Attr   Attr
+	Target string // symlinks only
+}
+
+// Xattr is one extended attribute. Names starting with "granary." belong to the store: mounts do
+// not show them. A change of content removes those that start with XattrContentPrefix.
+type Xattr struct {
+	Name  string
+	Value []byte
+}
+
+// XattrContentPrefix begins the names of attributes that describe a file's content (an ETag, a
+// checksum), and go when the content changes.
+const XattrContentPrefix = "granary.content."
+
+// Cred is who asks. The store's own gateways ask as uid 0.
+type Cred struct {
+	UID, GID uint32
+	Groups   []uint32
+}

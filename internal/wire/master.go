@@ -1,0 +1,23 @@
+package wire
+
+import (
+	"context"
+
+	"github.com/dsorchard/granary"
+)
+
+// Master is the metadata master as its clients and the volume servers see it: in one process by
+// plain calls, between processes by gRPC.
+//
+// Every method may return a KindUnavailable error caused by *granary.NotLeader: nothing happened,
+// ask another master. KindIndeterminate says that a mutation may have happened: retry it with the
+// same session and sequence. KindExpired says that the session is gone.
+type Master interface {
+	OpenSession(ctx context.Context, req *granary.OpenSession) (*granary.SessionInfo, error)
+	KeepAlive(ctx context.Context, session granary.SessionID) error
+	// Mutate returns one result for each request, in order.
+	Mutate(ctx context.Context, req *granary.MutateRequest) ([]granary.Result, error)
+	// Query returns the answer and the index of the state that it was read from.
+	Query(ctx context.Context, req *granary.QueryRequest) (granary.Answer, granary.Index, error)
+	Heartbeat(ctx context.Context, hb *granary.Heartbeat) (*granary.HeartbeatReply, error)
+}

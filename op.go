@@ -1,0 +1,230 @@
+package granary
+
+// Op is a mutation of the metadata: one of the structs of this file. Each takes effect whole or not
+// at all, at one point of the one history.
+//
+// Wherever an op names an entry by (Parent, Name), Name is one component; with MakeParents it may be
+// a relative path, whose missing directories are made with FlagImplicit, mode 0755 and the owner of the new
+// entry.
+type Op interface{ op() }
+
+// Precondition makes an op conditional on the entry that is there. Violations are KindPrecondition.
+type Precondition struct {
+	Absent  bool   // nothing by that name (If-None-Match: *)
+	Present bool   // something by that name (If-Match: *)
+	ETag    string // the entry's ETag, as ETagOf gives it; "" for any
+	Version Index  // the entry's Attr.Version; 0 for any
+}
+
+type (
+	// Create makes an inode and a dentry: creat, open(O_CREAT), mkdir, symlink, mknod, and PUT of an
+	// object with its content. In BucketsInode only directories can be made; each becomes a new dataset's root.
+	//
+	// Result: Attr; Created is false when an existing regular file was opened; Replaced when one
+	// was replaced.
+	Create struct {
+		Parent      InodeID
+		Name        string
+		Type        FileType
+		Mode        uint32
+		UID, GID    uint32
+		Rdev        uint32
+		Target      string // symlinks
+		Flags       Flags
+		Xattrs      []Xattr
+		Content     *Content // regular files
+		Exclusive   bool     // an existing entry is KindExists (always so for anything but regular files)
+		Replace     bool     // an existing non-directory is replaced by the new inode
+		MakeParents bool
+		Anonymous   bool // no dentry: the inode belongs to the session until Link gives it a name; Parent gives dataset and policy
+		Match       *Precondition
+	}
+
+	// Unlink removes a dentry that is not a directory. With KeepOpen an inode left without a name
+	// stays with the session, until Release or the session's end. With Prune, implicit directories
+	// that this leaves empty are removed too; with Path, Name is a relative path.
+	// Result: Attr of the inode as it is after.
+	Unlink struct {
+		Parent   InodeID
+		Name     string
+		KeepOpen bool
+		Path     bool
+		Prune    bool
+		Match    *Precondition
+	}
+
+	// Rmdir removes an empty directory; in BucketsInode, a dataset that holds no entry but implicit empty directories
+	// and no uploads in progress.
+	Rmdir struct {
+		Parent InodeID
+		Name   string
+	}
+
+	// RemoveTree unlinks a directory (or file) and queues everything below it for reclamation: O(1).
+	// Not for buckets.
+	RemoveTree struct {
+		Parent InodeID
+		Name   string
+	}
+
+	// Rename moves an entry, replacing what is at the destination as rename(2) says.
+	// Result: Attr of the moved inode.
+	Rename struct {
+		SrcParent, DstParent InodeID
+		SrcName, DstName     string
+		NoReplace            bool
+		Exchange             bool
+		KeepOpen             bool // as in Unlink, for the replaced inode
+	}
+
+	// Link gives an inode a further name, or an anonymous inode its first: the atomic publication of an upload.
+	// Result: Attr; Replaced.
+	Link struct {
+		Inode       InodeID
+		Parent      InodeID
+		Name        string
+		Replace     bool
+		MakeParents bool
+		Xattrs      []Xattr // set on the inode in the same step
+		Match       *Precondition
+	}
+
+	// SetAttr changes what is not nil. A change of Size truncates or extends. The leader's time
+	// stands for Atime and Mtime with the Now flags.
+	// Result: Attr.
+	SetAttr struct {
+		Inode           InodeID
+		Mode            *uint32
+		UID, GID        *uint32
+		Size            *uint64
+		Atime, Mtime    *Time
+		AtimeNow        bool
+		MtimeNow        bool
+		KillSuidgid     bool  // clear set-id bits, as a write or chown by an ordinary user does
+		TruncateVersion Index // unused so far: reserved for conditional truncation
+	}
+
+	// SetXattr sets one attribute; with CreateOnly it must be new, with ReplaceOnly it must exist.
+	SetXattr struct {
+		Inode       InodeID
+		Xattr       Xattr
+		CreateOnly  bool
+		ReplaceOnly bool
+	}
+
+	// RemoveXattr removes one attribute.
+	RemoveXattr struct {
+		Inode InodeID
+		Name  string
+	}
+
+	// Commit adds content to a regular file. With AtEnd the offsets in Content are relative to the
+	// end of the file as it is then, which Result.Offset gives back.
+	// Result: Attr, Offset, or KindMissingChunks with Missing.
+	Commit struct {
+		Inode   InodeID
+		Content Content
+		AtEnd   bool
+		Mtime   *Time // nil for the leader's time
+	}
+
+	// CopyRange makes a range of Dst refer to the same blocks as a range of Src: no data moves. The
+	// range is at most CopyRangeMax, and is cut at the source's end. Dst gets at least as long as the end of the range. Inline
+	// content is copied when both offsets are 0 and Dst is empty, else refused with KindNotSupported.
+	// Result: Attr of Dst, Offset: bytes copied.
+	CopyRange struct {
+		Src, Dst             InodeID
+		SrcOffset, DstOffset uint64
+		Length               uint64
+	}
+
+	// Release gives up a nameless inode that the session kept.
+	Release struct{ Inode InodeID }
+
+	// SetPolicy gives a directory (or file) a policy; what is created in it inherits it.
+	SetPolicy struct {
+		Inode  InodeID
+		Policy Policy
+	}
+
+	// OpenVolume asks for a volume to append to. The leader chooses k+m disks over the widest
+	// failure domains, none of them in Exclude, and leaves its choice in Placement before the op is logged.
+	// Result: Volume. KindNoSpace names what is missing.
+	OpenVolume struct {
+		Policy    PolicyID
+		Exclude   []DiskID
+		Placement *Placement // by the leader
+	}
+
+	// SealVolume ends appends to a volume of this session at its committed watermark.
+	SealVolume struct {
+		Volume VolumeID
+		Epoch  Epoch
+	}
+
+	// CloseSession ends the session now: orphans are reclaimed, volumes sealed, locks released.
+	CloseSession struct{}
+
+	// SetUser creates or replaces an S3 user.
+	SetUser struct{ User User }
+)
+
+// Placement is the leader's choice for a new volume.
+type Placement struct {
+	DataShards   int
+	ParityShards int
+	Disks        []DiskID // one a shard, data first
+}
+
+// User is an S3 identity.
+type User struct {
+	AccessKey string
+	SecretKey string
+	Name      string
+	Root      bool
+}
+
+func (*Create) op()       {}
+func (*Unlink) op()       {}
+func (*Rmdir) op()        {}
+func (*RemoveTree) op()   {}
+func (*Rename) op()       {}
+func (*Link) op()         {}
+func (*SetAttr) op()      {}
+func (*SetXattr) op()     {}
+func (*RemoveXattr) op()  {}
+func (*Commit) op()       {}
+func (*CopyRange) op()    {}
+func (*Release) op()      {}
+func (*SetPolicy) op()    {}
+func (*OpenVolume) op()   {}
+func (*SealVolume) op()   {}
+func (*CloseSession) op() {}
+func (*SetUser) op()      {}
+
+// Request is one mutation of a session. Seq counts from 1 and is used once; a retry repeats it.
+type Request struct {
+	Seq  uint64
+	Cred Cred
+	Op   Op
+}
+
+// MutateRequest carries requests of one session, applied in order, each for itself. All results of
+// sequences below LowestUnacked may be forgotten.
+type MutateRequest struct {
+	Session       SessionID
+	LowestUnacked uint64
+	Requests      []Request
+}
+
+// Result is the outcome of one request. Which fields are set, the op says.
+type Result struct {
+	Err      *Error // nil for success
+	Index    Index  // of the entry that holds the request
+	Attr     Attr
+	Created  bool
+	Replaced bool
+	Offset   uint64
+	Volume   *Volume
+	Missing  []uint32 // indices into Content.Chunks
+}

@@ -1,0 +1,209 @@
+package granary
+
+import "fmt"
+
+// Query is a question about the metadata: one of the structs of this file. It is answered from a
+// state no older than any mutation acknowledged before it was asked, and no older than MinIndex.
+type Query interface{ query() }
+
+// Answer is the reply to a Query: the struct that its comment names.
+type Answer interface{ answer() }
+
+type (
+	// Lookup resolves a path below an inode, and returns what is asked for about what it finds; all
+	// from one state. An empty path is the inode itself. Components "." and ".." are not known here.
+	// A symbolic link on the way ends the walk: Rest holds the components that follow it. One at the end is returned
+	// itself.
+	Lookup struct {
+		Base   InodeID
+		Path   string
+		Xattrs bool
+		Layout *Range // regular files
+	}
+	// Found answers Lookup.
+	Found struct {
+		Entry  Entry
+		Parent InodeID // the directory that holds the entry; 0 if Path was empty and the inode is no directory
+		Rest   string
+		Xattrs []Xattr
+		Layout *Layout
+	}
+
+	// ReadDir lists a directory in key order, after the name After ("" for the start).
+	ReadDir struct {
+		Inode    InodeID
+		After    string // name as the last Entry had it …
+		AfterDir bool   // … and whether that was a directory: its key ends in '/'
+		Limit    int    // at most ReadDirMax; 0 for that
+	}
+	// Directory answers ReadDir.
+	Directory struct {
+		Entries []Entry
+		More    bool
+	}
+
+	// List walks the files below a directory in the order of their full paths, as S3 lists keys.
+	List struct {
+		Root       InodeID
+		Prefix     string
+		StartAfter string // keys up to and including this are skipped
+		Delimiter  string // "" or "/"; others are KindNotSupported
+		Limit      int    // at most ListMax; 0 for that
+	}
+	// Listing answers List.
+	Listing struct {
+		Items     []ListItem // keys and prefixes together, in order
+		Truncated bool
+		Next      string // StartAfter of the next call, if Truncated
+	}
+
+	// HasChunks asks which chunks a dataset already has.
+	HasChunks struct {
+		Dataset DatasetID
+		Hashes  []Hash
+	}
+	// ChunksHad answers HasChunks, one for each hash.
+	ChunksHad struct{ Has []bool }
+
+	// StatFS asks for space and inodes.
+	StatFS struct{}
+	// FSStats answers StatFS. Bytes are of user data that would still fit under the root's policy.
+	FSStats struct {
+		Bytes, BytesFree uint64
+		Files            uint64
+	}
+
+	// GetPolicy asks for a policy.
+	GetPolicy struct{ Policy PolicyID }
+	// PolicyIs answers GetPolicy.
+	PolicyIs struct{ Policy Policy }
+
+	// GetUser asks for an S3 user by access key; KindNotFound if there is none.
+	GetUser struct{ AccessKey string }
+	// UserIs answers GetUser.
+	UserIs struct{ User User }
+
+	// ListVolumes lists volumes above an id.
+	ListVolumes struct {
+		After VolumeID
+		Limit int
+	}
+	// Volumes answers ListVolumes.
+	Volumes struct {
+		Volumes []Volume
+		More    bool
+	}
+
+	// ListDisks lists the servers and their disks.
+	ListDisks struct{}
+	// Disks answers ListDisks.
+	Disks struct {
+		Servers []Server
+		Disks   []Disk
+	}
+
+	// GetStatus asks for the state of the cluster.
+	GetStatus struct{}
+	// Status answers GetStatus.
+	Status struct {
+		Cluster       ClusterID
+		Leader        string // gRPC address
+		Masters       []MasterStatus
+		Servers       int
+		ServersUp     int
+		Disks         int
+		DisksUp       int
+		Volumes       int
+		Files         uint64
+		LogicalBytes  uint64 // sum of file sizes
+		UniqueBytes   uint64 // of distinct chunks, before compression
+		StoredBytes   uint64 // on all disks, parity included
+		BlockBytes    uint64 // of live blocks, after compression, without parity
+		Sessions      int
+		Policy        Policy // of "/"
+		EffectiveK    int    // what that policy gives with the servers that are up
+		EffectiveM    int
+		FailureDomain string // "disk", "server", "rack" or "zone"
+		Health        Health
+		Reasons       []string
+		AppliedIndex  Index
+	}
+)
+
+// Range is a range of a file, in bytes.
+type Range struct{ Offset, Length uint64 }
+
+// ListItem is a key, or, when IsPrefix, a common prefix.
+type ListItem struct {
+	Key      string
+	IsPrefix bool
+	Attr     Attr
+	ETag     string // the stored ETag, or ""
+}
+
+// MasterStatus is one node of the Raft group.
+type MasterStatus struct {
+	ID      string
+	Addr    string // gRPC
+	Leader  bool
+	Voter   bool
+	Up      bool
+	Applied Index
+}
+
+// Health is the worst that is true of any volume.
+type Health uint8
+
+// Healths.
+const (
+	HealthOK       Health = iota // every shard is where it should be
+	HealthDegraded               // shards are missing; more than k are left
+	HealthAtRisk                 // a volume has exactly k shards left
+	HealthDataLoss               // a volume has fewer than k shards left
+)
+
+// String returns the word that cluster status prints.
+func (h Health) String() string {
+	switch h {
+	case HealthOK:
+		return "ok"
+	case HealthDegraded:
+		return "degraded"
+	case HealthAtRisk:
+		return "at-risk"
+	case HealthDataLoss:
+		return "data-loss"
+	}
+	return fmt.Sprintf("health %d", uint8(h))
+}
+
+// MarshalText returns String.
+func (h Health) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+func (*Lookup) query()      {}
+func (*ReadDir) query()     {}
+func (*List) query()        {}
+func (*HasChunks) query()   {}
+func (*StatFS) query()      {}
+func (*GetPolicy) query()   {}
+func (*GetUser) query()     {}
+func (*ListVolumes) query() {}
+func (*ListDisks) query()   {}
+func (*GetStatus) query()   {}
+
+func (*Found) answer()     {}
+func (*Directory) answer() {}
+func (*Listing) answer()   {}
+func (*ChunksHad) answer() {}
+func (*FSStats) answer()   {}
+func (*PolicyIs) answer()  {}
+func (*UserIs) answer()    {}
+func (*Volumes) answer()   {}
+func (*Disks) answer()     {}
+func (*Status) answer()    {}
+
+// QueryRequest carries one query.
+type QueryRequest struct {
+	MinIndex Index
+	Query    Query
+}
