@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"google.golang.org/grpc"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/client"
+	"github.com/dsorchard/granary/filer"
+	"github.com/dsorchard/granary/filer/s3"
+	"github.com/dsorchard/granary/filer/web"
+	"github.com/dsorchard/granary/internal/wire"
+	"github.com/dsorchard/granary/master"
+	"github.com/dsorchard/granary/volume"
+)
+
+// shutdownWithin bounds how long a role waits for requests under way when it stops.
+const shutdownWithin = 10 * time.Second
+
+// process is the roles that run in this process. They are stopped in the reverse order of their
+// start; the first that fails by itself stops the others.
+type process struct {
+	log    *slog.Logger
+	closes []func(context.Context) error
+	failed chan error
+}
+
+func newProcess(log *slog.Logger) *process {
+	return &process{log: log, failed: make(chan error, 16)}
+}
+
+func (p *process) onStop(f func(context.Context) error) { p.closes = append(p.closes, f) }
+
+// fail reports that a role died by itself.
+func (p *process) fail(err error) {
+	select {
+	case p.failed <- err:
+	default: // somebody reported before: one reason is enough
+	}
+}
+
+// wait blocks until ctx ends or a role fails.
+func (p *process) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-p.failed:
+		return err
+	}
+}
+
+// stop stops everything that was started.
+func (p *process) stop() error {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownWithin)
+	defer cancel()
+	var errs []error
+	for i := len(p.closes) - 1; i >= 0; i-- {
+		errs = append(errs, p.closes[i](ctx))
+	}
+	p.closes = nil
+	return errors.Join(errs...)
+}
+
+// goServe runs a server until it is stopped.
+func (p *process) goServe(what string, serve func() error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := serve(); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, grpc.ErrServerStopped) && !errors.Is(err, context.Canceled) {
+			p.fail(fmt.Errorf("%s: %w", what, err))
+		}
+	}()
+	p.onStop(func(ctx context.Context) error {
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("%s did not stop within %s", what, shutdownWithin)
+		}
+	})
+}
+
+// serveHTTP serves a handler on a listener.
+func (p *process) serveHTTP(what string, ln net.Listener, h http.Handler) {
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    1 << 20,
+		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
+	}
+	p.goServe(what, func() error { return srv.Serve(ln) })
+	p.onStop(func(ctx context.Context) error {
+		err := srv.Shutdown(ctx)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return srv.Close()
+		}
+		return err
+	})
+}
+
+// masterRole is what a master needs beyond the addresses.
+type masterRole struct {
+	dir    string
+	id     string
+	peers  []master.Peer
+	root   granary.User
+	shards master.ShardControl
+}
+
+// startMaster starts a master with its gRPC, Raft and HTTP services.
+func (p *process) startMaster(l listenOptions, r masterRole) (*master.Server, error) {
+	grpcListener, err := listen(l.addr(portMaster), "master")
+	if err != nil {
+		return nil, err
+	}
+	httpListener, err := listen(l.addr(portMasterHTTP), "master HTTP")
+	if err != nil {
+		return nil, errors.Join(err, grpcListener.Close())
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	o := master.Options{
+		Dir: r.dir, ID: r.id, GRPCAddr: l.addr(portMaster), RaftAddr: l.addr(portRaft),
+		Peers: r.peers, RootUser: r.root, Shards: r.shards, Log: p.log, Registerer: registry,
+	}
+	if len(r.peers) <= 1 {
+		o.HeartbeatTimeout = 250 * time.Millisecond // nobody to hear from: lead at once
+	}
+	m, err := master.Open(o)
+	if err != nil {
+		return nil, errors.Join(err, grpcListener.Close(), httpListener.Close())
+	}
+	p.onStop(func(context.Context) error { return m.Close() })
+	srv := grpc.NewServer(wire.ServerOptions()...)
+	wire.ServeMaster(srv, m)
+	p.goServe("master", func() error { return srv.Serve(grpcListener) })
+	p.onStop(func(context.Context) error { srv.Stop(); return nil })
+
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		fmt.Fprintln(w, "ok")
+	})
+	p.serveHTTP("master HTTP", httpListener, mux)
+	return m, nil
+}
+
+// volumeRole is what a volume server needs beyond the addresses.
+type volumeRole struct {
+	dirs       []string
+	zone, rack string
+	reserve    uint64
+}
+
+// openVolume opens a volume server's disks and its block service. heartbeat starts the rest, once
+// there are masters to talk to.
+func (p *process) openVolume(l listenOptions, r volumeRole) (*volume.Store, error) {
+	ln, err := listen(l.addr(portVolume), "volume server")
+	if err != nil {
+		return nil, err
+	}
+	store, err := volume.Open(volume.Options{Dirs: r.dirs, ReserveBytes: r.reserve, Log: p.log})
+	if err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	p.onStop(func(context.Context) error { return store.Close() })
+	p.serveHTTP("volume server", ln, volume.NewHandler(store))
+	return store, nil
+}
+
+// heartbeat tells the masters about the store until the process stops.
+func (p *process) heartbeat(store *volume.Store, addr string, r volumeRole, masters []volume.Master) {
+	ctx, cancel := context.WithCancel(context.Background())
+	p.goServe("heartbeats", func() error { return store.Heartbeats(ctx, addr, r.zone, r.rack, masters) })
+	p.onStop(func(context.Context) error { cancel(); return nil })
+}
+
+// startFiler starts the HTTP and S3 doors over a client, which it owns from then on.
+func (p *process) startFiler(l listenOptions, c *client.Client) error {
+	p.onStop(func(context.Context) error { return c.Close() })
+	fs := filer.New(filer.Options{Client: c, Log: p.log})
+	p.onStop(fs.Close)
+	webHandler, err := web.NewHandler(web.Options{FS: fs, Log: p.log})
+	if err != nil {
+		return err
+	}
+	s3Handler, err := s3.NewHandler(s3.Options{FS: fs, Log: p.log})
+	if err != nil {
+		return err
+	}
+	webListener, err := listen(l.addr(portFilerHTTP), "filer HTTP")
+	if err != nil {
+		return err
+	}
+	s3Listener, err := listen(l.addr(portS3), "S3")
+	if err != nil {
+		return errors.Join(err, webListener.Close())
+	}
+	p.serveHTTP("filer HTTP", webListener, webHandler)
+	p.serveHTTP("S3", s3Listener, s3Handler)
+	return nil
+}

@@ -1,0 +1,342 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/client"
+	"github.com/dsorchard/granary/internal/wire"
+	"github.com/dsorchard/granary/master"
+	"github.com/dsorchard/granary/volume"
+)
+
+// serveOptions are the flags that the serve commands share.
+type serveOptions struct {
+	listenOptions
+	data       string
+	dirs       []string
+	id         string
+	peers      []string
+	zone, rack string
+	sync       string
+	reserve    uint64
+}
+
+func (o *serveOptions) validate() error {
+	switch o.sync {
+	case "disk":
+	case "os":
+		return usagef("--sync os is not implemented yet: everything acknowledged is on the disks")
+	default:
+		return usagef("--sync %q is neither disk nor os", o.sync)
+	}
+	return o.listenOptions.validate()
+}
+
+func (o *serveOptions) syncFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.sync, "sync", "disk", "when writes are acknowledged: disk (on the disks)")
+}
+
+func (o *serveOptions) volumeFlags(cmd *cobra.Command) {
+	cmd.Flags().StringSliceVar(&o.dirs, "dir", nil, "directories that each stand for a disk (default DATA/volume)")
+	cmd.Flags().StringVar(&o.zone, "zone", "", "zone that the server is in, for placement")
+	cmd.Flags().StringVar(&o.rack, "rack", "", "rack that the server is in, for placement")
+	cmd.Flags().Uint64Var(&o.reserve, "reserve", 0, "bytes kept free on each disk (default 64 MiB)")
+}
+
+func serveCommand(env *environment) *cobra.Command {
+	o := &serveOptions{}
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Start a server: everything in one process, or one role",
+		Long: `Without a role, serve starts a master, a volume server and a filer in one
+process, keeps everything in ./granary-data, and prints how to reach it.
+
+With --dir a,b,c it has several disks. One disk has no redundancy: two or more
+are used as failure domains (2 disks: a copy on each; 3: 2+1; 6: 4+2).`,
+		Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return serveAll(cmd.Context(), env, o, cmd.OutOrStdout()) },
+	}
+	o.listenOptions.flags(cmd)
+	o.syncFlag(cmd)
+	o.volumeFlags(cmd)
+	cmd.Flags().StringVar(&o.data, "data", "granary-data", "directory for everything that is kept")
+	cmd.AddCommand(serveMasterCommand(env), serveVolumeCommand(env), serveFilerCommand(env), devClusterCommand(env))
+	return cmd
+}
+
+// serveAll runs master, volume server and filer in one process. Calls between them are plain
+// function calls; the ports are open for mounts and for commands.
+func serveAll(ctx context.Context, env *environment, o *serveOptions, out io.Writer) (err error) {
+	log, root, err := serveSetup(env, o)
+	if err != nil {
+		return err
+	}
+	p := newProcess(log)
+	defer func() { err = errors.Join(err, p.stop()) }()
+
+	volumeAddr := o.addr(portVolume)
+	role := volumeRole{dirs: o.dirs, zone: o.zone, rack: o.rack, reserve: o.reserve}
+	if len(role.dirs) == 0 {
+		role.dirs = []string{filepath.Join(o.data, "volume")}
+	}
+	if err := makeDirs(role.dirs); err != nil {
+		return err
+	}
+	store, err := p.openVolume(o.listenOptions, role)
+	if err != nil {
+		return err
+	}
+	blocks := volume.NewClient()
+	blocks.Attach(volumeAddr, store)
+	m, err := p.startMaster(o.listenOptions, masterRole{dir: filepath.Join(o.data, "master"), root: root, shards: blocks})
+	if err != nil {
+		return err
+	}
+	p.heartbeat(store, volumeAddr, role, []volume.Master{m})
+	local := func(string) (wire.Master, func() error, error) { return m, func() error { return nil }, nil }
+	c, err := client.Open(ctx, client.Options{
+		Masters: []string{o.addr(portMaster)}, Dial: local, Shards: blocks, Name: sessionName("filer"), Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := p.startFiler(o.listenOptions, c); err != nil {
+		return err
+	}
+	user := m.RootUser()
+	file, err := keepCredentials(o.data, user)
+	if err != nil {
+		return err
+	}
+	announce(out, o, user, file, len(role.dirs))
+	return p.wait(ctx)
+}
+
+// serveSetup checks the flags and makes the data directory.
+func serveSetup(env *environment, o *serveOptions) (log *slog.Logger, root granary.User, err error) {
+	if err := o.validate(); err != nil {
+		return nil, root, err
+	}
+	if root, err = env.rootKeys(); err != nil {
+		return nil, root, err
+	}
+	if log, err = env.logger(); err != nil {
+		return nil, root, err
+	}
+	if o.data != "" {
+		err = makeDirs([]string{o.data})
+	}
+	return log, root, err
+}
+
+func makeDirs(dirs []string) error {
+	for _, d := range dirs {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return fmt.Errorf("data directory %s: %w", d, err)
+		}
+	}
+	return nil
+}
+
+// credentials is the file that holds the S3 root key, mode 0600.
+type credentials struct {
+	AccessKey string `json:"accessKey"`
+	SecretKey string `json:"secretKey"`
+}
+
+// keepCredentials writes the root key beside the data for the person who started the server.
+func keepCredentials(dir string, u granary.User) (string, error) {
+	name := filepath.Join(dir, "credentials.json")
+	text, err := json.MarshalIndent(credentials{u.AccessKey, u.SecretKey}, "", "  ")
+	if err != nil {
+		return "", err
+	}
+	old, err := os.ReadFile(name)
+	if err == nil && string(old) == string(text)+"\n" {
+		return name, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	return name, writeFileAtomic(name, append(text, '\n'), 0o600)
+}
+
+// writeFileAtomic replaces a file whole.
+func writeFileAtomic(name string, content []byte, mode fs.FileMode) error {
+	tmp := name + ".tmp"
+	if err := os.WriteFile(tmp, content, mode); err != nil {
+		return err
+	}
+	return os.Rename(tmp, name)
+}
+
+// announce tells a person how to use what was started.
+func announce(out io.Writer, o *serveOptions, u granary.User, file string, disks int) {
+	clusterHint := ""
+	if a := o.addr(portMaster); a != defaultCluster {
+		clusterHint = " --cluster " + a
+	}
+	fmt.Fprintf(out, `Granary %s is ready. Data in %s
+
+  HTTP   curl -T FILE http://%s/dir/          browse http://%s/
+  S3     export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=$(sed -n 's/.*secretKey": "\(.*\)".*/\1/p' %s) AWS_DEFAULT_REGION=us-east-1
+         aws --endpoint-url http://%s s3 mb s3://bucket
+  mount  granary mount%s /mnt/granary
+  state  granary cluster status%s
+
+`, granary.Version, o.data, o.addr(portFilerHTTP), o.addr(portFilerHTTP), u.AccessKey, file, o.addr(portS3), clusterHint, clusterHint)
+	if disks == 1 {
+		fmt.Fprintln(out, "WARNING: one disk has no redundancy: losing it loses the data. Give several with --dir a,b,c or add volume servers.")
+	}
+}
+
+func serveMasterCommand(env *environment) *cobra.Command {
+	o := &serveOptions{}
+	cmd := &cobra.Command{
+		Use:   "master",
+		Short: "Start a metadata master",
+		Long: `Start one node of the metadata master. A cluster is founded by one master alone
+or by an odd number that all name each other in --peers:
+
+  granary serve master --id m1 --listen 10.0.0.1 --peers m1@10.0.0.1:7400,m2@10.0.0.2:7400,m3@10.0.0.3:7400
+
+The Raft port of a peer is its gRPC port + 1.`,
+		Args: exactArgs(),
+		RunE: func(cmd *cobra.Command, _ []string) error { return serveMaster(cmd.Context(), env, o) },
+	}
+	o.listenOptions.flags(cmd)
+	o.syncFlag(cmd)
+	cmd.Flags().StringVar(&o.data, "data", "granary-data/master", "directory for the metadata")
+	cmd.Flags().StringVar(&o.id, "id", "", "name of this node in --peers")
+	cmd.Flags().StringSliceVar(&o.peers, "peers", nil, "founding masters, ID@HOST:PORT,…, this one among them; none for a master alone")
+	return cmd
+}
+
+func serveMaster(ctx context.Context, env *environment, o *serveOptions) (err error) {
+	log, root, err := serveSetup(env, o)
+	if err != nil {
+		return err
+	}
+	peers, err := parsePeers(o.peers)
+	if err != nil {
+		return err
+	}
+	p := newProcess(log)
+	defer func() { err = errors.Join(err, p.stop()) }()
+	r := masterRole{dir: o.data, id: o.id, peers: peers, root: root, shards: volume.NewClient()}
+	if _, err := p.startMaster(o.listenOptions, r); err != nil {
+		return err
+	}
+	return p.wait(ctx)
+}
+
+// parsePeers reads ID@HOST:PORT.
+func parsePeers(texts []string) ([]master.Peer, error) {
+	var peers []master.Peer
+	for _, text := range texts {
+		id, addr, ok := strings.Cut(text, "@")
+		if !ok || id == "" {
+			return nil, usagef("--peers: %q is not ID@HOST:PORT", text)
+		}
+		host, port, err := splitAddr(addr)
+		if err != nil {
+			return nil, usagef("--peers: %w", err)
+		}
+		l := listenOptions{host: host, base: port}
+		peers = append(peers, master.Peer{ID: id, GRPCAddr: addr, RaftAddr: l.addr(portRaft)})
+	}
+	return peers, nil
+}
+
+func serveVolumeCommand(env *environment) *cobra.Command {
+	o := &serveOptions{}
+	cmd := &cobra.Command{
+		Use:   "volume",
+		Short: "Start a volume server over one or more disks",
+		Args:  exactArgs(),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return serveVolume(cmd.Context(), env, o) },
+	}
+	o.listenOptions.flags(cmd)
+	o.syncFlag(cmd)
+	o.volumeFlags(cmd)
+	env.clusterFlag(cmd)
+	return cmd
+}
+
+func serveVolume(ctx context.Context, env *environment, o *serveOptions) (err error) {
+	log, _, err := serveSetup(env, o)
+	if err != nil {
+		return err
+	}
+	addrs, err := env.masters()
+	if err != nil {
+		return err
+	}
+	role := volumeRole{dirs: o.dirs, zone: o.zone, rack: o.rack, reserve: o.reserve}
+	if len(role.dirs) == 0 {
+		role.dirs = []string{filepath.Join("granary-data", "volume")}
+	}
+	if err := makeDirs(role.dirs); err != nil {
+		return err
+	}
+	p := newProcess(log)
+	defer func() { err = errors.Join(err, p.stop()) }()
+	store, err := p.openVolume(o.listenOptions, role)
+	if err != nil {
+		return err
+	}
+	var masters []volume.Master
+	for _, a := range addrs {
+		m, closeConn, err := wire.DialMaster(a)
+		if err != nil {
+			return err
+		}
+		p.onStop(func(context.Context) error { return closeConn() })
+		masters = append(masters, m)
+	}
+	p.heartbeat(store, o.addr(portVolume), role, masters)
+	return p.wait(ctx)
+}
+
+func serveFilerCommand(env *environment) *cobra.Command {
+	o := &serveOptions{}
+	cmd := &cobra.Command{
+		Use:   "filer",
+		Short: "Start a filer: the HTTP and S3 doors",
+		Args:  exactArgs(),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return serveFiler(cmd.Context(), env, o) },
+	}
+	o.listenOptions.flags(cmd)
+	o.syncFlag(cmd)
+	env.clusterFlag(cmd)
+	return cmd
+}
+
+func serveFiler(ctx context.Context, env *environment, o *serveOptions) (err error) {
+	log, _, err := serveSetup(env, o)
+	if err != nil {
+		return err
+	}
+	p := newProcess(log)
+	defer func() { err = errors.Join(err, p.stop()) }()
+	c, err := env.connect(ctx, "filer", log)
+	if err != nil {
+		return err
+	}
+	if err := p.startFiler(o.listenOptions, c); err != nil {
+		return err
+	}
+	return p.wait(ctx)
+}
