@@ -1,8 +1,26 @@
-// Package wire carries Granary's contracts between processes: the .proto files, the code generated
-// from them, and adapters that turn them into the Go types of package granary at both ends. No
+// Package wire carries Granary's contracts between processes: the .proto file, the code generated
+// from it, and adapters that turn them into the Go types of package granary at both ends. No
 // other package sees a protobuf type.
 //
 // Master is the service; ServeMaster puts it on a gRPC server, DialMaster reaches one. Errors cross
 // as *granary.Error with op, subject, kind and cause (a *granary.NotLeader is kept). MarshalOp and
 // MarshalResult are the same encodings as bytes, for the Raft log and the table of results.
+//
+// # Format
+//
+// MarshalOp gives the message granary.v1.Op of granary.proto, MarshalResult granary.v1.Result; both
+// in the order of field numbers, with nothing around them: framing, checksums and versions are those
+// of whoever stores the bytes. Field numbers are added, never reused or changed in meaning.
+//
+// # Invariants
+//
+//  1. Every field of every Op, Query, Answer, Result and of what they hold crosses unchanged; nil
+//     and empty are told apart in Content.Inline, Layout.Inline and all pointers. Other empty
+//     slices become nil.
+//  2. What was decoded is valid in form: every required message is there, hashes have their length,
+//     numbers fit their Go types. Anything else is KindInvalid.
+//  3. Text is any bytes, UTF-8 or not.
+//  4. A mutation whose reply did not arrive is KindIndeterminate, whatever the reason.
 package wire
+
+//go:generate protoc --go_out=pb --go_opt=paths=source_relative --go-grpc_out=pb --go-grpc_opt=paths=source_relative granary.proto
