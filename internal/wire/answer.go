@@ -1,0 +1,181 @@
+package wire
+
+import (
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/wire/pb"
+)
+
+// answerTo has a case for every Answer.
+func answerTo(a granary.Answer) (*pb.Answer, error) {
+	p := new(pb.Answer)
+	switch a := a.(type) {
+	case *granary.Found:
+		p.Answer = &pb.Answer_Found{Found: foundTo(a)}
+	case *granary.Directory:
+		p.Answer = &pb.Answer_Directory{Directory: &pb.Directory{Entries: listTo(a.Entries, fillEntry), More: a.More}}
+	case *granary.Listing:
+		p.Answer = &pb.Answer_Listing{Listing: &pb.Listing{
+			Items: listTo(a.Items, fillListItem), Truncated: a.Truncated, Next: []byte(a.Next)}}
+	case *granary.ChunksHad:
+		p.Answer = &pb.Answer_ChunksHad{ChunksHad: &pb.ChunksHad{Has: a.Has}}
+	case *granary.FSStats:
+		p.Answer = &pb.Answer_FsStats{FsStats: &pb.FSStats{Bytes: a.Bytes, BytesFree: a.BytesFree, Files: a.Files}}
+	case *granary.PolicyIs:
+		p.Answer = &pb.Answer_PolicyIs{PolicyIs: &pb.PolicyIs{Policy: policyTo(&a.Policy)}}
+	case *granary.UserIs:
+		p.Answer = &pb.Answer_UserIs{UserIs: &pb.UserIs{User: userTo(&a.User)}}
+	case *granary.Volumes:
+		p.Answer = &pb.Answer_Volumes{Volumes: &pb.Volumes{Volumes: listTo(a.Volumes, fillVolume), More: a.More}}
+	case *granary.Disks:
+		p.Answer = &pb.Answer_Disks{Disks: &pb.Disks{
+			Servers: listTo(a.Servers, fillServer), Disks: listTo(a.Disks, fillDisk)}}
+	case *granary.Status:
+		p.Answer = &pb.Answer_Status{Status: statusTo(a)}
+	default:
+		return nil, granary.Errorf(granary.KindInternal, "encode", "answer", "no encoding for %T", a)
+	}
+	return p, nil
+}
+
+// answer has a case for every Answer. It returns nil with an error.
+func (d *decoder) answer(p *pb.Answer) granary.Answer {
+	switch a := p.GetAnswer().(type) {
+	case *pb.Answer_Found:
+		return d.found(a.Found)
+	case *pb.Answer_Directory:
+		return &granary.Directory{Entries: listFrom(a.Directory.Entries, d.entry), More: a.Directory.More}
+	case *pb.Answer_Listing:
+		return &granary.Listing{
+			Items:     listFrom(a.Listing.Items, d.listItem),
+			Truncated: a.Listing.Truncated,
+			Next:      string(a.Listing.Next),
+		}
+	case *pb.Answer_ChunksHad:
+		return &granary.ChunksHad{Has: a.ChunksHad.Has}
+	case *pb.Answer_FsStats:
+		return &granary.FSStats{Bytes: a.FsStats.Bytes, BytesFree: a.FsStats.BytesFree, Files: a.FsStats.Files}
+	case *pb.Answer_PolicyIs:
+		return &granary.PolicyIs{Policy: d.policy(a.PolicyIs.Policy)}
+	case *pb.Answer_UserIs:
+		return &granary.UserIs{User: d.user(a.UserIs.User)}
+	case *pb.Answer_Volumes:
+		return &granary.Volumes{Volumes: listFrom(a.Volumes.Volumes, d.volume), More: a.Volumes.More}
+	case *pb.Answer_Disks:
+		return &granary.Disks{
+			Servers: listFrom(a.Disks.Servers, serverFrom),
+			Disks:   listFrom(a.Disks.Disks, d.disk),
+		}
+	case *pb.Answer_Status:
+		return d.status(a.Status)
+	default:
+		d.bad("no answer, or one that is not known here")
+		return nil
+	}
+}
+
+func foundTo(a *granary.Found) *pb.Found {
+	p := &pb.Found{
+		Entry:  new(pb.Entry),
+		Parent: uint64(a.Parent),
+		Rest:   []byte(a.Rest),
+		Xattrs: listTo(a.Xattrs, fillXattr),
+		Layout: layoutTo(a.Layout),
+	}
+	fillEntry(p.Entry, &a.Entry)
+	return p
+}
+
+func (d *decoder) found(p *pb.Found) *granary.Found {
+	return &granary.Found{
+		Entry:  d.entry(p.Entry),
+		Parent: granary.InodeID(p.Parent),
+		Rest:   string(p.Rest),
+		Xattrs: listFrom(p.Xattrs, d.xattr),
+		Layout: d.layout(p.Layout),
+	}
+}
+
+func fillListItem(p *pb.ListItem, i *granary.ListItem) {
+	p.Key, p.IsPrefix, p.Attr, p.Etag = []byte(i.Key), i.IsPrefix, attrTo(&i.Attr), []byte(i.ETag)
+}
+
+func (d *decoder) listItem(p *pb.ListItem) granary.ListItem {
+	return granary.ListItem{
+		Key:      string(p.Key),
+		IsPrefix: p.IsPrefix,
+		Attr:     d.attr(p.Attr),
+		ETag:     string(p.Etag),
+	}
+}
+
+func fillMasterStatus(p *pb.MasterStatus, m *granary.MasterStatus) {
+	p.Id = []byte(m.ID)
+	p.Addr = []byte(m.Addr)
+	p.Leader = m.Leader
+	p.Voter = m.Voter
+	p.Up = m.Up
+	p.Applied = uint64(m.Applied)
+}
+
+func masterStatusFrom(p *pb.MasterStatus) granary.MasterStatus {
+	return granary.MasterStatus{
+		ID:      string(p.Id),
+		Addr:    string(p.Addr),
+		Leader:  p.Leader,
+		Voter:   p.Voter,
+		Up:      p.Up,
+		Applied: granary.Index(p.Applied),
+	}
+}
+
+func statusTo(a *granary.Status) *pb.Status {
+	return &pb.Status{
+		Cluster:       []byte(a.Cluster),
+		Leader:        []byte(a.Leader),
+		Masters:       listTo(a.Masters, fillMasterStatus),
+		Servers:       int64(a.Servers),
+		ServersUp:     int64(a.ServersUp),
+		Disks:         int64(a.Disks),
+		DisksUp:       int64(a.DisksUp),
+		Volumes:       int64(a.Volumes),
+		Files:         a.Files,
+		LogicalBytes:  a.LogicalBytes,
+		UniqueBytes:   a.UniqueBytes,
+		StoredBytes:   a.StoredBytes,
+		BlockBytes:    a.BlockBytes,
+		Sessions:      int64(a.Sessions),
+		Policy:        policyTo(&a.Policy),
+		EffectiveK:    int64(a.EffectiveK),
+		EffectiveM:    int64(a.EffectiveM),
+		FailureDomain: []byte(a.FailureDomain),
+		Health:        uint32(a.Health),
+		Reasons:       textsTo(a.Reasons),
+		AppliedIndex:  uint64(a.AppliedIndex),
+	}
+}
+
+func (d *decoder) status(p *pb.Status) *granary.Status {
+	return &granary.Status{
+		Cluster:       granary.ClusterID(p.Cluster),
+		Leader:        string(p.Leader),
+		Masters:       listFrom(p.Masters, masterStatusFrom),
+		Servers:       d.int(p.Servers, "servers"),
+		ServersUp:     d.int(p.ServersUp, "servers up"),
+		Disks:         d.int(p.Disks, "disks"),
+		DisksUp:       d.int(p.DisksUp, "disks up"),
+		Volumes:       d.int(p.Volumes, "volumes"),
+		Files:         p.Files,
+		LogicalBytes:  p.LogicalBytes,
+		UniqueBytes:   p.UniqueBytes,
+		StoredBytes:   p.StoredBytes,
+		BlockBytes:    p.BlockBytes,
+		Sessions:      d.int(p.Sessions, "sessions"),
+		Policy:        d.policy(p.Policy),
+		EffectiveK:    d.int(p.EffectiveK, "k"),
+		EffectiveM:    d.int(p.EffectiveM, "m"),
+		FailureDomain: string(p.FailureDomain),
+		Health:        granary.Health(d.uint8(p.Health, "health")),
+		Reasons:       textsFrom[string](p.Reasons),
+		AppliedIndex:  granary.Index(p.AppliedIndex),
+	}
+}

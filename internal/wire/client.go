@@ -1,0 +1,134 @@
+package wire
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/wire/pb"
+)
+
+// Reconnecting is quick, because a client has to find a new leader in well under a second.
+const (
+	reconnectDelayMin = 50 * time.Millisecond
+	reconnectDelayMax = time.Second
+	connectTimeout    = time.Second // of one attempt
+)
+
+// DialMaster returns the master at an address, HOST:PORT, and a function that closes the connection.
+// It connects with the first call, and again whenever the connection is lost; a call while there is
+// none fails at once, unless an attempt to connect is under way. Credentials are insecure unless the
+// options, which come last, say otherwise.
+//
+// A call that the master did not answer is KindUnavailable, or KindCanceled when its context was
+// done; for Mutate both are KindIndeterminate, because gRPC does not say for certain that a request
+// was never sent.
+func DialMaster(addr string, opts ...grpc.DialOption) (Master, func() error, error) {
+	all := append([]grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(messageSizeMax), grpc.MaxCallSendMsgSize(messageSizeMax)),
+		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialConnWindowSize(connectionWindow),
+		grpc.WithReadBufferSize(bufferSize),
+		grpc.WithWriteBufferSize(bufferSize),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time: keepaliveTime, Timeout: keepaliveTimeout, PermitWithoutStream: true}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.Config{
+				BaseDelay: reconnectDelayMin, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectDelayMax},
+			MinConnectTimeout: connectTimeout,
+		}),
+		// Nothing but the address decides where a call goes: no proxy of the environment, no
+		// configuration from DNS.
+		grpc.WithNoProxy(),
+		grpc.WithDisableServiceConfig(),
+	}, opts...)
+	// passthrough: the name is looked up anew at each attempt to connect.
+	conn, err := grpc.NewClient("passthrough:///"+addr, all...)
+	if err != nil {
+		return nil, nil, granary.Errorf(granary.KindInvalid, "dial", addr, "%w", err)
+	}
+	return &masterClient{addr: addr, rpc: pb.NewMasterClient(conn)}, conn.Close, nil
+}
+
+// masterClient is a Master at the other end of a gRPC connection.
+type masterClient struct {
+	addr string
+	rpc  pb.MasterClient
+}
+
+// OpenSession implements Master.
+func (c *masterClient) OpenSession(ctx context.Context, req *granary.OpenSession) (*granary.SessionInfo, error) {
+	p, err := c.rpc.OpenSession(ctx, openSessionTo(req))
+	if err != nil {
+		return nil, errorOf(ctx, err, "open session", c.addr, false)
+	}
+	return sessionInfoFrom(p), nil
+}
+
+// KeepAlive implements Master.
+func (c *masterClient) KeepAlive(ctx context.Context, session granary.SessionID) error {
+	if _, err := c.rpc.KeepAlive(ctx, &pb.KeepAliveRequest{Session: uint64(session)}); err != nil {
+		return errorOf(ctx, err, "keep alive", c.addr, false)
+	}
+	return nil
+}
+
+// Mutate implements Master.
+func (c *masterClient) Mutate(ctx context.Context, req *granary.MutateRequest) ([]granary.Result, error) {
+	p, err := mutateTo(req)
+	if err != nil {
+		return nil, err
+	}
+	// Refused here, it certainly has not happened; refused by gRPC, one could not tell.
+	if size := proto.Size(p); size > messageSizeMax {
+		return nil, granary.Errorf(granary.KindTooLarge, "mutate", c.addr,
+			"the requests have %d bytes, above %d", size, messageSizeMax)
+	}
+	reply, err := c.rpc.Mutate(ctx, p)
+	if err != nil {
+		return nil, errorOf(ctx, err, "mutate", c.addr, true)
+	}
+	d := decoder{subject: "results"}
+	results := listFrom(reply.Results, d.result)
+	if len(results) != len(req.Requests) {
+		d.bad("%d results for %d requests", len(results), len(req.Requests))
+	}
+	if d.err != nil {
+		return nil, granary.Errorf(granary.KindIndeterminate, "mutate", c.addr, "%w", d.err)
+	}
+	return results, nil
+}
+
+// Query implements Master.
+func (c *masterClient) Query(ctx context.Context, req *granary.QueryRequest) (granary.Answer, granary.Index, error) {
+	q, err := queryTo(req.Query)
+	if err != nil {
+		return nil, 0, err
+	}
+	reply, err := c.rpc.Query(ctx, &pb.QueryRequest{MinIndex: uint64(req.MinIndex), Query: q})
+	if err != nil {
+		return nil, 0, errorOf(ctx, err, "query", c.addr, false)
+	}
+	d := decoder{subject: "answer"}
+	answer := d.answer(reply.Answer)
+	if d.err != nil {
+		return nil, 0, granary.Errorf(granary.KindInternal, "query", c.addr, "%w", d.err)
+	}
+	return answer, granary.Index(reply.Index), nil
+}
+
+// Heartbeat implements Master.
+func (c *masterClient) Heartbeat(ctx context.Context, hb *granary.Heartbeat) (*granary.HeartbeatReply, error) {
+	p, err := c.rpc.Heartbeat(ctx, heartbeatTo(hb))
+	if err != nil {
+		return nil, errorOf(ctx, err, "heartbeat", c.addr, false)
+	}
+	return heartbeatReplyFrom(p), nil
+}

@@ -1,0 +1,108 @@
+package wire
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/wire/pb"
+)
+
+// What both ends of a connection agree on.
+const (
+	messageSizeMax   = 64 << 20 // bytes of one request or reply
+	streamWindow     = 8 << 20  // bytes in flight for one call
+	connectionWindow = 16 << 20 // bytes in flight for all calls of a connection
+	bufferSize       = 128 << 10
+	keepaliveTime    = 20 * time.Second // of silence before a ping
+	keepaliveTimeout = 10 * time.Second // for the ping's answer before the connection is given up
+)
+
+// ServerOptions are those that a gRPC server must be made with for the clients of DialMaster. Its
+// Stop waits for the handlers.
+func ServerOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(messageSizeMax),
+		grpc.MaxSendMsgSize(messageSizeMax),
+		grpc.InitialWindowSize(streamWindow),
+		grpc.InitialConnWindowSize(connectionWindow),
+		grpc.ReadBufferSize(bufferSize),
+		grpc.WriteBufferSize(bufferSize),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		// Half of what clients use: a ping a little early is no offence.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
+		grpc.WaitForHandlers(true),
+	}
+}
+
+// ServeMaster registers a master with a gRPC server.
+func ServeMaster(s grpc.ServiceRegistrar, m Master) {
+	pb.RegisterMasterServer(s, &masterServer{master: m})
+}
+
+// masterServer turns calls of gRPC into calls of a Master.
+type masterServer struct {
+	pb.UnimplementedMasterServer
+	master Master
+}
+
+func (s *masterServer) OpenSession(ctx context.Context, p *pb.OpenSessionRequest) (*pb.SessionInfo, error) {
+	info, err := s.master.OpenSession(ctx, openSessionFrom(p))
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return sessionInfoTo(info), nil
+}
+
+func (s *masterServer) KeepAlive(ctx context.Context, p *pb.KeepAliveRequest) (*pb.KeepAliveReply, error) {
+	if err := s.master.KeepAlive(ctx, granary.SessionID(p.Session)); err != nil {
+		return nil, statusOf(err)
+	}
+	return new(pb.KeepAliveReply), nil
+}
+
+func (s *masterServer) Mutate(ctx context.Context, p *pb.MutateRequest) (*pb.MutateReply, error) {
+	d := decoder{subject: "mutate"}
+	req := d.mutate(p)
+	if d.err != nil {
+		return nil, statusOf(d.err)
+	}
+	results, err := s.master.Mutate(ctx, req)
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return &pb.MutateReply{Results: listTo(results, fillResult)}, nil
+}
+
+func (s *masterServer) Query(ctx context.Context, p *pb.QueryRequest) (*pb.QueryReply, error) {
+	d := decoder{subject: "query"}
+	req := &granary.QueryRequest{MinIndex: granary.Index(p.MinIndex), Query: d.query(p.Query)}
+	if d.err != nil {
+		return nil, statusOf(d.err)
+	}
+	answer, index, err := s.master.Query(ctx, req)
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	a, err := answerTo(answer)
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return &pb.QueryReply{Index: uint64(index), Answer: a}, nil
+}
+
+func (s *masterServer) Heartbeat(ctx context.Context, p *pb.HeartbeatRequest) (*pb.HeartbeatReply, error) {
+	d := decoder{subject: "heartbeat"}
+	hb := d.heartbeat(p)
+	if d.err != nil {
+		return nil, statusOf(d.err)
+	}
+	reply, err := s.master.Heartbeat(ctx, hb)
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return heartbeatReplyTo(reply), nil
+}

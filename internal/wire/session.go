@@ -1,0 +1,85 @@
+package wire
+
+import (
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/wire/pb"
+)
+
+func openSessionTo(o *granary.OpenSession) *pb.OpenSessionRequest {
+	return &pb.OpenSessionRequest{Client: []byte(o.Client), Nonce: o.Nonce}
+}
+
+func openSessionFrom(p *pb.OpenSessionRequest) *granary.OpenSession {
+	return &granary.OpenSession{Client: string(p.Client), Nonce: p.Nonce}
+}
+
+func sessionInfoTo(s *granary.SessionInfo) *pb.SessionInfo {
+	return &pb.SessionInfo{Session: uint64(s.Session), Cluster: []byte(s.Cluster), Ttl: int64(s.TTL)}
+}
+
+func sessionInfoFrom(p *pb.SessionInfo) *granary.SessionInfo {
+	return &granary.SessionInfo{
+		Session: granary.SessionID(p.Session),
+		Cluster: granary.ClusterID(p.Cluster),
+		TTL:     granary.Time(p.Ttl),
+	}
+}
+
+func heartbeatTo(h *granary.Heartbeat) *pb.HeartbeatRequest {
+	return &pb.HeartbeatRequest{
+		Server:   []byte(h.Server),
+		Cluster:  []byte(h.Cluster),
+		Addr:     []byte(h.Addr),
+		Zone:     []byte(h.Zone),
+		Rack:     []byte(h.Rack),
+		Disks:    listTo(h.Disks, fillDiskUsage),
+		Poisoned: listTo(h.Poisoned, fillShardInfo),
+	}
+}
+
+func (d *decoder) heartbeat(p *pb.HeartbeatRequest) *granary.Heartbeat {
+	return &granary.Heartbeat{
+		Server:   granary.ServerID(p.Server),
+		Cluster:  granary.ClusterID(p.Cluster),
+		Addr:     string(p.Addr),
+		Zone:     string(p.Zone),
+		Rack:     string(p.Rack),
+		Disks:    listFrom(p.Disks, d.diskUsage),
+		Poisoned: listFrom(p.Poisoned, d.shardInfo),
+	}
+}
+
+func heartbeatReplyTo(r *granary.HeartbeatReply) *pb.HeartbeatReply {
+	return &pb.HeartbeatReply{Cluster: []byte(r.Cluster), Leader: r.Leader}
+}
+
+func heartbeatReplyFrom(p *pb.HeartbeatReply) *granary.HeartbeatReply {
+	return &granary.HeartbeatReply{Cluster: granary.ClusterID(p.Cluster), Leader: p.Leader}
+}
+
+func mutateTo(m *granary.MutateRequest) (*pb.MutateRequest, error) {
+	p := &pb.MutateRequest{
+		Session:       uint64(m.Session),
+		LowestUnacked: m.LowestUnacked,
+		Requests:      make([]*pb.Request, len(m.Requests)),
+	}
+	for i := range m.Requests {
+		r := &m.Requests[i]
+		op, err := opTo(r.Op)
+		if err != nil {
+			return nil, err
+		}
+		p.Requests[i] = &pb.Request{Seq: r.Seq, Cred: credTo(&r.Cred), Op: op}
+	}
+	return p, nil
+}
+
+func (d *decoder) mutate(p *pb.MutateRequest) *granary.MutateRequest {
+	return &granary.MutateRequest{
+		Session:       granary.SessionID(p.Session),
+		LowestUnacked: p.LowestUnacked,
+		Requests: listFrom(p.Requests, func(r *pb.Request) granary.Request {
+			return granary.Request{Seq: r.Seq, Cred: d.cred(r.Cred), Op: d.op(r.Op)}
+		}),
+	}
+}
