@@ -14,7 +14,7 @@
 //	offset  size  field
 //	0       4     magic "GRBK"
 //	4       1     format, 1
-//	5       1     codec: 0 none, 1 lz4 (block format), 2 zstd: granary.Compression
+//	5       1     codec: 0 none, 1 lz4 (block format), 2 zstd (RFC 8878, no dictionary): granary.Compression
 //	6       2     reserved, zero
 //	8       4     raw length: bytes of plaintext, 1 to granary.ChunkSizeMax
 //	12      4     stored length: bytes of the whole block, header, table, payloads and trailers
@@ -33,25 +33,21 @@
 //	12      4     CRC32C of the payload and of trailer bytes 0 to 11
 //
 // Without compression, frame i begins at 64 + i*(65536+16): no table is needed. A block is written uncompressed when
-// compression saves less than 1/16.
+// compression saves less than 1/16, and so is a single frame of a compressed block: its payload is then raw, bit 31 of
+// its table entry is set, and its flags are zero. A compressed payload is shorter than its frame's plaintext.
 //
 // The BLAKE3 of the whole is checked by whoever decodes a whole block; a reader of single frames checks their trailers.
-package block
-
-// The API, to be kept (hash is BLAKE3-256 by zeebo/blake3):
 //
-//	const HeaderSize = 64; const FrameSize = 64 << 10; const TrailerSize = 16
-//	func HashOf(data []byte) granary.Hash
-//	func StoredSizeMax(rawLength int) int
-//	// Append encodes data and appends the block to dst.
-//	func Append(dst []byte, dataset granary.DatasetID, hash granary.Hash, data []byte, c granary.Compression) []byte
-//	type Header struct { Codec granary.Compression; RawLength, StoredLength uint32; Hash granary.Hash; Dataset granary.DatasetID; … }
-//	func ParseHeader(b []byte) (Header, error)
-//	// Decode verifies a whole block (header, table, trailers, BLAKE3 = want) and appends the plaintext to dst.
-//	func Decode(dst, stored []byte, want granary.Hash) ([]byte, error)
-//	// Span returns which stored bytes hold the frames of a plaintext range of an uncompressed block (known from StoredLength == UncompressedSize(raw)).
-//	func UncompressedSize(rawLength uint32) uint32
-//	func Span(rawOffset, rawLength int) (storedOffset, storedLength int)   // of the frames that cover it, clipped by the caller at the block's end
-//	// DecodeSpan verifies those frames' trailers against hash and returns the plaintext of the range.
-//	func DecodeSpan(dst, stored []byte, hash granary.Hash, blockRawLength uint32, rawOffset, rawLength int) ([]byte, error)
-//	// Errors are *granary.Error of KindCorrupt that say what did not hold.
+// CRC32C is the Castagnoli polynomial, as in iSCSI (RFC 3720). A torn block fails the CRC of a trailer that was not
+// written; a block that was never written reads as zeros and has no magic.
+//
+// # Invariants
+//
+//  1. Stored length equals UncompressedSize(raw length) exactly if codec is none, and is less otherwise. So a reader
+//     that knows both lengths knows without the header whether it may read by Span.
+//  2. The bytes of a block follow from dataset, plaintext and the encoder; any encoder of this format may differ
+//     from another in compressed payloads, never in what decodes.
+//  3. No decoder allocates more than the plaintext of one chunk, panics, or returns a byte that was not verified,
+//     whatever it is given.
+//  4. Every single flipped bit of a block is found by Decode, every one within a span by DecodeSpan.
+package block

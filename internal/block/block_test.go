@@ -1,0 +1,263 @@
+package block
+
+import (
+	"bytes"
+	"flag"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/dsorchard/granary"
+)
+
+func compressions() []granary.Compression {
+	return []granary.Compression{granary.CompressionNone, granary.CompressionLZ4, granary.CompressionZstd}
+}
+
+// noise returns n bytes that do not compress.
+func noise(seed uint64, n int) []byte {
+	b := make([]byte, n)
+	var key [32]byte
+	key[0], key[1] = byte(seed), byte(seed>>8)
+	_, _ = rand.NewChaCha8(key).Read(b) // never fails
+	return b
+}
+
+// text returns n bytes that do.
+func text(n int) []byte {
+	return []byte(strings.Repeat("the quick brown fox jumps over the lazy dog 0123456789 ", n/55+1)[:n])
+}
+
+func drawData(t *rapid.T, lengthMax int) []byte {
+	n := rapid.OneOf(
+		rapid.IntRange(1, 200),
+		rapid.SampledFrom([]int{FrameSize - 1, FrameSize, FrameSize + 1, 2*FrameSize - 1, 2 * FrameSize, 3*FrameSize + 7}),
+		rapid.IntRange(1, lengthMax),
+	).Draw(t, "length")
+	n = min(n, lengthMax)
+	seed := rapid.Uint64Range(0, 1<<16-1).Draw(t, "seed")
+	switch rapid.SampledFrom([]string{"noise", "text", "mixed"}).Draw(t, "kind") {
+	case "noise":
+		return noise(seed, n)
+	case "text":
+		return text(n)
+	default: // some frames shrink, some do not
+		b := text(n)
+		at := rapid.IntRange(0, n).Draw(t, "noise at")
+		copy(b[at:], noise(seed, n-at))
+		return b
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	c := NewCodec()
+	rapid.Check(t, func(t *rapid.T) {
+		data := drawData(t, 5*FrameSize)
+		hash := HashOf(data)
+		prefix := []byte("before")
+		compression := rapid.SampledFrom(compressions()).Draw(t, "compression")
+		out := c.Append(bytes.Clone(prefix), 7, hash, data, compression)
+		stored := out[len(prefix):]
+		if !bytes.HasPrefix(out, prefix) || len(stored) > StoredSizeMax(len(data)) {
+			t.Fatalf("appended %d bytes after %q", len(stored), out[:len(prefix)])
+		}
+		h, err := ParseHeader(stored)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if int(h.RawLength) != len(data) || int(h.StoredLength) != len(stored) || h.Hash != hash || h.Dataset != 7 {
+			t.Fatalf("header is %+v", h)
+		}
+		if plain := h.Codec == granary.CompressionNone; plain != (h.StoredLength == UncompressedSize(h.RawLength)) {
+			t.Fatalf("codec %d with %d bytes stored of %d", h.Codec, h.StoredLength, h.RawLength)
+		}
+		got, err := c.Decode(bytes.Clone(prefix), stored, hash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, append(prefix, data...)) {
+			t.Fatal("decoded other bytes")
+		}
+	})
+}
+
+func TestSpan(t *testing.T) {
+	c := NewCodec()
+	rapid.Check(t, func(t *rapid.T) {
+		data := drawData(t, 4*FrameSize)
+		hash := HashOf(data)
+		stored := c.Append(nil, 1, hash, data, granary.CompressionNone)
+		from := rapid.IntRange(0, len(data)).Draw(t, "from")
+		n := rapid.IntRange(0, len(data)-from).Draw(t, "n")
+		offset, length := Span(from, n)
+		end := min(offset+length, len(stored))
+		got, err := DecodeSpan([]byte("x"), stored[offset:end], hash, uint32(len(data)), from, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != "x"+string(data[from:from+n]) {
+			t.Fatal("decoded other bytes")
+		}
+		if n == 0 {
+			return
+		}
+		other := HashOf([]byte("another chunk"))
+		if _, err := DecodeSpan(nil, stored[offset:end], other, uint32(len(data)), from, n); !granary.IsKind(err, granary.KindCorrupt) {
+			t.Fatalf("the frames of another chunk: %v", err)
+		}
+		if _, err := DecodeSpan(nil, stored[offset:end-1], hash, uint32(len(data)), from, n); !granary.IsKind(err, granary.KindCorrupt) {
+			t.Fatalf("a short read: %v", err)
+		}
+		if _, err := DecodeSpan(nil, stored[offset:end], hash, uint32(len(data)), from, len(data)-from+1); !granary.IsKind(err, granary.KindInvalid) {
+			t.Fatalf("a range past the end: %v", err)
+		}
+	})
+}
+
+// TestSpanOfAnotherFrame reads frame 1 where frame 0 is expected: same chunk, valid bytes, wrong place.
+func TestSpanOfAnotherFrame(t *testing.T) {
+	data := noise(1, 3*FrameSize)
+	stored := NewCodec().Append(nil, 1, HashOf(data), data, granary.CompressionNone)
+	offset, length := Span(FrameSize, FrameSize)
+	_, err := DecodeSpan(nil, stored[offset:offset+length], HashOf(data), uint32(len(data)), 0, FrameSize)
+	if !granary.IsKind(err, granary.KindCorrupt) {
+		t.Fatal(err)
+	}
+}
+
+func TestCompresses(t *testing.T) {
+	c := NewCodec()
+	data := text(granary.ChunkSizeMax)
+	for _, compression := range []granary.Compression{granary.CompressionLZ4, granary.CompressionZstd} {
+		if stored := c.Append(nil, 1, HashOf(data), data, compression); len(stored) > len(data)/10 {
+			t.Errorf("codec %d: %d bytes of %d", compression, len(stored), len(data))
+		}
+	}
+	data = noise(1, granary.ChunkSizeMax)
+	for _, compression := range compressions() {
+		stored := c.Append(nil, 1, HashOf(data), data, compression)
+		if len(stored) != StoredSizeMax(len(data)) {
+			t.Errorf("codec %d: %d bytes of %d", compression, len(stored), len(data))
+		}
+	}
+	if stored := c.Append(nil, 1, HashOf(data), data, 9); len(stored) != StoredSizeMax(len(data)) {
+		t.Errorf("an unknown compression takes %d bytes", len(stored))
+	}
+}
+
+// TestEveryBitFlip flips each bit of small blocks of each codec, one of them with a raw frame among
+// compressed ones.
+func TestEveryBitFlip(t *testing.T) {
+	c := NewCodec()
+	for _, compression := range compressions() {
+		data := text(300)
+		stored := c.Append(nil, 1, HashOf(data), data, compression)
+		if h, err := ParseHeader(stored); err != nil || h.Codec != compression {
+			t.Fatalf("codec %d: %+v %v", compression, h, err)
+		}
+		for bit := range len(stored) * 8 {
+			stored[bit/8] ^= 1 << (bit % 8)
+			got, err := c.Decode(nil, stored, HashOf(data))
+			if !granary.IsKind(err, granary.KindCorrupt) || len(got) != 0 {
+				t.Fatalf("codec %d: bit %d flipped: %v", compression, bit, err)
+			}
+			stored[bit/8] ^= 1 << (bit % 8)
+		}
+		for n := range len(stored) {
+			if _, err := c.Decode(nil, stored[:n], HashOf(data)); !granary.IsKind(err, granary.KindCorrupt) {
+				t.Fatalf("codec %d: cut to %d bytes: %v", compression, n, err)
+			}
+		}
+		if _, err := c.Decode(nil, append(stored, 0), HashOf(data)); !granary.IsKind(err, granary.KindCorrupt) {
+			t.Fatalf("codec %d: a byte more: %v", compression, err)
+		}
+		if _, err := c.Decode(nil, stored, granary.Hash{}); !granary.IsKind(err, granary.KindCorrupt) {
+			t.Fatalf("codec %d: another hash: %v", compression, err)
+		}
+	}
+}
+
+func TestEveryBitFlipInSpan(t *testing.T) {
+	data := noise(3, FrameSize+100)
+	stored := NewCodec().Append(nil, 1, HashOf(data), data, granary.CompressionNone)
+	offset, _ := Span(FrameSize, 100)
+	span := stored[offset:]
+	for bit := range len(span) * 8 {
+		span[bit/8] ^= 1 << (bit % 8)
+		got, err := DecodeSpan(nil, span, HashOf(data), uint32(len(data)), FrameSize+10, 20)
+		if !granary.IsKind(err, granary.KindCorrupt) || len(got) != 0 {
+			t.Fatalf("bit %d flipped: %v", bit, err)
+		}
+		span[bit/8] ^= 1 << (bit % 8)
+	}
+}
+
+// TestWrongChunk decodes a block that is sound in all but its name: only BLAKE3 can tell.
+func TestWrongChunk(t *testing.T) {
+	c := NewCodec()
+	data := text(1000)
+	wrong := HashOf([]byte("something else"))
+	for _, compression := range compressions() {
+		stored := c.Append(nil, 1, wrong, data, compression)
+		if got, err := c.Decode([]byte("x"), stored, wrong); !granary.IsKind(err, granary.KindCorrupt) || string(got) != "x" {
+			t.Errorf("codec %d: %q %v", compression, got, err)
+		}
+	}
+}
+
+var golden = flag.Bool("golden", false, "rewrite the golden files in testdata")
+
+// TestGolden reads blocks written by the first version. What compressors emit may change, so only the uncompressed
+// one is also compared byte for byte.
+func TestGolden(t *testing.T) {
+	c := NewCodec()
+	data := append(text(FrameSize+1000), noise(5, 100)...)
+	for compression, name := range map[granary.Compression]string{
+		granary.CompressionNone: "none-v1.block", granary.CompressionLZ4: "lz4-v1.block", granary.CompressionZstd: "zstd-v1.block",
+	} {
+		path, plain := filepath.Join("testdata", name), data
+		if compression == granary.CompressionNone {
+			plain = data[FrameSize+900:] // small: it does not shrink
+		}
+		stored := c.Append(nil, 42, HashOf(plain), plain, compression)
+		if *golden {
+			if err := os.WriteFile(path, stored, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.Decode(nil, want, HashOf(plain))
+		if err != nil || !bytes.Equal(got, plain) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if h, err := ParseHeader(want); err != nil || h.Codec != compression || h.Dataset != 42 {
+			t.Errorf("%s: %+v %v", name, h, err)
+		}
+		if compression == granary.CompressionNone && !bytes.Equal(stored, want) {
+			t.Errorf("%s: encoded now as\n%x, was\n%x", name, stored, want)
+		}
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	c := NewCodec()
+	for i := range 4 {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			for j := range 20 {
+				data := append(text(FrameSize+j), noise(uint64(i), 1000)...)
+				stored := c.Append(nil, 1, HashOf(data), data, compressions()[j%3])
+				if got, err := c.Decode(nil, stored, HashOf(data)); err != nil || !bytes.Equal(got, data) {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
