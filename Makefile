@@ -1,0 +1,54 @@
+# The targets of everyday work. README.md has the two commands of set-up.
+GO      ?= go
+BIN     := bin/granary
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+.PHONY: all build run cluster test unit check e2e chaos bench golden fuzz generate clean
+
+all: build
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/granary
+
+run:
+	bash deploy/quickstart.sh
+
+cluster: build
+	$(BIN) serve dev-cluster --masters 3 --volumes 6
+
+# Everything that CI runs.
+test:
+	bash tests/run.sh
+
+unit:
+	$(GO) test ./...
+
+check:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags e2e ./tests/...
+	$(GO) run $(STATICCHECK) -tags e2e ./...
+	$(GO) test ./internal/lint/
+
+e2e: build
+	bash tests/run.sh e2e
+
+chaos: build
+	bash tests/run.sh chaos
+
+# Go benchmarks of the primitives, then the doors of a running server beside the plain disk and, if
+# MINIO names its binary, beside MinIO.
+bench: build
+	bash tests/bench/run.sh
+
+golden:
+	$(GO) test ./... -run Golden -golden
+
+fuzz:
+	bash tests/run.sh fuzz
+
+generate:
+	$(GO) generate ./internal/wire/
+
+clean:
+	rm -rf bin

@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# The test command. Without an argument it runs everything that CI runs: formatting and vet, the
+# unit tests (with the race detector where a C compiler is there), then the end-to-end tests with a
+# real kernel mount and real S3 clients. "e2e", "chaos", "unit" or "fuzz" runs that part only.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+part=${1:-all}
+
+if ! command -v go >/dev/null 2>&1; then
+  echo "missing: go (1.26 or later; https://go.dev/dl)" >&2
+  exit 1
+fi
+
+unit() {
+  test -z "$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
+  go vet ./...
+  go vet -tags e2e ./tests/...
+  local race=()
+  if command -v gcc >/dev/null 2>&1; then race=(-race); fi
+  go test "${race[@]}" -timeout 20m ./...
+}
+
+clients() {
+  bash deploy/packages.sh fusermount3:fuse3 curl:curl aws:awscli s3cmd:s3cmd rclone:rclone \
+    git:git rsync:rsync sqlite3:sqlite3 tar:tar diff:diffutils attr:attr
+  if [ ! -e /dev/fuse ]; then echo "missing: /dev/fuse (load the fuse kernel module)" >&2; exit 1; fi
+}
+
+e2e() {
+  clients
+  mkdir -p bin
+  CGO_ENABLED=0 go build -trimpath -o bin/granary ./cmd/granary
+  GRANARY_BINARY=$PWD/bin/granary go test -tags e2e -count=1 -timeout 40m -v -run "${1:-.}" ./tests/...
+}
+
+fuzz() {
+  local package target
+  for package in $(go list ./...); do
+    for target in $(go test -list '^Fuzz' "$package" | grep '^Fuzz' || true); do
+      go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-20s}" "$package"
+    done
+  done
+}
+
+case "$part" in
+  all) unit; e2e ;;
+  unit) unit ;;
+  e2e) e2e '^TestE2E' ;;
+  chaos) e2e '^TestChaos' ;;
+  fuzz) fuzz ;;
+  *) echo "usage: tests/run.sh [unit|e2e|chaos|fuzz]" >&2; exit 2 ;;
+esac
