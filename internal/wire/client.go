@@ -18,7 +18,7 @@ import (
 const (
 	reconnectDelayMin = 50 * time.Millisecond
 	reconnectDelayMax = time.Second
-	connectTimeout    = time.Second // of one attempt
+	connectTimeout    = 2 * time.Second // of one attempt
 )
 
 // DialMaster returns the master at an address, HOST:PORT, and a function that closes the connection.

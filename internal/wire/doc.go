@@ -20,7 +20,8 @@
 //  2. What was decoded is valid in form: every required message is there, hashes have their length,
 //     numbers fit their Go types. Anything else is KindInvalid.
 //  3. Text is any bytes, UTF-8 or not.
-//  4. A mutation whose reply did not arrive is KindIndeterminate, whatever the reason.
+//  4. A mutation whose reply did not arrive is KindIndeterminate, unless gRPC says that no handler
+//     ever saw it.
 package wire
 
 //go:generate protoc --go_out=pb --go_opt=paths=source_relative --go-grpc_out=pb --go-grpc_opt=paths=source_relative granary.proto

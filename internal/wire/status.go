@@ -78,6 +78,9 @@ func errorOf(ctx context.Context, err error, op, addr string, mutation bool) err
 		if p, ok := detail.(*pb.ErrorDetail); ok {
 			d := decoder{subject: "error"}
 			if e := d.error(p); d.err == nil {
+				if mutation && e.Kind == granary.KindCanceled {
+					e.Kind = granary.KindIndeterminate // the handler gave up: on what, it does not say
+				}
 				return e
 			}
 		}
