@@ -97,7 +97,7 @@ func mutation() *granary.MutateRequest {
 	}}
 }
 
-// calls makes every call of a Master, and says which of them changes something.
+// calls has every call of a Master; only "mutate" changes something.
 func calls(c Master) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"open session": func(ctx context.Context) error {
