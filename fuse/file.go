@@ -1,0 +1,64 @@
+package fuse
+
+import (
+	"context"
+	"errors"
+	"io"
+	"syscall"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	gofuse "github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/dsorchard/granary/filer"
+)
+
+// file is an open file.
+type file struct {
+	m *Server
+	h *filer.Handle
+}
+
+var (
+	_ gofs.FileReader    = (*file)(nil)
+	_ gofs.FileWriter    = (*file)(nil)
+	_ gofs.FileFlusher   = (*file)(nil)
+	_ gofs.FileFsyncer   = (*file)(nil)
+	_ gofs.FileAllocater = (*file)(nil)
+	_ gofs.FileReleaser  = (*file)(nil)
+)
+
+// Read fills dest; short only at the end of the file.
+func (f *file) Read(_ context.Context, dest []byte, off int64) (gofuse.ReadResult, syscall.Errno) {
+	n, err := f.h.ReadAt(f.m.ctx, dest, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, filer.Errno(err)
+	}
+	return gofuse.ReadResultData(dest[:n]), 0
+}
+
+// Write gathers data; Flush and Fsync make it durable.
+func (f *file) Write(_ context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	n, err := f.h.WriteAt(f.m.ctx, data, off)
+	if err != nil {
+		return 0, filer.Errno(err)
+	}
+	return uint32(n), 0
+}
+
+// Flush is close of one descriptor: when it returns, what was written is durable and everybody sees it.
+func (f *file) Flush(context.Context) syscall.Errno { return filer.Errno(f.h.Flush(f.m.ctx)) }
+
+// Fsync makes what was written durable.
+func (f *file) Fsync(context.Context, uint32) syscall.Errno { return filer.Errno(f.h.Sync(f.m.ctx)) }
+
+// Allocate is fallocate. Space is not reserved: Granary places blocks when they are written.
+func (f *file) Allocate(_ context.Context, off, size uint64, mode uint32) syscall.Errno {
+	if mode&^unix.FALLOC_FL_KEEP_SIZE != 0 {
+		return syscall.EOPNOTSUPP
+	}
+	return filer.Errno(f.h.Allocate(f.m.ctx, off, size, mode&unix.FALLOC_FL_KEEP_SIZE != 0))
+}
+
+// Release is the last close.
+func (f *file) Release(context.Context) syscall.Errno { return filer.Errno(f.h.Close(f.m.ctx)) }

@@ -1,0 +1,135 @@
+package fuse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	gofuse "github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer"
+)
+
+const (
+	writeSizeMax  = 1 << 20 // bytes of one kernel read or write request
+	backgroundMax = 128     // asynchronous requests of the kernel at a time
+	readAheadKiB  = 4096    // of the kernel, for buffered sequential reads
+	blockSize     = 128 << 10
+)
+
+// Options configures a mount.
+type Options struct {
+	FS         *filer.FS
+	Root       granary.InodeID // directory that appears at the mount point
+	Source     string          // first column of df
+	AllowOther bool            // let other users in; /etc/fuse.conf must allow it for ordinary users
+	ReadOnly   bool
+	Log        *slog.Logger
+}
+
+// Validate reports what is missing.
+func (o *Options) Validate() error {
+	switch {
+	case o.FS == nil:
+		return granary.Errorf(granary.KindInvalid, "mount", "", "no file system")
+	case o.Root == 0:
+		return granary.Errorf(granary.KindInvalid, "mount", "", "no root directory")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+// Server is one mount.
+type Server struct {
+	options Options
+	server  *gofuse.Server
+	ctx     context.Context // of every request; ends when the mount has gone
+	cancel  context.CancelFunc
+}
+
+// Mount mounts the file system at a directory and returns when it can be used.
+func Mount(mountPoint string, o Options) (*Server, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	m := &Server{options: o}
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	server, err := gofs.Mount(mountPoint, &node{m: m, ino: o.Root}, m.mountOptions())
+	if err != nil {
+		m.cancel()
+		if errors.Is(err, os.ErrNotExist) {
+			err = fmt.Errorf("%w (is the package fuse3 installed, and /dev/fuse there?)", err)
+		}
+		return nil, fmt.Errorf("mount %s: %w", mountPoint, err)
+	}
+	m.server = server
+	if err := raiseReadAhead(mountPoint); err != nil {
+		o.Log.Debug("the kernel's readahead stays as it is", "mount", mountPoint, "err", err)
+	}
+	return m, nil
+}
+
+func (m *Server) mountOptions() *gofs.Options {
+	never := time.Duration(0)
+	o := &gofs.Options{
+		EntryTimeout: &never, AttrTimeout: &never, NegativeTimeout: &never,
+		NullPermissions: true,
+		RootStableAttr:  &gofs.StableAttr{Ino: uint64(m.options.Root), Gen: 1},
+		Logger:          slog.NewLogLogger(m.options.Log.Handler(), slog.LevelDebug),
+	}
+	o.MountOptions = gofuse.MountOptions{
+		AllowOther:           m.options.AllowOther,
+		Options:              []string{"default_permissions"},
+		MaxBackground:        backgroundMax,
+		MaxWrite:             writeSizeMax,
+		MaxReadAhead:         writeSizeMax,
+		IgnoreSecurityLabels: true,
+		FsName:               m.options.Source,
+		Name:                 "granary",
+		DisableSplice:        true, // replies are memory; a reply of 1 MiB would not fit a pipe
+		DirectMount:          os.Geteuid() == 0,
+		Logger:               slog.NewLogLogger(m.options.Log.Handler(), slog.LevelDebug),
+		PanicHandler:         m.panicked,
+	}
+	if m.options.ReadOnly {
+		o.MountOptions.Options = append(o.MountOptions.Options, "ro")
+		o.MountOptions.DirectMountFlags = syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_RDONLY
+	}
+	return o
+}
+
+// panicked turns a broken invariant in one request into EIO of that request: the mount holds other
+// programs' unsaved data and must not die of it.
+func (m *Server) panicked(p any) gofuse.Status {
+	m.options.Log.Error("a request panicked", "panic", p)
+	return gofuse.EIO
+}
+
+// Wait returns when the file system has been unmounted.
+func (m *Server) Wait() {
+	m.server.Wait()
+	m.cancel()
+}
+
+// Unmount takes the mount away; it fails while something in it is in use.
+func (m *Server) Unmount() error { return m.server.Unmount() }
+
+// raiseReadAhead lets the kernel read further ahead than its 128 KiB. Only root may.
+func raiseReadAhead(mountPoint string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(mountPoint, &st); err != nil {
+		return err
+	}
+	name := filepath.Join("/sys/class/bdi", fmt.Sprintf("%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev)), "read_ahead_kb")
+	return os.WriteFile(name, []byte(fmt.Sprint(readAheadKiB)), 0)
+}

@@ -1,0 +1,208 @@
+package fuse
+
+import (
+	"context"
+	"sync/atomic"
+	"syscall"
+
+	gofs "github.com/hanwen/go-fuse/v2/fs"
+	gofuse "github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer"
+)
+
+// node is one inode that the kernel remembers.
+type node struct {
+	gofs.Inode
+	m   *Server
+	ino granary.InodeID
+	// cached is the content version that the kernel's pages may hold: that of the last open.
+	cached atomic.Uint64
+}
+
+// What the bridge to the kernel calls.
+var (
+	_ gofs.NodeLookuper       = (*node)(nil)
+	_ gofs.NodeGetattrer      = (*node)(nil)
+	_ gofs.NodeSetattrer      = (*node)(nil)
+	_ gofs.NodeCreater        = (*node)(nil)
+	_ gofs.NodeMkdirer        = (*node)(nil)
+	_ gofs.NodeMknoder        = (*node)(nil)
+	_ gofs.NodeSymlinker      = (*node)(nil)
+	_ gofs.NodeLinker         = (*node)(nil)
+	_ gofs.NodeReadlinker     = (*node)(nil)
+	_ gofs.NodeUnlinker       = (*node)(nil)
+	_ gofs.NodeRmdirer        = (*node)(nil)
+	_ gofs.NodeRenamer        = (*node)(nil)
+	_ gofs.NodeOpener         = (*node)(nil)
+	_ gofs.NodeOpendirHandler = (*node)(nil)
+	_ gofs.NodeStatfser       = (*node)(nil)
+	_ gofs.NodeGetxattrer     = (*node)(nil)
+	_ gofs.NodeSetxattrer     = (*node)(nil)
+	_ gofs.NodeListxattrer    = (*node)(nil)
+	_ gofs.NodeRemovexattrer  = (*node)(nil)
+)
+
+func (n *node) fs() *filer.FS { return n.m.options.FS }
+
+// child makes the kernel's node of an entry and fills in its attributes.
+func (n *node) child(ctx context.Context, e *granary.Entry, out *gofuse.EntryOut) *gofs.Inode {
+	fillAttr(&out.Attr, &e.Attr)
+	return n.NewInode(ctx, &node{m: n.m, ino: e.Attr.Inode}, stableAttr(&e.Attr))
+}
+
+// Lookup finds a name.
+func (n *node) Lookup(ctx context.Context, name string, out *gofuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	e, err := n.fs().Lookup(n.m.ctx, n.ino, name)
+	if err != nil {
+		return nil, filer.Errno(err)
+	}
+	return n.child(ctx, &e, out), 0
+}
+
+// Getattr is stat.
+func (n *node) Getattr(_ context.Context, _ gofs.FileHandle, out *gofuse.AttrOut) syscall.Errno {
+	a, err := n.fs().GetAttr(n.m.ctx, n.ino)
+	if err != nil {
+		return filer.Errno(err)
+	}
+	fillAttr(&out.Attr, &a)
+	return 0
+}
+
+// Setattr is chmod, chown, truncate and utimes.
+func (n *node) Setattr(ctx context.Context, _ gofs.FileHandle, in *gofuse.SetAttrIn, out *gofuse.AttrOut) syscall.Errno {
+	a, err := n.fs().SetAttr(n.m.ctx, caller(ctx), setAttrOf(n.ino, in))
+	if err != nil {
+		return filer.Errno(err)
+	}
+	fillAttr(&out.Attr, &a)
+	return 0
+}
+
+// Create makes and opens a file.
+func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *gofuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
+	exclusive := flags&syscall.O_EXCL != 0
+	h, e, err := n.fs().Create(n.m.ctx, caller(ctx), n.ino, name, mode&0o7777, exclusive, openFlags(flags))
+	if err != nil {
+		return nil, nil, 0, filer.Errno(err)
+	}
+	return n.child(ctx, &e, out), &file{m: n.m, h: h}, 0, 0
+}
+
+// Mkdir makes a directory.
+func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *gofuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	e, err := n.fs().Mkdir(n.m.ctx, caller(ctx), n.ino, name, mode&0o7777)
+	if err != nil {
+		return nil, filer.Errno(err)
+	}
+	return n.child(ctx, &e, out), 0
+}
+
+// Mknod makes a file without opening it, or a special file.
+func (n *node) Mknod(ctx context.Context, name string, mode, dev uint32, out *gofuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	t, ok := typeOf(mode)
+	if !ok {
+		return nil, syscall.EINVAL
+	}
+	e, err := n.fs().Mknod(n.m.ctx, caller(ctx), n.ino, name, t, mode&0o7777, dev)
+	if err != nil {
+		return nil, filer.Errno(err)
+	}
+	return n.child(ctx, &e, out), 0
+}
+
+// Symlink makes a symbolic link.
+func (n *node) Symlink(ctx context.Context, target, name string, out *gofuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	e, err := n.fs().Symlink(n.m.ctx, caller(ctx), n.ino, name, target)
+	if err != nil {
+		return nil, filer.Errno(err)
+	}
+	return n.child(ctx, &e, out), 0
+}
+
+// Link gives an inode another name.
+func (n *node) Link(ctx context.Context, target gofs.InodeEmbedder, name string, out *gofuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	old, ok := target.(*node)
+	if !ok {
+		return nil, syscall.EXDEV
+	}
+	e, err := n.fs().Link(n.m.ctx, caller(ctx), old.ino, n.ino, name)
+	if err != nil {
+		return nil, filer.Errno(err)
+	}
+	return n.child(ctx, &e, out), 0
+}
+
+// Readlink returns a symbolic link's target.
+func (n *node) Readlink(context.Context) ([]byte, syscall.Errno) {
+	target, err := n.fs().Readlink(n.m.ctx, n.ino)
+	if err != nil {
+		return nil, filer.Errno(err)
+	}
+	return []byte(target), 0
+}
+
+// Unlink removes a name.
+func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
+	return filer.Errno(n.fs().Unlink(n.m.ctx, caller(ctx), n.ino, name))
+}
+
+// Rmdir removes an empty directory.
+func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
+	return filer.Errno(n.fs().Rmdir(n.m.ctx, caller(ctx), n.ino, name))
+}
+
+// Rename moves an entry.
+func (n *node) Rename(ctx context.Context, name string, newParent gofs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+	to, ok := newParent.(*node)
+	if !ok {
+		return syscall.EXDEV
+	}
+	if flags&^(unix.RENAME_NOREPLACE|unix.RENAME_EXCHANGE) != 0 {
+		return syscall.EINVAL
+	}
+	f := filer.RenameFlags{NoReplace: flags&unix.RENAME_NOREPLACE != 0, Exchange: flags&unix.RENAME_EXCHANGE != 0}
+	return filer.Errno(n.fs().Rename(n.m.ctx, caller(ctx), n.ino, name, to.ino, newName, f))
+}
+
+// Open opens a file. The kernel keeps its pages if the content is what it was at the last open.
+func (n *node) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	h, err := n.fs().Open(n.m.ctx, caller(ctx), n.ino, openFlags(flags))
+	if err != nil {
+		return nil, 0, filer.Errno(err)
+	}
+	version := uint64(h.Attr().ContentVersion)
+	var keep uint32
+	if n.cached.Swap(version) == version {
+		keep = gofuse.FOPEN_KEEP_CACHE
+	}
+	return &file{m: n.m, h: h}, keep, 0
+}
+
+func openFlags(flags uint32) filer.OpenFlags {
+	access := flags & syscall.O_ACCMODE
+	return filer.OpenFlags{
+		Read:     access != syscall.O_WRONLY,
+		Write:    access != syscall.O_RDONLY,
+		Append:   flags&syscall.O_APPEND != 0,
+		Truncate: flags&syscall.O_TRUNC != 0,
+		Sync:     flags&syscall.O_SYNC != 0 || flags&syscall.O_DSYNC != 0,
+	}
+}
+
+// Statfs is df.
+func (n *node) Statfs(_ context.Context, out *gofuse.StatfsOut) syscall.Errno {
+	st, err := n.fs().StatFS(n.m.ctx)
+	if err != nil {
+		return filer.Errno(err)
+	}
+	const unit = 4096
+	const inodesFree = 1 << 40 // inode ids do not run out before this
+	out.Bsize, out.Frsize, out.NameLen = unit, unit, granary.NameLengthMax
+	out.Blocks, out.Bfree, out.Bavail = st.Bytes/unit, st.BytesFree/unit, st.BytesFree/unit
+	out.Files, out.Ffree = st.Files+inodesFree, inodesFree
+	return 0
+}

@@ -1,0 +1,87 @@
+package fuse
+
+import (
+	"context"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer"
+)
+
+// hidden reports whether an attribute is the store's own and not shown by mounts.
+func hidden(name string) bool { return strings.HasPrefix(name, "granary.") }
+
+// settable refuses names that are hidden, or need more than storing (access control lists).
+func settable(name string) syscall.Errno {
+	switch {
+	case hidden(name):
+		return syscall.EPERM
+	case strings.HasPrefix(name, "system."):
+		return syscall.EOPNOTSUPP
+	}
+	return 0
+}
+
+// copyOut answers a size query (empty dest) or copies the value.
+func copyOut(dest, value []byte) (uint32, syscall.Errno) {
+	if len(dest) > 0 && len(dest) < len(value) {
+		return uint32(len(value)), syscall.ERANGE
+	}
+	copy(dest, value)
+	return uint32(len(value)), 0
+}
+
+// Getxattr reads one attribute.
+func (n *node) Getxattr(_ context.Context, name string, dest []byte) (uint32, syscall.Errno) {
+	switch {
+	case hidden(name):
+		return 0, syscall.ENODATA
+	case strings.HasPrefix(name, "system."):
+		return 0, syscall.EOPNOTSUPP
+	}
+	value, err := n.fs().Xattr(n.m.ctx, n.ino, name)
+	if err != nil {
+		return 0, filer.Errno(err)
+	}
+	return copyOut(dest, value)
+}
+
+// Listxattr lists the names, each ended by a zero byte.
+func (n *node) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
+	list, err := n.fs().Xattrs(n.m.ctx, n.ino)
+	if err != nil {
+		return 0, filer.Errno(err)
+	}
+	var names []byte
+	for _, x := range list {
+		if !hidden(x.Name) {
+			names = append(append(names, x.Name...), 0)
+		}
+	}
+	return copyOut(dest, names)
+}
+
+// Setxattr writes one attribute.
+func (n *node) Setxattr(ctx context.Context, name string, data []byte, flags uint32) syscall.Errno {
+	if errno := settable(name); errno != 0 {
+		return errno
+	}
+	op := &granary.SetXattr{
+		Inode:       n.ino,
+		Xattr:       granary.Xattr{Name: name, Value: append([]byte{}, data...)},
+		CreateOnly:  flags&unix.XATTR_CREATE != 0,
+		ReplaceOnly: flags&unix.XATTR_REPLACE != 0,
+	}
+	return filer.Errno(n.fs().SetXattr(n.m.ctx, caller(ctx), op))
+}
+
+// Removexattr removes one attribute.
+func (n *node) Removexattr(ctx context.Context, name string) syscall.Errno {
+	if errno := settable(name); errno != 0 {
+		return errno
+	}
+	return filer.Errno(n.fs().RemoveXattr(n.m.ctx, caller(ctx), n.ino, name))
+}
