@@ -1,0 +1,85 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// contextOf is a context for one step of a wait loop. Its timer frees it.
+func contextOf(d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	context.AfterFunc(ctx, cancel)
+	return ctx
+}
+
+// AWS is a command line of aws-cli against the cluster.
+func (a *Access) AWS(args ...string) Command {
+	name := "aws"
+	if _, err := os.Stat("/usr/bin/aws"); err == nil {
+		name = "/usr/bin/aws" // the Debian package, whatever else is in the path
+	}
+	return Command{Name: name, Args: append([]string{"--endpoint-url", a.S3}, args...), Env: []string{
+		"AWS_ACCESS_KEY_ID=" + a.AccessKey, "AWS_SECRET_ACCESS_KEY=" + a.SecretKey, "AWS_DEFAULT_REGION=us-east-1",
+		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
+	}}
+}
+
+// Rclone is a command line of rclone; the remote "g:" is the cluster.
+func (a *Access) Rclone(args ...string) Command {
+	return Command{Name: "rclone", Args: append([]string{"--config", "/dev/null"}, args...), Env: []string{
+		"RCLONE_CONFIG_G_TYPE=s3", "RCLONE_CONFIG_G_PROVIDER=Other", "RCLONE_CONFIG_G_ENDPOINT=" + a.S3,
+		"RCLONE_CONFIG_G_ACCESS_KEY_ID=" + a.AccessKey, "RCLONE_CONFIG_G_SECRET_ACCESS_KEY=" + a.SecretKey,
+		"RCLONE_CONFIG_G_REGION=us-east-1",
+	}}
+}
+
+// S3cmd is a command line of s3cmd against the cluster.
+func (a *Access) S3cmd(t testing.TB, args ...string) Command {
+	t.Helper()
+	host := a.S3[len("http://"):]
+	config := filepath.Join(a.dir, "s3cfg")
+	text := fmt.Sprintf("[default]\naccess_key = %s\nsecret_key = %s\nhost_base = %s\nhost_bucket = %s\nuse_https = False\nsignature_v2 = False\nbucket_location = us-east-1\n",
+		a.AccessKey, a.SecretKey, host, host)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Command{Name: "s3cmd", Args: append([]string{"-c", config, "--no-progress"}, args...)}
+}
+
+// Mount mounts the cluster's root at a directory of the test, by the granary binary, and unmounts
+// it when the test ends.
+func (a *Access) Mount(t testing.TB) string {
+	t.Helper()
+	point := filepath.Join(t.TempDir(), "mnt")
+	if err := os.Mkdir(point, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(a.dir, "mount.log")
+	a.Granary("mount", "--log-file", log, point).Run(t)
+	t.Cleanup(func() {
+		if t.Failed() {
+			if text, err := os.ReadFile(log); err == nil {
+				t.Logf("log of the mount:\n%s", tail(string(text)))
+			}
+		}
+		unmount(t, point)
+	})
+	return point
+}
+
+// unmount takes a mount away; if it is still in use, lazily, so that the test can end.
+func unmount(t testing.TB, point string) {
+	err := Poll(10*time.Second, func() error {
+		return exec.Command("fusermount3", "-u", point).Run()
+	})
+	if err == nil {
+		return
+	}
+	t.Errorf("unmount: %v", errors.Join(err, exec.Command("fusermount3", "-uz", point).Run()))
+}
