@@ -1,0 +1,248 @@
+package volume
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"hash/crc32"
+	"io/fs"
+	"syscall"
+	"time"
+
+	"github.com/dsorchard/granary"
+)
+
+// appendSizeMax bounds the data of one append, and of one read over the network.
+const appendSizeMax = 64 << 20
+
+// Append adds a.Data to a shard and returns when it is durable: see granary.Append. Besides KindStale and
+// KindInvalid it fails with KindCorrupt (the data do not have their checksum), KindNoSpace, KindTooLarge (over
+// 64 MiB), and KindUnavailable when the disk fails or the shard is poisoned; only then is the state of
+// the shard's end unknown, and the shard takes nothing more.
+func (s *Store) Append(ctx context.Context, a *granary.Append) error {
+	if err := checkAppend(a); err != nil {
+		return err
+	}
+	d, err := s.enter(opAppend, a.Ref)
+	if err != nil {
+		return err
+	}
+	defer s.exit()
+	if reason := d.writeBarred(); reason != "" {
+		return granary.Errorf(granary.KindUnavailable, opAppend, a.Ref.String(), "disk %s takes no more writes: %s", d.dir, reason)
+	}
+	sh, f, ticket, err := s.write(ctx, d, a)
+	if err != nil {
+		return err
+	}
+	defer d.files.release(f)
+	// The turn is given back: the next append may write while this one's sync runs, and shares the sync after it.
+	if err := sh.wait(opAppend, f, ticket); err != nil {
+		return err
+	}
+	sh.account(f)
+	return nil
+}
+
+// checkAppend refuses what is wrong by itself.
+func checkAppend(a *granary.Append) error {
+	refuse := func(kind granary.Kind, format string, args ...any) error {
+		return granary.Errorf(kind, opAppend, a.Ref.String(), format, args...)
+	}
+	k, m := a.DataShards, a.ParityShards
+	switch {
+	case len(a.Data) > appendSizeMax:
+		return refuse(granary.KindTooLarge, "%d bytes, over the limit of %d", len(a.Data), appendSizeMax)
+	case len(a.Data) == 0:
+		return refuse(granary.KindInvalid, "no data")
+	case k < 1 || k > granary.DataShardsMax || m < 0 || m > granary.ParityShardsMax || int(a.Ref.Shard) >= k+m:
+		return refuse(granary.KindInvalid, "no such shard in a volume of %d+%d", k, m)
+	case a.Ref.Volume == 0 || a.Epoch == 0:
+		return refuse(granary.KindInvalid, "volume and epoch must not be 0")
+	case a.Offset < a.Prev:
+		return refuse(granary.KindInvalid, "offset %d is below the end of the last append, %d", a.Offset, a.Prev)
+	case a.Offset > streamLengthMax-uint64(len(a.Data)):
+		return refuse(granary.KindTooLarge, "offset %d is over the limit of a shard, %d", a.Offset, uint64(streamLengthMax))
+	}
+	if crc := crc32.Checksum(a.Data, castagnoli); crc != a.CRC32C {
+		return refuse(granary.KindCorrupt, "the data have checksum %08x, not %08x: damaged on the way", crc, a.CRC32C)
+	}
+	return nil
+}
+
+// write does the part of an append that needs the shard's turn: everything but the wait for the sync.
+// The file comes back acquired.
+func (s *Store) write(ctx context.Context, d *dataDisk, a *granary.Append) (*shard, *openFile, uint64, error) {
+	sh, err := d.take(ctx, shardKey{a.Ref.Volume, a.Ref.Shard})
+	if err != nil {
+		return nil, nil, 0, interrupted(opAppend, a.Ref.String(), err)
+	}
+	defer d.give(sh)
+	f, err := s.openForAppend(sh, a)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	ticket, err := s.writeOpen(sh, f, a)
+	if err != nil {
+		d.files.release(f)
+		return nil, nil, 0, err
+	}
+	return sh, f, ticket, nil
+}
+
+// openForAppend opens the shard's file, and makes it for a first append.
+func (s *Store) openForAppend(sh *shard, a *granary.Append) (*openFile, error) {
+	d := sh.disk
+	if sh.exists.Load() {
+		f, err := d.files.acquire(sh)
+		if err != nil {
+			return nil, d.failure(opAppend, sh.key, err)
+		}
+		return f, nil
+	}
+	if a.Prev != 0 {
+		return nil, granary.Errorf(granary.KindInvalid, opAppend, a.Ref.String(), "the shard does not exist, yet it should have %d bytes", a.Prev)
+	}
+	if err := d.checkRoom(opAppend, sh.key, uint64(len(a.Data)), s.o.ReserveBytes); err != nil {
+		return nil, err
+	}
+	return s.create(opAppend, sh, a.Epoch, a.DataShards, a.ParityShards)
+}
+
+// writeOpen checks the append against the shard and writes it. It returns the ticket to wait for.
+func (s *Store) writeOpen(sh *shard, f *openFile, a *granary.Append) (uint64, error) {
+	refuse := func(kind granary.Kind, format string, args ...any) (uint64, error) {
+		return 0, granary.Errorf(kind, opAppend, a.Ref.String(), format, args...)
+	}
+	st, err := sh.load(opAppend, f)
+	if err != nil {
+		return 0, err
+	}
+	end := a.Offset + uint64(len(a.Data))
+	h := st.header
+	switch {
+	case a.Epoch < st.slot.Epoch:
+		return refuse(granary.KindStale, "epoch %d is below %d", a.Epoch, st.slot.Epoch)
+	case st.slot.Sealed:
+		return refuse(granary.KindStale, "the shard is sealed at %d", st.length)
+	case h.DataShards != 0 && (h.DataShards != a.DataShards || h.ParityShards != a.ParityShards):
+		return refuse(granary.KindInvalid, "the shard is of a volume of %d+%d, not %d+%d", h.DataShards, h.ParityShards, a.DataShards, a.ParityShards)
+	}
+	if err := sh.refusePoisoned(opAppend); err != nil {
+		return 0, err
+	}
+	repeat := false
+	if a.Prev != st.length {
+		if end != st.length {
+			return refuse(granary.KindInvalid, "the shard has %d bytes, not %d", st.length, a.Prev)
+		}
+		if repeat, err = sameBytes(f, a.Data, streamOffset+int64(a.Offset)); err != nil {
+			return 0, sh.disk.failure(opAppend, sh.key, err)
+		}
+		if !repeat {
+			return refuse(granary.KindInvalid, "the shard has other bytes at %d than a repeat of its last append would", a.Offset)
+		}
+	} else if err := sh.disk.checkRoom(opAppend, sh.key, uint64(len(a.Data)), s.o.ReserveBytes); err != nil {
+		return 0, err
+	}
+	if err := sh.raiseEpoch(opAppend, f, a.Epoch); err != nil {
+		return 0, err
+	}
+	if repeat && sh.tailWritten {
+		return sh.syncs.wrote(), nil // its first sync may still be running, or have been cut short
+	}
+	// A repeat of what an earlier process wrote is written again: that process may have died of a failed
+	// sync, after which the bytes can be in the page cache, clean, and not on the disk.
+	if err := sh.writeData(f, a.Data, a.Offset); err != nil {
+		return 0, err
+	}
+	next := *sh.state.Load()
+	next.length = end
+	sh.state.Store(&next)
+	sh.tailWritten = true
+	return sh.syncs.wrote(), nil
+}
+
+// writeData writes at an offset of the stream that is not below its end, or the same bytes again.
+func (sh *shard) writeData(f *openFile, data []byte, offset uint64) error {
+	_, err := f.WriteAt(data, streamOffset+int64(offset))
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		return sh.poison(opAppend, "writing to it", err)
+	}
+	// A full disk is no broken disk. What was written lies beyond the stream's end, and is cut off
+	// again; if that fails nobody knows where the file ends.
+	length := sh.state.Load().length
+	if err := f.Truncate(streamOffset + int64(length)); err != nil {
+		return sh.poison(opAppend, "cutting off what was written before the disk was full", err)
+	}
+	return sh.disk.failure(opAppend, sh.key, err)
+}
+
+// sameBytes reports whether the file has these bytes there.
+func sameBytes(f *openFile, want []byte, position int64) (bool, error) {
+	buf := make([]byte, min(len(want), 256<<10))
+	for len(want) > 0 {
+		p := buf[:min(len(buf), len(want))]
+		if n, err := f.ReadAt(p, position); n < len(p) {
+			return false, err
+		}
+		if !bytes.Equal(p, want[:len(p)]) {
+			return false, nil
+		}
+		want = want[len(p):]
+		position += int64(len(p))
+	}
+	return true, nil
+}
+
+// create makes an empty shard, durably, and returns its file acquired. The caller has the turn.
+func (s *Store) create(op string, sh *shard, epoch granary.Epoch, k, m int) (*openFile, error) {
+	d := sh.disk
+	id := d.ident.Load()
+	st := &shardState{
+		header: shardHeader{
+			Volume: sh.key.volume, Shard: sh.key.index, DataShards: k, ParityShards: m,
+			Cluster: id.Cluster, Disk: id.Disk, Created: granary.TimeOf(time.Now()),
+		},
+		slot: stateSlot{Sequence: 1, Epoch: epoch},
+	}
+	head := make([]byte, streamOffset)
+	copy(head, encodeHeader(st.header))
+	copy(head[slotPosition(st.slot.Sequence):], encodeSlot(st.slot))
+
+	name := sh.key.fileName()
+	fresh := name + newSuffix
+	if err := d.fs.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, d.failure(op, sh.key, err)
+	}
+	file, err := d.fs.Create(fresh)
+	if err != nil {
+		d.noteFailure(err)
+		return nil, d.failure(op, sh.key, err)
+	}
+	_, err = file.WriteAt(head, 0)
+	if err == nil {
+		err = file.Sync()
+	}
+	if err == nil {
+		err = d.fs.Rename(fresh, name)
+	}
+	if err != nil {
+		d.noteFailure(err)
+		return nil, d.failure(op, sh.key, errors.Join(err, file.Close(), d.fs.Remove(fresh)))
+	}
+	sh.state.Store(st)
+	sh.exists.Store(true)
+	f := d.files.adopt(sh, file)
+	if err := d.fs.SyncDir(shardsName); err != nil {
+		// The name may or may not survive a crash: nothing can be promised here any more.
+		d.barWrites(shardsName + ": " + err.Error())
+		err = sh.poison(op, "syncing its directory", err)
+		d.files.release(f)
+		return nil, err
+	}
+	return f, nil
+}

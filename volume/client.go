@@ -1,0 +1,257 @@
+package volume
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/dsorchard/granary"
+)
+
+// Limits of a Client's connections.
+const (
+	idleConnsPerServer = 64
+	idleConnTimeout    = 90 * time.Second
+	dialWithin         = 2 * time.Second
+	transportBuffer    = 128 << 10
+)
+
+// ClientOptions configures a Client. The zero value will do.
+type ClientOptions struct {
+	TLS *tls.Config // https if not nil
+}
+
+// Client reaches volume servers by the address of their block service. Its methods may be called concurrently. Their
+// errors are the server's; a server that cannot be reached, and a deadline that passes, are KindUnavailable: then an append or a
+// seal may have happened, and its repeat is acknowledged if it has.
+type Client struct {
+	http   *http.Client
+	scheme string
+
+	mu       sync.RWMutex
+	attached map[string]*Store
+}
+
+// NewClient returns a client. It connects when it is first asked something.
+func NewClient(o ClientOptions) *Client {
+	c := &Client{scheme: "http", attached: make(map[string]*Store)}
+	if o.TLS != nil {
+		c.scheme = "https"
+	}
+	c.http = &http.Client{Transport: &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: dialWithin}).DialContext,
+		TLSClientConfig:     o.TLS,
+		TLSHandshakeTimeout: dialWithin,
+		MaxIdleConnsPerHost: idleConnsPerServer,
+		IdleConnTimeout:     idleConnTimeout,
+		WriteBufferSize:     transportBuffer,
+		ReadBufferSize:      transportBuffer,
+		DisableCompression:  true,
+	}}
+	return c
+}
+
+// Attach makes calls to addr plain function calls of s.
+func (c *Client) Attach(addr string, s *Store) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.attached[addr] = s
+}
+
+// Close closes the idle connections.
+func (c *Client) Close() error {
+	c.http.CloseIdleConnections()
+	return nil
+}
+
+// local returns the store behind addr, if it is in this process.
+func (c *Client) local(addr string) *Store {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.attached[addr]
+}
+
+// Append is Store.Append at addr.
+func (c *Client) Append(ctx context.Context, addr string, a *granary.Append) error {
+	if s := c.local(addr); s != nil {
+		return s.Append(ctx, a)
+	}
+	req, err := c.request(ctx, opAppend, http.MethodPut, addr, shardPath(a.Ref), a.Ref.String(), bytes.NewReader(a.Data))
+	if err != nil {
+		return err
+	}
+	set := func(name string, v uint64) { req.Header.Set(name, strconv.FormatUint(v, 10)) }
+	set(headerEpoch, uint64(a.Epoch))
+	set(headerDataShards, uint64(a.DataShards))
+	set(headerParityShards, uint64(a.ParityShards))
+	set(headerPrev, a.Prev)
+	set(headerOffset, a.Offset)
+	req.Header.Set(headerCRC32C, fmt.Sprintf("%08x", a.CRC32C))
+	return c.call(req, opAppend, a.Ref.String())
+}
+
+// ReadAt is Store.ReadAt at addr.
+func (c *Client) ReadAt(ctx context.Context, addr string, ref granary.ShardRef, p []byte, off int64) (n int, length uint64, err error) {
+	if s := c.local(addr); s != nil {
+		return s.ReadAt(ctx, ref, p, off)
+	}
+	if off < 0 {
+		return 0, 0, granary.Errorf(granary.KindInvalid, opRead, ref.String(), "negative offset %d", off)
+	}
+	// One request carries at most appendSizeMax bytes.
+	for {
+		part := p[n:min(len(p), n+appendSizeMax)]
+		got, end, err := c.readPart(ctx, addr, ref, part, off+int64(n))
+		if err != nil {
+			return 0, 0, err
+		}
+		n += got
+		if got < len(part) || n == len(p) {
+			return n, end, nil
+		}
+	}
+}
+
+func (c *Client) readPart(ctx context.Context, addr string, ref granary.ShardRef, p []byte, off int64) (int, uint64, error) {
+	subject := ref.String()
+	path := fmt.Sprintf("%s?off=%d&len=%d", shardPath(ref), off, len(p))
+	req, err := c.request(ctx, opRead, http.MethodGet, addr, path, subject, nil)
+	if err != nil {
+		return 0, 0, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return 0, 0, unreachable(ctx, opRead, subject, err)
+	}
+	defer finish(resp)
+	if resp.StatusCode != http.StatusOK {
+		return 0, 0, readError(opRead, subject, resp)
+	}
+	length, err := strconv.ParseUint(resp.Header.Get(headerShardLength), 10, 64)
+	size := resp.ContentLength
+	if err != nil || size < 0 || size > int64(len(p)) || size < int64(len(p)) && uint64(off)+uint64(size) < length {
+		return 0, 0, granary.Errorf(granary.KindInternal, opRead, subject, "%s gave an answer that makes no sense: %d bytes of a shard of %d", addr, size, length)
+	}
+	n, err := io.ReadFull(resp.Body, p[:size])
+	if err != nil {
+		return 0, 0, unreachable(ctx, opRead, subject, err)
+	}
+	return n, length, nil
+}
+
+// Seal is Store.Seal at addr.
+func (c *Client) Seal(ctx context.Context, addr string, ref granary.ShardRef, epoch granary.Epoch, length uint64) error {
+	if s := c.local(addr); s != nil {
+		return s.Seal(ctx, ref, epoch, length)
+	}
+	path := fmt.Sprintf("%s/seal?epoch=%d&length=%d", shardPath(ref), epoch, length)
+	req, err := c.request(ctx, opSeal, http.MethodPost, addr, path, ref.String(), nil)
+	if err != nil {
+		return err
+	}
+	return c.call(req, opSeal, ref.String())
+}
+
+// Drop is Store.Drop at addr.
+func (c *Client) Drop(ctx context.Context, addr string, ref granary.ShardRef, epoch granary.Epoch) error {
+	if s := c.local(addr); s != nil {
+		return s.Drop(ctx, ref, epoch)
+	}
+	path := fmt.Sprintf("%s?epoch=%d", shardPath(ref), epoch)
+	req, err := c.request(ctx, opDrop, http.MethodDelete, addr, path, ref.String(), nil)
+	if err != nil {
+		return err
+	}
+	return c.call(req, opDrop, ref.String())
+}
+
+// List is Store.List at addr.
+func (c *Client) List(ctx context.Context, addr string, disk granary.DiskID) ([]granary.ShardInfo, error) {
+	if s := c.local(addr); s != nil {
+		return s.List(disk)
+	}
+	var infos []granary.ShardInfo
+	err := c.get(ctx, opList, addr, fmt.Sprintf("/v1/disks/%s/shards", disk), string(disk), &infos)
+	return infos, err
+}
+
+// Usage is Store.Usage at addr.
+func (c *Client) Usage(ctx context.Context, addr string) ([]granary.DiskUsage, error) {
+	if s := c.local(addr); s != nil {
+		return s.Usage(), nil
+	}
+	var usages []granary.DiskUsage
+	err := c.get(ctx, opUsage, addr, "/v1/disks", addr, &usages)
+	return usages, err
+}
+
+func shardPath(ref granary.ShardRef) string {
+	return fmt.Sprintf("/v1/disks/%s/shards/%d/%d", ref.Disk, ref.Volume, ref.Shard)
+}
+
+// request makes a request. All of them may be sent again by the transport if an idle connection turns
+// out to be dead: each is harmless to repeat.
+func (c *Client) request(ctx context.Context, op, method, addr, path, subject string, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.scheme+"://"+addr+path, body)
+	if err != nil {
+		return nil, granary.Errorf(granary.KindInvalid, op, subject, "%w", err)
+	}
+	req.Header["X-Idempotency-Key"] = nil // says so to net/http, and is not sent
+	return req, nil
+}
+
+// call sends a request whose answer is empty.
+func (c *Client) call(req *http.Request, op, subject string) error {
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return unreachable(req.Context(), op, subject, err)
+	}
+	defer finish(resp)
+	if resp.StatusCode != http.StatusNoContent {
+		return readError(op, subject, resp)
+	}
+	return nil
+}
+
+// get sends a request whose answer is JSON.
+func (c *Client) get(ctx context.Context, op, addr, path, subject string, v any) error {
+	req, err := c.request(ctx, op, http.MethodGet, addr, path, subject, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return unreachable(ctx, op, subject, err)
+	}
+	defer finish(resp)
+	if resp.StatusCode != http.StatusOK {
+		return readError(op, subject, resp)
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, listSizeMax)).Decode(v); err != nil {
+		return granary.Errorf(granary.KindUnavailable, op, subject, "the answer of %s: %w", addr, err)
+	}
+	return nil
+}
+
+// finish leaves the connection fit for the next request.
+func finish(resp *http.Response) {
+	io.Copy(io.Discard, io.LimitReader(resp.Body, errorSizeMax)) // an error only costs the connection
+	resp.Body.Close()
+}
+
+// unreachable makes the error of a request that got no whole answer.
+func unreachable(ctx context.Context, op, subject string, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return interrupted(op, subject, err)
+	}
+	return granary.Errorf(granary.KindUnavailable, op, subject, "%w", err)
+}

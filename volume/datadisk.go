@@ -1,0 +1,315 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/disk"
+)
+
+// dataDisk is one directory of shards.
+type dataDisk struct {
+	dir    string
+	fs     disk.FS
+	lock   io.Closer
+	log    *slog.Logger
+	files  *fileCache
+	alarm  *alarm
+	ident  atomic.Pointer[identity] // replaced by JoinCluster
+	used   atomic.Int64             // bytes that shard files take
+	walked chan struct{}            // closed when every shard's space has been counted
+
+	mu       sync.Mutex
+	shards   map[shardKey]*shard
+	readOnly string // why nothing is appended any more, or ""
+}
+
+// id returns the disk's id.
+func (d *dataDisk) id() granary.DiskID { return d.ident.Load().Disk }
+
+// ref names a shard of this disk.
+func (d *dataDisk) ref(k shardKey) granary.ShardRef {
+	return granary.ShardRef{Disk: d.id(), Volume: k.volume, Shard: k.index}
+}
+
+// openDir opens and locks a directory and reads its identity; the Disk of a directory yet to be
+// formatted is "". Nothing is written into a directory that is not ours.
+func openDir(o *Options, dir string) (d *dataDisk, err error) {
+	fsys, err := o.OpenFS(dir)
+	if err != nil {
+		return nil, granary.Errorf(granary.KindUnavailable, opOpen, dir, "%w", err)
+	}
+	if err := refuseUnlessOurs(fsys, dir); err != nil {
+		return nil, err
+	}
+	lock, err := fsys.Lock(lockName)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, granary.Errorf(granary.KindBusy, opOpen, dir, "another volume server is running on the directory")
+	}
+	if err != nil {
+		return nil, granary.Errorf(granary.KindUnavailable, opOpen, dir, "%s: %w", lockName, err)
+	}
+	d = &dataDisk{
+		dir: dir, fs: fsys, lock: lock, log: o.Log.With("disk", dir),
+		walked: make(chan struct{}), shards: make(map[shardKey]*shard),
+	}
+	// Again, now that nobody else can be formatting it.
+	err = refuseUnlessOurs(fsys, dir)
+	var id identity
+	if err == nil {
+		id, _, err = readIdentity(fsys, dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	d.ident.Store(&id)
+	return d, nil
+}
+
+// refuseUnlessOurs returns an error if the directory is neither a disk of Granary's nor empty.
+func refuseUnlessOurs(fsys disk.FS, dir string) error {
+	names, err := fsys.ReadDir(rootName)
+	if err != nil {
+		return granary.Errorf(granary.KindUnavailable, opOpen, dir, "%w", err)
+	}
+	if slices.Contains(names, identityName) {
+		return nil
+	}
+	return refuseForeign(fsys, dir, names)
+}
+
+// setIdentity writes the identity if it differs from what is there.
+func (d *dataDisk) setIdentity(id identity) error {
+	old := d.ident.Load()
+	if old.Cluster == id.Cluster && old.Server == id.Server && old.Disk == id.Disk {
+		return nil
+	}
+	if err := d.fs.MkdirAll(shardsName); err != nil {
+		return granary.Errorf(granary.KindUnavailable, opOpen, d.dir, "%w", err)
+	}
+	if err := writeIdentity(d.fs, d.dir, id); err != nil {
+		return err
+	}
+	d.ident.Store(&id)
+	return nil
+}
+
+// scanNames learns which shards there are, from their names alone, and removes what was never finished.
+func (d *dataDisk) scanNames() error {
+	if err := d.fs.MkdirAll(shardsName); err != nil {
+		return granary.Errorf(granary.KindUnavailable, opOpen, d.dir, "%w", err)
+	}
+	names, err := d.fs.ReadDir(shardsName)
+	if err != nil {
+		return granary.Errorf(granary.KindUnavailable, opOpen, d.dir, "%w", err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, newSuffix) {
+			if err := d.fs.Remove(shardsName + "/" + name); err != nil {
+				return granary.Errorf(granary.KindUnavailable, opOpen, d.dir, "%w", err)
+			}
+			continue
+		}
+		key, ok := parseShardName(name)
+		if !ok {
+			d.log.Warn("a file that is no shard lies among the shards", "name", name)
+			continue
+		}
+		sh := newShard(d, key)
+		sh.exists.Store(true)
+		d.shards[key] = sh
+	}
+	return nil
+}
+
+// lookup returns the shard if it exists.
+func (d *dataDisk) lookup(key shardKey) *shard {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if sh := d.shards[key]; sh != nil && sh.exists.Load() {
+		return sh
+	}
+	return nil
+}
+
+// list returns the shards that exist, in the order of volume and index.
+func (d *dataDisk) list() []*shard {
+	d.mu.Lock()
+	all := make([]*shard, 0, len(d.shards))
+	for _, sh := range d.shards {
+		if sh.exists.Load() {
+			all = append(all, sh)
+		}
+	}
+	d.mu.Unlock()
+	slices.SortFunc(all, func(a, b *shard) int {
+		if a.key.volume != b.key.volume {
+			if a.key.volume < b.key.volume {
+				return -1
+			}
+			return 1
+		}
+		return int(a.key.index) - int(b.key.index)
+	})
+	return all
+}
+
+// take returns the shard with its turn taken, whether or not it exists yet; give returns it.
+func (d *dataDisk) take(ctx context.Context, key shardKey) (*shard, error) {
+	for {
+		d.mu.Lock()
+		sh := d.shards[key]
+		if sh == nil {
+			sh = newShard(d, key)
+			d.shards[key] = sh
+		}
+		d.mu.Unlock()
+		select {
+		case sh.turn <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if !sh.gone {
+			return sh, nil
+		}
+		<-sh.turn // dropped while we waited: its successor has another shard struct
+	}
+}
+
+// give ends the turn. A shard that was not made after all is forgotten.
+func (d *dataDisk) give(sh *shard) {
+	if !sh.exists.Load() && !sh.gone {
+		d.forget(sh)
+	}
+	<-sh.turn
+}
+
+// forget removes the shard from the disk's table. The caller has the turn.
+func (d *dataDisk) forget(sh *shard) {
+	sh.exists.Store(false)
+	d.mu.Lock()
+	delete(d.shards, sh.key)
+	d.mu.Unlock()
+	sh.gone = true
+}
+
+// writeBarred returns why nothing may be appended, or "".
+func (d *dataDisk) writeBarred() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.readOnly
+}
+
+// noteFailure makes the disk read-only if err says that the disk itself is failing.
+func (d *dataDisk) noteFailure(err error) {
+	if !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.EROFS) {
+		return
+	}
+	d.barWrites(err.Error())
+}
+
+// barWrites makes the disk read-only until the server is started again.
+func (d *dataDisk) barWrites(reason string) {
+	d.mu.Lock()
+	first := d.readOnly == ""
+	if first {
+		d.readOnly = reason
+	}
+	d.mu.Unlock()
+	if first {
+		d.log.Error("disk takes no more writes", "reason", reason)
+		d.alarm.ring()
+	}
+}
+
+// failure makes the error that a caller gets for a failed access to the disk.
+func (d *dataDisk) failure(op string, key shardKey, err error) error {
+	subject := d.ref(key).String()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return granary.Errorf(granary.KindNotFound, op, subject, "disk %s: %w", d.dir, err)
+	case errors.Is(err, syscall.ENOSPC):
+		return granary.Errorf(granary.KindNoSpace, op, subject, "disk %s: %w", d.dir, err)
+	}
+	return granary.Errorf(granary.KindUnavailable, op, subject, "disk %s: %w", d.dir, err)
+}
+
+// checkRoom returns KindNoSpace unless size more bytes fit beside the reserve.
+func (d *dataDisk) checkRoom(op string, key shardKey, size, reserve uint64) error {
+	u, err := d.fs.Usage()
+	if err != nil {
+		return d.failure(op, key, err)
+	}
+	if need := reserve + size + streamOffset; u.Free < need {
+		return granary.Errorf(granary.KindNoSpace, op, d.ref(key).String(),
+			"disk %s has %d bytes free and keeps %d in reserve; %d are asked for", d.dir, u.Free, reserve, size)
+	}
+	return nil
+}
+
+// usage reports the disk.
+func (d *dataDisk) usage(reserve uint64) granary.DiskUsage {
+	du := granary.DiskUsage{Disk: d.id(), Path: d.dir, Used: uint64(max(d.used.Load(), 0))}
+	d.mu.Lock()
+	du.ReadOnly = d.readOnly
+	for _, sh := range d.shards {
+		if sh.exists.Load() {
+			du.Shards++
+		}
+	}
+	d.mu.Unlock()
+	u, err := d.fs.Usage()
+	if err != nil {
+		if du.ReadOnly == "" {
+			du.ReadOnly = err.Error()
+		}
+		return du
+	}
+	du.Total = u.Total
+	if u.Free > reserve {
+		du.Free = u.Free - reserve
+	}
+	return du
+}
+
+// poisoned lists the shards that nothing may be appended to.
+func (d *dataDisk) poisoned() []granary.ShardInfo {
+	var infos []granary.ShardInfo
+	for _, sh := range d.list() {
+		if sh.poisonedBy.Load() != nil {
+			infos = append(infos, sh.info())
+		}
+	}
+	return infos
+}
+
+// walk counts the space of all shards, once after the start.
+func (d *dataDisk) walk(stop <-chan struct{}) {
+	defer close(d.walked)
+	for _, sh := range d.list() {
+		select {
+		case <-stop:
+			return
+		default:
+		}
+		f, err := d.files.acquire(sh)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			d.log.Warn("shard cannot be opened", "shard", d.ref(sh.key).String(), "error", err)
+			continue
+		}
+		sh.account(f)
+		d.files.release(f)
+	}
+}

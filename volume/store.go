@@ -1,0 +1,294 @@
+package volume
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/dsorchard/granary"
+)
+
+// What errors call the operations.
+const (
+	opOpen      = "volume.open"
+	opJoin      = "volume.join"
+	opAppend    = "volume.append"
+	opRead      = "volume.read"
+	opSeal      = "volume.seal"
+	opDrop      = "volume.drop"
+	opList      = "volume.list"
+	opUsage     = "volume.usage"
+	opVerify    = "volume.verify"
+	opHeartbeat = "volume.heartbeat"
+)
+
+// Store is the shards on a server's disks. Its methods may be called concurrently.
+type Store struct {
+	o     Options
+	disks []*dataDisk // in the order of Options.Dirs
+	byID  map[granary.DiskID]*dataDisk
+	files *fileCache
+	alarm *alarm
+	stop  chan struct{}
+
+	joinMu sync.Mutex // one JoinCluster at a time
+
+	mu      sync.Mutex
+	closed  bool
+	running sync.WaitGroup // calls in flight, and the walks
+}
+
+// Open opens the directories, formats those that are empty, and locks each. It reads no shard, so it
+// takes no longer with many than with few. It refuses, naming the directory, one in use by another
+// server, one that holds other things than a disk, one of a newer format or with a damaged identity, and
+// directories that belong to different servers or clusters.
+func Open(o Options) (*Store, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Store{
+		o: o, byID: make(map[granary.DiskID]*dataDisk), files: newFileCache(o.OpenFilesMax),
+		alarm: newAlarm(), stop: make(chan struct{}),
+	}
+	if err := s.openDirs(); err != nil {
+		return nil, errors.Join(err, s.unlock())
+	}
+	for _, d := range s.disks {
+		s.running.Go(func() { d.walk(s.stop) })
+	}
+	return s, nil
+}
+
+// openDirs opens all directories, and writes to none before all of them have been found good.
+func (s *Store) openDirs() error {
+	for _, dir := range s.o.Dirs {
+		d, err := openDir(&s.o, dir)
+		if err != nil {
+			return err
+		}
+		d.files, d.alarm = s.files, s.alarm
+		s.disks = append(s.disks, d)
+	}
+	common, err := s.commonIdentity()
+	if err != nil {
+		return err
+	}
+	for _, d := range s.disks {
+		id := *d.ident.Load()
+		id.Server, id.Cluster = common.Server, common.Cluster
+		if id.Disk == "" {
+			id.Disk = granary.DiskID(newID())
+			d.log.Info("formatting a new disk", "id", string(id.Disk))
+		}
+		if err := d.setIdentity(id); err != nil {
+			return err
+		}
+		if other := s.byID[id.Disk]; other != nil {
+			return granary.Errorf(granary.KindInvalid, opOpen, d.dir, "both it and %s are disk %s: one is a copy of the other", other.dir, id.Disk)
+		}
+		s.byID[id.Disk] = d
+		if err := d.scanNames(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commonIdentity returns the server and the cluster that all disks belong to.
+func (s *Store) commonIdentity() (identity, error) {
+	var common identity
+	var serverDir, clusterDir string
+	if s.o.Cluster != "" {
+		common.Cluster, clusterDir = s.o.Cluster, "the configuration"
+	}
+	for _, d := range s.disks {
+		id := d.ident.Load()
+		if id.Disk == "" {
+			continue
+		}
+		if common.Server == "" {
+			common.Server, serverDir = id.Server, d.dir
+		}
+		if id.Server != common.Server {
+			return common, granary.Errorf(granary.KindInvalid, opOpen, d.dir,
+				"the disk belongs to server %s, but %s to server %s", id.Server, serverDir, common.Server)
+		}
+		if common.Cluster == "" {
+			common.Cluster, clusterDir = id.Cluster, d.dir
+		}
+		if id.Cluster != "" && id.Cluster != common.Cluster {
+			return common, granary.Errorf(granary.KindInvalid, opOpen, d.dir,
+				"the disk belongs to cluster %s, but %s to cluster %s", id.Cluster, clusterDir, common.Cluster)
+		}
+	}
+	if common.Server == "" {
+		common.Server = granary.ServerID(newID())
+	}
+	return common, nil
+}
+
+// unlock lets go of the directories.
+func (s *Store) unlock() error {
+	var errs []error
+	for _, d := range s.disks {
+		errs = append(errs, d.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// ServerID returns the server's id, which its disks carry.
+func (s *Store) ServerID() granary.ServerID { return s.disks[0].ident.Load().Server }
+
+// Cluster returns the cluster that the disks belong to, or "".
+func (s *Store) Cluster() granary.ClusterID { return s.disks[0].ident.Load().Cluster }
+
+// JoinCluster makes the disks the cluster's, durably. Disks of another cluster stay what they are: KindInvalid.
+func (s *Store) JoinCluster(id granary.ClusterID) error {
+	s.joinMu.Lock()
+	defer s.joinMu.Unlock()
+	if !validID(string(id)) {
+		return granary.Errorf(granary.KindInvalid, opJoin, string(id), "a cluster id has 32 lower-case hexadecimal digits")
+	}
+	if err := s.begin(opJoin, string(id)); err != nil {
+		return err
+	}
+	defer s.exit()
+	for _, d := range s.disks {
+		if c := d.ident.Load().Cluster; c != "" && c != id {
+			return granary.Errorf(granary.KindInvalid, opJoin, d.dir, "the disk belongs to cluster %s, not %s", c, id)
+		}
+	}
+	// A crash in between leaves some disks without a cluster: the next Open gives them that of the others.
+	for i := len(s.disks) - 1; i >= 0; i-- { // the first disk last: Cluster tells its
+		d := s.disks[i]
+		next := *d.ident.Load()
+		next.Cluster = id
+		if err := d.setIdentity(next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// begin counts a call in, until exit; KindUnavailable if the store is closed.
+func (s *Store) begin(op, subject string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return granary.Errorf(granary.KindUnavailable, op, subject, "the volume server is shutting down")
+	}
+	s.running.Add(1)
+	return nil
+}
+
+// enter begins a call on a shard and finds its disk.
+func (s *Store) enter(op string, ref granary.ShardRef) (*dataDisk, error) {
+	d := s.byID[ref.Disk]
+	if d == nil {
+		return nil, granary.Errorf(granary.KindNotFound, op, ref.String(), "server %s has no such disk", s.ServerID())
+	}
+	return d, s.begin(op, ref.String())
+}
+
+// exit ends a call.
+func (s *Store) exit() { s.running.Done() }
+
+// ReadAt reads len(p) bytes at off of a shard's stream; fewer, with a nil error, only where the stream
+// ends. Holes are zeros. It returns the stream's length too. KindNotFound if there is no such shard; KindCorrupt
+// or KindUnavailable, naming the disk, if the bytes cannot be read.
+func (s *Store) ReadAt(ctx context.Context, ref granary.ShardRef, p []byte, off int64) (n int, length uint64, err error) {
+	if off < 0 {
+		return 0, 0, granary.Errorf(granary.KindInvalid, opRead, ref.String(), "negative offset %d", off)
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, 0, interrupted(opRead, ref.String(), err)
+	}
+	d, err := s.enter(opRead, ref)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer s.exit()
+	sh := d.lookup(shardKey{ref.Volume, ref.Shard})
+	if sh == nil {
+		return 0, 0, granary.Errorf(granary.KindNotFound, opRead, ref.String(), "disk %s has no such shard", d.dir)
+	}
+	f, err := d.files.acquire(sh)
+	if err != nil {
+		return 0, 0, d.failure(opRead, sh.key, err)
+	}
+	defer d.files.release(f)
+	return sh.readAt(f, p, off)
+}
+
+// List returns the shards of a disk, in the order of their volumes. One whose head cannot be read is
+// listed with the reason as Poisoned.
+func (s *Store) List(disk granary.DiskID) ([]granary.ShardInfo, error) {
+	d, err := s.enter(opList, granary.ShardRef{Disk: disk})
+	if err != nil {
+		return nil, err
+	}
+	defer s.exit()
+	infos := []granary.ShardInfo{}
+	for _, sh := range d.list() {
+		err := s.learn(sh)
+		if granary.IsKind(err, granary.KindNotFound) {
+			continue // dropped meanwhile
+		}
+		info := sh.info()
+		if err != nil {
+			info.Poisoned = err.Error()
+		}
+		infos = append(infos, info)
+	}
+	return infos, nil
+}
+
+// learn reads what info needs, unless it is known.
+func (s *Store) learn(sh *shard) error {
+	_, counted := sh.space()
+	if counted && sh.state.Load() != nil {
+		return nil
+	}
+	f, err := s.files.acquire(sh)
+	if err != nil {
+		return sh.disk.failure(opList, sh.key, err)
+	}
+	defer s.files.release(f)
+	sh.account(f)
+	_, err = sh.load(opList, f)
+	return err
+}
+
+// Usage reports the disks, in the order of Options.Dirs. Right after Open, until every shard has been
+// looked at once, Used is too low.
+func (s *Store) Usage() []granary.DiskUsage {
+	usages := make([]granary.DiskUsage, len(s.disks))
+	for i, d := range s.disks {
+		usages[i] = d.usage(s.o.ReserveBytes)
+	}
+	return usages
+}
+
+// Close waits for the calls in flight, refuses others, and lets go of the directories.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	close(s.stop)
+	s.mu.Unlock()
+	s.running.Wait()
+	return errors.Join(s.files.closeAll(), s.unlock())
+}
+
+// interrupted makes the error of a call whose context ended: KindUnavailable for a deadline, after
+// which the caller may try elsewhere, KindCanceled otherwise.
+func interrupted(op, subject string, err error) error {
+	kind := granary.KindCanceled
+	if errors.Is(err, context.DeadlineExceeded) {
+		kind = granary.KindUnavailable
+	}
+	return granary.Errorf(kind, op, subject, "%w", err)
+}

@@ -1,0 +1,252 @@
+package volume
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dsorchard/granary"
+)
+
+func TestAppendReadSealDrop(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	s := open(t, testOptions(t, dir))
+	ref := firstRef(s, 7)
+
+	one, two := fill(5000, 1), fill(3000, 2)
+	mustAppend(t, s, appendOf(ref, 0, 0, one))
+	mustAppend(t, s, appendOf(ref, 5000, 8192, two))
+	want := append(append(append([]byte{}, one...), make([]byte, 8192-5000)...), two...)
+	wantStream(t, s, ref, want)
+
+	mustAppend(t, s, appendOf(ref, 5000, 8192, two)) // repeated
+	wantKind(t, s.Append(ctx, appendOf(ref, 5000, 8192, fill(3000, 3))), granary.KindInvalid)
+	wantKind(t, s.Append(ctx, appendOf(ref, 0, 0, one)), granary.KindInvalid)
+	wantKind(t, s.Append(ctx, appendOf(ref, 12000, 12000, one)), granary.KindInvalid)
+
+	if n, length, err := s.ReadAt(ctx, ref, make([]byte, 10), 1<<30); n != 0 || length != uint64(len(want)) || err != nil {
+		t.Fatalf("read beyond the end: %d, %d, %v", n, length, err)
+	}
+
+	const sealed = 8192 + 1000
+	if err := s.Seal(ctx, ref, 2, sealed); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Seal(ctx, ref, 2, sealed); err != nil {
+		t.Fatalf("repeated seal: %v", err)
+	}
+	wantKind(t, s.Seal(ctx, ref, 1, sealed), granary.KindStale)
+	wantKind(t, s.Seal(ctx, ref, 3, sealed+1), granary.KindInvalid)
+	wantStream(t, s, ref, want[:sealed])
+	a := appendOf(ref, sealed, sealed, one)
+	wantKind(t, s.Append(ctx, a), granary.KindStale)
+	a.Epoch = 9
+	wantKind(t, s.Append(ctx, a), granary.KindStale)
+	if err := s.Verify(ctx, ref); err != nil {
+		t.Fatal(err)
+	}
+
+	// The same after a restart.
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, testOptions(t, dir))
+	wantStream(t, s, ref, want[:sealed])
+	infos, err := s.List(ref.Disk)
+	if err != nil || len(infos) != 1 {
+		t.Fatalf("list: %v, %v", infos, err)
+	}
+	i := infos[0]
+	if i.Ref != ref || i.Epoch != 2 || i.DataShards != 2 || i.ParityShards != 1 || i.Length != sealed || !i.Sealed || i.Allocated == 0 || i.Poisoned != "" {
+		t.Fatalf("listed as %+v", i)
+	}
+	<-s.disks[0].walked
+	if u := s.Usage()[0]; u.Used != i.Allocated || u.Shards != 1 || u.Free == 0 || u.Path != dir {
+		t.Fatalf("usage %+v, allocated %d", u, i.Allocated)
+	}
+
+	wantKind(t, s.Drop(ctx, ref, 1), granary.KindStale)
+	for range 2 {
+		if err := s.Drop(ctx, ref, 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, _, err = s.ReadAt(ctx, ref, make([]byte, 1), 0)
+	wantKind(t, err, granary.KindNotFound)
+	if u := s.Usage()[0]; u.Used != 0 || u.Shards != 0 {
+		t.Fatalf("usage after drop: %+v", u)
+	}
+}
+
+func TestAppendRefusals(t *testing.T) {
+	s := openTemp(t)
+	ref := firstRef(s, 7)
+	mustAppend(t, s, appendOf(ref, 0, 0, fill(10, 1)))
+	for name, c := range map[string]struct {
+		change func(a *granary.Append)
+		kind   granary.Kind
+	}{
+		"checksum":       {func(a *granary.Append) { a.CRC32C++ }, granary.KindCorrupt},
+		"empty":          {func(a *granary.Append) { a.Data = nil }, granary.KindInvalid},
+		"too large":      {func(a *granary.Append) { a.Data = make([]byte, appendSizeMax+1) }, granary.KindTooLarge},
+		"beyond limit":   {func(a *granary.Append) { a.Offset = streamLengthMax - 9 }, granary.KindTooLarge},
+		"overflow":       {func(a *granary.Append) { a.Offset = ^uint64(0) }, granary.KindTooLarge},
+		"below prev":     {func(a *granary.Append) { a.Offset = 9 }, granary.KindInvalid},
+		"shard index":    {func(a *granary.Append) { a.Ref.Shard = 3 }, granary.KindInvalid},
+		"no data shards": {func(a *granary.Append) { a.DataShards = 0 }, granary.KindInvalid},
+		"other k":        {func(a *granary.Append) { a.DataShards = 3 }, granary.KindInvalid},
+		"epoch 0":        {func(a *granary.Append) { a.Epoch = 0 }, granary.KindInvalid},
+		"unknown disk":   {func(a *granary.Append) { a.Ref.Disk = "x" }, granary.KindNotFound},
+		"missing shard":  {func(a *granary.Append) { a.Ref.Volume = 8 }, granary.KindInvalid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := appendOf(ref, 10, 10, fill(10, 2))
+			c.change(a)
+			wantKind(t, s.Append(context.Background(), a), c.kind)
+		})
+	}
+	wantStream(t, s, ref, fill(10, 1))
+	if infos, err := s.List(ref.Disk); err != nil || len(infos) != 1 {
+		t.Fatalf("a refused append left a shard: %v, %v", infos, err)
+	}
+}
+
+func TestEpochs(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	s := open(t, testOptions(t, dir))
+	ref := firstRef(s, 7)
+	mustAppend(t, s, appendOf(ref, 0, 0, fill(10, 1)))
+	a := appendOf(ref, 10, 10, fill(10, 2))
+	a.Epoch = 5
+	mustAppend(t, s, a)
+	for range 2 { // also after a restart
+		wantKind(t, s.Append(ctx, appendOf(ref, 20, 20, fill(10, 3))), granary.KindStale)
+		wantKind(t, s.Seal(ctx, ref, 4, 20), granary.KindStale)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, testOptions(t, dir))
+	}
+	if err := s.Seal(ctx, ref, 5, 20); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSealMakesAndExtends(t *testing.T) {
+	ctx := context.Background()
+	s := openTemp(t)
+	never, short := firstRef(s, 1), firstRef(s, 2)
+	mustAppend(t, s, appendOf(short, 0, 0, fill(10, 1)))
+	for _, ref := range []granary.ShardRef{never, short} {
+		if err := s.Seal(ctx, ref, 2, 9000); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Verify(ctx, ref); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantStream(t, s, never, make([]byte, 9000))
+	wantStream(t, s, short, append(fill(10, 1), make([]byte, 8990)...))
+	empty := firstRef(s, 3)
+	if err := s.Seal(ctx, empty, 2, 0); err != nil {
+		t.Fatal(err)
+	}
+	wantStream(t, s, empty, nil)
+	if err := s.Verify(ctx, empty); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestVerifyFindsRot(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	s := open(t, testOptions(t, dir))
+	ref := firstRef(s, 1)
+	mustAppend(t, s, appendOf(ref, 0, 0, fill(3*scanBufferSize+5, 1)))
+	wantKind(t, s.Verify(ctx, ref), granary.KindInvalid)
+	if err := s.Seal(ctx, ref, 2, 3*scanBufferSize+5); err != nil {
+		t.Fatal(err)
+	}
+	flip(t, filepath.Join(dir, "shards/1.0"), streamOffset+2*scanBufferSize+100)
+	err := s.Verify(ctx, ref)
+	wantKind(t, err, granary.KindCorrupt)
+	if !strings.Contains(err.Error(), "offset 2097152") {
+		t.Fatalf("the error names no place: %v", err)
+	}
+	flip(t, filepath.Join(dir, "shards/1.0"), streamOffset+2*scanBufferSize+100)
+	if err := s.Verify(ctx, ref); err != nil {
+		t.Fatal(err)
+	}
+	flip(t, filepath.Join(dir, "shards/1.0"), int64(tableOffset(3*scanBufferSize+5))+4)
+	wantKind(t, s.Verify(ctx, ref), granary.KindCorrupt)
+}
+
+// flip changes one byte of a file.
+func flip(t *testing.T, name string, off int64) {
+	t.Helper()
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	p := make([]byte, 1)
+	if _, err := f.ReadAt(p, off); err != nil {
+		t.Fatal(err)
+	}
+	p[0] ^= 0x40
+	if _, err := f.WriteAt(p, off); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestManyShardsFewFiles(t *testing.T) {
+	o := testOptions(t, t.TempDir())
+	o.OpenFilesMax = 3
+	s := open(t, o)
+	for v := granary.VolumeID(1); v <= 10; v++ {
+		mustAppend(t, s, appendOf(firstRef(s, v), 0, 0, fill(100, byte(v))))
+	}
+	for v := granary.VolumeID(1); v <= 10; v++ {
+		wantStream(t, s, firstRef(s, v), fill(100, byte(v)))
+	}
+	if n := s.files.order.Len(); n > 3 {
+		t.Fatalf("%d files are open", n)
+	}
+}
+
+func TestClosedStore(t *testing.T) {
+	s := openTemp(t)
+	ref := firstRef(s, 1)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, s.Append(context.Background(), appendOf(ref, 0, 0, fill(1, 1))), granary.KindUnavailable)
+}
+
+func TestDamagedHeadIsCorrupt(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	s := open(t, testOptions(t, dir))
+	ref := firstRef(s, 1)
+	mustAppend(t, s, appendOf(ref, 0, 0, fill(100, 1)))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	flip(t, filepath.Join(dir, "shards/1.0"), 20)
+	s = open(t, testOptions(t, dir))
+	_, _, err := s.ReadAt(ctx, ref, make([]byte, 1), 0)
+	wantKind(t, err, granary.KindCorrupt)
+	wantKind(t, s.Append(ctx, appendOf(ref, 100, 100, fill(1, 1))), granary.KindCorrupt)
+	wantKind(t, s.Seal(ctx, ref, 2, 100), granary.KindCorrupt)
+	infos, err := s.List(ref.Disk)
+	if err != nil || len(infos) != 1 || infos[0].Poisoned == "" {
+		t.Fatalf("listed as %+v, %v", infos, err)
+	}
+	if err := s.Drop(ctx, ref, 1); err != nil {
+		t.Fatal(err)
+	}
+}
