@@ -1,20 +1,20 @@
-// Package disk is the only way to a data disk. FS has three implementations: OS, the real one; Mem,
-// in memory, which can lose power (what was synced is kept, of the rest a random part); and Faulty,
-// which wraps another and makes it fail. All pass one conformance suite.
 package disk
 
 import "io"
 
-// FS is a directory tree on one disk. Names are slash-separated and relative to its root.
+// FS is a directory tree on one disk. Names are slash-separated and relative to its root, which is "."; names that
+// are not clean or lead out are refused.
 // Errors satisfy errors.Is with fs.ErrNotExist, fs.ErrExist, syscall.ENOSPC and syscall.EIO.
 type FS interface {
 	// Create makes a new file open for reading and writing; it must not exist. The name is durable only after SyncDir.
 	Create(name string) (File, error)
 	// Open opens an existing file for reading and writing.
 	Open(name string) (File, error)
+	// Remove removes a file or an empty directory.
 	Remove(name string) error
-	// Rename replaces new if it exists. Durable after SyncDir of both parents.
+	// Rename replaces new if it is a file, but no directory. It is atomic, and durable after SyncDir of both parents.
 	Rename(old, new string) error
+	// MkdirAll makes a directory and those above it. Each name is durable only after SyncDir of its parent.
 	MkdirAll(name string) error
 	// ReadDir returns the names in a directory, sorted.
 	ReadDir(name string) ([]string, error)
@@ -35,7 +35,9 @@ type File interface {
 	// Sync makes the content and length durable (fdatasync). After an error nothing is known of
 	// what was written since the last success, and Sync must not be called again: STYLE.md rule 13.
 	Sync() error
+	// Truncate cuts the file, or grows it by a hole.
 	Truncate(size int64) error
+	// Size returns the length in bytes, holes counted.
 	Size() (int64, error)
 	// Allocated returns the bytes that the file takes on the disk: holes take none.
 	Allocated() (int64, error)

@@ -215,12 +215,10 @@ func (m *Mem) rename(old, new string) error {
 		return nil
 	case n.isDir() && strings.HasPrefix(new, old+"/"):
 		return syscall.EINVAL
-	case replaced != nil && n.isDir() && !replaced.isDir():
+	case replaced != nil && replaced.isDir():
+		return syscall.EEXIST
+	case replaced != nil && n.isDir():
 		return syscall.ENOTDIR
-	case replaced != nil && !n.isDir() && replaced.isDir():
-		return syscall.EISDIR
-	case replaced != nil && len(replaced.entries) > 0:
-		return syscall.ENOTEMPTY
 	}
 	delete(oldDir.entries, oldBase)
 	newDir.entries[newBase] = n

@@ -191,8 +191,8 @@ func control(f *os.File, call func(fd int) error) error {
 			}
 		}
 	})
-	if err != nil {
-		return err
+	if err != nil { // there is one reason only, which the standard library does not export
+		return fs.ErrClosed
 	}
 	return callErr
 }
