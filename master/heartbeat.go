@@ -1,0 +1,219 @@
+package master
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dsorchard/granary"
+)
+
+// liveTable is what the leader knows from heartbeats. It begins empty with each leadership; for one
+// ServerDownAfter a server that has not been heard of is taken to be up by readers, who find out
+// soon enough, but not by placement, which waits (settled).
+type liveTable struct {
+	downAfter time.Duration
+	began     time.Time
+	now       func() time.Time
+
+	mu         sync.Mutex
+	heard      map[granary.ServerID]time.Time
+	usages     map[granary.DiskID]granary.DiskUsage
+	registered map[granary.ServerID]granary.Server // as the state has them
+	changed    chan struct{}                       // closed at the next heartbeat of a server not heard of before
+
+	registering sync.Mutex // one registration at a time
+}
+
+func newLiveTable(began time.Time, downAfter time.Duration, now func() time.Time) *liveTable {
+	return &liveTable{
+		downAfter: downAfter, began: began, now: now,
+		heard:      make(map[granary.ServerID]time.Time),
+		usages:     make(map[granary.DiskID]granary.DiskUsage),
+		registered: make(map[granary.ServerID]granary.Server),
+		changed:    make(chan struct{}),
+	}
+}
+
+func (t *liveTable) setRegistered(servers []granary.Server) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.registered)
+	for _, s := range servers {
+		t.registered[s.ID] = s
+	}
+}
+
+// hear records a heartbeat of a registered server.
+func (t *liveTable) hear(hb *granary.Heartbeat) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.heard[hb.Server]; !ok {
+		close(t.changed)
+		t.changed = make(chan struct{})
+	}
+	t.heard[hb.Server] = t.now()
+	for _, u := range hb.Disks {
+		t.usages[u.Disk] = u
+	}
+}
+
+// isRegistered reports whether the state knows the server as the heartbeat shows it.
+func (t *liveTable) isRegistered(hb *granary.Heartbeat) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s, ok := t.registered[hb.Server]
+	return ok && s.Addr == hb.Addr && s.Zone == hb.Zone && s.Rack == hb.Rack && slices.Equal(s.Disks, disksOf(hb))
+}
+
+// disksOf returns the ids of the disks, sorted.
+func disksOf(hb *granary.Heartbeat) []granary.DiskID {
+	ids := make([]granary.DiskID, len(hb.Disks))
+	for i, u := range hb.Disks {
+		ids[i] = u.Disk
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// up reports whether the server was heard lately.
+func (t *liveTable) up(id granary.ServerID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h, ok := t.heard[id]
+	return ok && t.now().Sub(h) <= t.downAfter
+}
+
+// serverUp implements liveness.
+func (t *liveTable) serverUp(id granary.ServerID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h, ok := t.heard[id]
+	if !ok {
+		return t.now().Sub(t.began) <= t.downAfter
+	}
+	return t.now().Sub(h) <= t.downAfter
+}
+
+// usage implements liveness.
+func (t *liveTable) usage(id granary.DiskID) (granary.DiskUsage, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	u, ok := t.usages[id]
+	return u, ok
+}
+
+// settled waits until every registered server has been heard or has had the time for it: a new
+// leader that knew of half the servers would place volumes with half the redundancy.
+func (t *liveTable) settled(ctx context.Context) error {
+	for {
+		t.mu.Lock()
+		missing := 0
+		for id := range t.registered {
+			if _, ok := t.heard[id]; !ok {
+				missing++
+			}
+		}
+		changed, left := t.changed, t.downAfter-t.now().Sub(t.began)
+		t.mu.Unlock()
+		if missing == 0 || left <= 0 {
+			return nil
+		}
+		timer := time.NewTimer(left)
+		select {
+		case <-changed:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+		timer.Stop()
+	}
+}
+
+// candidates returns the disks that are up, with what placement has to know.
+func (t *liveTable) candidates() []candidate {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var cs []candidate
+	for id, s := range t.registered {
+		h, ok := t.heard[id]
+		if !ok || t.now().Sub(h) > t.downAfter {
+			continue
+		}
+		for _, d := range s.Disks {
+			u, ok := t.usages[d]
+			if !ok {
+				continue
+			}
+			cs = append(cs, candidate{
+				disk: d, server: id, name: s.Addr, zone: s.Zone, rack: s.Rack, free: u.Free, writable: u.ReadOnly == "",
+			})
+		}
+	}
+	slices.SortFunc(cs, func(a, b candidate) int { return cmp.Compare(a.disk, b.disk) })
+	return cs
+}
+
+// Heartbeat implements wire.Master. Every master answers; the leader takes note. A server whose
+// disks belong to no cluster yet is told which to join, and is registered once it has.
+func (s *Server) Heartbeat(ctx context.Context, hb *granary.Heartbeat) (*granary.HeartbeatReply, error) {
+	ctx, done, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if hb.Server == "" || hb.Addr == "" {
+		return nil, granary.Errorf(granary.KindInvalid, "heartbeat", hb.Addr, "server id or address is empty")
+	}
+	st := s.states.acquire()
+	cluster, _ := st.cluster()
+	st.release()
+	if hb.Cluster != "" && cluster != "" && hb.Cluster != cluster {
+		return nil, granary.Errorf(granary.KindInvalid, "heartbeat", hb.Addr,
+			"the disks of server %s belong to cluster %s, and this is a master of cluster %s", hb.Server, hb.Cluster, cluster)
+	}
+	reply := &granary.HeartbeatReply{Cluster: cluster}
+	l := s.leading.Load()
+	if l == nil {
+		return reply, nil
+	}
+	reply.Leader = true
+	if hb.Cluster == "" {
+		return reply, nil
+	}
+	if err := l.register(ctx, hb); err != nil {
+		return nil, err
+	}
+	l.live.hear(hb)
+	return reply, nil
+}
+
+// register records the server in the state if it is new there or looks different.
+func (l *leadership) register(ctx context.Context, hb *granary.Heartbeat) error {
+	if l.live.isRegistered(hb) {
+		return nil
+	}
+	l.live.registering.Lock()
+	defer l.live.registering.Unlock()
+	if l.live.isRegistered(hb) {
+		return nil
+	}
+	results, err := l.prop.propose(ctx, &registerServer{Server: granary.Server{
+		ID: hb.Server, Addr: hb.Addr, Zone: hb.Zone, Rack: hb.Rack, Disks: disksOf(hb),
+	}})
+	if err := failure(err, results); err != nil {
+		return err
+	}
+	st := l.s.states.acquire()
+	servers := st.servers()
+	st.release()
+	for i := range servers {
+		slices.Sort(servers[i].Disks)
+	}
+	l.live.setRegistered(servers)
+	l.s.log.Info("server registered", "server", hb.Server, "addr", hb.Addr, "zone", hb.Zone, "rack", hb.Rack, "disks", len(hb.Disks))
+	return nil
+}

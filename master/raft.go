@@ -1,0 +1,346 @@
+package master
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+
+	"github.com/dsorchard/granary"
+)
+
+// Raft's settings: ENGINEERING.md sections 3 and 5.
+const (
+	appendEntriesMax = 512  // also the size of a group commit and of a batch of the state machine
+	logCacheEntries  = 1024 // or replication reads what was just written
+	commitTimeout    = 50 * time.Millisecond
+	transportTimeout = 10 * time.Second
+	transportScale   = 16 << 20 // bytes of a snapshot for each transportTimeout
+	transportPool    = 3
+	notifyBuffer     = 16
+)
+
+// fsm adapts the state machine to Raft. Raft calls its methods from one goroutine, but Persist and
+// Release of a snapshot from another.
+//
+// The state is durable by itself: its applied index lies in the same batch as what was applied, so a
+// restart applies only what came after. It is written without syncs, the Raft log being the journal;
+// before Raft may drop entries of that journal, Persist makes them durable in the state.
+type fsm struct {
+	states  *states
+	snaps   *snapshots
+	metrics *metrics
+	applied func() // called after a batch, so that the node notices what concerns it
+}
+
+// Apply implements raft.FSM; only raft.RecoverCluster calls it.
+func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
+
+// ApplyBatch implements raft.BatchingFSM. The answer to an entry is its []granary.Result.
+func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
+	st := f.states.acquire()
+	defer st.release()
+	start := time.Now()
+	answers := make([]any, len(logs))
+	first, _ := st.applied()
+	entries := make([]entry, 0, len(logs))
+	skipped := 0
+	for _, l := range logs {
+		if l.Index <= first {
+			skipped++
+			continue
+		}
+		e := entry{Index: l.Index, Term: l.Term}
+		if l.Type == raft.LogCommand {
+			e.Data = l.Data // of a configuration it is Raft's own
+		}
+		entries = append(entries, e)
+	}
+	f.metrics.skipped.Add(float64(skipped))
+	if len(entries) > 0 {
+		for i, results := range st.apply(entries) {
+			answers[skipped+i] = results
+		}
+	}
+	f.metrics.applied.Add(float64(len(entries)))
+	f.metrics.applySeconds.Observe(time.Since(start).Seconds())
+	f.applied()
+	return answers
+}
+
+// Snapshot implements raft.FSM. The checkpoint is taken here, between two batches, so that it holds
+// exactly the entries that Raft says it does.
+func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+	st := f.states.acquire()
+	dir := filepath.Join(f.snaps.dir, fmt.Sprintf("pending-%x%s", time.Now().UnixNano(), tmpSuffix))
+	if err := checkpoint(st.state, dir); err != nil {
+		st.release()
+		return nil, err
+	}
+	p := &fsmSnapshot{held: st, dir: dir}
+	if err := f.snaps.hook("snapshot: checkpoint"); err != nil {
+		p.Release()
+		return nil, err
+	}
+	return p, nil
+}
+
+// Restore implements raft.FSM: all state is replaced by the snapshot's.
+func (f *fsm) Restore(r io.ReadCloser) error {
+	if err := f.snaps.hook("restore: begin"); err != nil {
+		return err
+	}
+	inner := r
+	for {
+		w, ok := inner.(raft.ReadCloserWrapper)
+		if !ok {
+			break
+		}
+		inner = w.WrappedReadCloser()
+	}
+	own, ok := inner.(*snapshotReader)
+	if !ok {
+		return granary.Errorf(granary.KindInternal, "master.restore", "", "a snapshot that is not of this store: %T", inner)
+	}
+	err := f.states.replace(func(dir string) error { return cloneState(own.dir, dir) })
+	if err == nil {
+		f.applied()
+	}
+	return err
+}
+
+// fsmSnapshot is a checkpoint on its way into the snapshot store.
+type fsmSnapshot struct {
+	held *heldState
+	dir  string
+}
+
+// Persist implements raft.FSMSnapshot. Raft drops log entries once it has returned, so the live state
+// is made durable first, not only its copy.
+func (p *fsmSnapshot) Persist(sink raft.SnapshotSink) error {
+	if err := p.held.sync(); err != nil {
+		return err
+	}
+	own, ok := sink.(*snapshotSink)
+	if !ok {
+		return granary.Errorf(granary.KindInternal, "master.snapshot", "", "a sink that is not of this store: %T", sink)
+	}
+	if err := own.adopt(p.dir); err != nil {
+		return err
+	}
+	return own.Close()
+}
+
+// Release implements raft.FSMSnapshot.
+func (p *fsmSnapshot) Release() {
+	p.held.release()
+	_ = os.RemoveAll(p.dir) // what stays is removed at the next start
+}
+
+// raftNode is a running Raft node with what it stands on.
+type raftNode struct {
+	*raft.Raft
+	store  *raftboltdb.BoltStore
+	notify chan bool     // of leadership
+	gone   chan struct{} // closed when it has shut down: futures that are left will never be answered
+}
+
+// openRaft starts the node; id is its own. On an error nothing is left open but the transport.
+func openRaft(dir, id string, o *Options, f *fsm, trans raft.Transport) (*raftNode, error) {
+	store, err := raftboltdb.New(raftboltdb.Options{
+		Path: filepath.Join(dir, "raft.db"),
+		BoltOptions: &bbolt.Options{
+			NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, Timeout: time.Second,
+		},
+	})
+	if err != nil {
+		return nil, openError(dir, err)
+	}
+	n := &raftNode{store: store, notify: make(chan bool, notifyBuffer), gone: make(chan struct{})}
+	if err := n.start(id, o, f, trans); err != nil {
+		store.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *raftNode) start(id string, o *Options, f *fsm, trans raft.Transport) error {
+	if err := f.recover(n.store); err != nil {
+		return err
+	}
+	logs, err := raft.NewLogCache(logCacheEntries, n.store)
+	if err != nil {
+		return openError(o.Dir, err)
+	}
+	conf := raftConfig(id, o, n.notify)
+	if err := n.found(id, conf, o, logs, f.snaps, trans); err != nil {
+		return err
+	}
+	n.Raft, err = raft.NewRaft(conf, f, logs, n.store, f.snaps, trans)
+	if err != nil {
+		return openError(o.Dir, err)
+	}
+	return nil
+}
+
+func raftConfig(id string, o *Options, notify chan<- bool) *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(id)
+	c.HeartbeatTimeout = o.HeartbeatTimeout
+	c.ElectionTimeout = o.HeartbeatTimeout
+	c.LeaderLeaseTimeout = o.HeartbeatTimeout / 2
+	c.CommitTimeout = min(commitTimeout, o.HeartbeatTimeout/4)
+	c.MaxAppendEntries = appendEntriesMax
+	c.BatchApplyCh = true
+	c.SnapshotThreshold = o.SnapshotThreshold
+	c.SnapshotInterval = o.SnapshotInterval
+	c.TrailingLogs = o.TrailingLogs
+	c.NoSnapshotRestoreOnStart = true
+	c.NotifyCh = notify
+	c.NoLegacyTelemetry = true
+	c.Logger = newRaftLogger(o.Log)
+	return c
+}
+
+// found writes the founding configuration into the log of a node that has no state yet. All
+// founding members write the same one, so it does not matter who is first.
+func (n *raftNode) found(id string, conf *raft.Config, o *Options, logs raft.LogStore, snaps raft.SnapshotStore, trans raft.Transport) error {
+	exists, err := raft.HasExistingState(logs, n.store, snaps)
+	if err != nil {
+		return openError(o.Dir, err)
+	}
+	if exists {
+		return nil
+	}
+	peers := o.Peers
+	if len(peers) == 0 {
+		peers = []Peer{{ID: id, GRPCAddr: o.GRPCAddr, RaftAddr: string(trans.LocalAddr())}}
+	}
+	var c raft.Configuration
+	for _, p := range peers {
+		c.Servers = append(c.Servers, raft.Server{ID: raft.ServerID(p.ID), Address: raft.ServerAddress(p.RaftAddr)})
+	}
+	if err := raft.BootstrapCluster(conf, logs, n.store, snaps, trans, c); err != nil {
+		return openError(o.Dir, err)
+	}
+	return nil
+}
+
+// recover brings the state to where the newest snapshot is, if it lies behind, and refuses a state
+// that does not fit the log. It lies behind when the node died between receiving a snapshot and
+// restoring it, or lost power after its log was cut; Raft itself would go on after the snapshot and
+// leave a hole.
+func (f *fsm) recover(logs raft.LogStore) error {
+	first, err := logs.FirstIndex()
+	if err != nil {
+		return openError(f.states.dir, err)
+	}
+	last, err := logs.LastIndex()
+	if err != nil {
+		return openError(f.states.dir, err)
+	}
+	metas, err := f.snaps.List()
+	if err != nil {
+		return err
+	}
+	var snapIndex uint64
+	if len(metas) > 0 {
+		snapIndex = metas[0].Index
+		if err := f.catchUp(metas[0].ID); err != nil {
+			return err
+		}
+	}
+	st := f.states.acquire()
+	defer st.release()
+	applied, _ := st.applied()
+	switch {
+	case applied > max(last, snapIndex):
+		return granary.Errorf(granary.KindCorrupt, "master.open", f.states.dir,
+			"the state holds entry %d, but log and snapshots end at %d: the Raft log was lost or replaced", applied, max(last, snapIndex))
+	case first > snapIndex+1:
+		return granary.Errorf(granary.KindCorrupt, "master.open", f.states.dir,
+			"the log begins at entry %d, but the newest snapshot is of %d: a snapshot was lost", first, snapIndex)
+	}
+	return nil
+}
+
+// catchUp restores a snapshot if the state has applied less than it holds.
+func (f *fsm) catchUp(id string) error {
+	info, err := f.snaps.info(id)
+	if err != nil {
+		return err
+	}
+	st := f.states.acquire()
+	applied, _ := st.applied()
+	st.release()
+	if applied >= info.Index {
+		return nil
+	}
+	_, r, err := f.snaps.Open(id)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return f.Restore(r)
+}
+
+// newTransport listens for the other nodes.
+func newTransport(o *Options) (raft.Transport, error) {
+	if o.transport != nil {
+		return o.transport, nil
+	}
+	l := o.Listener
+	if l == nil {
+		var err error
+		if l, err = net.Listen("tcp", o.RaftAddr); err != nil {
+			return nil, openError(o.RaftAddr, err)
+		}
+	}
+	t := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		ServerAddressProvider: peerAddrs(o.Peers),
+		Logger:                newRaftLogger(o.Log),
+		Stream:                &streamLayer{Listener: l, advertised: o.RaftAddr},
+		MaxPool:               transportPool,
+		Timeout:               transportTimeout,
+	})
+	t.TimeoutScale = transportScale
+	return t, nil
+}
+
+// peerAddrs tells where peers are now, which is not always where they were when the group was founded.
+type peerAddrs []Peer
+
+// ServerAddr implements raft.ServerAddressProvider. An error makes Raft use the address it knows.
+func (p peerAddrs) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
+	for _, peer := range p {
+		if peer.ID == string(id) {
+			return raft.ServerAddress(peer.RaftAddr), nil
+		}
+	}
+	return "", fmt.Errorf("node %s is not among the peers", id)
+}
+
+// streamLayer is plain TCP.
+type streamLayer struct {
+	net.Listener
+	advertised string
+}
+
+// Dial implements raft.StreamLayer.
+func (s *streamLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	return net.DialTimeout("tcp", string(addr), timeout)
+}
+
+// Addr implements net.Listener: the address that others reach this node at.
+func (s *streamLayer) Addr() net.Addr { return advertisedAddr(s.advertised) }
+
+type advertisedAddr string
+
+func (a advertisedAddr) Network() string { return "tcp" }
+func (a advertisedAddr) String() string  { return string(a) }

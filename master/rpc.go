@@ -1,0 +1,211 @@
+package master
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/dsorchard/granary"
+)
+
+// notLeader is the refusal of a request that only the leader serves.
+func (s *Server) notLeader(op string) error {
+	return granary.Errorf(granary.KindUnavailable, op, "", "%w", &granary.NotLeader{Leader: s.leaderAddr()})
+}
+
+// leaderAddr returns the gRPC address of the leader, or "" if none is known or it is this node, which
+// is then on its way into or out of office.
+func (s *Server) leaderAddr() string {
+	if s.raft == nil {
+		return ""
+	}
+	_, id := s.raft.LeaderWithID()
+	if id == "" || string(id) == s.id {
+		return ""
+	}
+	return s.memberAddr(string(id))
+}
+
+// memberAddr returns the gRPC address of a node: what the state says, or else the options.
+func (s *Server) memberAddr(id string) string {
+	st := s.states.acquire()
+	defer st.release()
+	if addr, ok := st.members()[id]; ok {
+		return addr
+	}
+	return s.knownMembers()[id]
+}
+
+// lead returns the leadership, or the refusal if this node does not lead.
+func (s *Server) leader(op string) (*leadership, error) {
+	if l := s.leading.Load(); l != nil {
+		return l, nil
+	}
+	return nil, s.notLeader(op)
+}
+
+// OpenSession implements wire.Master. A nonce that the state knows gives the session it made.
+func (s *Server) OpenSession(ctx context.Context, req *granary.OpenSession) (*granary.SessionInfo, error) {
+	ctx, done, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	l, err := s.leader("open session")
+	if err != nil {
+		return nil, err
+	}
+	if len(req.Client) > granary.PathLengthMax {
+		return nil, granary.Errorf(granary.KindTooLarge, "open session", "", "the client's name has %d bytes", len(req.Client))
+	}
+	results, err := l.prop.propose(ctx, &openSession{Client: req.Client, Nonce: req.Nonce})
+	if err != nil {
+		return nil, l.explain("open session", err)
+	}
+	if err := failure(nil, results); err != nil {
+		return nil, err
+	}
+	id := granary.SessionID(results[0].Offset)
+	l.sessions.add(id, s.now())
+	return &granary.SessionInfo{Session: id, Cluster: l.cluster, TTL: granary.Time(s.opts.SessionTTL)}, nil
+}
+
+// KeepAlive implements wire.Master.
+func (s *Server) KeepAlive(ctx context.Context, session granary.SessionID) error {
+	_, done, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	l, err := s.leader("keep alive")
+	if err != nil {
+		return err
+	}
+	return l.renew("keep alive", session)
+}
+
+func (l *leadership) renew(op string, session granary.SessionID) error {
+	if l.sessions.renew(session, l.s.now()) {
+		return nil
+	}
+	return granary.Errorf(granary.KindExpired, op, fmt.Sprintf("session %d", session), "")
+}
+
+// Mutate implements wire.Master.
+func (s *Server) Mutate(ctx context.Context, req *granary.MutateRequest) ([]granary.Result, error) {
+	ctx, done, err := s.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	l, err := s.leader("mutate")
+	if err != nil {
+		return nil, err
+	}
+	if err := checkMutate(req); err != nil {
+		return nil, err
+	}
+	if err := l.renew("mutate", req.Session); err != nil {
+		return nil, err
+	}
+	items, failed, err := l.prepare(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	results, err := l.prop.propose(ctx, items...)
+	if err != nil {
+		return nil, l.explain("mutate", err)
+	}
+	l.conclude(req, results, failed)
+	return results, nil
+}
+
+// checkMutate refuses what needs no state to be refused.
+func checkMutate(req *granary.MutateRequest) error {
+	if n := len(req.Requests); n > granary.RequestsMax {
+		return granary.Errorf(granary.KindTooLarge, "mutate", "", "%d requests in one call, more than %d", n, granary.RequestsMax)
+	}
+	for i := range req.Requests {
+		switch r := &req.Requests[i]; {
+		case r.Op == nil:
+			return granary.Errorf(granary.KindInvalid, "mutate", "", "request %d has no op", r.Seq)
+		case r.Seq == 0 || r.Seq < req.LowestUnacked:
+			return granary.Errorf(granary.KindInvalid, "mutate", "", "sequence %d is below the lowest unacknowledged, %d", r.Seq, req.LowestUnacked)
+		}
+	}
+	return nil
+}
+
+// prepare turns requests into items. The leader's own part of an op goes into a copy of it. Where
+// that fails the op is logged all the same, without it: if it is a retry, the state answers with the
+// first result; if not, it refuses, and failed says why.
+func (l *leadership) prepare(ctx context.Context, req *granary.MutateRequest) (items []item, failed map[int]error, err error) {
+	items = make([]item, len(req.Requests))
+	for i, r := range req.Requests {
+		if op, ok := r.Op.(*granary.OpenVolume); ok {
+			placed := *op
+			placed.Placement, err = l.placeVolume(ctx, op)
+			switch {
+			case ctx.Err() != nil:
+				return nil, nil, granary.Errorf(granary.KindUnavailable, "open volume", "", "the request ended: %w", context.Cause(ctx))
+			case err != nil && failed == nil:
+				failed = make(map[int]error)
+				fallthrough
+			case err != nil:
+				failed[i] = err
+			}
+			r.Op = &placed
+		}
+		items[i] = &mutation{Session: req.Session, LowestUnacked: req.LowestUnacked, Request: r}
+	}
+	return items, failed, nil
+}
+
+// placeVolume chooses the disks of a volume.
+func (l *leadership) placeVolume(ctx context.Context, op *granary.OpenVolume) (*granary.Placement, error) {
+	if err := l.live.settled(ctx); err != nil {
+		return nil, err
+	}
+	st := l.s.states.acquire()
+	p, ok := st.policy(op.Policy)
+	st.release()
+	if !ok {
+		return nil, granary.Errorf(granary.KindNotFound, "open volume", fmt.Sprintf("policy %d", op.Policy), "")
+	}
+	return place(p, l.live.candidates(), op.Exclude, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+}
+
+// conclude acts on what was applied: reasons that only the leader knows, sessions that ended,
+// volumes to be sealed.
+func (l *leadership) conclude(req *granary.MutateRequest, results []granary.Result, failed map[int]error) {
+	for i := range results {
+		if err, ok := failed[i]; ok && results[i].Err != nil {
+			results[i].Err = asError(err)
+		}
+		if results[i].Err != nil {
+			continue
+		}
+		switch req.Requests[i].Op.(type) {
+		case *granary.CloseSession:
+			l.sessions.remove(req.Session)
+			kick(l.sealNow)
+		case *granary.SealVolume:
+			kick(l.sealNow)
+		}
+	}
+}
+
+func asError(err error) *granary.Error {
+	if e, ok := err.(*granary.Error); ok {
+		return e
+	}
+	return granary.Errorf(granary.KindOf(err), "open volume", "", "%w", err)
+}
+
+// explain adds who leads to the error of a proposal that did not happen.
+func (l *leadership) explain(op string, err error) error {
+	if granary.IsKind(err, granary.KindUnavailable) && l.s.leading.Load() != l {
+		return l.s.notLeader(op)
+	}
+	return err
+}

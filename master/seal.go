@@ -1,0 +1,147 @@
+package master
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dsorchard/granary"
+)
+
+const (
+	sealEvery      = time.Second
+	sealTimeout    = 10 * time.Second
+	sealBackoffMin = 500 * time.Millisecond
+	sealBackoffMax = time.Minute
+	sealParallel   = 8
+)
+
+// sealer remembers which shards answered badly, and when to ask them again.
+type sealer struct {
+	mu    sync.Mutex
+	tries map[granary.ShardRef]sealTry
+}
+
+type sealTry struct {
+	next time.Time
+	wait time.Duration
+}
+
+// sealVolumes drives volumes from sealing to sealed: every shard server trims its shard to the
+// committed watermark. That nobody appends any more is the state's doing already; this gives back
+// the tails and lets the shards be scrubbed, repaired and moved. A shard on a lost disk keeps its
+// volume sealing until it has been repaired.
+func (l *leadership) sealVolumes(ctx context.Context) {
+	if l.s.opts.Shards == nil {
+		return
+	}
+	r := &sealer{tries: make(map[granary.ShardRef]sealTry)}
+	timer := time.NewTicker(sealEvery)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		l.sealAll(ctx, r)
+		select {
+		case <-timer.C:
+		case <-l.sealNow:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// sealAll asks all shards that are due, and reports what they did.
+func (l *leadership) sealAll(ctx context.Context, r *sealer) {
+	st := l.s.states.acquire()
+	volumes := st.volumesInState(granary.VolumeSealing)
+	addrs := make(map[granary.ServerID]string)
+	for _, s := range st.servers() {
+		addrs[s.ID] = s.Addr
+	}
+	sealed := make([]uint32, len(volumes))
+	for i, v := range volumes {
+		sealed[i] = st.shardsSealedOf(v.ID)
+	}
+	st.release()
+	r.forget(volumes)
+	var group errgroup.Group
+	group.SetLimit(sealParallel)
+	for i, v := range volumes {
+		group.Go(func() error {
+			l.sealVolume(ctx, r, v, sealed[i], addrs)
+			return nil
+		})
+	}
+	_ = group.Wait() // nothing in it fails
+}
+
+func (l *leadership) sealVolume(ctx context.Context, r *sealer, v granary.Volume, sealed uint32, addrs map[granary.ServerID]string) {
+	var news uint32
+	for i, place := range v.Shards {
+		ref := granary.ShardRef{Disk: place.Disk, Volume: v.ID, Shard: uint8(i)}
+		if sealed&(1<<i) != 0 || !l.live.up(place.Server) || !r.due(ref, l.s.now()) {
+			continue
+		}
+		if err := l.sealShard(ctx, addrs[place.Server], ref, v); err != nil {
+			if ctx.Err() != nil {
+				return
+			}
+			if r.failed(ref, l.s.now()) {
+				l.s.log.Warn("a shard is not sealed yet", "shard", ref, "server", addrs[place.Server], "error", err)
+			}
+			continue
+		}
+		news |= 1 << i
+	}
+	if news == 0 {
+		return
+	}
+	results, err := l.prop.propose(ctx, &shardsSealed{Volume: v.ID, Epoch: v.Epoch, Shards: news})
+	if err := failure(err, results); err != nil && ctx.Err() == nil {
+		l.s.log.Warn("sealed shards were not recorded", "volume", v.ID, "error", err)
+	}
+}
+
+// sealShard trims one shard. A volume in which nothing was committed may have shards that were
+// never made: those need no sealing.
+func (l *leadership) sealShard(ctx context.Context, addr string, ref granary.ShardRef, v granary.Volume) error {
+	ctx, cancel := context.WithTimeout(ctx, sealTimeout)
+	defer cancel()
+	err := l.s.opts.Shards.Seal(ctx, addr, ref, v.Epoch, v.Watermark)
+	if v.Watermark == 0 && granary.IsKind(err, granary.KindNotFound) {
+		return nil
+	}
+	return err
+}
+
+func (r *sealer) due(ref granary.ShardRef, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !now.Before(r.tries[ref].next)
+}
+
+// failed schedules the next try, each twice as late as the one before; true the first time.
+func (r *sealer) failed(ref granary.ShardRef, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t, again := r.tries[ref]
+	t.wait = min(max(2*t.wait, sealBackoffMin), sealBackoffMax)
+	t.next = now.Add(t.wait)
+	r.tries[ref] = t
+	return !again
+}
+
+// forget drops what concerns volumes that no longer need sealing.
+func (r *sealer) forget(keep []granary.Volume) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ids := make(map[granary.VolumeID]bool, len(keep))
+	for _, v := range keep {
+		ids[v.ID] = true
+	}
+	for ref := range r.tries {
+		if !ids[ref.Volume] {
+			delete(r.tries, ref)
+		}
+	}
+}

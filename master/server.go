@@ -1,0 +1,250 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/dsorchard/granary"
+)
+
+// Server is a running node of the master. It implements wire.Master.
+type Server struct {
+	opts    Options
+	id      string
+	log     *slog.Logger
+	now     func() time.Time
+	metrics *metrics
+	lock    *os.File
+	states  *states
+	snaps   *snapshots
+	trans   raft.Transport
+	raft    *raftNode
+
+	ctx     context.Context // of the loops: ends when Close begins to stop things
+	cancel  context.CancelFunc
+	loops   sync.WaitGroup
+	serving context.Context // of requests: ends when the loops have ended
+	refuse  context.CancelFunc
+	leading atomic.Pointer[leadership] // nil while this node does not lead
+	check   verifier
+	peers   *peerTable
+	noticed chan struct{} // entries were applied
+	ident   identity      // written by watchApplied alone, once the node runs
+
+	mu      sync.Mutex
+	closing bool
+	calls   sync.WaitGroup // requests being served; added to under mu
+}
+
+// Open starts a node. It returns before a leader is known.
+func Open(o Options) (*Server, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, openError(o.Dir, err)
+	}
+	m, err := newMetrics(o.Registerer)
+	if err != nil {
+		return nil, openError(o.Dir, err)
+	}
+	s := &Server{opts: o, metrics: m, now: time.Now, noticed: make(chan struct{}, 1)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.serving, s.refuse = context.WithCancel(context.Background())
+	if err := s.open(); err != nil {
+		return nil, errors.Join(err, s.release())
+	}
+	s.check.verify = func() error { return s.verifyLeader() }
+	s.peers = newPeerTable(s.raft)
+	s.loops.Go(s.watchLeadership)
+	s.loops.Go(s.watchApplied)
+	return s, nil
+}
+
+// open acquires everything in the order in which release gives it back.
+func (s *Server) open() error {
+	var err error
+	if s.lock, err = lockDir(s.opts.Dir); err != nil {
+		return err
+	}
+	if s.ident, err = loadIdentity(s.opts.Dir, &s.opts); err != nil {
+		return err
+	}
+	s.id = s.ident.ID
+	s.log = s.opts.Log.With("node", s.id)
+	s.snaps, err = openSnapshots(filepath.Join(s.opts.Dir, "snapshots"), s.opts.hook, s.log)
+	if err != nil {
+		return err
+	}
+	so := stateOptions{CacheBytes: s.opts.CacheBytes, Log: s.log}
+	if s.states, err = openStates(s.opts.Dir, so, s.opts.hook); err != nil {
+		return err
+	}
+	if err := s.checkCluster(); err != nil {
+		return err
+	}
+	if s.trans, err = newTransport(&s.opts); err != nil {
+		return err
+	}
+	f := &fsm{states: s.states, snaps: s.snaps, metrics: s.metrics, applied: func() { kick(s.noticed) }}
+	s.raft, err = openRaft(s.opts.Dir, s.id, &s.opts, f, s.trans)
+	return err
+}
+
+// checkCluster refuses a directory put together from two.
+func (s *Server) checkCluster() error {
+	st := s.states.acquire()
+	defer st.release()
+	cluster, ok := st.cluster()
+	if ok && s.ident.Cluster != "" && s.ident.Cluster != cluster {
+		return granary.Errorf(granary.KindInvalid, "master.open", s.opts.Dir,
+			"node.json is of cluster %s, but the state is of cluster %s", s.ident.Cluster, cluster)
+	}
+	return nil
+}
+
+// watchApplied writes the cluster's id into the node file once it is known.
+func (s *Server) watchApplied() {
+	for {
+		if s.noteCluster() {
+			return
+		}
+		select {
+		case <-s.noticed:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Server) noteCluster() (done bool) {
+	st := s.states.acquire()
+	cluster, ok := st.cluster()
+	st.release()
+	if !ok || s.ident.Cluster == cluster {
+		return ok
+	}
+	next := s.ident
+	next.Cluster = cluster
+	if err := saveIdentity(s.opts.Dir, next); err != nil {
+		s.log.Warn("the node file lacks the cluster's id", "error", err)
+		return true
+	}
+	s.ident = next
+	return true
+}
+
+// RootUser returns the S3 root user; empty keys before the cluster has been founded.
+func (s *Server) RootUser() granary.User {
+	_, done, err := s.begin(s.serving)
+	if err != nil {
+		return granary.User{}
+	}
+	defer done()
+	st := s.states.acquire()
+	defer st.release()
+	u, _ := st.rootUser()
+	return u
+}
+
+// begin admits a request, unless the server is closing. The context also ends when the server does.
+func (s *Server) begin(ctx context.Context) (context.Context, func(), error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return nil, nil, s.notLeader("request")
+	}
+	s.calls.Add(1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(s.serving, func() { cancel(errClosing) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		s.calls.Done()
+	}, nil
+}
+
+var errClosing = errors.New("the master is closing")
+
+// transferTimeout bounds the hand-over of leadership at Close.
+const transferTimeout = 5 * time.Second
+
+// Close hands the leadership over, if there is somebody to hand it to, and stops the node. Requests
+// being served end first: with a result, or as indeterminate.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	again := s.closing
+	s.closing = true
+	s.mu.Unlock()
+	if again {
+		return nil
+	}
+	if s.raft.State() == raft.Leader && len(s.voters()) > 1 {
+		ctx, cancel := context.WithTimeout(s.ctx, transferTimeout)
+		if err := s.awaitRaft(ctx, s.raft.LeadershipTransfer()); err != nil {
+			s.log.Warn("leadership was not handed over; the others will elect", "error", err)
+		}
+		cancel()
+	}
+	return s.stop()
+}
+
+// stop ends everything without handing anything over.
+func (s *Server) stop() error {
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
+	s.cancel()
+	s.loops.Wait() // what was proposed has its outcome
+	s.refuse()
+	s.calls.Wait()
+	err := s.raft.Shutdown().Error()
+	close(s.raft.gone)
+	return errors.Join(err, s.release())
+}
+
+// release gives back what open acquired; the state first becomes durable.
+func (s *Server) release() error {
+	s.cancel()
+	s.refuse()
+	var errs []error
+	if s.raft != nil {
+		errs = append(errs, s.raft.store.Close())
+	}
+	if c, ok := s.trans.(raft.WithClose); ok {
+		errs = append(errs, c.Close())
+	} else if s.trans == nil && s.opts.Listener != nil {
+		errs = append(errs, s.opts.Listener.Close())
+	}
+	if s.states != nil {
+		errs = append(errs, s.states.close())
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// awaitRaft waits for a future of Raft, or for the end of ctx.
+func (s *Server) awaitRaft(ctx context.Context, f raft.Future) error {
+	return awaitContext(ctx, f, s.raft.gone)
+}
+
+// voters returns the members of the Raft group that vote.
+func (s *Server) voters() []raft.Server {
+	var voters []raft.Server
+	for _, m := range s.raft.GetConfiguration().Configuration().Servers {
+		if m.Suffrage == raft.Voter {
+			voters = append(voters, m)
+		}
+	}
+	return voters
+}
