@@ -1,0 +1,173 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/wire"
+)
+
+const (
+	// An attempt at one master is given up after attemptFirst, so that a dead leader is left
+	// quickly; after each that ran out of time the next gets twice as long, up to attemptMax, so
+	// that a slow leader is not asked forever with too little patience.
+	attemptFirst = 3 * time.Second
+	attemptMax   = 12 * time.Second
+
+	backoffFirst = 10 * time.Millisecond
+	backoffMax   = 200 * time.Millisecond
+
+	// hintsMax bounds how many leader hints in a row are followed without a pause: two masters
+	// that each believe in the other must not make a client spin.
+	hintsMax = 3
+)
+
+// masters knows the masters of the cluster, and which of them is believed to lead.
+type masters struct {
+	dial  Dialer
+	addrs []string // as configured
+
+	mu     sync.Mutex
+	leader string // address to ask next
+	conns  map[string]masterConn
+}
+
+type masterConn struct {
+	wire.Master
+	close func() error
+}
+
+func newMasters(dial Dialer, addrs []string) *masters {
+	return &masters{dial: dial, addrs: slices.Clone(addrs), leader: addrs[0], conns: map[string]masterConn{}}
+}
+
+// pick returns the master that is believed to lead, and its address.
+func (m *masters) pick() (wire.Master, string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	addr := m.leader
+	if conn, ok := m.conns[addr]; ok {
+		return conn, addr, nil
+	}
+	master, closeConn, err := m.dial(addr)
+	if err != nil {
+		return nil, addr, granary.Errorf(granary.KindUnavailable, "dial", addr, "%w", err)
+	}
+	m.conns[addr] = masterConn{master, closeConn}
+	return master, addr, nil
+}
+
+// leave records that the master at from did not serve a call, and chooses the one to ask next: the
+// one that err names as the leader, or else the next configured one. It reports whether there is
+// reason to believe that the new choice leads.
+func (m *masters) leave(from string, err error) (hinted bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.leader != from {
+		return true // another call found out first
+	}
+	var notLeader *granary.NotLeader
+	if errors.As(err, &notLeader) && notLeader.Leader != "" && notLeader.Leader != from {
+		m.leader = notLeader.Leader
+		return true
+	}
+	// A leader that was only hinted at is not in addrs: Index gives -1, and the round begins anew.
+	m.leader = m.addrs[(slices.Index(m.addrs, from)+1)%len(m.addrs)]
+	return false
+}
+
+func (m *masters) close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var errs []error
+	for _, conn := range m.conns {
+		if conn.close != nil {
+			errs = append(errs, conn.close())
+		}
+	}
+	clear(m.conns)
+	return errors.Join(errs...)
+}
+
+// lead calls fn with the leading master until an attempt succeeds or fails for good, ctx ends or
+// o.RetryFor has passed. fn must be safe to repeat: a query, or a mutation under its sequence number.
+// When the time is up and some attempt may have had its effect, the error is KindIndeterminate.
+func (c *Client) lead(ctx context.Context, op string, fn func(ctx context.Context, m wire.Master) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
+
+	deadline := time.Now().Add(c.o.RetryFor)
+	patience, backoff, hints, maybe := attemptFirst, backoffFirst, 0, false
+	for {
+		addr, late, err := c.attempt(ctx, patience, fn)
+		if err == nil || !again(err) {
+			return err
+		}
+		maybe = maybe || late || !granary.IsKind(err, granary.KindUnavailable)
+		if ctx.Err() != nil {
+			return ended(ctx, op, maybe)
+		}
+		if late {
+			patience = min(2*patience, attemptMax)
+		}
+		if time.Now().After(deadline) {
+			kind := granary.KindUnavailable
+			if maybe {
+				kind = granary.KindIndeterminate
+			}
+			return granary.Errorf(kind, op, addr, "no answer from a leading master for %v: %w", c.o.RetryFor, err)
+		}
+		if c.masters.leave(addr, err) && hints < hintsMax {
+			hints++
+			continue
+		}
+		hints = 0
+		sleep(ctx, backoff)
+		backoff = min(2*backoff, backoffMax)
+	}
+}
+
+// attempt calls fn once, and reports whether its time ran out.
+func (c *Client) attempt(ctx context.Context, patience time.Duration, fn func(ctx context.Context, m wire.Master) error) (addr string, late bool, err error) {
+	m, addr, err := c.masters.pick()
+	if err != nil {
+		return addr, false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err = fn(ctx, m)
+	return addr, err != nil && ctx.Err() != nil, err
+}
+
+// again reports whether the same call may go better at another time or another master.
+func again(err error) bool {
+	switch granary.KindOf(err) {
+	case granary.KindUnavailable, granary.KindIndeterminate, granary.KindCanceled:
+		return true
+	}
+	return false
+}
+
+// ended returns what a caller is told whose ctx ended before an answer came.
+func ended(ctx context.Context, op string, maybe bool) error {
+	kind := granary.KindCanceled
+	if maybe {
+		kind = granary.KindIndeterminate
+	}
+	return granary.Errorf(kind, op, "", "%w", context.Cause(ctx))
+}
+
+// sleep waits for d or the end of ctx, whichever comes first.
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,123 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/dsorchard/granary"
+)
+
+// A request that was answered KindBusy is sent again under a new sequence number after a pause, at
+// most busyTries times in all.
+const (
+	busyTries = 8
+	busyPause = 20 * time.Millisecond
+)
+
+// Do performs one mutation exactly once, across lost replies and new leaders. The error is the
+// result's own (Result.Err), or says why there is none: KindIndeterminate if the mutation may have
+// happened all the same, KindExpired if the session ended before the answer came.
+func (c *Client) Do(ctx context.Context, cred granary.Cred, op granary.Op) (granary.Result, error) {
+	for try := 1; ; try++ {
+		results, err := c.DoAll(ctx, cred, []granary.Op{op})
+		if err != nil {
+			return granary.Result{}, err
+		}
+		r := results[0]
+		if r.Err == nil {
+			return r, nil
+		}
+		if r.Err.Kind != granary.KindBusy || try == busyTries || ctx.Err() != nil {
+			return r, r.Err
+		}
+		sleep(ctx, min(busyPause<<try, backoffMax))
+	}
+}
+
+// DoAll sends several mutations in one call; each takes effect for itself, in order. The results
+// are in order too; err is set only if the call itself failed, and then says of all of them what
+// Do says of one.
+func (c *Client) DoAll(ctx context.Context, cred granary.Cred, ops []granary.Op) ([]granary.Result, error) {
+	for {
+		s, err := c.live(ctx)
+		if err != nil {
+			return nil, err
+		}
+		calls := make([]*call, len(ops))
+		for i, op := range ops {
+			calls[i] = &call{req: granary.Request{Cred: cred, Op: op}, size: sizeOf(op), done: make(chan struct{})}
+		}
+		s.submit(calls)
+		results, err := s.await(ctx, calls)
+		if errors.Is(err, errNotSent) {
+			continue
+		}
+		return results, err
+	}
+}
+
+// await collects the results of calls. The error is errNotSent only if none of them was sent.
+func (s *session) await(ctx context.Context, calls []*call) ([]granary.Result, error) {
+	results := make([]granary.Result, len(calls))
+	for i, q := range calls {
+		select {
+		case <-q.done:
+		case <-ctx.Done():
+			return nil, s.giveUp(ctx, calls)
+		}
+		if q.err != nil {
+			if i > 0 && errors.Is(q.err, errNotSent) {
+				return nil, granary.Errorf(granary.KindExpired, "mutate", "", "the session ended after %d of %d requests", i, len(calls))
+			}
+			return nil, q.err
+		}
+		results[i] = q.result
+	}
+	return results, nil
+}
+
+// giveUp withdraws the calls of a caller whose ctx has ended.
+func (s *session) giveUp(ctx context.Context, calls []*call) error {
+	kind := granary.KindCanceled
+	for _, q := range calls {
+		if s.abandon(q) {
+			kind = granary.KindIndeterminate
+		}
+	}
+	return granary.Errorf(kind, "mutate", "", "%w", ctx.Err())
+}
+
+// sizeOf estimates an op's bytes in an entry, a little above the truth.
+func sizeOf(op granary.Op) int {
+	const base = 256
+	switch op := op.(type) {
+	case *granary.Create:
+		return base + len(op.Name) + len(op.Target) + sizeOfXattrs(op.Xattrs) + sizeOfContent(op.Content)
+	case *granary.Commit:
+		return base + sizeOfContent(&op.Content)
+	case *granary.Link:
+		return base + len(op.Name) + sizeOfXattrs(op.Xattrs)
+	case *granary.SetXattr:
+		return base + len(op.Xattr.Name) + len(op.Xattr.Value)
+	case *granary.Rename:
+		return base + len(op.SrcName) + len(op.DstName)
+	default:
+		return 2 * base
+	}
+}
+
+func sizeOfXattrs(xattrs []granary.Xattr) int {
+	n := 0
+	for _, x := range xattrs {
+		n += 16 + len(x.Name) + len(x.Value)
+	}
+	return n
+}
+
+func sizeOfContent(content *granary.Content) int {
+	if content == nil {
+		return 0
+	}
+	return len(content.Inline) + 96*len(content.Chunks) + 32*len(content.Extents) + 32
+}

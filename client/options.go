@@ -1,0 +1,87 @@
+package client
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/wire"
+)
+
+// Shards reaches the shards of volumes by the address of their server. volume.Client is one; the
+// tests have one in memory with faults.
+type Shards interface {
+	// Append returns when the bytes are durable on the shard's disk.
+	Append(ctx context.Context, addr string, a *granary.Append) error
+	// ReadAt reads len(p) bytes at off of the shard's stream; fewer with a nil error only where the
+	// shard's file ends (length is where). Holes are zeros.
+	ReadAt(ctx context.Context, addr string, ref granary.ShardRef, p []byte, off int64) (n int, length uint64, err error)
+}
+
+// Dialer makes the connection to one master.
+type Dialer func(addr string) (wire.Master, func() error, error)
+
+// Options configures a Client.
+type Options struct {
+	Masters []string // gRPC addresses
+	Dial    Dialer   // gRPC if nil
+	Shards  Shards
+	Name    string // what the session is called in listings, such as "mount host:/mnt"
+
+	RowSize      int           // bytes of data a row gathers for each data shard; default 4 MiB
+	VolumeSize   uint64        // bytes of a shard's stream at which a volume is sealed and another opened; default 1 GiB
+	CacheBytes   int64         // decoded chunks kept; default 256 MiB
+	AppendWithin time.Duration // a shard append that takes longer fails the shard; default 5 s
+	RetryFor     time.Duration // how long a call looks for a leader before KindUnavailable; default 60 s
+	Log          *slog.Logger
+
+	// OnExpired is called, if set, when the master has ended a session: what belonged to it
+	// (nameless inodes, open volumes, locks) is gone. The next call opens another session.
+	OnExpired func(granary.SessionID)
+}
+
+// Validate refuses options that no client could work with.
+func (o *Options) Validate() error {
+	switch {
+	case len(o.Masters) == 0:
+		return granary.Errorf(granary.KindInvalid, "client", "", "no master is named")
+	case o.RowSize < 0 || o.RowSize > rowSizeMax:
+		return granary.Errorf(granary.KindInvalid, "client", "", "row size %d is not within 0 to %d", o.RowSize, rowSizeMax)
+	case o.CacheBytes < 0 || o.AppendWithin < 0 || o.RetryFor < 0:
+		return granary.Errorf(granary.KindInvalid, "client", "", "a size or duration is negative")
+	}
+	return nil
+}
+
+// withDefaults fills in what was left zero.
+func (o Options) withDefaults() Options {
+	if o.Dial == nil {
+		o.Dial = func(addr string) (wire.Master, func() error, error) { return wire.DialMaster(addr) }
+	}
+	if o.Name == "" {
+		o.Name = "client"
+	}
+	if o.RowSize == 0 {
+		o.RowSize = 4 << 20
+	}
+	if o.VolumeSize == 0 {
+		o.VolumeSize = 1 << 30
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 256 << 20
+	}
+	if o.AppendWithin == 0 {
+		o.AppendWithin = 5 * time.Second
+	}
+	if o.RetryFor == 0 {
+		o.RetryFor = 60 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// rowSizeMax keeps a row's memory, k+m times this, within reason.
+const rowSizeMax = 64 << 20

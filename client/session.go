@@ -1,0 +1,303 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/wire"
+)
+
+const (
+	// batchesMax is how many Mutate calls a session has under way. While all are, requests gather
+	// for the next one: many writers share calls, and Raft entries, and none waits for a timer.
+	batchesMax = 4
+	// batchBytesMax bounds a Mutate call well below granary.EntrySizeMax, unless a single request is larger.
+	batchBytesMax = 256 << 10
+)
+
+// session is one session with the master: its sequence numbers and the requests on their way.
+type session struct {
+	c   *Client
+	id  granary.SessionID
+	ttl time.Duration
+
+	mu      sync.Mutex
+	queue   []*call
+	flying  int                 // Mutate calls under way
+	last    uint64              // sequence number given last
+	lowest  uint64              // no request below this is unanswered
+	unacked map[uint64]struct{} // sequence numbers given and not answered
+	lost    chan struct{}       // closed when the master no longer knows the session
+}
+
+// call is one request on its way.
+type call struct {
+	req  granary.Request
+	size int
+	done chan struct{} // closed when result and err are set
+
+	result granary.Result
+	err    error
+
+	sent bool // a Mutate call holds it (guarded by session.mu)
+	gone bool // its caller gave up before it was sent (guarded by session.mu)
+}
+
+// live returns the session, and opens one if there is none.
+func (c *Client) live(ctx context.Context) (*session, error) {
+	for {
+		c.mu.Lock()
+		if c.closed {
+			c.mu.Unlock()
+			return nil, granary.Errorf(granary.KindCanceled, "session", "", "the client is closed")
+		}
+		if s := c.sess; s != nil {
+			c.mu.Unlock()
+			return s, nil
+		}
+		opening := c.opening
+		if opening == nil {
+			opening = make(chan struct{})
+			c.opening = opening
+			c.mu.Unlock()
+			s, err := c.openSession(ctx)
+			c.mu.Lock()
+			c.sess, c.opening = s, nil
+			c.mu.Unlock()
+			close(opening)
+			if err != nil {
+				return nil, err
+			}
+			c.spawn(func() { s.keepAlive(c.ctx) })
+			continue
+		}
+		c.mu.Unlock()
+		select {
+		case <-opening:
+		case <-ctx.Done():
+			return nil, granary.Errorf(granary.KindCanceled, "session", "", "%w", ctx.Err())
+		}
+	}
+}
+
+// openSession opens a session. The nonce makes a retry find the session that a lost reply had opened.
+func (c *Client) openSession(ctx context.Context) (*session, error) {
+	var nonce [8]byte
+	if _, err := rand.Read(nonce[:]); err != nil {
+		return nil, granary.Errorf(granary.KindInternal, "session", "", "%w", err)
+	}
+	req := granary.OpenSession{Client: c.o.Name, Nonce: binary.LittleEndian.Uint64(nonce[:])}
+	var info *granary.SessionInfo
+	err := c.lead(ctx, "session", func(ctx context.Context, m wire.Master) (err error) {
+		info, err = m.OpenSession(ctx, &req)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.cluster = info.Cluster
+	c.mu.Unlock()
+	c.saw(granary.Index(info.Session))
+	return &session{
+		c: c, id: info.Session, ttl: time.Duration(info.TTL), lowest: 1,
+		unacked: map[uint64]struct{}{}, lost: make(chan struct{}),
+	}, nil
+}
+
+// keepAlive renews the session every third of its time to live, until it is lost or ctx ends.
+func (s *session) keepAlive(ctx context.Context) {
+	every := max(s.ttl/3, 10*time.Millisecond)
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-s.lost:
+			return
+		case <-ctx.Done():
+			return
+		}
+		err := s.c.lead(ctx, "keepalive", func(ctx context.Context, m wire.Master) error {
+			return m.KeepAlive(ctx, s.id)
+		})
+		switch {
+		case granary.IsKind(err, granary.KindExpired):
+			s.lose()
+			return
+		case err != nil && ctx.Err() == nil:
+			s.c.log.Warn("session not renewed", "session", s.id, "err", err)
+		}
+	}
+}
+
+// lose marks the session as gone. Requests that were never sent go to the next session.
+func (s *session) lose() {
+	s.mu.Lock()
+	select {
+	case <-s.lost:
+		s.mu.Unlock()
+		return
+	default:
+	}
+	close(s.lost)
+	queue := s.queue
+	s.queue = nil
+	s.mu.Unlock()
+	for _, q := range queue {
+		q.finish(granary.Result{}, errNotSent)
+	}
+
+	c := s.c
+	c.mu.Lock()
+	if c.sess == s {
+		c.sess = nil
+	}
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		return // Close ended it
+	}
+	c.log.Warn("session expired: the next call opens another", "session", s.id)
+	if c.o.OnExpired != nil {
+		c.o.OnExpired(s.id)
+	}
+}
+
+// errNotSent tells Do that a request never left: it may be sent under another session.
+var errNotSent = granary.Errorf(granary.KindExpired, "mutate", "", "the session ended before the request was sent")
+
+// submit queues calls; those of one submit share a Mutate call as far as they fit.
+func (s *session) submit(calls []*call) {
+	s.mu.Lock()
+	select {
+	case <-s.lost:
+		s.mu.Unlock()
+		for _, q := range calls {
+			q.finish(granary.Result{}, errNotSent)
+		}
+		return
+	default:
+	}
+	s.queue = append(s.queue, calls...)
+	s.pump()
+	s.mu.Unlock()
+}
+
+// abandon withdraws a call whose caller gave up, and reports whether it had already been sent.
+func (s *session) abandon(q *call) (sent bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q.gone = true
+	return q.sent
+}
+
+// pump starts Mutate calls for what is queued. s.mu is held.
+func (s *session) pump() {
+	for s.flying < batchesMax && len(s.queue) > 0 {
+		batch := s.take()
+		if len(batch) == 0 {
+			continue // all that was queued had been abandoned
+		}
+		if !s.c.spawn(func() { s.fly(batch) }) {
+			for _, q := range batch {
+				q.finish(granary.Result{}, granary.Errorf(granary.KindCanceled, "mutate", "", "the client is closed"))
+			}
+			continue
+		}
+		s.flying++
+	}
+}
+
+// take removes the next batch from the queue and gives sequence numbers to it. s.mu is held.
+func (s *session) take() []*call {
+	var batch []*call
+	size, n := 0, 0
+	for _, q := range s.queue {
+		if !q.gone {
+			if len(batch) == granary.RequestsMax || len(batch) > 0 && size+q.size > batchBytesMax {
+				break
+			}
+			s.last++
+			q.req.Seq, q.sent = s.last, true
+			s.unacked[s.last] = struct{}{}
+			size += q.size
+			batch = append(batch, q)
+		}
+		n++
+	}
+	s.queue = s.queue[n:]
+	if len(s.queue) == 0 {
+		s.queue = nil
+	}
+	return batch
+}
+
+// fly sends one batch until it is answered, always under the same sequence numbers.
+func (s *session) fly(batch []*call) {
+	requests := make([]granary.Request, len(batch))
+	for i, q := range batch {
+		requests[i] = q.req
+	}
+	var results []granary.Result
+	err := s.c.lead(s.c.ctx, "mutate", func(ctx context.Context, m wire.Master) (err error) {
+		results, err = m.Mutate(ctx, &granary.MutateRequest{
+			Session: s.id, LowestUnacked: s.lowestUnacked(), Requests: requests,
+		})
+		if err == nil && len(results) != len(requests) {
+			return granary.Errorf(granary.KindInternal, "mutate", "", "%d results for %d requests", len(results), len(requests))
+		}
+		return err
+	})
+	expired := granary.IsKind(err, granary.KindExpired)
+	for i, q := range batch {
+		var r granary.Result
+		if err == nil {
+			r = results[i]
+			s.c.saw(r.Index)
+			expired = expired || r.Err != nil && r.Err.Kind == granary.KindExpired
+		}
+		q.finish(r, err)
+	}
+	s.landed(batch)
+	if expired {
+		s.lose()
+	}
+}
+
+// landed marks a batch as answered, and sends the next.
+func (s *session) landed(batch []*call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, q := range batch {
+		delete(s.unacked, q.req.Seq)
+	}
+	s.advance()
+	s.flying--
+	s.pump()
+}
+
+// advance moves lowest up to the lowest unanswered sequence number. s.mu is held.
+func (s *session) advance() {
+	for s.lowest <= s.last {
+		if _, ok := s.unacked[s.lowest]; ok {
+			return
+		}
+		s.lowest++
+	}
+}
+
+func (s *session) lowestUnacked() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lowest
+}
+
+func (q *call) finish(r granary.Result, err error) {
+	q.result, q.err = r, err
+	close(q.done)
+}
