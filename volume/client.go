@@ -25,9 +25,15 @@ const (
 	transportBuffer    = 128 << 10
 )
 
-// ClientOptions configures a Client. The zero value will do.
-type ClientOptions struct {
-	TLS *tls.Config // https if not nil
+// ClientOption changes how a Client connects.
+type ClientOption func(*Client, *http.Transport)
+
+// WithTLS makes a Client speak https.
+func WithTLS(config *tls.Config) ClientOption {
+	return func(c *Client, t *http.Transport) {
+		c.scheme = "https"
+		t.TLSClientConfig = config
+	}
 }
 
 // Client reaches volume servers by the address of their block service. Its methods may be called concurrently. Their
@@ -42,21 +48,20 @@ type Client struct {
 }
 
 // NewClient returns a client. It connects when it is first asked something.
-func NewClient(o ClientOptions) *Client {
-	c := &Client{scheme: "http", attached: make(map[string]*Store)}
-	if o.TLS != nil {
-		c.scheme = "https"
-	}
-	c.http = &http.Client{Transport: &http.Transport{
+func NewClient(options ...ClientOption) *Client {
+	transport := &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: dialWithin}).DialContext,
-		TLSClientConfig:     o.TLS,
 		TLSHandshakeTimeout: dialWithin,
 		MaxIdleConnsPerHost: idleConnsPerServer,
 		IdleConnTimeout:     idleConnTimeout,
 		WriteBufferSize:     transportBuffer,
 		ReadBufferSize:      transportBuffer,
 		DisableCompression:  true,
-	}}
+	}
+	c := &Client{http: &http.Client{Transport: transport}, scheme: "http", attached: make(map[string]*Store)}
+	for _, option := range options {
+		option(c, transport)
+	}
 	return c
 }
 

@@ -150,7 +150,7 @@ func decodeHead(p []byte) (shardHeader, stateSlot, error) {
 	case granary.IsKind(errB, granary.KindNotSupported):
 		return shardHeader{}, stateSlot{}, errB
 	case errA != nil && errB != nil:
-		return shardHeader{}, stateSlot{}, fmt.Errorf("both state slots are bad: %w", errA)
+		return shardHeader{}, stateSlot{}, granary.Errorf(granary.KindCorrupt, "", "", "both state slots are bad")
 	case errA != nil, errB == nil && b.Sequence > a.Sequence:
 		return h, b, nil
 	}

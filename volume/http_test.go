@@ -17,7 +17,7 @@ import (
 func serve(t *testing.T, s *Store) (*Client, string) {
 	server := httptest.NewServer(NewHandler(s))
 	t.Cleanup(server.Close)
-	c := NewClient(ClientOptions{})
+	c := NewClient()
 	t.Cleanup(func() { c.Close() })
 	return c, strings.TrimPrefix(server.URL, "http://")
 }
@@ -69,7 +69,7 @@ func TestHTTPErrorsAreTheStores(t *testing.T) {
 	ctx := context.Background()
 	s := openTemp(t)
 	c, addr := serve(t, s)
-	local := NewClient(ClientOptions{})
+	local := NewClient()
 	local.Attach(addr, s)
 	ref := firstRef(s, 7)
 	mustAppend(t, s, appendOf(ref, 0, 0, fill(10, 1)))
@@ -127,7 +127,7 @@ func TestHTTPRefusesStreamsOfUnknownLength(t *testing.T) {
 
 func TestClientCannotReach(t *testing.T) {
 	s := openTemp(t)
-	c := NewClient(ClientOptions{})
+	c := NewClient()
 	ref := firstRef(s, 1)
 	dead := httptest.NewServer(nil)
 	addr := strings.TrimPrefix(dead.URL, "http://")

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
-	"io"
 	"io/fs"
 	"syscall"
 
@@ -158,10 +157,7 @@ func eachPage(f *openFile, length uint64, fn func(index uint64, page []byte) err
 	for off := uint64(0); off < length; {
 		p := buf[:min(uint64(len(buf)), length-off)]
 		if n, err := f.ReadAt(p, streamOffset+int64(off)); n < len(p) {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return err
+			return err // io.EOF: the file is too short
 		}
 		for rest := p; len(rest) > 0; {
 			page := rest[:min(len(rest), pageSize)]

@@ -60,8 +60,8 @@ func (sh *shard) load(op string, f *openFile) (*shardState, error) {
 	st, err := readState(sh, f)
 	if err != nil {
 		var e *granary.Error
-		if errors.As(err, &e) {
-			return nil, granary.Errorf(e.Kind, op, sh.disk.ref(sh.key).String(), "disk %s: %w", sh.disk.dir, err)
+		if errors.As(err, &e) { // the head does not hold: the error says what, not of which shard
+			return nil, granary.Errorf(e.Kind, op, sh.disk.ref(sh.key).String(), "disk %s: %w", sh.disk.dir, e.Err)
 		}
 		return nil, sh.disk.failure(op, sh.key, err)
 	}

@@ -185,6 +185,26 @@ func TestVerifyFindsRot(t *testing.T) {
 	wantKind(t, s.Verify(ctx, ref), granary.KindCorrupt)
 }
 
+func TestCutFileIsCorrupt(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	s := open(t, testOptions(t, dir))
+	ref := firstRef(s, 1)
+	mustAppend(t, s, appendOf(ref, 0, 0, fill(10000, 1)))
+	if err := s.Seal(ctx, ref, 2, 10000); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(dir, "shards/1.0"), streamOffset+9000); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, s.Verify(ctx, ref), granary.KindCorrupt)
+	_, _, err := s.ReadAt(ctx, ref, make([]byte, 100), 8950)
+	wantKind(t, err, granary.KindCorrupt)
+	if n, _, err := s.ReadAt(ctx, ref, make([]byte, 100), 8900); n != 100 || err != nil {
+		t.Fatalf("what is left cannot be read: %d, %v", n, err)
+	}
+}
+
 // flip changes one byte of a file.
 func flip(t *testing.T, name string, off int64) {
 	t.Helper()

@@ -3,7 +3,9 @@ package volume
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
+	"io"
 
 	"github.com/dsorchard/granary"
 )
@@ -59,6 +61,8 @@ func (sh *shard) verify(ctx context.Context, f *openFile, slot stateSlot) error 
 	switch {
 	case granary.IsKind(err, granary.KindCanceled), granary.IsKind(err, granary.KindUnavailable):
 		return err
+	case errors.Is(err, io.EOF):
+		return granary.Errorf(granary.KindCorrupt, opVerify, subject, "disk %s: the file ends before its stream of %d bytes and its page table", sh.disk.dir, slot.Length)
 	case err != nil:
 		return sh.disk.failure(opVerify, sh.key, err)
 	case r.crc != slot.TableCRC:
