@@ -1,0 +1,221 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dsorchard/granary/tests/cluster"
+)
+
+// startWithin is how long the store may take to start after a crash.
+const startWithin = 5 * time.Second
+
+// TestChaosKillServer kills the all-in-one server twenty times in the middle of a copy. Whatever was
+// acknowledged, by a close or fsync in the mount or by a response of HTTP, must be there and right.
+func TestChaosKillServer(t *testing.T) {
+	s := cluster.StartServer(t)
+	mnt := s.Mount(t)
+	files := someFiles(t, filepath.Join(sourceTree(t)), 6000)
+	if err := os.MkdirAll(filepath.Join(mnt, "copy"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	acked := &ackList{}
+	ctx, cancel := context.WithCancel(t.Context())
+	var writers sync.WaitGroup
+	writers.Go(func() { copyThroughMount(ctx, t, mnt, files, acked) })
+	writers.Go(func() { putThroughHTTP(ctx, s, files, acked) })
+
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 2))
+	var slowest time.Duration
+	for range 20 {
+		<-time.After(time.Duration(50+r.IntN(1500)) * time.Millisecond) // a random moment, not a wait for anything
+		if err := s.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		s.Start(t)
+		slowest = max(slowest, time.Since(start))
+	}
+	if slowest > startWithin {
+		t.Errorf("the slowest start took %s, more than %s", slowest, startWithin)
+	}
+	// Something must still be written after the last crash, then all ends.
+	before := acked.len()
+	cluster.WaitFor(t, cluster.ReadyWithin, "writes after the last crash", func() error {
+		if acked.len() < before+5 {
+			return errors.New("too few")
+		}
+		return nil
+	})
+	cancel()
+	writers.Wait()
+	t.Logf("%d files acknowledged, slowest start %s", acked.len(), slowest)
+	if acked.len() < 50 {
+		t.Errorf("only %d files were acknowledged: the test shows little", acked.len())
+	}
+	acked.verify(t, mnt, s.HTTP)
+}
+
+// ackList is what was acknowledged: path below the root, and the local file it must equal.
+type ackList struct {
+	mu    sync.Mutex
+	files map[string]string
+}
+
+func (a *ackList) add(path, local string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.files == nil {
+		a.files = map[string]string{}
+	}
+	a.files[path] = local
+}
+
+func (a *ackList) len() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.files)
+}
+
+// verify reads every file through the mount, and every tenth through HTTP too.
+func (a *ackList) verify(t *testing.T, mnt, url string) {
+	t.Helper()
+	n := 0
+	for path, local := range a.files {
+		want, err := os.ReadFile(local)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(mnt, path))
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s was acknowledged and is not right: %d of %d bytes, %v", path, len(got), len(want), err)
+		}
+		if n++; n%10 == 0 {
+			got, err := httpGet(url + "/" + path)
+			if err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s was acknowledged and is not right through HTTP: %d of %d bytes, %v", path, len(got), len(want), err)
+			}
+		}
+	}
+}
+
+// someFiles lists regular files of a tree.
+func someFiles(t *testing.T, root string, most int) []string {
+	t.Helper()
+	var list []string
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.Type().IsRegular() {
+			list = append(list, name)
+		}
+		if len(list) == most {
+			return fs.SkipAll
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// copyThroughMount copies files one after the other. The mount outlives the server, so no step may
+// fail: it waits until the server is back.
+func copyThroughMount(ctx context.Context, t *testing.T, mnt string, files []string, acked *ackList) {
+	for i, local := range files {
+		if ctx.Err() != nil {
+			return
+		}
+		path := filepath.Join("copy", fmt.Sprintf("%05d", i))
+		if err := copyFile(filepath.Join(mnt, path), local, i%3 == 0); err != nil {
+			t.Errorf("copy through the mount: %v", err)
+			return
+		}
+		acked.add(path, local)
+	}
+}
+
+func copyFile(to, from string, sync bool) error {
+	content, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if sync {
+		err = errors.Join(err, f.Sync())
+	}
+	return errors.Join(err, f.Close())
+}
+
+// putThroughHTTP uploads files; one that the server did not answer is tried again under the same name.
+func putThroughHTTP(ctx context.Context, s *cluster.Server, files []string, acked *ackList) {
+	for i := 0; i < len(files) && ctx.Err() == nil; {
+		local := files[len(files)-1-i]
+		path := fmt.Sprintf("put/%05d", i)
+		if httpPut(ctx, s.HTTP+"/"+path, local) == nil {
+			acked.add(path, local)
+			i++
+			continue
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func httpPut(ctx context.Context, url, local string) error {
+	content, err := os.ReadFile(local)
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, url, bytes.NewReader(content))
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		return fmt.Errorf("PUT %s: %s", url, resp.Status)
+	}
+	return nil
+}
+
+func httpGet(url string) ([]byte, error) {
+	resp, err := http.Get(url)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(resp.Body); err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("GET %s: %s: %s", url, resp.Status, b.String())
+	}
+	return b.Bytes(), nil
+}
