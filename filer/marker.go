@@ -1,0 +1,40 @@
+package filer
+
+import (
+	"context"
+	"path"
+	"strings"
+
+	"github.com/dsorchard/granary"
+)
+
+// DirOptions says what directory MakeDir makes.
+type DirOptions struct {
+	Root   granary.InodeID
+	Path   string // missing parents are made, with FlagImplicit
+	Mode   uint32
+	Cred   granary.Cred // the owner
+	Flags  granary.Flags
+	Xattrs []granary.Xattr
+}
+
+// MakeDir makes a directory with its flags and attributes in one step: KindExists if anything is
+// there. S3 makes its markers ("name/") and the homes of its multipart uploads with it.
+func (fs *FS) MakeDir(ctx context.Context, o DirOptions) (*Info, error) {
+	clean, err := CleanPath(o.Path)
+	if err != nil {
+		return nil, err
+	}
+	name := strings.TrimPrefix(clean, "/")
+	if name == "" {
+		return nil, granary.Errorf(granary.KindExists, "mkdir", o.Path, "")
+	}
+	res, err := fs.client.Do(ctx, o.Cred, &granary.Create{
+		Parent: o.Root, Name: name, Type: granary.TypeDirectory, Mode: o.Mode, UID: o.Cred.UID, GID: o.Cred.GID,
+		Flags: o.Flags, Xattrs: o.Xattrs, MakeParents: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Info{Name: path.Base(name), Parent: res.Attr.Parent, Attr: res.Attr, Xattrs: o.Xattrs}, nil
+}

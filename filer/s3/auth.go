@@ -1,0 +1,141 @@
+package s3
+
+import (
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dsorchard/granary"
+)
+
+// clockSkewMax is how far a client's clock may be off.
+const clockSkewMax = 15 * time.Minute
+
+// presignedExpiryMax is the longest life of a presigned URL.
+const presignedExpiryMax = 7 * 24 * time.Hour
+
+// identity is who asks, and what verifies the rest of the request.
+type identity struct {
+	user     granary.User
+	payload  string // the x-amz-content-sha256 that was signed
+	scope    scope
+	dateTime string // as signed
+	key      []byte // signing key
+	seed     string // the request's signature: chunk signatures chain from it
+}
+
+// authenticate verifies the signature of a request's head. The body is verified as it is read:
+// body.go.
+func (h *Handler) authenticate(r *http.Request, query url.Values) (identity, error) {
+	authorization := r.Header.Get("Authorization")
+	switch {
+	case strings.HasPrefix(authorization, algorithmV4+" ") && query.Has("X-Amz-Signature"):
+		return identity{}, refuse(codeInvalidArgument, "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified.")
+	case strings.HasPrefix(authorization, algorithmV4+" "):
+		return h.authenticateHeader(r, query, authorization)
+	case query.Has("X-Amz-Signature") || query.Has("X-Amz-Algorithm"):
+		return h.authenticateQuery(r, query)
+	case authorization != "", query.Has("Signature") && query.Has("AWSAccessKeyId"):
+		return identity{}, refuse(codeInvalidRequest, "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
+	default:
+		return identity{}, refuse(codeAccessDenied, "Access Denied: requests must be signed.")
+	}
+}
+
+func (h *Handler) authenticateHeader(r *http.Request, query url.Values, authorization string) (identity, error) {
+	claim, err := parseAuthorization(authorization)
+	if err != nil {
+		return identity{}, err
+	}
+	date, err := requestDate(r)
+	if err != nil {
+		return identity{}, err
+	}
+	if skew := h.now().Sub(date).Abs(); skew > clockSkewMax {
+		return identity{}, refuse(codeTimeSkewed, "The difference between the request time and the current time is too large: the clocks differ by %s.", skew.Round(time.Second))
+	}
+	payload := r.Header.Get("X-Amz-Content-Sha256")
+	if payload == "" {
+		return identity{}, refuse(codeInvalidRequest, "Missing required header for this request: x-amz-content-sha256")
+	}
+	id := identity{payload: payload, scope: claim.scope, dateTime: date.Format(dateTimeFormat), seed: claim.signature}
+	return h.verify(r, query, claim, id, false)
+}
+
+func (h *Handler) authenticateQuery(r *http.Request, query url.Values) (identity, error) {
+	if query.Get("X-Amz-Algorithm") != algorithmV4 {
+		return identity{}, refuse(codeAuthQuery, "X-Amz-Algorithm only supports %q.", algorithmV4)
+	}
+	claim := signature{headers: strings.Split(query.Get("X-Amz-SignedHeaders"), ";"), signature: query.Get("X-Amz-Signature")}
+	var ok bool
+	if claim.scope, ok = parseScope(query.Get("X-Amz-Credential")); !ok {
+		return identity{}, refuse(codeAuthQuery, "Error parsing the X-Amz-Credential parameter: it must be ACCESSKEY/YYYYMMDD/REGION/s3/aws4_request.")
+	}
+	date, err := time.Parse(dateTimeFormat, query.Get("X-Amz-Date"))
+	if err != nil {
+		return identity{}, refuse(codeAuthQuery, "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\".")
+	}
+	seconds, err := strconv.ParseInt(query.Get("X-Amz-Expires"), 10, 64)
+	if err != nil || seconds < 1 || seconds > int64(presignedExpiryMax/time.Second) {
+		return identity{}, refuse(codeAuthQuery, "X-Amz-Expires must be a number of seconds from 1 to %d.", int64(presignedExpiryMax/time.Second))
+	}
+	switch now := h.now(); {
+	case date.After(now.Add(clockSkewMax)):
+		return identity{}, refuse(codeAccessDenied, "Request is not yet valid.")
+	case now.After(date.Add(time.Duration(seconds) * time.Second)):
+		return identity{}, refuse(codeAccessDenied, "Request has expired.")
+	}
+	payload := payloadUnsigned
+	if v := query.Get("X-Amz-Content-Sha256"); v != "" {
+		payload = v
+	} else if v := r.Header.Get("X-Amz-Content-Sha256"); v != "" && slices.Contains(claim.headers, "x-amz-content-sha256") {
+		payload = v
+	}
+	id := identity{payload: payload, scope: claim.scope, dateTime: date.Format(dateTimeFormat), seed: claim.signature}
+	return h.verify(r, query, claim, id, true)
+}
+
+// verify finds the key and compares the signature.
+func (h *Handler) verify(r *http.Request, query url.Values, claim signature, id identity, presigned bool) (identity, error) {
+	if claim.scope.date != id.dateTime[:len(dateFormat)] {
+		return identity{}, refuse(codeAuthMalformed, "Invalid credential date %q: it is not that of X-Amz-Date, %q.", claim.scope.date, id.dateTime)
+	}
+	if name := unsignedHeader(r, claim.headers, presigned); name != "" {
+		return identity{}, refuse(codeAccessDenied, "There were headers present in the request which were not signed: %s.", name)
+	}
+	user, err := h.store.User(r.Context(), claim.scope.accessKey)
+	if granary.IsKind(err, granary.KindNotFound) {
+		return identity{}, refuse(codeInvalidAccessKey, "The AWS Access Key Id you provided does not exist in our records.")
+	}
+	if err != nil {
+		return identity{}, err
+	}
+	omit := ""
+	if presigned {
+		omit = "X-Amz-Signature"
+	}
+	id.user, id.key = user, signingKey(user.SecretKey, claim.scope)
+	canonical := canonicalRequest(r, query, omit, claim.headers, id.payload)
+	computed := hex.EncodeToString(hmacSHA256(id.key, stringToSign(id.dateTime, claim.scope, canonical)))
+	if !sameSignature(computed, claim.signature) {
+		h.log.Debug("signature does not match", "access_key", user.AccessKey, "canonical_request", canonical)
+		return identity{}, refuse(codeSignature, "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
+	}
+	return id, nil
+}
+
+// requestDate returns the time at which a request says it was signed.
+func requestDate(r *http.Request) (time.Time, error) {
+	if v := r.Header.Get("X-Amz-Date"); v != "" {
+		if t, err := time.Parse(dateTimeFormat, v); err == nil {
+			return t, nil
+		}
+	} else if t, err := http.ParseTime(r.Header.Get("Date")); err == nil {
+		return t.UTC(), nil
+	}
+	return time.Time{}, refuse(codeAccessDenied, "AWS authentication requires a valid Date or x-amz-date header.")
+}

@@ -1,0 +1,202 @@
+package s3
+
+import (
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"hash"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dsorchard/granary"
+)
+
+// body is a request's payload, decoded. Its Read says io.EOF only after everything that the request
+// claims about the payload has been verified: its length, the signed hash or chunk signatures, its
+// Content-MD5 and its checksums, in headers or trailers (invariant 1 of the package). A reader that
+// stops before io.EOF has verified nothing.
+type body struct {
+	in       io.Reader
+	size     int64 // bytes announced; -1 if not known
+	read     int64
+	sha256   hash.Hash // nil: not signed as a whole
+	wantSHA  string    // hexadecimal
+	md5      hash.Hash // nil: nobody wants it
+	wantMD5  []byte    // nil: not announced
+	digests  []*digest
+	trailers func() map[string]string // nil: there are none
+	err      error
+}
+
+// newBody decodes and verifies what the identity's signature says about the payload.
+func newBody(r *http.Request, id identity) (*body, error) {
+	b := &body{in: r.Body, size: r.ContentLength}
+	var trailers []string
+	switch id.payload {
+	case payloadUnsigned:
+	case payloadChunked, payloadTrailer, payloadUnsignedT:
+		var err error
+		if trailers, err = b.decodeChunks(r, id); err != nil {
+			return nil, err
+		}
+	default:
+		if raw, err := hex.DecodeString(id.payload); err != nil || len(raw) != sha256.Size {
+			if strings.HasPrefix(id.payload, "STREAMING-") {
+				return nil, refuse(codeNotImplemented, "The payload signature %s is not supported.", id.payload)
+			}
+			return nil, refuse(codeInvalidArgument, "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING- constant, or a valid sha256 value.")
+		}
+		b.sha256, b.wantSHA = sha256.New(), strings.ToLower(id.payload)
+	}
+	if text := r.Header.Get("Content-Md5"); text != "" {
+		raw, err := base64.StdEncoding.DecodeString(text)
+		if err != nil || len(raw) != md5.Size {
+			return nil, refuse(codeInvalidDigest, "The Content-MD5 you specified is not valid.")
+		}
+		b.wantMD5 = raw
+		b.computeMD5()
+	}
+	var err error
+	b.digests, err = declaredDigests(r.Header, trailers)
+	return b, err
+}
+
+// decodeChunks puts the decoder of aws-chunked before the body, and returns the announced trailers.
+func (b *body) decodeChunks(r *http.Request, id identity) ([]string, error) {
+	size, err := strconv.ParseInt(r.Header.Get("X-Amz-Decoded-Content-Length"), 10, 64)
+	if err != nil || size < 0 {
+		return nil, refuse(codeMissingLength, "You must provide the X-Amz-Decoded-Content-Length HTTP header.")
+	}
+	var signer *chunkSigner
+	if id.payload != payloadUnsignedT {
+		signer = &chunkSigner{key: id.key, dateTime: id.dateTime, scope: id.scope.String(), previous: id.seed}
+	}
+	var trailers []string
+	if id.payload != payloadChunked {
+		for _, value := range r.Header.Values("X-Amz-Trailer") {
+			for name := range strings.SplitSeq(value, ",") {
+				trailers = append(trailers, strings.ToLower(strings.TrimSpace(name)))
+			}
+		}
+		slices.Sort(trailers)
+		trailers = slices.Compact(trailers)
+	}
+	b.size = size
+	if size == 0 && r.ContentLength == 0 && len(trailers) == 0 {
+		return nil, nil // nothing at all, not even the last chunk: some clients send empty objects so
+	}
+	chunks := newChunkReader(r.Body, signer, trailers, size)
+	if id.payload == payloadTrailer && trailers == nil {
+		chunks.trailers = []string{} // none announced, but their signature is there
+	}
+	b.in, b.trailers = chunks, func() map[string]string { return chunks.values }
+	return trailers, nil
+}
+
+// computeMD5 has the MD5 computed, which must be asked for before the first Read.
+func (b *body) computeMD5() {
+	if b.md5 == nil {
+		b.md5 = md5.New()
+	}
+}
+
+// addDigest has a checksum computed that the request does not announce.
+func (b *body) addDigest(a algorithm) {
+	if !slices.ContainsFunc(b.digests, func(d *digest) bool { return d.algorithm == a }) {
+		b.digests = append(b.digests, &digest{algorithm: a, hash: a.new()})
+	}
+}
+
+// Read implements io.Reader.
+func (b *body) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	n, err := b.in.Read(p)
+	b.read += int64(n)
+	if b.sha256 != nil {
+		b.sha256.Write(p[:n])
+	}
+	if b.md5 != nil {
+		b.md5.Write(p[:n])
+	}
+	for _, d := range b.digests {
+		d.hash.Write(p[:n])
+	}
+	switch {
+	case err == io.EOF:
+		if b.err = b.verify(); b.err == nil {
+			b.err = io.EOF
+		}
+	case err != nil:
+		b.err = incomplete(err)
+	}
+	return n, b.err
+}
+
+// verify compares everything that was announced with what came.
+func (b *body) verify() error {
+	if b.size >= 0 && b.read != b.size {
+		return refuse(codeIncompleteBody, "The request body has %d bytes, and not the %d its headers say.", b.read, b.size)
+	}
+	if b.sha256 != nil && !sameSignature(hex.EncodeToString(b.sha256.Sum(nil)), b.wantSHA) {
+		return refuse(codeContentSHA256, "The provided 'x-amz-content-sha256' header does not match what was computed.")
+	}
+	if b.wantMD5 != nil && !sameSignature(string(b.md5.Sum(nil)), string(b.wantMD5)) {
+		return refuse(codeBadDigest, "The Content-MD5 you specified did not match what we received.")
+	}
+	for _, d := range b.digests {
+		want := d.want
+		if d.trailer {
+			want = b.trailers()[d.algorithm.header()]
+			if !d.algorithm.valid(want) {
+				return refuse(codeInvalidRequest, "Value for %s trailing header is invalid.", d.algorithm.header())
+			}
+		}
+		if want != "" && want != d.sum() {
+			return refuse(codeBadDigest, "The %s you specified did not match the calculated checksum.", d.algorithm)
+		}
+	}
+	return nil
+}
+
+// etag returns the MD5 in hexadecimal, after io.EOF.
+func (b *body) etag() string { return hex.EncodeToString(b.md5.Sum(nil)) }
+
+// sums returns the checksums computed, after io.EOF.
+func (b *body) sums() map[algorithm]string {
+	sums := map[algorithm]string{}
+	for _, d := range b.digests {
+		sums[d.algorithm] = d.sum()
+	}
+	return sums
+}
+
+// xattrs returns the ETag and checksums as attributes, after io.EOF.
+func (b *body) xattrs() []granary.Xattr {
+	return contentXattrs(b.etag(), b.sums())
+}
+
+// contentXattrs returns the attributes that describe a content.
+func contentXattrs(etag string, sums map[algorithm]string) []granary.Xattr {
+	xattrs := []granary.Xattr{{Name: granary.XattrETag, Value: []byte(etag)}}
+	for _, a := range algorithms() {
+		if sum := sums[a]; sum != "" {
+			xattrs = append(xattrs, granary.Xattr{Name: a.xattr(), Value: []byte(sum)})
+		}
+	}
+	return xattrs
+}
+
+// drain reads the rest of a payload that an operation has no use for, so that it is verified too.
+func (b *body) drain(sizeMax int64) error {
+	n, err := io.Copy(io.Discard, io.LimitReader(b, sizeMax+1))
+	if err == nil && n > sizeMax {
+		return refuse(codeEntityTooLarge, "The request body is longer than %d bytes.", sizeMax)
+	}
+	return err
+}

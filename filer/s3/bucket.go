@@ -1,0 +1,248 @@
+package s3
+
+import (
+	"context"
+	"encoding/xml"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/dsorchard/granary"
+)
+
+// bucketRoot finds the root directory of the request's bucket.
+func (q *request) bucketRoot() (granary.InodeID, error) {
+	return q.h.bucketRoot(q.r.Context(), q.bucket)
+}
+
+func (h *Handler) bucketRoot(ctx context.Context, name string) (granary.InodeID, error) {
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") || len(name) > granary.NameLengthMax {
+		return 0, refuse(codeNoSuchBucket, "The specified bucket does not exist.")
+	}
+	root, err := h.store.Bucket(ctx, name)
+	if err != nil {
+		return 0, explain(err, codeNoSuchBucket)
+	}
+	return root, nil
+}
+
+func (q *request) listBuckets() error {
+	entries, err := q.h.store.Buckets(q.r.Context())
+	if err != nil {
+		return err
+	}
+	document := &listAllMyBuckets{Xmlns: xmlNamespace, Owner: clusterOwner(), Prefix: q.query.Get("prefix")}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name, document.Prefix) {
+			document.Buckets = append(document.Buckets, bucketItem{Name: e.Name, CreationDate: isoTime(e.Attr.Btime)})
+		}
+	}
+	return writeXML(q.w, http.StatusOK, document)
+}
+
+func (q *request) headBucket() error {
+	if _, err := q.bucketRoot(); err != nil {
+		return err
+	}
+	q.w.Header().Set("X-Amz-Bucket-Region", q.h.region)
+	q.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (q *request) createBucket() error {
+	if err := checkBucketName(q.bucket); err != nil {
+		return err
+	}
+	if err := q.checkACL(); err != nil {
+		return err
+	}
+	if strings.EqualFold(q.r.Header.Get("X-Amz-Bucket-Object-Lock-Enabled"), "true") {
+		return refuse(codeNotImplemented, "Object Lock is not implemented.")
+	}
+	// A location constraint is accepted whatever it says: there is one place only.
+	if q.body.size != 0 {
+		var configuration struct {
+			XMLName            xml.Name `xml:"CreateBucketConfiguration"`
+			LocationConstraint string
+		}
+		if err := readXML(q.body, documentSizeMax, &configuration); err != nil {
+			return err
+		}
+	} else if err := q.body.drain(0); err != nil {
+		return err
+	}
+	err := q.h.store.CreateBucket(q.r.Context(), q.bucket)
+	if granary.IsKind(err, granary.KindExists) {
+		return refuse(codeBucketOwned, "Your previous request to create the named bucket succeeded and you already own it.")
+	}
+	if err != nil {
+		return err
+	}
+	q.w.Header().Set("Location", "/"+q.bucket)
+	q.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (q *request) deleteBucket() error {
+	if _, err := q.bucketRoot(); err != nil {
+		return err
+	}
+	err := q.h.store.DeleteBucket(q.r.Context(), q.bucket)
+	if granary.IsKind(err, granary.KindNotEmpty) {
+		return refuse(codeBucketNotEmpty, "The bucket you tried to delete is not empty: %v", err)
+	}
+	if err != nil {
+		return err
+	}
+	q.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (q *request) getBucketLocation() error {
+	if _, err := q.bucketRoot(); err != nil {
+		return err
+	}
+	document := &locationConstraint{Xmlns: xmlNamespace, Region: q.h.region}
+	if document.Region == "us-east-1" { // which has no name, for reasons of age
+		document.Region = ""
+	}
+	return writeXML(q.w, http.StatusOK, document)
+}
+
+func (q *request) getBucketACL() error {
+	if _, err := q.bucketRoot(); err != nil {
+		return err
+	}
+	return q.writeACL()
+}
+
+// writeACL answers with the one ACL there is: the owner may do everything.
+func (q *request) writeACL() error {
+	o := clusterOwner()
+	return writeXML(q.w, http.StatusOK, &accessControlPolicy{
+		Xmlns: xmlNamespace, Owner: o,
+		Grants: []grant{{
+			Grantee: grantee{
+				XSI: "http://www.w3.org/2001/XMLSchema-instance", Type: "CanonicalUser", ID: o.ID, DisplayName: o.DisplayName,
+			},
+			Permission: "FULL_CONTROL",
+		}},
+	})
+}
+
+// checkACL refuses canned ACLs and grants that would have to mean something.
+func (q *request) checkACL() error {
+	switch acl := q.r.Header.Get("X-Amz-Acl"); acl {
+	case "", "private", "bucket-owner-full-control":
+	default:
+		return refuse(codeACLNotSupported, "The bucket does not allow ACLs: %q.", acl)
+	}
+	for name := range q.r.Header {
+		if strings.HasPrefix(name, "X-Amz-Grant-") {
+			return refuse(codeACLNotSupported, "The bucket does not allow ACLs: %s.", strings.ToLower(name))
+		}
+	}
+	return nil
+}
+
+// getBucketConfiguration answers for what cannot be configured here, as AWS does for what is not.
+func (q *request) getBucketConfiguration() error {
+	if _, err := q.bucketRoot(); err != nil {
+		return err
+	}
+	empty := func(root string) error {
+		document := &emptyDocument{XMLName: xml.Name{Local: root}, Xmlns: xmlNamespace}
+		if root == "RequestPaymentConfiguration" {
+			document.Payer = "BucketOwner"
+		}
+		return writeXML(q.w, http.StatusOK, document)
+	}
+	switch q.subresource() {
+	case "versioning":
+		return empty("VersioningConfiguration")
+	case "notification":
+		return empty("NotificationConfiguration")
+	case "logging":
+		return empty("BucketLoggingStatus")
+	case "accelerate":
+		return empty("AccelerateConfiguration")
+	case "requestPayment":
+		return empty("RequestPaymentConfiguration")
+	case "policy", "policyStatus":
+		return refuse(codeNoPolicy, "The bucket policy does not exist")
+	case "lifecycle":
+		return refuse(codeNoLifecycle, "The lifecycle configuration does not exist")
+	case "cors":
+		return refuse(codeNoCORS, "The CORS configuration does not exist")
+	case "tagging":
+		return refuse(codeNoTagSet, "The TagSet does not exist")
+	case "encryption":
+		return refuse(codeNoEncryption, "The server side encryption configuration was not found")
+	case "object-lock":
+		return refuse(codeNoObjectLock, "Object Lock configuration does not exist for this bucket")
+	case "website":
+		return refuse(codeNoWebsite, "The specified bucket does not have a website configuration")
+	case "replication":
+		return refuse(codeNoReplication, "The replication configuration was not found")
+	case "publicAccessBlock":
+		return refuse(codeNoPublicBlock, "The public access block configuration was not found")
+	case "ownershipControls":
+		return refuse(codeNoOwnership, "The bucket ownership controls were not found")
+	case "inventory", "analytics", "metrics", "intelligent-tiering":
+		return refuse(codeNoConfiguration, "The specified configuration does not exist.")
+	default:
+		return q.notImplemented()
+	}
+}
+
+// deleteBucketConfiguration takes away what is not there, which succeeds in AWS too.
+func (q *request) deleteBucketConfiguration() error {
+	if _, err := q.bucketRoot(); err != nil {
+		return err
+	}
+	switch q.subresource() {
+	case "policy", "lifecycle", "cors", "tagging", "encryption", "website", "replication", "publicAccessBlock", "ownershipControls":
+		q.w.WriteHeader(http.StatusNoContent)
+		return nil
+	default:
+		return q.notImplemented()
+	}
+}
+
+// checkBucketName refuses names that AWS would:
+// https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+func checkBucketName(name string) error {
+	invalid := func(why string) error {
+		return refuse(codeInvalidBucketName, "The specified bucket is not valid: %s.", why)
+	}
+	if len(name) < 3 || len(name) > 63 {
+		return invalid("its name must have 3 to 63 characters")
+	}
+	for i := range len(name) {
+		c := name[i]
+		alphanumeric := 'a' <= c && c <= 'z' || '0' <= c && c <= '9'
+		if !alphanumeric && c != '-' && c != '.' {
+			return invalid("its name may hold lower-case letters, digits, hyphens and dots")
+		}
+		if !alphanumeric && (i == 0 || i == len(name)-1) {
+			return invalid("its name must begin and end with a letter or digit")
+		}
+	}
+	switch {
+	case strings.Contains(name, ".."):
+		return invalid("its name has two dots in a row")
+	case net.ParseIP(name) != nil:
+		return invalid("its name looks like an IP address")
+	}
+	for _, prefix := range []string{"xn--", "sthree-", "amzn-s3-demo-"} {
+		if strings.HasPrefix(name, prefix) {
+			return invalid("names beginning with " + prefix + " are reserved")
+		}
+	}
+	for _, suffix := range []string{"-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"} {
+		if strings.HasSuffix(name, suffix) {
+			return invalid("names ending with " + suffix + " are reserved")
+		}
+	}
+	return nil
+}

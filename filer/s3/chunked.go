@@ -1,0 +1,213 @@
+package s3
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// chunkLineMax bounds a chunk's header and each trailer; trailersMax bounds all trailers.
+const (
+	chunkLineMax = 4 << 10
+	trailersMax  = 16 << 10
+)
+
+// chunkSigner verifies the signatures of chunks; each covers the one before it.
+type chunkSigner struct {
+	key      []byte
+	dateTime string
+	scope    string
+	previous string
+}
+
+// next returns the signature that a chunk with the given hash must have.
+func (s *chunkSigner) next(hash string) string {
+	text := algorithmV4 + "-PAYLOAD\n" + s.dateTime + "\n" + s.scope + "\n" + s.previous + "\n" + emptySHA256 + "\n" + hash
+	s.previous = hex.EncodeToString(hmacSHA256(s.key, text))
+	return s.previous
+}
+
+// trailer returns the signature that trailers with the given hash must have.
+func (s *chunkSigner) trailer(hash string) string {
+	text := algorithmV4 + "-TRAILER\n" + s.dateTime + "\n" + s.scope + "\n" + s.previous + "\n" + hash
+	return hex.EncodeToString(hmacSHA256(s.key, text))
+}
+
+// chunkReader decodes the content coding aws-chunked:
+//
+//	hex-size [";chunk-signature=" signature] CRLF data CRLF …
+//	"0" [";chunk-signature=" signature] CRLF
+//	{name ":" value CRLF} ["x-amz-trailer-signature:" signature CRLF] CRLF
+//
+// It hands data out before it has seen a chunk's end, and verifies the chunk there: so nothing it gave
+// may be believed until it has said io.EOF. No chunk is held in memory, however long.
+type chunkReader struct {
+	in       *bufio.Reader
+	signer   *chunkSigner // nil: chunks are not signed
+	trailers []string     // names announced, lower-case; nil: none allowed
+	size     int64        // decoded bytes announced
+
+	values map[string]string // the trailers' values, once io.EOF was returned
+	total  int64             // bytes of the chunks begun
+	left   int64             // bytes to come of the chunk begun
+	claim  string            // its signature
+	hash   hash.Hash         // of its data
+	err    error
+}
+
+func newChunkReader(in io.Reader, signer *chunkSigner, trailers []string, size int64) *chunkReader {
+	return &chunkReader{
+		in: bufio.NewReaderSize(in, chunkLineMax), signer: signer, trailers: trailers, size: size, hash: sha256.New(),
+	}
+}
+
+// Read implements io.Reader. Any error but io.EOF means that the whole body is to be refused.
+func (c *chunkReader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if c.err == nil && c.left == 0 {
+		c.err = c.beginChunk()
+	}
+	if c.err != nil {
+		return 0, c.err
+	}
+	n, err := c.in.Read(p[:min(int64(len(p)), c.left)])
+	c.left -= int64(n)
+	if c.signer != nil {
+		c.hash.Write(p[:n])
+	}
+	switch {
+	case err != nil:
+		c.err = incomplete(err)
+	case c.left == 0:
+		c.err = c.endChunk()
+	}
+	return n, nil
+}
+
+// beginChunk reads a chunk's header; after the last chunk's, it reads all the rest and returns io.EOF.
+func (c *chunkReader) beginChunk() error {
+	line, err := c.line()
+	if err != nil {
+		return incomplete(err)
+	}
+	digits, extension, _ := strings.Cut(line, ";")
+	size, err := strconv.ParseUint(digits, 16, 63)
+	if err != nil {
+		return refuse(codeInvalidRequest, "Malformed chunk: its size is %q.", digits)
+	}
+	if c.signer != nil {
+		var ok bool
+		if c.claim, ok = strings.CutPrefix(extension, "chunk-signature="); !ok {
+			return refuse(codeSignature, "A chunk has no signature.")
+		}
+	}
+	if int64(size) > c.size-c.total {
+		return refuse(codeIncompleteBody, "The chunks hold more than the %d bytes that x-amz-decoded-content-length says.", c.size)
+	}
+	c.total += int64(size)
+	c.left = int64(size)
+	c.hash.Reset()
+	if size > 0 {
+		return nil
+	}
+	if err := c.verifyChunk(); err != nil {
+		return err
+	}
+	if c.total != c.size {
+		return refuse(codeIncompleteBody, "The chunks hold %d bytes, and not the %d that x-amz-decoded-content-length says.", c.total, c.size)
+	}
+	return c.readTrailers()
+}
+
+// endChunk reads the line end behind a chunk's data and verifies the chunk.
+func (c *chunkReader) endChunk() error {
+	line, err := c.line()
+	if err != nil {
+		return incomplete(err)
+	}
+	if line != "" {
+		return refuse(codeInvalidRequest, "Malformed chunk: it is longer than its size says.")
+	}
+	return c.verifyChunk()
+}
+
+func (c *chunkReader) verifyChunk() error {
+	if c.signer != nil && !sameSignature(c.signer.next(hex.EncodeToString(c.hash.Sum(nil))), c.claim) {
+		return refuse(codeSignature, "The signature of a chunk does not match.")
+	}
+	return nil
+}
+
+// readTrailers reads to the end of the body, verifies what it finds and returns io.EOF. Empty lines
+// are passed over: clients differ in where they put them.
+func (c *chunkReader) readTrailers() error {
+	c.values = map[string]string{}
+	var signed strings.Builder
+	claim := ""
+	for size := 0; ; {
+		line, err := c.line()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return incomplete(err)
+		}
+		if line == "" {
+			if size++; size > trailersMax {
+				return refuse(codeMalformedTrailer, "The trailers are longer than %d bytes.", trailersMax)
+			}
+			continue
+		}
+		name, value, ok := strings.Cut(line, ":")
+		name, value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
+		if size += len(line); size > trailersMax || !ok {
+			return refuse(codeMalformedTrailer, "The request contained trailing data that was not well-formed.")
+		}
+		if name == "x-amz-trailer-signature" && c.signer != nil && claim == "" {
+			claim = value
+			continue
+		}
+		if _, twice := c.values[name]; twice || !slices.Contains(c.trailers, name) {
+			return refuse(codeMalformedTrailer, "The trailer %q was not announced by x-amz-trailer, or comes twice.", name)
+		}
+		c.values[name] = value
+		signed.WriteString(name + ":" + value + "\n")
+	}
+	if len(c.values) != len(c.trailers) {
+		return refuse(codeMalformedTrailer, "The request announced trailers that did not come.")
+	}
+	if c.signer != nil && c.trailers != nil && !sameSignature(c.signer.trailer(hexSHA256(signed.String())), claim) {
+		return refuse(codeSignature, "The signature of the trailers does not match.")
+	}
+	return io.EOF
+}
+
+// line reads a line without its end. io.EOF means that nothing was left.
+func (c *chunkReader) line() (string, error) {
+	b, err := c.in.ReadSlice('\n')
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return "", refuse(codeInvalidRequest, "Malformed chunk: a line is longer than %d bytes.", chunkLineMax)
+	case err == io.EOF && len(b) > 0:
+		return "", io.ErrUnexpectedEOF
+	case err != nil:
+		return "", err
+	}
+	return strings.TrimSuffix(string(b[:len(b)-1]), "\r"), nil
+}
+
+// incomplete names what a body that ended too early is refused with.
+func incomplete(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return refuse(codeIncompleteBody, "The request body ended before the number of bytes its headers say.")
+	}
+	return err
+}

@@ -1,0 +1,319 @@
+package s3
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer"
+)
+
+// completeBodyMax bounds the list of parts that completes an upload.
+const completeBodyMax = 8 << 20
+
+// checksumWorkers is how many parts' attributes are fetched at a time.
+const checksumWorkers = 16
+
+// part is a part of an upload, as it was stored last.
+type part struct {
+	number   int
+	attr     granary.Attr
+	etag     string
+	checksum string // of the upload's algorithm
+}
+
+// parts returns up to limit parts of the upload above a number, in order, and whether there are more.
+func (h *Handler) parts(ctx context.Context, m *multipart, after, limit int) (parts []part, more bool, err error) {
+	next := ""
+	if after > 0 {
+		next = partName(after)
+	}
+	for {
+		page, err := h.store.List(ctx, &granary.List{Root: m.dir, StartAfter: next, Limit: min(limit-len(parts), granary.ListMax)})
+		if err != nil {
+			return nil, false, uploadError(err)
+		}
+		for i := range page.Items {
+			item := &page.Items[i]
+			n, err := strconv.Atoi(item.Key)
+			if err != nil || partName(n) != item.Key {
+				return nil, false, granary.Errorf(granary.KindCorrupt, "s3.parts", m.id, "a part is called %q", item.Key)
+			}
+			parts = append(parts, part{number: n, attr: item.Attr, etag: granary.ETagOf(&item.Attr, item.ETag)})
+		}
+		if !page.Truncated || len(parts) >= limit {
+			return parts, page.Truncated, nil
+		}
+		next = page.Next
+	}
+}
+
+// fetchChecksums completes parts with their checksums.
+func (h *Handler) fetchChecksums(ctx context.Context, m *multipart, parts []part) error {
+	if m.algorithm == "" {
+		return nil
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(checksumWorkers)
+	for i := range parts {
+		p := &parts[i]
+		group.Go(func() error {
+			info, err := h.store.Stat(ctx, m.dir, partName(p.number), filer.StatOptions{Xattrs: true})
+			if err != nil {
+				return uploadError(err)
+			}
+			if info.Attr.Inode != p.attr.Inode {
+				return partReplaced(p.number)
+			}
+			p.checksum = checksumsOf(info.Xattrs)[m.algorithm]
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+func partReplaced(number int) error {
+	return refuse(codeOperationAborted, "Part %d was uploaded again meanwhile. Please try again.", number)
+}
+
+// completeMultipartUpload makes the object of the parts. The object is published in one step, which
+// is the commit point; the upload's directory is removed after it. If that does not come to pass
+// the upload lists as in progress, and can be completed again, with the same result, or aborted.
+func (q *request) completeMultipartUpload() error {
+	var asked completeRequest
+	if err := readXML(q.body, completeBodyMax, &asked); err != nil {
+		return err
+	}
+	if n := len(asked.Parts); n == 0 || n > partNumberMax {
+		return refuse(codeMalformedXML, "The XML you provided did not validate: it names %d parts, not 1 to %d.", n, partNumberMax)
+	}
+	for i, p := range asked.Parts[1:] {
+		if p.PartNumber <= asked.Parts[i].PartNumber {
+			return refuse(codeInvalidPartOrder, "The list of parts was not in ascending order. Parts must be ordered by part number.")
+		}
+	}
+	match, err := writeCondition(q.r.Header)
+	if err != nil {
+		return err
+	}
+	root, m, err := q.openUpload()
+	if err != nil {
+		return err
+	}
+	if err := q.checkEarly(root, match); err != nil {
+		return err
+	}
+	return q.slowly(func() (any, error) {
+		document, err := q.complete(root, m, asked.Parts, match)
+		if err != nil {
+			return nil, err
+		}
+		// The object is there: a client that has gone must not keep the parts.
+		ctx := context.WithoutCancel(q.r.Context())
+		if err := q.h.removeUpload(ctx, root, m); err != nil && !granary.IsKind(err, granary.KindNotFound) {
+			q.h.log.Warn("completed upload not removed", "bucket", q.bucket, "key", q.key, "upload", m.id, "error", err)
+		}
+		return document, nil
+	})
+}
+
+func (q *request) complete(root granary.InodeID, m *multipart, asked []completePart, match *granary.Precondition) (any, error) {
+	ctx := q.r.Context()
+	stored, _, err := q.h.parts(ctx, m, 0, partNumberMax)
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := chooseParts(stored, asked)
+	if err != nil {
+		return nil, err
+	}
+	if err := q.h.fetchChecksums(ctx, m, chosen); err != nil {
+		return nil, err
+	}
+	if err := checkParts(m, chosen, asked); err != nil {
+		return nil, err
+	}
+	sums, err := q.wholeChecksum(m, chosen)
+	if err != nil {
+		return nil, err
+	}
+	etag, err := wholeETag(chosen)
+	if err != nil {
+		return nil, err
+	}
+	if err := q.checkObjectSize(chosen); err != nil {
+		return nil, err
+	}
+	var inodes []granary.InodeID
+	for _, p := range chosen {
+		if p.attr.Size > 0 {
+			inodes = append(inodes, p.attr.Inode)
+		}
+	}
+	options := filer.UploadOptions{
+		Root: root, Path: q.key, Mode: fileMode, Xattrs: append(contentXattrs(etag, sums), m.metadata...), Match: match,
+	}
+	if err := q.compose(ctx, options, inodes); err != nil {
+		return nil, err
+	}
+	return &completeResult{
+		Xmlns: xmlNamespace, Location: "/" + q.bucket + "/" + uriEncode(q.key, true), Bucket: q.bucket, Key: q.key,
+		ETag: quoteETag(etag), checksumElements: elements(sums),
+	}, nil
+}
+
+// compose publishes the object. A part that has vanished was uploaded again, or its upload aborted.
+func (q *request) compose(ctx context.Context, o filer.UploadOptions, inodes []granary.InodeID) error {
+	if len(inodes) == 0 {
+		up, err := q.h.store.Upload(ctx, o)
+		if err != nil {
+			return err
+		}
+		defer up.Abort()
+		_, err = up.Commit(nil)
+		return err
+	}
+	_, err := q.h.store.Compose(ctx, o, inodes)
+	if granary.IsKind(err, granary.KindNotFound) {
+		return noSuchUpload()
+	}
+	return err
+}
+
+// chooseParts finds the parts that a completion names: both lists ascend.
+func chooseParts(stored []part, asked []completePart) ([]part, error) {
+	chosen := make([]part, 0, len(asked))
+	for _, a := range asked {
+		for len(stored) > 0 && stored[0].number < a.PartNumber {
+			stored = stored[1:]
+		}
+		if len(stored) == 0 || stored[0].number != a.PartNumber || unquoteETag(a.ETag) != stored[0].etag {
+			return nil, refuse(codeInvalidPart, "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag: part %d.", a.PartNumber)
+		}
+		chosen = append(chosen, stored[0])
+	}
+	return chosen, nil
+}
+
+// checkParts refuses parts that are too small, and checksums that are not the parts'.
+func checkParts(m *multipart, chosen []part, asked []completePart) error {
+	for i, p := range chosen {
+		if i < len(chosen)-1 && p.attr.Size < partSizeMin {
+			return refuse(codeEntityTooSmall, "Your proposed upload is smaller than the minimum allowed size: part %d has %d bytes, and all but the last must have %d.", p.number, p.attr.Size, partSizeMin)
+		}
+		if m.algorithm == "" {
+			continue
+		}
+		if sum := asked[i].get(m.algorithm); sum != "" && sum != p.checksum {
+			return refuse(codeInvalidPart, "The %s of part %d does not match what was uploaded.", m.algorithm, p.number)
+		}
+	}
+	return nil
+}
+
+// wholeChecksum computes the object's checksum, and compares it with the one the request names.
+func (q *request) wholeChecksum(m *multipart, chosen []part) (map[algorithm]string, error) {
+	if m.algorithm == "" {
+		return nil, nil
+	}
+	sums, sizes := make([]string, len(chosen)), make([]uint64, len(chosen))
+	for i, p := range chosen {
+		sums[i], sizes[i] = p.checksum, p.attr.Size
+	}
+	var whole string
+	var err error
+	if m.checksumType == checksumFullObject {
+		whole, err = fullObjectChecksum(m.algorithm, sums, sizes)
+	} else {
+		whole, err = compositeChecksum(m.algorithm, sums)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if want := q.r.Header.Get(m.algorithm.header()); want != "" && want != whole {
+		// Some clients name the composite checksum without the number of parts.
+		if bare, _, _ := strings.Cut(whole, "-"); bare != want {
+			return nil, refuse(codeBadDigest, "The %s you specified did not match the calculated checksum.", m.algorithm)
+		}
+	}
+	return map[algorithm]string{m.algorithm: whole}, nil
+}
+
+// wholeETag is the MD5 of the parts' MD5s, with "-" and their number.
+func wholeETag(chosen []part) (string, error) {
+	h := md5.New()
+	for _, p := range chosen {
+		raw, err := hex.DecodeString(p.etag)
+		if err != nil || len(raw) != md5.Size {
+			return "", granary.Errorf(granary.KindCorrupt, "s3.complete", partName(p.number), "its ETag is %q", p.etag)
+		}
+		h.Write(raw)
+	}
+	return hex.EncodeToString(h.Sum(nil)) + "-" + strconv.Itoa(len(chosen)), nil
+}
+
+// checkObjectSize compares the size that the request may name with what the parts have.
+func (q *request) checkObjectSize(chosen []part) error {
+	var size uint64
+	for _, p := range chosen {
+		size += p.attr.Size
+	}
+	if size > granary.FileSizeMax {
+		return refuse(codeEntityTooLarge, "Your proposed upload exceeds the maximum allowed size of %d bytes.", int64(granary.FileSizeMax))
+	}
+	if text := q.r.Header.Get("X-Amz-Mp-Object-Size"); text != "" && text != strconv.FormatUint(size, 10) {
+		return refuse(codeInvalidRequest, "The provided 'x-amz-mp-object-size' header does not match what was uploaded: %d bytes.", size)
+	}
+	return nil
+}
+
+func (q *request) listParts() error {
+	_, m, err := q.openUpload()
+	if err != nil {
+		return err
+	}
+	after, err := q.intQuery("part-number-marker", 0, partNumberMax)
+	if err != nil {
+		return err
+	}
+	maxParts, err := q.intQuery("max-parts", granary.ListMax, granary.ListMax)
+	if err != nil {
+		return err
+	}
+	encode, err := keyEncoder(q.query.Get("encoding-type"))
+	if err != nil {
+		return err
+	}
+	document := &listPartsResult{
+		Xmlns: xmlNamespace, Bucket: q.bucket, Key: encode(q.key), UploadID: m.id, Initiator: clusterOwner(), Owner: clusterOwner(),
+		StorageClass: "STANDARD", PartNumberMarker: after, MaxParts: maxParts, EncodingType: q.query.Get("encoding-type"),
+		ChecksumAlgorithm: string(m.algorithm), ChecksumType: m.checksumType,
+	}
+	var parts []part
+	if maxParts > 0 {
+		if parts, document.IsTruncated, err = q.h.parts(q.r.Context(), m, after, maxParts); err != nil {
+			return err
+		}
+	}
+	if err := q.h.fetchChecksums(q.r.Context(), m, parts); err != nil {
+		return err
+	}
+	for _, p := range parts {
+		e := checksumElements{}
+		if p.checksum != "" {
+			e = elements(map[algorithm]string{m.algorithm: p.checksum})
+			e.ChecksumType = ""
+		}
+		document.Parts = append(document.Parts, partItem{
+			PartNumber: p.number, LastModified: isoTime(p.attr.Mtime), ETag: quoteETag(p.etag), Size: p.attr.Size, checksumElements: e,
+		})
+		document.NextPartNumberMarker = p.number
+	}
+	return writeXML(q.w, http.StatusOK, document)
+}

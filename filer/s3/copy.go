@@ -1,0 +1,200 @@
+package s3
+
+import (
+	"context"
+	"encoding/xml"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer"
+)
+
+// copyAttemptsMax bounds how often a copy begins again because its source was replaced.
+const copyAttemptsMax = 5
+
+// copySource is the object that x-amz-copy-source names.
+type copySource struct {
+	root granary.InodeID
+	key  string
+	self bool // it is the request's own object
+}
+
+// copySource parses x-amz-copy-source: [/]BUCKET/KEY[?versionId=ID], percent-encoded.
+func (q *request) copySource() (copySource, error) {
+	text, version, _ := strings.Cut(q.r.Header.Get("X-Amz-Copy-Source"), "?versionId=")
+	if version != "" && version != "null" {
+		return copySource{}, q.noSuchVersion()
+	}
+	path, err := url.PathUnescape(text)
+	bucket, key, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if err != nil || !ok || bucket == "" || key == "" {
+		return copySource{}, refuse(codeInvalidArgument, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey.")
+	}
+	root, err := q.h.bucketRoot(q.r.Context(), bucket)
+	if err != nil {
+		return copySource{}, err
+	}
+	return copySource{root: root, key: key, self: bucket == q.bucket && key == q.key}, nil
+}
+
+// statSource finds the source and evaluates the x-amz-copy-source-if- headers.
+func (q *request) statSource(s copySource) (*filer.Info, error) {
+	info, err := q.statObject(s.root, s.key)
+	if err != nil {
+		return nil, err
+	}
+	if evaluate(q.r.Header, "X-Amz-Copy-Source-", etagOf(info), info.Attr.Mtime.Std()) != proceed {
+		return nil, refuse(codePrecondition, "At least one of the pre-conditions you specified did not hold.")
+	}
+	return info, nil
+}
+
+func (q *request) copyObject() error {
+	if err := checkKey(q.key); err != nil {
+		return err
+	}
+	match, err := writeCondition(q.r.Header)
+	if err != nil {
+		return err
+	}
+	root, err := q.bucketRoot()
+	if err != nil {
+		return err
+	}
+	source, err := q.copySource()
+	if err != nil {
+		return err
+	}
+	metadata, err := q.metadataOf()
+	if err != nil {
+		return err
+	}
+	replace := false
+	switch directive := q.r.Header.Get("X-Amz-Metadata-Directive"); directive {
+	case "", "COPY":
+		if source.self {
+			return refuse(codeInvalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
+		}
+	case "REPLACE":
+		replace = true
+	default:
+		return refuse(codeInvalidArgument, "Unknown metadata directive: %q.", directive)
+	}
+	return q.slowly(func() (any, error) {
+		return q.copyFrom(source, root, match, func(info *filer.Info) []granary.Xattr {
+			if replace {
+				return metadata
+			}
+			return metadataXattrs(info)
+		})
+	})
+}
+
+// metadataXattrs returns the attributes of an object that are its metadata.
+func metadataXattrs(info *filer.Info) []granary.Xattr {
+	var xattrs []granary.Xattr
+	for _, x := range info.Xattrs {
+		if isMetadata(x) && x.Name != xattrMarker {
+			xattrs = append(xattrs, x)
+		}
+	}
+	return xattrs
+}
+
+// copyFrom copies one version of the source: the content and the attributes that describe it belong
+// together, so the store is told which version they were read of, and if the source has been
+// replaced since, the copy begins again.
+func (q *request) copyFrom(source copySource, root granary.InodeID, match *granary.Precondition, metadata func(*filer.Info) []granary.Xattr) (any, error) {
+	for attempt := 1; ; attempt++ {
+		info, err := q.statSource(source)
+		if err != nil {
+			return nil, err
+		}
+		copied, err := q.copyVersion(info, source, root, match, metadata(info))
+		if err == nil {
+			sums := map[algorithm]string{}
+			if !copied.Attr.IsDir() {
+				sums = checksumsOf(info.Xattrs)
+			}
+			return &copyResult{
+				XMLName: xml.Name{Local: "CopyObjectResult"}, Xmlns: xmlNamespace, LastModified: isoTime(copied.Attr.Mtime),
+				ETag: quoteETag(copiedETag(info, copied)), checksumElements: elements(sums),
+			}, nil
+		}
+		stale := granary.IsKind(err, granary.KindPrecondition) || granary.IsKind(err, granary.KindStale)
+		if !stale || attempt == copyAttemptsMax {
+			return nil, err
+		}
+		again, serr := q.statObject(source.root, source.key)
+		if serr == nil && again.Attr.Version == info.Attr.Version { // so it was the condition on the destination
+			return nil, err
+		}
+	}
+}
+
+func (q *request) copyVersion(info *filer.Info, source copySource, root granary.InodeID, match *granary.Precondition, xattrs []granary.Xattr) (*filer.Info, error) {
+	ctx := q.r.Context()
+	switch {
+	case isMarkerKey(q.key) && sizeOf(&info.Attr) != 0:
+		return nil, refuse(codeInvalidArgument, "A key that ends in a slash is a directory here, and can have no content.")
+	case isMarkerKey(q.key):
+		return q.copyToMarker(ctx, root, xattrs, match)
+	case info.Attr.IsDir():
+		return q.emptyObject(ctx, filer.UploadOptions{Root: root, Path: q.key, Mode: fileMode, Xattrs: xattrs, Match: match})
+	}
+	for _, x := range info.Xattrs {
+		if strings.HasPrefix(x.Name, granary.XattrContentPrefix) {
+			xattrs = append(xattrs, x)
+		}
+	}
+	return q.h.store.Copy(ctx, filer.CopyOptions{
+		SrcRoot: source.root, SrcPath: source.key, DstRoot: root, DstPath: q.key,
+		Xattrs: xattrs, ReplaceXattrs: true, Match: match, SrcMatch: &granary.Precondition{Version: info.Attr.Version},
+	})
+}
+
+func (q *request) copyToMarker(ctx context.Context, root granary.InodeID, xattrs []granary.Xattr, match *granary.Precondition) (*filer.Info, error) {
+	if match != nil && !match.Absent {
+		return nil, refuse(codeNotImplemented, "If-Match is not implemented for keys that end in a slash.")
+	}
+	if err := q.makeMarker(root, q.key, xattrs, match != nil); err != nil {
+		return nil, err
+	}
+	return q.h.store.Stat(ctx, root, strings.TrimSuffix(q.key, "/"), filer.StatOptions{Follow: true, Xattrs: true})
+}
+
+// emptyObject publishes a file without content.
+func (q *request) emptyObject(ctx context.Context, o filer.UploadOptions) (*filer.Info, error) {
+	up, err := q.h.store.Upload(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer up.Abort()
+	return up.Commit(contentXattrs(emptyETag, nil))
+}
+
+// copiedETag returns the ETag of a copy: the source's stored one, which was copied, or what the copy's
+// own inode gives.
+func copiedETag(source, copied *filer.Info) string {
+	if source.Attr.IsDir() || copied.Attr.IsDir() {
+		return emptyETag
+	}
+	stored, _ := source.Xattr(granary.XattrETag)
+	return granary.ETagOf(&copied.Attr, string(stored))
+}
+
+// sourceRange parses x-amz-copy-source-range: bytes=FIRST-LAST, within the source.
+func sourceRange(header http.Header, size int64) (byteRange, error) {
+	text := header.Get("X-Amz-Copy-Source-Range")
+	if text == "" {
+		return byteRange{length: size}, nil
+	}
+	part, err := parseRange(text, size)
+	_, last, _ := strings.Cut(text, "-")
+	if err != nil || !part.partial || last == "" || strings.HasPrefix(text, "bytes=-") {
+		return byteRange{}, refuse(codeInvalidArgument, "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy: %q of %d bytes.", text, size)
+	}
+	return part, nil
+}

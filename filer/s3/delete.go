@@ -1,0 +1,149 @@
+package s3
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer"
+)
+
+// deleteMax is how many keys DeleteObjects takes, and deleteBodyMax how long its document may be.
+const (
+	deleteMax     = 1000
+	deleteBodyMax = 8 << 20
+)
+
+// deleteWorkers is how many keys of one DeleteObjects are removed at a time.
+const deleteWorkers = 8
+
+func (q *request) deleteObject() error {
+	root, err := q.bucketRoot()
+	if err != nil {
+		return err
+	}
+	match, err := writeCondition(q.r.Header)
+	if err != nil {
+		return err
+	}
+	if err := q.removeKey(root, q.key, match); err != nil {
+		return err
+	}
+	q.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// removeKey removes an object; that there is none is success.
+func (q *request) removeKey(root granary.InodeID, key string, match *granary.Precondition) error {
+	if !readableKey(key) {
+		return nil
+	}
+	ctx, path := q.r.Context(), strings.TrimSuffix(key, "/")
+	info, err := q.h.store.Stat(ctx, root, path, filer.StatOptions{Xattrs: isMarkerKey(key)})
+	if err == nil && info.Attr.IsDir() != isMarkerKey(key) {
+		return nil // a directory is no object, and a file no marker
+	}
+	if err == nil && isMarkerKey(key) {
+		return q.removeMarker(root, path, info)
+	}
+	if err == nil {
+		err = q.h.store.Remove(ctx, root, path, filer.RemoveOptions{Prune: true, Match: match})
+	}
+	switch granary.KindOf(err) {
+	case granary.KindNotFound, granary.KindNotDir, granary.KindNameTooLong:
+		if match != nil {
+			return noSuchKey()
+		}
+		return nil
+	default:
+		return err
+	}
+}
+
+// removeMarker removes a marker's directory. One that still holds other keys stays, as a directory.
+func (q *request) removeMarker(root granary.InodeID, path string, info *filer.Info) error {
+	if !isMarker(info) {
+		return nil
+	}
+	ctx := q.r.Context()
+	err := q.h.store.Remove(ctx, root, path, filer.RemoveOptions{Prune: true})
+	switch granary.KindOf(err) {
+	case granary.KindNotFound, granary.KindNotDir:
+		return nil
+	case granary.KindNotEmpty:
+		err = q.h.store.RemoveXattr(ctx, granary.Cred{}, info.Attr.Inode, xattrMarker)
+		if granary.IsKind(err, granary.KindNoData) || granary.IsKind(err, granary.KindNotFound) {
+			return nil
+		}
+	}
+	return err
+}
+
+func (q *request) deleteObjects() error {
+	var asked deleteRequest
+	if err := readXML(q.body, deleteBodyMax, &asked); err != nil {
+		return err
+	}
+	if n := len(asked.Objects); n == 0 || n > deleteMax {
+		return refuse(codeMalformedXML, "The XML you provided did not validate: it names %d objects, not 1 to %d.", n, deleteMax)
+	}
+	root, err := q.bucketRoot()
+	if err != nil {
+		return err
+	}
+	return q.slowly(func() (any, error) {
+		errs := q.removeKeys(root, asked.Objects)
+		result := &deleteResult{Xmlns: xmlNamespace}
+		for i, o := range asked.Objects {
+			switch {
+			case errs[i] != nil:
+				e := explain(errs[i], codeNoSuchKey)
+				result.Errors = append(result.Errors, deleteError{Key: o.Key, VersionID: o.VersionID, Code: e.code, Message: e.message})
+			case !asked.Quiet:
+				result.Deleted = append(result.Deleted, deletedItem{Key: o.Key, VersionID: o.VersionID})
+			}
+		}
+		return result, nil
+	})
+}
+
+// removeKeys removes objects, and returns an error or nil for each. Markers come last and deepest
+// first, so that a tree of them goes in one request.
+func (q *request) removeKeys(root granary.InodeID, objects []deleteItem) []error {
+	errs := make([]error, len(objects))
+	var markers []int
+	var group sync.WaitGroup
+	free := make(chan struct{}, deleteWorkers)
+	for i, o := range objects {
+		if isMarkerKey(o.Key) {
+			markers = append(markers, i)
+			continue
+		}
+		free <- struct{}{}
+		group.Go(func() {
+			errs[i] = q.removeItem(root, o)
+			<-free
+		})
+	}
+	group.Wait()
+	slices.SortFunc(markers, func(a, b int) int { return strings.Compare(objects[b].Key, objects[a].Key) })
+	for _, i := range markers {
+		errs[i] = q.removeItem(root, objects[i])
+	}
+	return errs
+}
+
+func (q *request) removeItem(root granary.InodeID, o deleteItem) error {
+	switch {
+	case o.Key == "":
+		return refuse(codeInvalidArgument, "The key is empty.")
+	case o.VersionID != "" && o.VersionID != "null":
+		return q.noSuchVersion()
+	case o.ETag == "":
+		return q.removeKey(root, o.Key, nil)
+	default:
+		return q.removeKey(root, o.Key, &granary.Precondition{Present: true, ETag: unquoteETag(o.ETag)})
+	}
+}

@@ -1,0 +1,54 @@
+// Package s3 serves the S3 API over a file system: a net/http handler that AWS's SDKs and command
+// line, minio-go, rclone and s3cmd take for S3.
+//
+// A bucket is a directory of /buckets, and a dataset. The object "a/b" is the file b in the
+// directory a: the same file that a mount sees. Directories that an upload makes on its way are
+// implicit, and go with the last object in them. A key that ends in a slash is a directory that lists
+// as an object (a marker).
+//
+// # Differences from AWS
+//
+// Keys are paths. A key with an empty component, "." or ".." is refused, and so is a component of more
+// than 255 bytes. An object "a" and objects "a/…" exclude each other: the second PUT is refused with
+// 409 and ObjectParentIsFile or ObjectIsDirectory. A symbolic link that a mount made is followed by
+// GET and HEAD, and never listed.
+//
+// Every user may do everything. There is no versioning, and there are no policies, ACLs, tags,
+// encryption by the server, object locks or lifecycle rules: reading them answers that there are none, and setting
+// them is refused with NotImplemented, as are headers that ask for them.
+//
+// A signature is accepted for any region.
+//
+// # Format
+//
+// Extended attributes of an object's file:
+//
+//	granary.content.etag             MD5 of the content in hexadecimal; of the parts' MD5s, "-N", for N parts
+//	granary.content.checksum-NAME    x-amz-checksum-NAME, base64; with "-N" if it is of N parts' checksums
+//	granary.s3.HEADER                a header kept: content-type, cache-control, content-disposition,
+//	                                 content-encoding, content-language, expires, x-amz-meta-…
+//	granary.s3.marker                of a directory that was there before it was PUT as a marker
+//
+// What describes the content goes when a mount changes the file; the ETag is then made of inode and
+// content version (granary.ETagOf).
+//
+// An upload in progress is a directory of the bucket's hidden one, DatasetID.System:
+//
+//	uploads/UPLOADID                 32 hexadecimal digits; with the object's metadata, and
+//	    granary.s3.upload.key        the object's key
+//	    granary.s3.upload.checksum   algorithm, space, FULL_OBJECT or COMPOSITE
+//	uploads/UPLOADID/NNNNN           a part: its number in five digits; never inline
+//
+// # Invariants
+//
+//  1. Nothing of a request's body is published before all that the request claims about it has been
+//     verified: length, signed hash or chunk signatures, Content-MD5, checksums in headers and
+//     trailers. body.Read says io.EOF only then.
+//  2. An object appears, is replaced, or goes in one step of the store; conditions of the request
+//     are checked in that same step. For a multipart upload the step is Compose: before it the parts can be seen by
+//     nobody, after it the upload's directory is garbage that an abort would remove too.
+//  3. An answer that has begun and cannot be finished is cut off, never ended as if it were whole.
+//  4. What is not done is refused, never ignored: a header that asks for a property that would not be
+//     given, a subresource that is not served.
+//  5. Memory per request is bounded: bodies stream, in both directions.
+package s3

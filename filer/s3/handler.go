@@ -1,0 +1,243 @@
+package s3
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/xml"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer"
+)
+
+// Options configures a handler.
+type Options struct {
+	FS     *filer.FS
+	Region string // what GetBucketLocation answers; default us-east-1
+	// Domain, if set, has requests to BUCKET.Domain address that bucket (virtual-host style), besides
+	// the path style that always works.
+	Domain string
+	Log    *slog.Logger
+	Now    func() time.Time // default time.Now
+}
+
+// Handler serves the S3 API. It is safe for concurrent use.
+type Handler struct {
+	store     store
+	region    string
+	domain    string
+	log       *slog.Logger
+	now       func() time.Time
+	keepAlive time.Duration // how often a slow answer sends a space
+}
+
+// NewHandler returns a handler over a file system. It must see request paths as they came: a
+// ServeMux before it would clean keys.
+func NewHandler(o Options) (http.Handler, error) {
+	if o.FS == nil {
+		return nil, granary.Errorf(granary.KindInvalid, "s3.new", "", "Options.FS is nil")
+	}
+	return newHandler(fsStore{o.FS}, o), nil
+}
+
+func newHandler(s store, o Options) *Handler {
+	h := &Handler{
+		store: s, region: o.Region, domain: strings.ToLower(strings.Trim(o.Domain, ".")), log: o.Log, now: o.Now,
+		keepAlive: 5 * time.Second,
+	}
+	if h.region == "" {
+		h.region = "us-east-1"
+	}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	if h.now == nil {
+		h.now = time.Now
+	}
+	return h
+}
+
+// request is one request on its way.
+type request struct {
+	h        *Handler
+	w        *responseWriter
+	r        *http.Request
+	id       string
+	query    url.Values
+	bucket   string
+	key      string
+	identity identity
+	body     *body
+}
+
+// responseWriter knows whether an answer has begun: from then on an error can only cut it off.
+type responseWriter struct {
+	http.ResponseWriter
+	began bool
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *responseWriter) WriteHeader(status int) {
+	w.began = true
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *responseWriter) Write(p []byte) (int, error) {
+	w.began = true
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap lets http.ResponseController flush.
+func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails: crypto/rand
+	q := &request{h: h, w: &responseWriter{ResponseWriter: w}, r: r, id: strings.ToUpper(hex.EncodeToString(random[:]))}
+	w.Header().Set("X-Amz-Request-Id", q.id)
+	w.Header().Set("Server", "Granary")
+	if err := q.serve(); err != nil {
+		q.fail(err)
+	}
+}
+
+func (q *request) serve() error {
+	var err error
+	if q.query, err = url.ParseQuery(q.r.URL.RawQuery); err != nil {
+		return refuse(codeInvalidURI, "Couldn't parse the specified URI: %v.", err)
+	}
+	q.bucket, q.key = q.h.split(q.r)
+	if q.identity, err = q.h.authenticate(q.r, q.query); err != nil {
+		return err
+	}
+	if q.body, err = newBody(q.r, q.identity); err != nil {
+		return err
+	}
+	op, takesBody := q.route()
+	if op == nil {
+		return refuse(codeMethodNotAllowed, "The specified method is not allowed against this resource.")
+	}
+	if !takesBody && q.r.Method != http.MethodGet && q.r.Method != http.MethodHead {
+		if err := q.body.drain(documentSizeMax); err != nil {
+			return err
+		}
+	}
+	return op(q)
+}
+
+// documentSizeMax bounds a small document in a request's body.
+const documentSizeMax = 1 << 20
+
+// split finds the bucket and the key that a request addresses.
+func (h *Handler) split(r *http.Request) (bucket, key string) {
+	path := strings.TrimPrefix(r.URL.Path, "/")
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if h.domain != "" {
+		if bucket, ok := strings.CutSuffix(strings.ToLower(host), "."+h.domain); ok && bucket != "" {
+			return bucket, path
+		}
+	}
+	bucket, key, _ = strings.Cut(path, "/")
+	return bucket, key
+}
+
+// fail answers with an error; an answer that has begun is cut off, so that it never looks whole.
+func (q *request) fail(err error) {
+	notFound := codeNoSuchKey
+	if q.key == "" {
+		notFound = codeNoSuchBucket
+	}
+	e := explain(err, notFound)
+	status := e.code.status()
+	attrs := []any{"request_id", q.id, "method", q.r.Method, "bucket", q.bucket, "key", q.key, "code", string(e.code), "error", err}
+	switch {
+	case q.r.Context().Err() != nil: // nobody is there to answer
+		q.h.log.Debug("client went away", attrs...)
+	case status >= 500 && e.code != codeNotImplemented:
+		q.h.log.Warn("request failed", attrs...)
+	default:
+		q.h.log.Debug("request refused", attrs...)
+	}
+	if q.w.began {
+		panic(http.ErrAbortHandler)
+	}
+	header := q.w.Header()
+	for name := range header { // what was meant for the answer that is not coming
+		if name != "X-Amz-Request-Id" && name != "Server" && !(name == "Content-Range" && status == http.StatusRequestedRangeNotSatisfiable) {
+			header.Del(name)
+		}
+	}
+	if q.r.Method == http.MethodHead {
+		q.w.WriteHeader(status)
+		return
+	}
+	if e.code == codeUnavailable || e.code == codeSlowDown {
+		header.Set("Retry-After", "1")
+	}
+	if werr := writeXML(q.w, status, q.errorDocument(e)); werr != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (q *request) errorDocument(e *apiError) *errorDocument {
+	return &errorDocument{
+		Code: e.code, Message: e.message, Key: q.key, Bucket: q.bucket, Resource: q.r.URL.Path, RequestID: q.id, HostID: "granary",
+	}
+}
+
+// slowly runs an operation that may take long, and answers with its document. Once it has taken
+// longer than keepAlive, the answer begins with status 200 and a space is sent now and then, so that
+// nobody on the way gives up; an error is then the document, as in AWS.
+func (q *request) slowly(run func() (document any, err error)) error {
+	type outcome struct {
+		document any
+		err      error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		document, err := run()
+		done <- outcome{document, err}
+	}()
+	ticker := time.NewTicker(q.h.keepAlive)
+	defer ticker.Stop()
+	flush := http.NewResponseController(q.w).Flush
+	for {
+		select {
+		case o := <-done:
+			if !q.w.began {
+				if o.err != nil {
+					return o.err
+				}
+				return writeXML(q.w, http.StatusOK, o.document)
+			}
+			if o.err != nil {
+				o.document = q.errorDocument(explain(o.err, codeNoSuchKey))
+				q.h.log.Warn("slow request failed", "request_id", q.id, "bucket", q.bucket, "key", q.key, "error", o.err)
+			}
+			return xml.NewEncoder(q.w).Encode(o.document)
+		case <-ticker.C:
+			text := " "
+			if !q.w.began {
+				q.w.Header().Set("Content-Type", "application/xml")
+				text = xml.Header
+			}
+			// If the client is gone, its context ends run; there is nothing to do but wait for it.
+			_, werr := io.WriteString(q.w, text)
+			if err := errors.Join(werr, flush()); err != nil {
+				q.h.log.Debug("client went away", "request_id", q.id, "error", err)
+			}
+		}
+	}
+}

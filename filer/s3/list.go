@@ -1,0 +1,252 @@
+package s3
+
+import (
+	"encoding/base64"
+	"net/http"
+	"strings"
+
+	"github.com/dsorchard/granary"
+)
+
+// collapsePagesMax bounds how many pages of keys one request walks to collapse them by a delimiter
+// other than "/"; the answer is then truncated, with fewer keys than it might hold.
+const collapsePagesMax = 100
+
+// listQuery is what the listings have in common.
+type listQuery struct {
+	root       granary.InodeID
+	prefix     string
+	delimiter  string
+	maxKeys    int
+	startAfter string
+	encoding   string
+	encode     func(string) string
+}
+
+func (q *request) listQuery() (*listQuery, error) {
+	l := &listQuery{prefix: q.query.Get("prefix"), delimiter: q.query.Get("delimiter"), encoding: q.query.Get("encoding-type")}
+	var err error
+	if l.encode, err = keyEncoder(l.encoding); err != nil {
+		return nil, err
+	}
+	if l.maxKeys, err = q.intQuery("max-keys", granary.ListMax, granary.ListMax); err != nil {
+		return nil, err
+	}
+	l.root, err = q.bucketRoot()
+	return l, err
+}
+
+func (q *request) listObjectsV1() error {
+	l, err := q.listQuery()
+	if err != nil {
+		return err
+	}
+	marker := q.query.Get("marker")
+	l.startAfter = l.afterMarker(marker)
+	listing, err := q.list(l)
+	if err != nil {
+		return err
+	}
+	encodedMarker := l.encode(marker)
+	document := l.document(q.bucket, listing)
+	document.Marker = &encodedMarker
+	if listing.Truncated && l.delimiter != "" {
+		document.NextMarker = l.encode(lastOf(listing))
+	}
+	o := clusterOwner()
+	l.fill(document, listing, &o)
+	return writeXML(q.w, http.StatusOK, document)
+}
+
+// afterMarker returns where a listing goes on after a V1 marker. One that is a common prefix means
+// that all keys below it have been seen.
+func (l *listQuery) afterMarker(marker string) string {
+	if rest, ok := strings.CutPrefix(marker, l.prefix); ok && l.delimiter != "" {
+		if i := strings.Index(rest, l.delimiter); i >= 0 && i+len(l.delimiter) == len(rest) {
+			return marker + afterAll
+		}
+	}
+	return marker
+}
+
+// afterAll, behind a common prefix, sorts after every key that begins with it: no UTF-8 text holds
+// this byte, and names of other doors that begin with several of it are not worth a rule.
+const afterAll = "\xff\xff\xff\xff"
+
+// lastOf returns the last key or common prefix of a listing: V1 goes on from it.
+func lastOf(listing *granary.Listing) string {
+	if n := len(listing.Items); n > 0 {
+		return listing.Items[n-1].Key
+	}
+	return strings.TrimSuffix(listing.Next, afterAll)
+}
+
+func (q *request) listObjectsV2() error {
+	l, err := q.listQuery()
+	if err != nil {
+		return err
+	}
+	startAfter, token := q.query.Get("start-after"), q.query.Get("continuation-token")
+	l.startAfter = startAfter
+	if q.query.Has("continuation-token") {
+		if l.startAfter, err = parseToken(token); err != nil {
+			return err
+		}
+	}
+	listing, err := q.list(l)
+	if err != nil {
+		return err
+	}
+	document := l.document(q.bucket, listing)
+	document.StartAfter, document.ContinuationToken = l.encode(startAfter), token
+	if listing.Truncated {
+		document.NextContinuationToken = makeToken(listing.Next)
+	}
+	keyCount := len(listing.Items)
+	document.KeyCount = &keyCount
+	var fetched *owner
+	if q.query.Get("fetch-owner") == "true" {
+		o := clusterOwner()
+		fetched = &o
+	}
+	l.fill(document, listing, fetched)
+	return writeXML(q.w, http.StatusOK, document)
+}
+
+// Continuation tokens: opaque to clients, so that no one builds them.
+const tokenVersion = "1"
+
+func makeToken(next string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(tokenVersion + next))
+}
+
+func parseToken(token string) (string, error) {
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	next, ok := strings.CutPrefix(string(b), tokenVersion)
+	if err != nil || !ok {
+		return "", refuse(codeInvalidArgument, "The continuation token provided is incorrect")
+	}
+	return next, nil
+}
+
+func (l *listQuery) document(bucket string, listing *granary.Listing) *listBucketResult {
+	return &listBucketResult{
+		Xmlns: xmlNamespace, Name: bucket, Prefix: l.encode(l.prefix), Delimiter: l.encode(l.delimiter),
+		MaxKeys: l.maxKeys, EncodingType: l.encoding, IsTruncated: listing.Truncated,
+	}
+}
+
+func (l *listQuery) fill(document *listBucketResult, listing *granary.Listing, o *owner) {
+	for i := range listing.Items {
+		item := &listing.Items[i]
+		if item.IsPrefix {
+			document.CommonPrefixes = append(document.CommonPrefixes, commonPrefix{Prefix: l.encode(item.Key)})
+			continue
+		}
+		document.Contents = append(document.Contents, objectItem{
+			Key: l.encode(item.Key), LastModified: isoTime(item.Attr.Mtime), ETag: quoteETag(itemETag(item)),
+			Size: uint64(sizeOf(&item.Attr)), Owner: o, StorageClass: "STANDARD",
+		})
+	}
+}
+
+func itemETag(item *granary.ListItem) string {
+	if item.Attr.IsDir() {
+		return emptyETag
+	}
+	return granary.ETagOf(&item.Attr, item.ETag)
+}
+
+// list asks the store. Delimiters that it does not know are collapsed here.
+func (q *request) list(l *listQuery) (*granary.Listing, error) {
+	if l.maxKeys == 0 {
+		return &granary.Listing{}, nil
+	}
+	if l.delimiter == "" || l.delimiter == "/" {
+		listing, err := q.h.store.List(q.r.Context(), &granary.List{
+			Root: l.root, Prefix: l.prefix, StartAfter: l.startAfter, Delimiter: l.delimiter, Limit: l.maxKeys,
+		})
+		if err != nil {
+			return nil, explain(err, codeNoSuchBucket)
+		}
+		if n := len(listing.Items); n > 0 && listing.Truncated && listing.Items[n-1].IsPrefix {
+			listing.Next = max(listing.Next, listing.Items[n-1].Key+afterAll)
+		}
+		return listing, nil
+	}
+	return q.collapse(l)
+}
+
+// collapse lists with a delimiter other than "/": it walks all keys and folds them.
+func (q *request) collapse(l *listQuery) (*granary.Listing, error) {
+	folded := &granary.Listing{}
+	folding, after := "", l.startAfter
+	for range collapsePagesMax {
+		page, err := q.h.store.List(q.r.Context(), &granary.List{Root: l.root, Prefix: l.prefix, StartAfter: after, Limit: granary.ListMax})
+		if err != nil {
+			return nil, explain(err, codeNoSuchBucket)
+		}
+		for _, item := range page.Items {
+			if folding != "" && strings.HasPrefix(item.Key, folding) {
+				continue
+			}
+			if len(folded.Items) == l.maxKeys {
+				folded.Truncated = true
+				return folded, nil
+			}
+			folding, folded.Next = "", item.Key
+			if i := strings.Index(item.Key[len(l.prefix):], l.delimiter); i >= 0 {
+				folding = item.Key[:len(l.prefix)+i+len(l.delimiter)]
+				item = granary.ListItem{Key: folding, IsPrefix: true}
+				folded.Next = folding + afterAll
+			}
+			folded.Items = append(folded.Items, item)
+		}
+		if !page.Truncated {
+			return folded, nil
+		}
+		if after = page.Next; folding != "" && after < folding+afterAll {
+			after = folding + afterAll // past all that would be folded
+		}
+	}
+	folded.Truncated = true
+	if folding == "" {
+		folded.Next = after
+	}
+	return folded, nil
+}
+
+// listObjectVersions answers as AWS does where versioning was never enabled: every object has the
+// one version "null".
+func (q *request) listObjectVersions() error {
+	l, err := q.listQuery()
+	if err != nil {
+		return err
+	}
+	keyMarker := q.query.Get("key-marker")
+	l.startAfter = l.afterMarker(keyMarker)
+	listing, err := q.list(l)
+	if err != nil {
+		return err
+	}
+	document := &listVersionsResult{
+		Xmlns: xmlNamespace, Name: q.bucket, Prefix: l.encode(l.prefix), KeyMarker: l.encode(keyMarker),
+		VersionIDMarker: q.query.Get("version-id-marker"), MaxKeys: l.maxKeys, Delimiter: l.encode(l.delimiter),
+		EncodingType: l.encoding, IsTruncated: listing.Truncated,
+	}
+	if listing.Truncated {
+		document.NextKeyMarker, document.NextVersionIDMarker = l.encode(lastOf(listing)), "null"
+	}
+	for i := range listing.Items {
+		item := &listing.Items[i]
+		if item.IsPrefix {
+			document.CommonPrefixes = append(document.CommonPrefixes, commonPrefix{Prefix: l.encode(item.Key)})
+			continue
+		}
+		document.Versions = append(document.Versions, versionItem{
+			Key: l.encode(item.Key), VersionID: "null", IsLatest: true, LastModified: isoTime(item.Attr.Mtime),
+			ETag: quoteETag(itemETag(item)), Size: uint64(sizeOf(&item.Attr)), Owner: clusterOwner(), StorageClass: "STANDARD",
+		})
+	}
+	return writeXML(q.w, http.StatusOK, document)
+}

@@ -1,0 +1,120 @@
+package s3
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/dsorchard/granary"
+)
+
+// xattrPrefix begins the attributes that keep headers of an object; the header's name in lower case
+// follows.
+const xattrPrefix = "granary.s3."
+
+// metadataPrefix begins the headers of user metadata.
+const metadataPrefix = "x-amz-meta-"
+
+// metadataSizeMax bounds the names and values of user metadata together, as in AWS.
+const metadataSizeMax = 2 << 10
+
+// Defaults where nothing was said, as in AWS.
+const (
+	contentTypeDefault = "binary/octet-stream"
+	contentTypeMarker  = "application/x-directory; charset=UTF-8"
+	emptyETag          = "d41d8cd98f00b204e9800998ecf8427e"
+)
+
+// storedHeaders are the headers that an object keeps besides user metadata.
+func storedHeaders() []string {
+	return []string{"Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Expires"}
+}
+
+// metadataOf returns the headers of a request that its object is to keep, as attributes. It refuses
+// headers that ask for what would not be done.
+func (q *request) metadataOf() ([]granary.Xattr, error) {
+	if err := q.checkUnsupported(); err != nil {
+		return nil, err
+	}
+	header := q.r.Header
+	var xattrs []granary.Xattr
+	for _, name := range storedHeaders() {
+		value := header.Get(name)
+		if name == "Content-Encoding" {
+			value = withoutChunked(header.Values(name))
+		}
+		if value != "" {
+			xattrs = append(xattrs, granary.Xattr{Name: xattrPrefix + strings.ToLower(name), Value: []byte(value)})
+		}
+	}
+	size := 0
+	for name, values := range header {
+		lower := strings.ToLower(name)
+		user, ok := strings.CutPrefix(lower, metadataPrefix)
+		if !ok {
+			continue
+		}
+		value := strings.Join(values, ",")
+		size += len(user) + len(value)
+		if size > metadataSizeMax || len(xattrPrefix)+len(lower) > granary.XattrNameMax {
+			return nil, refuse(codeMetadataTooLarge, "Your metadata headers exceed the maximum allowed metadata size of %d bytes.", metadataSizeMax)
+		}
+		xattrs = append(xattrs, granary.Xattr{Name: xattrPrefix + lower, Value: []byte(value)})
+	}
+	return xattrs, nil
+}
+
+// withoutChunked removes aws-chunked, which is of the transfer, from a Content-Encoding.
+func withoutChunked(values []string) string {
+	var kept []string
+	for coding := range strings.SplitSeq(strings.Join(values, ","), ",") {
+		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "aws-chunked") {
+			kept = append(kept, coding)
+		}
+	}
+	return strings.Join(kept, ",")
+}
+
+// checkUnsupported refuses what would silently be less than was asked for.
+func (q *request) checkUnsupported() error {
+	if err := q.checkACL(); err != nil {
+		return err
+	}
+	header := q.r.Header
+	switch class := header.Get("X-Amz-Storage-Class"); class {
+	case "", "STANDARD":
+	default:
+		return refuse(codeInvalidStorageClass, "The storage class you specified is not valid: %q.", class)
+	}
+	for name := range header {
+		lower := strings.ToLower(name)
+		switch {
+		case strings.HasPrefix(lower, "x-amz-server-side-encryption"), strings.HasPrefix(lower, "x-amz-object-lock-"),
+			lower == "x-amz-website-redirect-location", lower == "x-amz-write-offset-bytes",
+			lower == "x-amz-tagging" && header.Get(name) != "":
+			return refuse(codeNotImplemented, "A header you provided implies functionality that is not implemented: %s.", lower)
+		}
+	}
+	return nil
+}
+
+// isMetadata reports whether an attribute is a header of an object.
+func isMetadata(x granary.Xattr) bool { return strings.HasPrefix(x.Name, xattrPrefix) }
+
+// setMetadata writes the headers that an object has kept.
+func setMetadata(header http.Header, xattrs []granary.Xattr) {
+	for _, x := range xattrs {
+		name, ok := strings.CutPrefix(x.Name, xattrPrefix)
+		if ok && (strings.HasPrefix(name, metadataPrefix) || isStoredHeader(name)) {
+			header[http.CanonicalHeaderKey(name)] = []string{string(x.Value)}
+		}
+	}
+}
+
+func isStoredHeader(lower string) bool {
+	for _, name := range storedHeaders() {
+		if strings.EqualFold(name, lower) {
+			return true
+		}
+	}
+	return false
+}

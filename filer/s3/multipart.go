@@ -1,0 +1,299 @@
+package s3
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer"
+)
+
+// Limits of multipart uploads, as in AWS but for the size of a part, which has none of its own.
+const (
+	partNumberMax = 10000
+	partSizeMin   = 5 << 20 // bytes, of all parts but the last
+)
+
+// uploadsName is the directory, below the dataset's hidden one, that holds the uploads in progress.
+const uploadsName = "uploads"
+
+// Attributes of an upload's directory; the object's metadata lies beside them.
+const (
+	xattrUploadKey      = xattrPrefix + "upload.key"
+	xattrUploadChecksum = xattrPrefix + "upload.checksum" // algorithm, space, type
+)
+
+// uploadDirMode keeps the hidden directories to the gateway.
+const uploadDirMode = 0o700
+
+// multipart is an upload in progress.
+type multipart struct {
+	id           string
+	key          string
+	dir          granary.InodeID // its parts' directory
+	initiated    granary.Time
+	algorithm    algorithm // "" if none was asked for
+	checksumType string
+	metadata     []granary.Xattr
+}
+
+// partName is the name of a part's file: it sorts as the number does.
+func partName(number int) string { return fmt.Sprintf("%05d", number) }
+
+// validUploadID tells an upload id from anything else that could be a path.
+func validUploadID(id string) bool {
+	raw, err := hex.DecodeString(id)
+	return err == nil && len(raw) == 16 && strings.ToLower(id) == id
+}
+
+func noSuchUpload() error {
+	return refuse(codeNoSuchUpload, "The specified multipart upload does not exist: the upload ID may be invalid, or the upload may have been aborted or completed.")
+}
+
+// uploadError says what an error means to whoever uses an upload: that its directory is gone.
+func uploadError(err error) error {
+	switch granary.KindOf(err) {
+	case granary.KindNotFound, granary.KindNotDir:
+		return noSuchUpload()
+	default:
+		return err
+	}
+}
+
+func (q *request) createMultipartUpload() error {
+	if err := checkKey(q.key); err != nil {
+		return err
+	}
+	if isMarkerKey(q.key) {
+		return refuse(codeInvalidArgument, "A key that ends in a slash is a directory here, and can have no content.")
+	}
+	xattrs, err := q.metadataOf()
+	if err != nil {
+		return err
+	}
+	xattrs = append(xattrs, granary.Xattr{Name: xattrUploadKey, Value: []byte(q.key)})
+	a, kind, err := q.uploadChecksum()
+	if err != nil {
+		return err
+	}
+	if a != "" {
+		xattrs = append(xattrs, granary.Xattr{Name: xattrUploadChecksum, Value: []byte(string(a) + " " + kind)})
+		q.w.Header().Set("X-Amz-Checksum-Algorithm", string(a))
+		q.w.Header().Set("X-Amz-Checksum-Type", kind)
+	}
+	root, err := q.bucketRoot()
+	if err != nil {
+		return err
+	}
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // never fails: crypto/rand
+	id := hex.EncodeToString(random[:])
+	_, err = q.h.store.MakeDir(q.r.Context(), filer.DirOptions{
+		Root: root.Dataset().System(), Path: uploadsName + "/" + id, Mode: uploadDirMode, Xattrs: xattrs,
+	})
+	if err != nil {
+		return explain(err, codeNoSuchBucket)
+	}
+	return writeXML(q.w, http.StatusOK, &initiateResult{Xmlns: xmlNamespace, Bucket: q.bucket, Key: q.key, UploadID: id})
+}
+
+// uploadChecksum returns the checksum algorithm and type that a new upload asks for.
+func (q *request) uploadChecksum() (a algorithm, kind string, err error) {
+	name, kind := q.r.Header.Get("X-Amz-Checksum-Algorithm"), strings.ToUpper(q.r.Header.Get("X-Amz-Checksum-Type"))
+	if name == "" {
+		if kind != "" {
+			return "", "", refuse(codeInvalidRequest, "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.")
+		}
+		return "", "", nil
+	}
+	a, ok := parseAlgorithm(name)
+	if !ok {
+		return "", "", refuse(codeInvalidRequest, "Checksum algorithm provided is unsupported: %q.", name)
+	}
+	hash := a == algorithmSHA1 || a == algorithmSHA256
+	switch {
+	case kind == "" && a == algorithmCRC64NVME:
+		kind = checksumFullObject
+	case kind == "":
+		kind = checksumComposite
+	case kind != checksumFullObject && kind != checksumComposite,
+		kind == checksumComposite && a == algorithmCRC64NVME, kind == checksumFullObject && hash:
+		return "", "", refuse(codeInvalidRequest, "The %s checksum type cannot be used with the %s checksum algorithm.", kind, a)
+	}
+	return a, kind, nil
+}
+
+// openUpload finds the upload that the request names.
+func (q *request) openUpload() (root granary.InodeID, m *multipart, err error) {
+	if root, err = q.bucketRoot(); err != nil {
+		return 0, nil, err
+	}
+	m, err = q.h.findUpload(q.r.Context(), root, q.query.Get("uploadId"))
+	if err == nil && m.key != q.key {
+		err = noSuchUpload()
+	}
+	return root, m, err
+}
+
+func (h *Handler) findUpload(ctx context.Context, root granary.InodeID, id string) (*multipart, error) {
+	if !validUploadID(id) {
+		return nil, noSuchUpload()
+	}
+	info, err := h.store.Stat(ctx, root.Dataset().System(), uploadsName+"/"+id, filer.StatOptions{Xattrs: true})
+	if err != nil {
+		return nil, uploadError(err)
+	}
+	key, ok := info.Xattr(xattrUploadKey)
+	if !ok || !info.Attr.IsDir() {
+		return nil, noSuchUpload()
+	}
+	m := &multipart{id: id, key: string(key), dir: info.Attr.Inode, initiated: info.Attr.Btime}
+	if v, ok := info.Xattr(xattrUploadChecksum); ok {
+		name, kind, _ := strings.Cut(string(v), " ")
+		m.algorithm, m.checksumType = algorithm(name), kind
+	}
+	for _, x := range info.Xattrs {
+		if isMetadata(x) && x.Name != xattrUploadKey && x.Name != xattrUploadChecksum {
+			m.metadata = append(m.metadata, x)
+		}
+	}
+	return m, nil
+}
+
+func (q *request) partNumber() (int, error) {
+	n, err := strconv.Atoi(q.query.Get("partNumber"))
+	if err != nil || n < 1 || n > partNumberMax {
+		return 0, refuse(codeInvalidArgument, "Part number must be an integer between 1 and %d, inclusive", partNumberMax)
+	}
+	return n, nil
+}
+
+// partOptions says what a part becomes. Its path hangs on the inode of the upload's directory, so that
+// a part that comes after the upload has been completed or aborted cannot bring the directory back.
+func (m *multipart) partOptions(number int) filer.UploadOptions {
+	return filer.UploadOptions{Root: m.dir, Path: partName(number), Mode: 0o600, NoInline: true}
+}
+
+func (q *request) uploadPart() error {
+	number, err := q.partNumber()
+	if err != nil {
+		return err
+	}
+	if q.body.size < 0 {
+		return refuse(codeMissingLength, "You must provide the Content-Length HTTP header.")
+	}
+	_, m, err := q.openUpload()
+	if err != nil {
+		return err
+	}
+	if m.algorithm != "" {
+		for _, d := range q.body.digests {
+			if d.algorithm != m.algorithm {
+				return refuse(codeInvalidRequest, "Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s", m.algorithm, d.algorithm)
+			}
+		}
+		q.body.addDigest(m.algorithm)
+	}
+	q.body.computeMD5()
+	if _, err := q.publish(m.partOptions(number)); err != nil {
+		return uploadError(err)
+	}
+	q.w.Header().Set("Etag", quoteETag(q.body.etag()))
+	for a, sum := range q.body.sums() {
+		q.w.Header().Set(a.header(), sum)
+	}
+	q.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// uploadPartCopy makes a part of a range of an object. The bytes are read, for the part's ETag and
+// checksum are of them; they are stored once all the same.
+func (q *request) uploadPartCopy() error {
+	number, err := q.partNumber()
+	if err != nil {
+		return err
+	}
+	_, m, err := q.openUpload()
+	if err != nil {
+		return err
+	}
+	source, err := q.copySource()
+	if err != nil {
+		return err
+	}
+	info, err := q.statSource(source)
+	if err != nil {
+		return err
+	}
+	if info.Attr.IsDir() {
+		return refuse(codeInvalidRequest, "The copy source has no content.")
+	}
+	part, err := sourceRange(q.r.Header, sizeOf(&info.Attr))
+	if err != nil {
+		return err
+	}
+	return q.slowly(func() (any, error) {
+		return q.copyPart(m, number, source, info, part)
+	})
+}
+
+func (q *request) copyPart(m *multipart, number int, source copySource, info *filer.Info, part byteRange) (any, error) {
+	ctx := q.r.Context()
+	file, err := q.h.store.OpenFile(ctx, source.root, source.key, true)
+	if err != nil {
+		return nil, readError(err)
+	}
+	defer file.Close()
+	if file.Stat().Attr.Inode != info.Attr.Inode || file.Stat().Attr.ContentVersion != info.Attr.ContentVersion {
+		return nil, refuse(codeOperationAborted, "The copy source was replaced while it was copied. Please try again.")
+	}
+	reader := file.NewReader(part.offset, part.length)
+	defer reader.Close()
+	content := &body{in: reader, size: part.length}
+	content.computeMD5()
+	if m.algorithm != "" {
+		content.addDigest(m.algorithm)
+	}
+	up, err := q.h.store.Upload(ctx, m.partOptions(number))
+	if err != nil {
+		return nil, uploadError(err)
+	}
+	defer up.Abort()
+	if _, err := io.Copy(onlyWriter{up}, content); err != nil {
+		return nil, err
+	}
+	copied, err := up.Commit(content.xattrs())
+	if err != nil {
+		return nil, uploadError(err)
+	}
+	e := elements(content.sums())
+	e.ChecksumType = ""
+	return &copyResult{
+		XMLName: xml.Name{Local: "CopyPartResult"}, Xmlns: xmlNamespace, LastModified: isoTime(copied.Attr.Mtime),
+		ETag: quoteETag(content.etag()), checksumElements: e,
+	}, nil
+}
+
+func (q *request) abortMultipartUpload() error {
+	root, m, err := q.openUpload()
+	if err != nil {
+		return err
+	}
+	if err := q.h.removeUpload(q.r.Context(), root, m); err != nil {
+		return uploadError(err)
+	}
+	q.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// removeUpload removes an upload with its parts: one step, however many there are.
+func (h *Handler) removeUpload(ctx context.Context, root granary.InodeID, m *multipart) error {
+	return h.store.Remove(ctx, root.Dataset().System(), uploadsName+"/"+m.id, filer.RemoveOptions{Recursive: true})
+}

@@ -1,0 +1,401 @@
+package s3
+
+import (
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer"
+)
+
+// fileMode is the mode of files that objects are, dirMode that of markers. The owner is root, as the
+// gateway is.
+const (
+	fileMode = 0o644
+	dirMode  = 0o755
+)
+
+// copyBufferSize bounds the buffer between a request's body and the store.
+const copyBufferSize = 256 << 10
+
+// staleRetriesMax bounds how often a read begins again because the object was replaced under it.
+const staleRetriesMax = 3
+
+// noSuchKey is what a missing object is refused with, whatever is there in its place.
+func noSuchKey() error { return refuse(codeNoSuchKey, "The specified key does not exist.") }
+
+// readError turns the ways in which a path leads to no object into NoSuchKey.
+func readError(err error) error {
+	switch granary.KindOf(err) {
+	case granary.KindNotFound, granary.KindNotDir, granary.KindIsDir, granary.KindNameTooLong, granary.KindLoop:
+		return noSuchKey()
+	default:
+		return err
+	}
+}
+
+// xattrMarker marks a directory as an object where FlagMarker cannot: it was there before it was PUT.
+const xattrMarker = xattrPrefix + "marker"
+
+// isMarker reports whether a directory is also an object.
+func isMarker(info *filer.Info) bool {
+	_, ok := info.Xattr(xattrMarker)
+	return info.Attr.IsDir() && (ok || info.Attr.Flags&granary.FlagMarker != 0)
+}
+
+// statObject finds an object: a regular file, or a marker if the key ends in a slash.
+func (q *request) statObject(root granary.InodeID, key string) (*filer.Info, error) {
+	if !readableKey(key) {
+		return nil, noSuchKey()
+	}
+	info, err := q.h.store.Stat(q.r.Context(), root, strings.TrimSuffix(key, "/"), filer.StatOptions{Follow: true, Xattrs: true})
+	switch {
+	case err != nil:
+		return nil, readError(err)
+	case isMarkerKey(key) && !isMarker(info), !isMarkerKey(key) && info.Attr.Type != granary.TypeRegular:
+		return nil, noSuchKey()
+	}
+	return info, nil
+}
+
+// etagOf returns an object's ETag, unquoted. Markers have no content.
+func etagOf(info *filer.Info) string {
+	if info.Attr.IsDir() {
+		return emptyETag
+	}
+	return info.ETag()
+}
+
+func sizeOf(attr *granary.Attr) int64 {
+	if attr.IsDir() {
+		return 0
+	}
+	return int64(attr.Size)
+}
+
+func (q *request) headObject() error {
+	root, err := q.bucketRoot()
+	if err != nil {
+		return err
+	}
+	info, err := q.statObject(root, q.key)
+	if err != nil {
+		return err
+	}
+	_, _, err = q.beginObject(info)
+	return err
+}
+
+func (q *request) getObject() error {
+	root, err := q.bucketRoot()
+	if err != nil {
+		return err
+	}
+	if isMarkerKey(q.key) {
+		info, err := q.statObject(root, q.key)
+		if err != nil {
+			return err
+		}
+		_, _, err = q.beginObject(info)
+		return err
+	}
+	if !readableKey(q.key) {
+		return noSuchKey()
+	}
+	for attempt := 1; ; attempt++ {
+		err := q.sendObject(root)
+		if !granary.IsKind(err, granary.KindStale) || q.w.began || attempt == staleRetriesMax {
+			return err
+		}
+	}
+}
+
+// sendObject answers with a file. The answer begins with the first byte read: what fails before is
+// still a proper error, and what fails later cuts the answer off.
+func (q *request) sendObject(root granary.InodeID) error {
+	file, err := q.h.store.OpenFile(q.r.Context(), root, q.key, true)
+	if err != nil {
+		return readError(err)
+	}
+	defer file.Close()
+	status, part, err := q.prepareObject(file.Stat())
+	if err != nil {
+		return err
+	}
+	if status >= 300 || part.length == 0 {
+		q.w.WriteHeader(status)
+		return nil
+	}
+	reader := file.NewReader(part.offset, part.length)
+	defer reader.Close()
+	n, err := io.Copy(&lateWriter{w: q.w, status: status}, reader)
+	if err != nil {
+		return err
+	}
+	if n != part.length {
+		return granary.Errorf(granary.KindInternal, "s3.get", q.key, "%d bytes came of %d", n, part.length)
+	}
+	return nil
+}
+
+// lateWriter sends the status with the first byte.
+type lateWriter struct {
+	w      *responseWriter
+	status int
+}
+
+// Write implements io.Writer.
+func (l *lateWriter) Write(p []byte) (int, error) {
+	if !l.w.began {
+		l.w.WriteHeader(l.status)
+	}
+	return l.w.Write(p)
+}
+
+// beginObject answers with an object's headers.
+func (q *request) beginObject(info *filer.Info) (int, byteRange, error) {
+	status, part, err := q.prepareObject(info)
+	if err == nil {
+		q.w.WriteHeader(status)
+	}
+	return status, part, err
+}
+
+// prepareObject evaluates conditions and Range, and sets the headers of the answer.
+func (q *request) prepareObject(info *filer.Info) (status int, part byteRange, err error) {
+	etag, modified, size := etagOf(info), info.Attr.Mtime.Std(), sizeOf(&info.Attr)
+	header, asked := q.w.Header(), q.r.Header
+	header.Set("Etag", quoteETag(etag))
+	header.Set("Last-Modified", modified.UTC().Format(http.TimeFormat))
+	switch evaluate(asked, "", etag, modified) {
+	case preconditionFailed:
+		return 0, part, refuse(codePrecondition, "At least one of the pre-conditions you specified did not hold.")
+	case notModified:
+		return http.StatusNotModified, part, nil
+	}
+	part = byteRange{length: size}
+	if text := asked.Get("Range"); text != "" && ifRangeHolds(asked.Get("If-Range"), etag, modified.UTC().Format(http.TimeFormat)) {
+		if part, err = parseRange(text, size); err != nil {
+			header.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
+			return 0, part, err
+		}
+	}
+	if n := q.query.Get("partNumber"); n != "" {
+		if n != "1" || strings.Contains(etag, "-") {
+			return 0, part, refuse(codeNotImplemented, "partNumber is not implemented for objects of several parts.")
+		}
+		part.partial = size > 0
+	}
+	header.Set("Content-Type", contentTypeDefault)
+	if info.Attr.IsDir() {
+		header.Set("Content-Type", contentTypeMarker)
+	}
+	setMetadata(header, info.Xattrs)
+	q.overrideHeaders(header)
+	header.Set("Accept-Ranges", "bytes")
+	header.Set("Content-Length", strconv.FormatInt(part.length, 10))
+	if part.partial {
+		header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", part.offset, part.offset+part.length-1, size))
+		return http.StatusPartialContent, part, nil
+	}
+	if strings.EqualFold(asked.Get("X-Amz-Checksum-Mode"), "ENABLED") {
+		setChecksums(header, checksumsOf(info.Xattrs))
+	}
+	return http.StatusOK, part, nil
+}
+
+// ifRangeHolds reports whether a Range is to be obeyed.
+func ifRangeHolds(condition, etag, modified string) bool {
+	return condition == "" || condition == modified || unquoteETag(condition) == etag && !strings.HasPrefix(condition, "W/")
+}
+
+// overrideHeaders applies the response-… parameters of the query.
+func (q *request) overrideHeaders(header http.Header) {
+	for _, name := range storedHeaders() {
+		if value := q.query.Get("response-" + strings.ToLower(name)); value != "" {
+			header.Set(name, value)
+		}
+	}
+}
+
+// setChecksums writes checksums as headers.
+func setChecksums(header http.Header, sums map[algorithm]string) {
+	for a, sum := range sums {
+		header.Set(a.header(), sum)
+		header.Set("X-Amz-Checksum-Type", checksumTypeOf(sum))
+	}
+}
+
+func (q *request) putObject() error {
+	if err := checkKey(q.key); err != nil {
+		return err
+	}
+	if q.body.size < 0 {
+		return refuse(codeMissingLength, "You must provide the Content-Length HTTP header.")
+	}
+	if q.body.size > granary.FileSizeMax {
+		return refuse(codeEntityTooLarge, "Your proposed upload exceeds the maximum allowed size of %d bytes.", int64(granary.FileSizeMax))
+	}
+	metadata, err := q.metadataOf()
+	if err != nil {
+		return err
+	}
+	match, err := writeCondition(q.r.Header)
+	if err != nil {
+		return err
+	}
+	root, err := q.bucketRoot()
+	if err != nil {
+		return err
+	}
+	if isMarkerKey(q.key) {
+		return q.putMarker(root, metadata, match)
+	}
+	if err := q.checkEarly(root, match); err != nil {
+		return err
+	}
+	q.body.computeMD5()
+	_, err = q.publish(filer.UploadOptions{Root: root, Path: q.key, Mode: fileMode, Xattrs: metadata, Match: match})
+	if err != nil {
+		return explain(err, codeNoSuchBucket)
+	}
+	q.w.Header().Set("Etag", quoteETag(q.body.etag()))
+	setChecksums(q.w.Header(), q.body.sums())
+	q.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// checkEarly refuses a conditional write before its body is sent, where it can be known to fail. What
+// counts is the check when it is committed.
+func (q *request) checkEarly(root granary.InodeID, match *granary.Precondition) error {
+	if match == nil {
+		return nil
+	}
+	info, err := q.h.store.Stat(q.r.Context(), root, q.key, filer.StatOptions{Xattrs: true})
+	switch kind := granary.KindOf(err); {
+	case kind == granary.KindNotFound && match.Absent:
+		return nil
+	case kind == granary.KindNotFound:
+		return noSuchKey()
+	case err != nil:
+		return err
+	case match.Absent, match.ETag != "" && match.ETag != etagOf(info):
+		return refuse(codePrecondition, "At least one of the pre-conditions you specified did not hold.")
+	}
+	return nil
+}
+
+// publish streams the body into a file, and publishes it only when everything the request claims about
+// the body has been verified (invariant 1).
+func (q *request) publish(o filer.UploadOptions) (*filer.Info, error) {
+	up, err := q.h.store.Upload(q.r.Context(), o)
+	if err != nil {
+		return nil, err
+	}
+	defer up.Abort()
+	buffer := make([]byte, max(1, min(q.body.size+1, copyBufferSize)))
+	if _, err := io.CopyBuffer(onlyWriter{up}, q.body, buffer); err != nil {
+		return nil, err
+	}
+	return up.Commit(q.body.xattrs())
+}
+
+// onlyWriter hides other methods of a writer, so that CopyBuffer uses its buffer.
+type onlyWriter struct{ io.Writer }
+
+// putMarker makes a directory that lists as an object.
+func (q *request) putMarker(root granary.InodeID, metadata []granary.Xattr, match *granary.Precondition) error {
+	if q.body.size != 0 {
+		return refuse(codeInvalidArgument, "A key that ends in a slash is a directory here, and can have no content.")
+	}
+	q.body.computeMD5()
+	if err := q.body.drain(0); err != nil {
+		return err
+	}
+	if match != nil && !match.Absent {
+		return refuse(codeNotImplemented, "If-Match is not implemented for keys that end in a slash.")
+	}
+	if err := q.makeMarker(root, q.key, metadata, match != nil); err != nil {
+		return err
+	}
+	q.w.Header().Set("Etag", quoteETag(emptyETag))
+	setChecksums(q.w.Header(), q.body.sums())
+	q.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// makeMarker makes a directory a marker, whether it is there or not; if exclusive, only one that is
+// not there.
+func (q *request) makeMarker(root granary.InodeID, key string, metadata []granary.Xattr, exclusive bool) error {
+	ctx, path := q.r.Context(), strings.TrimSuffix(key, "/")
+	_, err := q.h.store.MakeDir(ctx, filer.DirOptions{
+		Root: root, Path: path, Mode: dirMode, Flags: granary.FlagMarker, Xattrs: metadata,
+	})
+	if !granary.IsKind(err, granary.KindExists) {
+		return err
+	}
+	info, err := q.h.store.Stat(ctx, root, path, filer.StatOptions{Follow: true, Xattrs: true})
+	switch {
+	case err != nil:
+		return err
+	case !info.Attr.IsDir():
+		return refuse(codeParentIsFile, "There is an object by that name without the slash, and an object cannot hold others.")
+	case exclusive && isMarker(info):
+		return refuse(codePrecondition, "At least one of the pre-conditions you specified did not hold.")
+	}
+	for _, x := range info.Xattrs {
+		if isMetadata(x) && x.Name != xattrMarker {
+			if err := q.h.store.RemoveXattr(ctx, granary.Cred{}, info.Attr.Inode, x.Name); err != nil && !granary.IsKind(err, granary.KindNoData) {
+				return err
+			}
+		}
+	}
+	for _, x := range append(metadata, granary.Xattr{Name: xattrMarker, Value: []byte("1")}) {
+		if err := q.h.store.SetXattr(ctx, granary.Cred{}, &granary.SetXattr{Inode: info.Attr.Inode, Xattr: x}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (q *request) getObjectACL() error {
+	if _, err := q.existing(); err != nil {
+		return err
+	}
+	return q.writeACL()
+}
+
+func (q *request) getObjectTagging() error {
+	if _, err := q.existing(); err != nil {
+		return err
+	}
+	return writeXML(q.w, http.StatusOK, &emptyDocument{XMLName: xml.Name{Local: "Tagging"}, Xmlns: xmlNamespace, TagSet: &struct{}{}})
+}
+
+func (q *request) deleteObjectTagging() error {
+	if _, err := q.existing(); err != nil {
+		return err
+	}
+	q.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (q *request) getObjectLock() error {
+	if _, err := q.existing(); err != nil {
+		return err
+	}
+	return refuse(codeNoObjectLockHere, "The specified object does not have an Object Lock configuration")
+}
+
+// existing finds the request's object.
+func (q *request) existing() (*filer.Info, error) {
+	root, err := q.bucketRoot()
+	if err != nil {
+		return nil, err
+	}
+	return q.statObject(root, q.key)
+}

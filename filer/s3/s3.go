@@ -1,1 +1,0 @@
-package s3

@@ -1,0 +1,201 @@
+package s3
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// Fixed words of Signature Version 4:
+// https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html
+const (
+	algorithmV4      = "AWS4-HMAC-SHA256"
+	scopeTerminator  = "aws4_request"
+	scopeService     = "s3"
+	dateTimeFormat   = "20060102T150405Z"
+	dateFormat       = "20060102"
+	emptySHA256      = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+	payloadUnsigned  = "UNSIGNED-PAYLOAD"
+	payloadChunked   = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+	payloadTrailer   = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+	payloadUnsignedT = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+)
+
+// scope is a credential scope: what a signing key is good for.
+type scope struct {
+	accessKey string
+	date      string // yyyymmdd
+	region    string
+	service   string
+}
+
+// String returns the scope as strings to sign have it.
+func (s scope) String() string {
+	return s.date + "/" + s.region + "/" + s.service + "/" + scopeTerminator
+}
+
+// parseScope parses ACCESSKEY/DATE/REGION/SERVICE/aws4_request. An access key may hold slashes.
+func parseScope(credential string) (scope, bool) {
+	parts := strings.Split(credential, "/")
+	n := len(parts)
+	if n < 5 || parts[n-1] != scopeTerminator || parts[n-2] != scopeService || len(parts[n-4]) != len(dateFormat) {
+		return scope{}, false
+	}
+	s := scope{accessKey: strings.Join(parts[:n-4], "/"), date: parts[n-4], region: parts[n-3], service: parts[n-2]}
+	return s, s.accessKey != ""
+}
+
+// signature is a claim of Signature Version 4, from the Authorization header or the query.
+type signature struct {
+	scope     scope
+	headers   []string // signed, lower-case, sorted
+	signature string   // hexadecimal
+}
+
+// parseAuthorization parses the value of an Authorization header that begins with algorithmV4.
+func parseAuthorization(value string) (signature, error) {
+	var s signature
+	var haveScope bool
+	for field := range strings.SplitSeq(strings.TrimPrefix(value, algorithmV4), ",") {
+		name, val, _ := strings.Cut(strings.TrimSpace(field), "=")
+		switch name {
+		case "Credential":
+			s.scope, haveScope = parseScope(val)
+		case "SignedHeaders":
+			s.headers = strings.Split(val, ";")
+		case "Signature":
+			s.signature = val
+		}
+	}
+	switch {
+	case !haveScope:
+		return s, refuse(codeAuthMalformed, "The authorization header is malformed: the credential must be ACCESSKEY/YYYYMMDD/REGION/s3/aws4_request.")
+	case len(s.headers) == 0 || s.headers[0] == "":
+		return s, refuse(codeAuthMalformed, "The authorization header is malformed: SignedHeaders is missing.")
+	case s.signature == "":
+		return s, refuse(codeAuthMalformed, "The authorization header is malformed: Signature is missing.")
+	}
+	return s, nil
+}
+
+// signingKey derives the key of a scope from a secret key.
+func signingKey(secretKey string, s scope) []byte {
+	key := hmacSHA256([]byte("AWS4"+secretKey), s.date)
+	key = hmacSHA256(key, s.region)
+	key = hmacSHA256(key, s.service)
+	return hmacSHA256(key, scopeTerminator)
+}
+
+func hmacSHA256(key []byte, text string) []byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(text))
+	return mac.Sum(nil)
+}
+
+func hexSHA256(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+// stringToSign is step 2 of the signature.
+func stringToSign(dateTime string, s scope, canonicalRequest string) string {
+	return algorithmV4 + "\n" + dateTime + "\n" + s.String() + "\n" + hexSHA256(canonicalRequest)
+}
+
+// sameSignature compares a computed signature with a claimed one in constant time.
+func sameSignature(computed, claimed string) bool {
+	return subtle.ConstantTimeCompare([]byte(computed), []byte(claimed)) == 1
+}
+
+// canonicalRequest is step 1 of the signature. Query parameters named in omit are left out.
+func canonicalRequest(r *http.Request, query url.Values, omit string, signedHeaders []string, payload string) string {
+	var b strings.Builder
+	b.WriteString(r.Method + "\n" + uriEncode(r.URL.Path, true) + "\n" + canonicalQuery(query, omit) + "\n")
+	for _, name := range signedHeaders {
+		b.WriteString(name + ":" + canonicalHeader(r, name) + "\n")
+	}
+	b.WriteString("\n" + strings.Join(signedHeaders, ";") + "\n" + payload)
+	return b.String()
+}
+
+// canonicalQuery sorts parameters by encoded name, then by encoded value.
+func canonicalQuery(query url.Values, omit string) string {
+	pairs := make([]string, 0, len(query))
+	for name, values := range query {
+		if name == omit {
+			continue
+		}
+		for _, v := range values {
+			// '\x00' sorts below every encoded byte, as the end of a name must.
+			pairs = append(pairs, uriEncode(name, false)+"\x00"+uriEncode(v, false))
+		}
+	}
+	sort.Strings(pairs)
+	return strings.ReplaceAll(strings.Join(pairs, "&"), "\x00", "=")
+}
+
+// canonicalHeader returns a header's values as they are signed. The server has taken some headers out
+// of the map: they are put back from where it keeps them.
+func canonicalHeader(r *http.Request, name string) string {
+	values := r.Header.Values(name)
+	switch {
+	case name == "host":
+		values = []string{r.Host}
+	case name == "content-length" && len(values) == 0:
+		values = []string{strconv.FormatInt(r.ContentLength, 10)}
+	case name == "transfer-encoding" && len(values) == 0:
+		values = r.TransferEncoding
+	}
+	trimmed := make([]string, len(values))
+	for i, v := range values {
+		trimmed[i] = strings.Join(strings.Fields(v), " ")
+	}
+	return strings.Join(trimmed, ",")
+}
+
+// uriEncode percent-encodes all but the unreserved characters of RFC 3986, and '/' if it is kept.
+func uriEncode(s string, keepSlash bool) string {
+	const digits = "0123456789ABCDEF"
+	var b strings.Builder
+	b.Grow(len(s))
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9',
+			c == '-', c == '_', c == '.', c == '~', c == '/' && keepSlash:
+			b.WriteByte(c)
+		default:
+			b.WriteByte('%')
+			b.WriteByte(digits[c>>4])
+			b.WriteByte(digits[c&15])
+		}
+	}
+	return b.String()
+}
+
+// unsignedHeader returns a header that had to be signed and is not, or "". Host must be; and every
+// x-amz- header that is there, or else whoever carries a presigned URL could give it a new meaning
+// (x-amz-copy-source makes a copy of a PUT).
+func unsignedHeader(r *http.Request, signed []string, presigned bool) string {
+	if !slices.Contains(signed, "host") {
+		return "host"
+	}
+	for name := range r.Header {
+		lower := strings.ToLower(name)
+		if !strings.HasPrefix(lower, "x-amz-") || slices.Contains(signed, lower) {
+			continue
+		}
+		if presigned && lower == "x-amz-content-sha256" { // without effect: see presigned payloads
+			continue
+		}
+		return lower
+	}
+	return ""
+}

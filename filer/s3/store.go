@@ -1,0 +1,82 @@
+package s3
+
+import (
+	"context"
+	"io"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer"
+)
+
+// store is what the gateway needs of the file system: fsStore over a filer.FS, and one in memory in
+// the tests. Each method is that of filer.FS by the same name.
+type store interface {
+	accounts
+	objects
+	directories
+}
+
+type accounts interface {
+	User(ctx context.Context, accessKey string) (granary.User, error)
+	Buckets(ctx context.Context) ([]granary.Entry, error)
+	Bucket(ctx context.Context, name string) (granary.InodeID, error)
+	CreateBucket(ctx context.Context, name string) error
+	DeleteBucket(ctx context.Context, name string) error
+}
+
+type objects interface {
+	Stat(ctx context.Context, root granary.InodeID, path string, o filer.StatOptions) (*filer.Info, error)
+	OpenFile(ctx context.Context, root granary.InodeID, path string, follow bool) (object, error)
+	Upload(ctx context.Context, o filer.UploadOptions) (upload, error)
+	Copy(ctx context.Context, o filer.CopyOptions) (*filer.Info, error)
+	Compose(ctx context.Context, o filer.UploadOptions, parts []granary.InodeID) (*filer.Info, error)
+	Remove(ctx context.Context, root granary.InodeID, path string, o filer.RemoveOptions) error
+}
+
+type directories interface {
+	MakeDir(ctx context.Context, o filer.DirOptions) (*filer.Info, error)
+	ReadDir(ctx context.Context, ino granary.InodeID, fn func(granary.Entry) bool) error
+	List(ctx context.Context, q *granary.List) (*granary.Listing, error)
+	SetXattr(ctx context.Context, cred granary.Cred, op *granary.SetXattr) error
+	RemoveXattr(ctx context.Context, cred granary.Cred, ino granary.InodeID, name string) error
+}
+
+// object is a file open for reading, as filer.File is.
+type object interface {
+	Stat() *filer.Info
+	NewReader(off, length int64) io.ReadCloser
+	Close() error
+}
+
+// upload is a stream on its way to become a file, as filer.Upload is.
+type upload interface {
+	io.Writer
+	Commit(xattrs []granary.Xattr) (*filer.Info, error)
+	Abort()
+}
+
+// fsStore is the store over a filer.FS.
+type fsStore struct{ *filer.FS }
+
+// OpenFile implements store.
+func (s fsStore) OpenFile(ctx context.Context, root granary.InodeID, path string, follow bool) (object, error) {
+	f, err := s.FS.OpenFile(ctx, root, path, follow)
+	if err != nil {
+		return nil, err
+	}
+	return fsObject{f}, nil
+}
+
+// Upload implements store.
+func (s fsStore) Upload(ctx context.Context, o filer.UploadOptions) (upload, error) {
+	u, err := s.FS.Upload(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+type fsObject struct{ *filer.File }
+
+// Stat implements object.
+func (o fsObject) Stat() *filer.Info { return o.Info }

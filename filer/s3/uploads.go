@@ -1,0 +1,130 @@
+package s3
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer"
+)
+
+// uploads returns the uploads in progress of a bucket whose keys begin with a prefix, by key and then
+// by when they began.
+func (h *Handler) uploads(ctx context.Context, root granary.InodeID, prefix string) ([]*multipart, error) {
+	info, err := h.store.Stat(ctx, root.Dataset().System(), uploadsName, filer.StatOptions{})
+	if granary.IsKind(err, granary.KindNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	err = h.store.ReadDir(ctx, info.Attr.Inode, func(e granary.Entry) bool {
+		ids = append(ids, e.Name)
+		return true
+	})
+	if granary.IsKind(err, granary.KindNotFound) { // the last upload ended meanwhile
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	found := make([]*multipart, len(ids))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(checksumWorkers)
+	for i, id := range ids {
+		group.Go(func() error {
+			m, err := h.findUpload(ctx, root, id)
+			switch {
+			case err == nil && strings.HasPrefix(m.key, prefix):
+				found[i] = m
+			case err != nil && explain(err, codeNoSuchUpload).code != codeNoSuchUpload:
+				return err
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	found = slices.DeleteFunc(found, func(m *multipart) bool { return m == nil })
+	slices.SortFunc(found, func(a, b *multipart) int {
+		return cmp.Or(strings.Compare(a.key, b.key), cmp.Compare(a.initiated, b.initiated), strings.Compare(a.id, b.id))
+	})
+	return found, nil
+}
+
+func (q *request) listMultipartUploads() error {
+	prefix, delimiter := q.query.Get("prefix"), q.query.Get("delimiter")
+	keyMarker, idMarker := q.query.Get("key-marker"), q.query.Get("upload-id-marker")
+	encode, err := keyEncoder(q.query.Get("encoding-type"))
+	if err != nil {
+		return err
+	}
+	maxUploads, err := q.intQuery("max-uploads", granary.ListMax, granary.ListMax)
+	if err != nil {
+		return err
+	}
+	root, err := q.bucketRoot()
+	if err != nil {
+		return err
+	}
+	found, err := q.h.uploads(q.r.Context(), root, prefix)
+	if err != nil {
+		return err
+	}
+	document := &listUploadsResult{
+		Xmlns: xmlNamespace, Bucket: q.bucket, KeyMarker: encode(keyMarker), UploadIDMarker: idMarker,
+		Delimiter: encode(delimiter), Prefix: encode(prefix), EncodingType: q.query.Get("encoding-type"), MaxUploads: maxUploads,
+	}
+	lastKey, lastID, folding, count := "", "", "", 0
+	for _, m := range afterUpload(found, keyMarker, idMarker) {
+		if folding != "" && strings.HasPrefix(m.key, folding) {
+			lastKey, lastID = m.key, m.id
+			continue
+		}
+		if count == maxUploads {
+			document.IsTruncated = maxUploads > 0
+			break
+		}
+		count++
+		folding, lastKey, lastID = "", m.key, m.id
+		if i := strings.Index(m.key[len(prefix):], delimiter); delimiter != "" && i >= 0 {
+			folding = m.key[:len(prefix)+i+len(delimiter)]
+			document.CommonPrefixes = append(document.CommonPrefixes, commonPrefix{Prefix: encode(folding)})
+			continue
+		}
+		document.Uploads = append(document.Uploads, uploadItem{
+			Key: encode(m.key), UploadID: m.id, Initiator: clusterOwner(), Owner: clusterOwner(), StorageClass: "STANDARD",
+			Initiated: isoTime(m.initiated),
+		})
+	}
+	if document.IsTruncated {
+		document.NextKeyMarker, document.NextUploadIDMarker = encode(lastKey), lastID
+	}
+	return writeXML(q.w, http.StatusOK, document)
+}
+
+// afterUpload skips uploads up to and including the one that the markers name; without an id, all of
+// that key.
+func afterUpload(found []*multipart, keyMarker, idMarker string) []*multipart {
+	if keyMarker == "" {
+		return found
+	}
+	if idMarker != "" {
+		i := slices.IndexFunc(found, func(m *multipart) bool { return m.key == keyMarker && m.id == idMarker })
+		if i >= 0 {
+			return found[i+1:]
+		}
+	}
+	i := slices.IndexFunc(found, func(m *multipart) bool { return m.key > keyMarker })
+	if i < 0 {
+		return nil
+	}
+	return found[i:]
+}

@@ -1,0 +1,314 @@
+package s3
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/dsorchard/granary"
+)
+
+// xmlNamespace is that of every document but errors.
+const xmlNamespace = "http://s3.amazonaws.com/doc/2006-03-01/"
+
+// timeFormat is how S3 writes times: ISO 8601, UTC, with milliseconds.
+const timeFormat = "2006-01-02T15:04:05.000Z"
+
+// isoTime writes a time as XML documents have it.
+func isoTime(t granary.Time) string { return t.Std().UTC().Format(timeFormat) }
+
+// owner is who owns everything: there are no accounts but the cluster.
+type owner struct {
+	ID          string
+	DisplayName string
+}
+
+func clusterOwner() owner { return owner{ID: ownerID, DisplayName: "granary"} }
+
+// ownerID is the canonical user id of the cluster; SDKs expect 64 hexadecimal digits.
+const ownerID = "6772616e61727900000000000000000000000000000000000000000000000000"
+
+type (
+	listAllMyBuckets struct {
+		XMLName xml.Name `xml:"ListAllMyBucketsResult"`
+		Xmlns   string   `xml:"xmlns,attr"`
+		Owner   owner
+		Buckets []bucketItem `xml:"Buckets>Bucket"`
+		Prefix  string       `xml:",omitempty"`
+	}
+	bucketItem struct {
+		Name         string
+		CreationDate string
+	}
+	locationConstraint struct {
+		XMLName xml.Name `xml:"LocationConstraint"`
+		Xmlns   string   `xml:"xmlns,attr"`
+		Region  string   `xml:",chardata"`
+	}
+	accessControlPolicy struct {
+		XMLName xml.Name `xml:"AccessControlPolicy"`
+		Xmlns   string   `xml:"xmlns,attr"`
+		Owner   owner
+		Grants  []grant `xml:"AccessControlList>Grant"`
+	}
+	grant struct {
+		Grantee    grantee
+		Permission string
+	}
+	grantee struct {
+		XSI         string `xml:"xmlns:xsi,attr"`
+		Type        string `xml:"xsi:type,attr"`
+		ID          string
+		DisplayName string
+	}
+	// emptyDocument is a configuration with nothing in it; its name is its root element's.
+	emptyDocument struct {
+		XMLName xml.Name
+		Xmlns   string `xml:"xmlns,attr"`
+		Payer   string `xml:",omitempty"`
+		TagSet  *struct{}
+	}
+)
+
+type (
+	listBucketResult struct {
+		XMLName               xml.Name `xml:"ListBucketResult"`
+		Xmlns                 string   `xml:"xmlns,attr"`
+		Name                  string
+		Prefix                string
+		Marker                *string
+		NextMarker            string `xml:",omitempty"`
+		StartAfter            string `xml:",omitempty"`
+		ContinuationToken     string `xml:",omitempty"`
+		NextContinuationToken string `xml:",omitempty"`
+		KeyCount              *int   `xml:",omitempty"`
+		MaxKeys               int
+		Delimiter             string `xml:",omitempty"`
+		EncodingType          string `xml:",omitempty"`
+		IsTruncated           bool
+		Contents              []objectItem
+		CommonPrefixes        []commonPrefix
+	}
+	objectItem struct {
+		Key          string
+		LastModified string
+		ETag         string
+		Size         uint64
+		Owner        *owner `xml:",omitempty"`
+		StorageClass string
+	}
+	commonPrefix struct{ Prefix string }
+
+	listVersionsResult struct {
+		XMLName             xml.Name `xml:"ListVersionsResult"`
+		Xmlns               string   `xml:"xmlns,attr"`
+		Name                string
+		Prefix              string
+		KeyMarker           string
+		VersionIDMarker     string `xml:"VersionIdMarker"`
+		NextKeyMarker       string `xml:",omitempty"`
+		NextVersionIDMarker string `xml:"NextVersionIdMarker,omitempty"`
+		MaxKeys             int
+		Delimiter           string `xml:",omitempty"`
+		EncodingType        string `xml:",omitempty"`
+		IsTruncated         bool
+		Versions            []versionItem `xml:"Version"`
+		CommonPrefixes      []commonPrefix
+	}
+	versionItem struct {
+		Key          string
+		VersionID    string `xml:"VersionId"`
+		IsLatest     bool
+		LastModified string
+		ETag         string
+		Size         uint64
+		Owner        owner
+		StorageClass string
+	}
+)
+
+type (
+	copyResult struct {
+		XMLName      xml.Name
+		Xmlns        string `xml:"xmlns,attr"`
+		LastModified string
+		ETag         string
+		checksumElements
+	}
+	// checksumElements are the checksums of an object or part as documents have them.
+	checksumElements struct {
+		ChecksumCRC32     string `xml:",omitempty"`
+		ChecksumCRC32C    string `xml:",omitempty"`
+		ChecksumCRC64NVME string `xml:",omitempty"`
+		ChecksumSHA1      string `xml:",omitempty"`
+		ChecksumSHA256    string `xml:",omitempty"`
+		ChecksumType      string `xml:",omitempty"`
+	}
+
+	deleteRequest struct {
+		XMLName xml.Name `xml:"Delete"`
+		Quiet   bool
+		Objects []deleteItem `xml:"Object"`
+	}
+	deleteItem struct {
+		Key       string
+		VersionID string `xml:"VersionId"`
+		ETag      string
+	}
+	deleteResult struct {
+		XMLName xml.Name `xml:"DeleteResult"`
+		Xmlns   string   `xml:"xmlns,attr"`
+		Deleted []deletedItem
+		Errors  []deleteError `xml:"Error"`
+	}
+	deletedItem struct {
+		Key       string
+		VersionID string `xml:"VersionId,omitempty"`
+	}
+	deleteError struct {
+		Key       string
+		VersionID string `xml:"VersionId,omitempty"`
+		Code      code
+		Message   string
+	}
+)
+
+type (
+	initiateResult struct {
+		XMLName  xml.Name `xml:"InitiateMultipartUploadResult"`
+		Xmlns    string   `xml:"xmlns,attr"`
+		Bucket   string
+		Key      string
+		UploadID string `xml:"UploadId"`
+	}
+	completeRequest struct {
+		XMLName xml.Name       `xml:"CompleteMultipartUpload"`
+		Parts   []completePart `xml:"Part"`
+	}
+	completePart struct {
+		PartNumber int
+		ETag       string
+		checksumElements
+	}
+	completeResult struct {
+		XMLName  xml.Name `xml:"CompleteMultipartUploadResult"`
+		Xmlns    string   `xml:"xmlns,attr"`
+		Location string
+		Bucket   string
+		Key      string
+		ETag     string
+		checksumElements
+	}
+	listPartsResult struct {
+		XMLName              xml.Name `xml:"ListPartsResult"`
+		Xmlns                string   `xml:"xmlns,attr"`
+		Bucket               string
+		Key                  string
+		UploadID             string `xml:"UploadId"`
+		Initiator            owner
+		Owner                owner
+		StorageClass         string
+		PartNumberMarker     int
+		NextPartNumberMarker int
+		MaxParts             int
+		IsTruncated          bool
+		EncodingType         string     `xml:",omitempty"`
+		ChecksumAlgorithm    string     `xml:",omitempty"`
+		ChecksumType         string     `xml:",omitempty"`
+		Parts                []partItem `xml:"Part"`
+	}
+	partItem struct {
+		PartNumber   int
+		LastModified string
+		ETag         string
+		Size         uint64
+		checksumElements
+	}
+	listUploadsResult struct {
+		XMLName            xml.Name `xml:"ListMultipartUploadsResult"`
+		Xmlns              string   `xml:"xmlns,attr"`
+		Bucket             string
+		KeyMarker          string
+		UploadIDMarker     string `xml:"UploadIdMarker"`
+		NextKeyMarker      string
+		NextUploadIDMarker string `xml:"NextUploadIdMarker"`
+		Delimiter          string `xml:",omitempty"`
+		Prefix             string
+		EncodingType       string `xml:",omitempty"`
+		MaxUploads         int
+		IsTruncated        bool
+		Uploads            []uploadItem `xml:"Upload"`
+		CommonPrefixes     []commonPrefix
+	}
+	uploadItem struct {
+		Key          string
+		UploadID     string `xml:"UploadId"`
+		Initiator    owner
+		Owner        owner
+		StorageClass string
+		Initiated    string
+	}
+)
+
+// writeXML answers with a document.
+func writeXML(w http.ResponseWriter, status int, document any) error {
+	body, err := xml.Marshal(document)
+	if err != nil {
+		return granary.Errorf(granary.KindInternal, "s3.xml", "", "%w", err)
+	}
+	w.Header().Set("Content-Type", "application/xml")
+	w.Header().Set("Content-Length", strconv.Itoa(len(xml.Header)+len(body)))
+	w.WriteHeader(status)
+	if _, err := io.WriteString(w, xml.Header); err != nil {
+		return err
+	}
+	_, err = w.Write(body)
+	return err
+}
+
+// readXML decodes a request's document of at most sizeMax bytes. It reads the body to its end, so
+// that its signature and digests are verified before anything of it is believed.
+func readXML(body io.Reader, sizeMax int64, document any) error {
+	b, err := io.ReadAll(io.LimitReader(body, sizeMax+1))
+	if err != nil {
+		return err
+	}
+	if int64(len(b)) > sizeMax {
+		return refuse(codeMalformedXML, "The document is longer than %d bytes.", sizeMax)
+	}
+	if err := xml.Unmarshal(b, document); err != nil {
+		var syntax *xml.SyntaxError
+		if errors.As(err, &syntax) {
+			return refuse(codeMalformedXML, "The XML you provided was not well-formed: line %d: %s.", syntax.Line, syntax.Msg)
+		}
+		return refuse(codeMalformedXML, "The XML you provided did not validate: %v.", err)
+	}
+	return nil
+}
+
+// keyEncoder returns how keys are written in a listing: as they are, or percent-encoded with '/'
+// kept, under encoding-type=url. XML 1.0 cannot carry every key, so clients usually ask for it.
+func keyEncoder(encodingType string) (func(string) string, error) {
+	switch {
+	case encodingType == "":
+		return func(s string) string { return s }, nil
+	case strings.EqualFold(encodingType, "url"):
+		return func(s string) string {
+			return strings.ReplaceAll(strings.ReplaceAll(url.QueryEscape(s), "+", "%20"), "%2F", "/")
+		}, nil
+	default:
+		return nil, refuse(codeInvalidArgument, "Invalid Encoding Method specified in Request: %q.", encodingType)
+	}
+}
+
+// quoteETag quotes an ETag for a header or document.
+func quoteETag(etag string) string { return `"` + etag + `"` }
+
+// unquoteETag takes the quotes, and the W/ of a weak ETag, off.
+func unquoteETag(etag string) string {
+	return strings.Trim(strings.TrimPrefix(strings.TrimSpace(etag), "W/"), `"`)
+}
