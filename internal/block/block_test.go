@@ -118,6 +118,47 @@ func TestSpan(t *testing.T) {
 	})
 }
 
+// TestIndex reads ranges of blocks, compressed or not, by their index alone.
+func TestIndex(t *testing.T) {
+	c := NewCodec()
+	rapid.Check(t, func(t *rapid.T) {
+		data := drawData(t, 4*FrameSize)
+		hash := HashOf(data)
+		stored := c.Append(nil, 1, hash, data, rapid.SampledFrom(compressions()).Draw(t, "compression"))
+		x, err := ParseIndex(stored[:min(len(stored), IndexSizeMax(uint32(len(data))))], hash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := rapid.IntRange(0, len(data)).Draw(t, "from")
+		n := rapid.IntRange(0, len(data)-from).Draw(t, "n")
+		offset, length := x.Span(from, n)
+		span := bytes.Clone(stored[offset : offset+length])
+		got, err := c.DecodeFrames([]byte("x"), span, x, from, n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != "x"+string(data[from:from+n]) {
+			t.Fatal("decoded other bytes")
+		}
+		if n == 0 {
+			return
+		}
+		span[rapid.IntRange(0, len(span)-1).Draw(t, "byte")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
+		if got, err := c.DecodeFrames([]byte("x"), span, x, from, n); !granary.IsKind(err, granary.KindCorrupt) || string(got) != "x" {
+			t.Fatalf("a flipped bit: %q %v", got, err)
+		}
+		if _, err := c.DecodeFrames(nil, span[1:], x, from, n); !granary.IsKind(err, granary.KindCorrupt) {
+			t.Fatalf("a short read: %v", err)
+		}
+		if _, err := c.DecodeFrames(nil, span, x, from, len(data)-from+1); !granary.IsKind(err, granary.KindInvalid) {
+			t.Fatalf("a range past the end: %v", err)
+		}
+		if _, err := ParseIndex(stored, HashOf([]byte("another chunk"))); !granary.IsKind(err, granary.KindCorrupt) {
+			t.Fatalf("another chunk: %v", err)
+		}
+	})
+}
+
 // TestSpanOfAnotherFrame reads frame 1 where frame 0 is expected: same chunk, valid bytes, wrong place.
 func TestSpanOfAnotherFrame(t *testing.T) {
 	data := noise(1, 3*FrameSize)

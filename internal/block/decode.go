@@ -1,7 +1,7 @@
 package block
 
 import (
-	"encoding/binary"
+	"fmt"
 	"slices"
 
 	"github.com/klauspost/compress/zstd"
@@ -13,103 +13,90 @@ import (
 // Decode verifies a whole block (header, table, trailers, and that the plaintext's BLAKE3 is want) and appends
 // the plaintext to dst. On an error, which is KindCorrupt and says what did not hold, it returns dst as it was.
 func (c *Codec) Decode(dst, stored []byte, want granary.Hash) ([]byte, error) {
-	h, err := ParseHeader(stored)
+	x, err := ParseIndex(stored, want)
 	if err != nil {
 		return dst, err
 	}
-	if h.Hash != want {
-		return dst, corrupt(want.String(), "the block there is %s", h.Hash)
+	if len(stored) != int(x.StoredLength) {
+		return dst, corrupt(want.String(), "%d bytes, header says %d", len(stored), x.StoredLength)
 	}
-	if len(stored) != int(h.StoredLength) {
-		return dst, corrupt(want.String(), "%d bytes, header says %d", len(stored), h.StoredLength)
-	}
-	payloads, err := h.checkFrames(stored)
+	out, err := c.DecodeFrames(dst, stored[x.offsets[0]:], x, 0, int(x.RawLength))
 	if err != nil {
 		return dst, err
 	}
-	start := len(dst)
-	out := slices.Grow(dst, int(h.RawLength))
-	for i, p := range payloads {
-		if out, err = c.appendFrame(out, p, h.Codec, frameLength(i, int(h.RawLength))); err != nil {
-			return dst, corrupt(want.String(), "frame %d: %w", i, err)
-		}
-	}
-	if got := HashOf(out[start:]); got != want {
+	if got := HashOf(out[len(dst):]); got != want {
 		return dst, corrupt(want.String(), "BLAKE3 of the plaintext is %s", got)
 	}
 	return out, nil
 }
 
-// payload is the verified payload of a frame.
-type payload struct {
-	bytes      []byte
-	compressed bool
-}
-
-// checkFrames verifies the table and every trailer of a block of the right length.
-func (h *Header) checkFrames(stored []byte) ([]payload, error) {
-	n, raw := frames(int(h.RawLength)), int(h.RawLength)
-	rest := stored[h.framesOffset():]
-	var table []byte
-	if h.Codec != granary.CompressionNone {
-		table = stored[HeaderSize:][:n*entrySize]
-		if got := checksum(table); got != h.TableCRC32C {
-			return nil, corrupt(h.Hash.String(), "frame table has CRC32C %08x, header says %08x", got, h.TableCRC32C)
-		}
+// DecodeFrames verifies the frames that cover the plaintext range [rawOffset, rawOffset+rawLength) by their trailers
+// and appends that range to dst. The stored bytes are exactly those that x.Span names. It returns dst as it
+// was on an error: KindCorrupt, or KindInvalid for a range that is not within the chunk.
+func (c *Codec) DecodeFrames(dst, stored []byte, x *Index, rawOffset, rawLength int) ([]byte, error) {
+	if err := checkRange(x.Hash, int(x.RawLength), rawOffset, rawLength); err != nil {
+		return dst, err
 	}
-	payloads := make([]payload, n)
-	for i := range n {
-		length, compressed := frameLength(i, raw), false
-		if table != nil {
-			entry := binary.LittleEndian.Uint32(table[i*entrySize:])
-			compressed = entry&entryRaw == 0
-			stored := int(entry &^ entryRaw)
-			if stored == 0 || compressed && stored >= length || !compressed && stored != length {
-				return nil, corrupt(h.Hash.String(), "frame %d has table entry %#x for %d bytes", i, entry, length)
-			}
-			length = stored
-		}
-		if len(rest) < length+TrailerSize {
-			return nil, corrupt(h.Hash.String(), "frame %d goes past the end", i)
-		}
-		bytes, err := checkFrame(rest[:length+TrailerSize], h.Hash, i, compressed)
+	offset, length := x.Span(rawOffset, rawLength)
+	if len(stored) != length {
+		return dst, corrupt(x.Hash.String(), "%d bytes were read of the frames of range %d+%d, want %d", len(stored), rawOffset, rawLength, length)
+	}
+	out := slices.Grow(dst, rawLength)
+	end := rawOffset + rawLength
+	for i := rawOffset / FrameSize; i*FrameSize < end && length > 0; i++ {
+		frame := stored[int(x.offsets[i])-offset : int(x.offsets[i+1])-offset]
+		payload, err := checkFrame(frame, x.Hash, i, x.compressed[i])
 		if err != nil {
-			return nil, err
+			return dst, err
 		}
-		payloads[i] = payload{bytes, compressed}
-		rest = rest[length+TrailerSize:]
+		n := frameLength(i, int(x.RawLength))
+		from, to := max(rawOffset-i*FrameSize, 0), min(end-i*FrameSize, n)
+		if !x.compressed[i] {
+			out = append(out, payload[from:to]...)
+			continue
+		}
+		if out, err = c.appendPart(out, payload, x.Codec, n, from, to); err != nil {
+			return dst, corrupt(x.Hash.String(), "frame %d: %w", i, err)
+		}
 	}
-	if len(rest) != 0 {
-		return nil, corrupt(h.Hash.String(), "%d bytes follow the last frame", len(rest))
-	}
-	return payloads, nil
+	return out, nil
 }
 
-// appendFrame appends the length bytes of plaintext of a frame to dst, which has room for them.
-func (c *Codec) appendFrame(dst []byte, p payload, codec granary.Compression, length int) ([]byte, error) {
-	if !p.compressed {
-		return append(dst, p.bytes...), nil
+// appendPart appends the bytes from to to of the n that a payload decompresses to. dst has room for them.
+func (c *Codec) appendPart(dst, payload []byte, codec granary.Compression, n, from, to int) ([]byte, error) {
+	if from == 0 && to == n {
+		room := dst[len(dst) : len(dst)+n : len(dst)+n]
+		return dst[:len(dst)+n], c.decompress(room, payload, codec)
 	}
-	room := dst[len(dst) : len(dst)+length : len(dst)+length]
-	n, err := 0, error(nil)
-	if codec == granary.CompressionLZ4 {
-		n, err = lz4.UncompressBlock(p.bytes, room)
-	} else {
-		n, err = c.unzstdInto(room, p.bytes)
-	}
-	if err != nil {
+	room := c.framePool.Get().(*[]byte)
+	defer c.framePool.Put(room)
+	if err := c.decompress((*room)[:n], payload, codec); err != nil {
 		return nil, err
 	}
-	if n != length {
-		return nil, corrupt("", "decompresses to %d bytes, want %d", n, length)
-	}
-	return dst[:len(dst)+length], nil
+	return append(dst, (*room)[from:to]...), nil
 }
 
-func (c *Codec) unzstdInto(room, src []byte) (int, error) {
+// decompress fills room, no less and no more.
+func (c *Codec) decompress(room, payload []byte, codec granary.Compression) error {
+	n, err := 0, error(nil)
+	if codec == granary.CompressionLZ4 {
+		n, err = lz4.UncompressBlock(payload, room)
+	} else {
+		n, err = c.zstdInto(room, payload)
+	}
+	if err != nil {
+		return err
+	}
+	if n != len(room) {
+		return fmt.Errorf("decompresses to %d bytes, want %d", n, len(room))
+	}
+	return nil
+}
+
+func (c *Codec) zstdInto(room, src []byte) (int, error) {
 	d := c.unzstd.Get().(*zstd.Decoder)
 	defer c.unzstd.Put(d)
-	out, err := d.DecodeAll(src, room[:0])
+	out, err := d.DecodeAll(src, room[:0:len(room)])
 	if err != nil {
 		return 0, err
 	}
@@ -125,9 +112,8 @@ func (c *Codec) unzstdInto(room, src []byte) (int, error) {
 // It returns dst as it was on an error: KindCorrupt, or KindInvalid for a range that is not within the chunk.
 func DecodeSpan(dst, stored []byte, hash granary.Hash, blockRawLength uint32, rawOffset, rawLength int) ([]byte, error) {
 	raw := int(blockRawLength)
-	if raw > granary.ChunkSizeMax || rawOffset < 0 || rawLength < 0 || rawOffset > raw || rawLength > raw-rawOffset {
-		return dst, granary.Errorf(granary.KindInvalid, "block", hash.String(),
-			"range %d+%d is not within a chunk of %d bytes", rawOffset, rawLength, raw)
+	if err := checkRange(hash, raw, rawOffset, rawLength); err != nil {
+		return dst, err
 	}
 	offset, length := Span(rawOffset, rawLength)
 	length = max(0, min(length, StoredSizeMax(raw)-offset))
@@ -147,4 +133,12 @@ func DecodeSpan(dst, stored []byte, hash granary.Hash, blockRawLength uint32, ra
 		stored = stored[n+TrailerSize:]
 	}
 	return out, nil
+}
+
+func checkRange(hash granary.Hash, raw, rawOffset, rawLength int) error {
+	if raw > granary.ChunkSizeMax || rawOffset < 0 || rawLength < 0 || rawOffset > raw || rawLength > raw-rawOffset {
+		return granary.Errorf(granary.KindInvalid, "block", hash.String(),
+			"range %d+%d is not within a chunk of %d bytes", rawOffset, rawLength, raw)
+	}
+	return nil
 }

@@ -38,6 +38,9 @@
 //
 // The BLAKE3 of the whole is checked by whoever decodes a whole block; a reader of single frames checks their trailers.
 //
+// A range is read from an uncompressed block by Span and DecodeSpan, with nothing but what the master knows of the
+// block; from any block by its Index and DecodeFrames.
+//
 // CRC32C is the Castagnoli polynomial, as in iSCSI (RFC 3720). A torn block fails the CRC of a trailer that was not
 // written; a block that was never written reads as zeros and has no magic.
 //
@@ -49,5 +52,6 @@
 //     from another in compressed payloads, never in what decodes.
 //  3. No decoder allocates more than the plaintext of one chunk, panics, or returns a byte that was not verified,
 //     whatever it is given.
-//  4. Every single flipped bit of a block is found by Decode, every one within a span by DecodeSpan.
+//  4. Every single flipped bit of a block is found by Decode, every one within a span by
+//     DecodeSpan and DecodeFrames.
 package block
