@@ -2,6 +2,7 @@ package master
 
 import (
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/wire"
 )
 
 // command is what one Raft log entry holds: items, applied in order, each for itself.
@@ -67,8 +68,158 @@ func (*reclaim) item()        {}
 func (*initCluster) item()    {}
 func (*setMember) item()      {}
 
+// commandVersion begins every encoded command. A node that reads another stops: it must not guess.
+const commandVersion = 1
+
+// Tags of items in an encoded command: append-only.
+const (
+	tagMutation = iota + 1
+	tagOpenSession
+	tagExpireSession
+	tagRegisterServer
+	tagShardsSealed
+	tagReclaim
+	tagInitCluster
+	tagSetMember
+)
+
 // marshal encodes the command. It fails only for an op that wire cannot encode.
-func (c *command) marshal() ([]byte, error) { panic("not yet") }
+func (c *command) marshal() ([]byte, error) {
+	e := encoder{b: make([]byte, 0, 64+128*len(c.Items))}
+	e.u8(commandVersion)
+	e.i64(int64(c.Time))
+	e.u64(uint64(len(c.Items)))
+	for _, it := range c.Items {
+		if err := putItem(&e, it); err != nil {
+			return nil, err
+		}
+	}
+	return e.b, nil
+}
+
+func putItem(e *encoder, it item) error {
+	switch it := it.(type) {
+	case *mutation:
+		return putMutation(e, it)
+	case *openSession:
+		e.u8(tagOpenSession)
+		e.str(it.Client)
+		e.u64(it.Nonce)
+	case *expireSession:
+		e.u8(tagExpireSession)
+		e.u64(uint64(it.Session))
+	case *registerServer:
+		e.u8(tagRegisterServer)
+		e.str(string(it.Server.ID))
+		r := serverRecord{Addr: it.Server.Addr, Zone: it.Server.Zone, Rack: it.Server.Rack, Disks: it.Server.Disks}
+		r.put(e)
+	case *shardsSealed:
+		e.u8(tagShardsSealed)
+		e.u64(uint64(it.Volume))
+		e.u64(uint64(it.Epoch))
+		e.u64(uint64(it.Shards))
+	case *reclaim:
+		e.u8(tagReclaim)
+		e.i64(int64(it.Limit))
+	case *initCluster:
+		e.u8(tagInitCluster)
+		e.str(string(it.Cluster))
+		e.str(it.RootUser.AccessKey)
+		(&userRecord{it.RootUser}).put(e)
+	case *setMember:
+		e.u8(tagSetMember)
+		e.str(it.ID)
+		e.str(it.GRPCAddr)
+	default:
+		return granary.Errorf(granary.KindInternal, "command", "", "item %T is unknown", it)
+	}
+	return nil
+}
+
+func putMutation(e *encoder, m *mutation) error {
+	op, err := wire.MarshalOp(m.Request.Op)
+	if err != nil {
+		return err
+	}
+	e.u8(tagMutation)
+	e.u64(uint64(m.Session))
+	e.u64(m.LowestUnacked)
+	e.u64(m.Request.Seq)
+	e.u64(uint64(m.Request.Cred.UID))
+	e.u64(uint64(m.Request.Cred.GID))
+	e.u64(uint64(len(m.Request.Cred.Groups)))
+	for _, g := range m.Request.Cred.Groups {
+		e.u64(uint64(g))
+	}
+	e.blob(op)
+	return nil
+}
 
 // unmarshalCommand decodes what marshal made.
-func unmarshalCommand(b []byte) (*command, error) { panic("not yet") }
+func unmarshalCommand(b []byte) (*command, error) {
+	d := &decoder{b: b}
+	if v := d.u8(); v != commandVersion {
+		return nil, granary.Errorf(granary.KindInvalid, "command", "", "version %d is unknown", v)
+	}
+	c := &command{Time: granary.Time(d.i64())}
+	n := d.count()
+	c.Items = make([]item, 0, n)
+	for range n {
+		it, err := takeItem(d)
+		if err != nil {
+			return nil, err
+		}
+		c.Items = append(c.Items, it)
+	}
+	if err := d.done(); err != nil {
+		return nil, granary.Errorf(granary.KindInvalid, "command", "", "%w", err)
+	}
+	return c, nil
+}
+
+func takeItem(d *decoder) (item, error) {
+	switch tag := d.u8(); tag {
+	case tagMutation:
+		return takeMutation(d)
+	case tagOpenSession:
+		return &openSession{Client: d.str(), Nonce: d.u64()}, nil
+	case tagExpireSession:
+		return &expireSession{Session: granary.SessionID(d.u64())}, nil
+	case tagRegisterServer:
+		id := granary.ServerID(d.str())
+		var r serverRecord
+		r.take(d)
+		return &registerServer{granary.Server{ID: id, Addr: r.Addr, Zone: r.Zone, Rack: r.Rack, Disks: r.Disks}}, nil
+	case tagShardsSealed:
+		return &shardsSealed{Volume: granary.VolumeID(d.u64()), Epoch: granary.Epoch(d.u64()), Shards: d.u32()}, nil
+	case tagReclaim:
+		return &reclaim{Limit: int(d.i64())}, nil
+	case tagInitCluster:
+		it := &initCluster{Cluster: granary.ClusterID(d.str())}
+		access := d.str()
+		var r userRecord
+		r.take(d)
+		it.RootUser = r.User
+		it.RootUser.AccessKey = access
+		return it, nil
+	case tagSetMember:
+		return &setMember{ID: d.str(), GRPCAddr: d.str()}, nil
+	default:
+		return nil, granary.Errorf(granary.KindInvalid, "command", "", "item tag %d is unknown", tag)
+	}
+}
+
+func takeMutation(d *decoder) (item, error) {
+	m := &mutation{Session: granary.SessionID(d.u64()), LowestUnacked: d.u64()}
+	m.Request.Seq = d.u64()
+	m.Request.Cred = granary.Cred{UID: d.u32(), GID: d.u32()}
+	for range d.count() {
+		m.Request.Cred.Groups = append(m.Request.Cred.Groups, d.u32())
+	}
+	op, err := wire.UnmarshalOp(d.blob())
+	if err != nil {
+		return nil, err
+	}
+	m.Request.Op = op
+	return m, nil
+}

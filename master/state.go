@@ -3,8 +3,11 @@ package master
 import (
 	"context"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/dsorchard/granary"
@@ -17,9 +20,19 @@ type stateOptions struct {
 	Log        *slog.Logger // nil for none
 }
 
-// state is the state machine: all metadata, in a Pebble store.
+// state is the state machine: all metadata, in a Pebble store. One goroutine applies; any number
+// may query meanwhile.
 type state struct {
-	db *pebble.DB
+	db     *pebble.DB
+	head   headRecord // of the applying goroutine
+	places atomic.Pointer[places]
+
+	mu        sync.Mutex
+	published headRecord    // what readers see
+	advanced  chan struct{} // closed when published moves
+
+	life   sync.RWMutex // readers hold it, so that close waits for them
+	closed bool
 }
 
 // entry is one entry of the Raft log. Data is nil for Raft's own entries: only the index advances.
@@ -28,81 +41,163 @@ type entry struct {
 	Data        []byte
 }
 
-// sessionRecord is a session as the state keeps it.
-type sessionRecord struct {
-	ID     granary.SessionID
-	Client string
-	Nonce  uint64
-	Opened granary.Time
-}
-
 // liveness is what only the leader knows: heartbeats.
 type liveness interface {
 	serverUp(granary.ServerID) bool
 	usage(granary.DiskID) (granary.DiskUsage, bool)
 }
 
+const (
+	memTableSize      = 32 << 20
+	cacheBytesDefault = 128 << 20
+)
+
+// pebbleOptions are the store's. The format is named: a newer Pebble must not raise it unasked.
+func pebbleOptions(o stateOptions) *pebble.Options {
+	p := &pebble.Options{
+		FS:                    o.FS,
+		FormatMajorVersion:    pebble.FormatValueSeparation,
+		MemTableSize:          memTableSize,
+		CacheSize:             o.CacheBytes,
+		L0CompactionThreshold: 2,
+		MaxOpenFiles:          1000,
+		Logger:                storeLog{o.Log},
+	}
+	if p.FS == nil {
+		p.FS = vfs.Default
+	}
+	if p.CacheSize == 0 {
+		p.CacheSize = cacheBytesDefault
+	}
+	for i := range p.Levels {
+		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	return p
+}
+
 // openState opens the state in a directory, or makes an empty one.
-func openState(dir string, o stateOptions) (*state, error) { panic("not yet") }
+func openState(dir string, o stateOptions) (*state, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	db, err := pebble.Open(dir, pebbleOptions(o))
+	if err != nil {
+		return nil, granary.Errorf(granary.KindInternal, "open", dir, "metadata store: %w", err)
+	}
+	s := &state{db: db, advanced: make(chan struct{})}
+	if b := readKey(db, keyHead()); b != nil {
+		head, err := unmarshal[headRecord](b)
+		if err != nil {
+			return nil, granary.Errorf(granary.KindCorrupt, "open", dir, "metadata store: %w", firstError(err, db.Close()))
+		}
+		s.head = *head
+	}
+	s.published = s.head
+	s.places.Store(readPlaces(db))
+	return s, nil
+}
 
-// close closes the store, without waiting for readers.
-func (s *state) close() error { panic("not yet") }
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
-// apply applies entries in order: one batch for all. It returns one slice of results for each entry,
-// one result for each item: nil for an entry that was applied before or holds no data. It panics on
-// an error of the store and on an entry it cannot decode.
-func (s *state) apply(entries []entry) [][]granary.Result { panic("not yet") }
+// close waits for readers and closes the store.
+func (s *state) close() error {
+	s.life.Lock()
+	defer s.life.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	if err := s.db.Close(); err != nil {
+		return granary.Errorf(granary.KindInternal, "close", "", "metadata store: %w", err)
+	}
+	return nil
+}
 
 // applied returns the index and term of the last entry applied.
-func (s *state) applied() (index, term uint64) { panic("not yet") }
+func (s *state) applied() (index, term uint64) {
+	h := s.current()
+	return h.Applied, h.Term
+}
+
+// current returns the head that readers see.
+func (s *state) current() headRecord {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.published
+}
+
+// publish lets readers see what was applied.
+func (s *state) publish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.published = s.head
+	close(s.advanced)
+	s.advanced = make(chan struct{})
+}
 
 // waitApplied waits until readers see the entry.
-func (s *state) waitApplied(ctx context.Context, index uint64) error { panic("not yet") }
+func (s *state) waitApplied(ctx context.Context, index uint64) error {
+	for {
+		s.mu.Lock()
+		seen, advanced := s.published.Applied, s.advanced
+		s.mu.Unlock()
+		if seen >= index {
+			return nil
+		}
+		select {
+		case <-advanced:
+		case <-ctx.Done():
+			return granary.Errorf(granary.KindCanceled, "wait", "", "for entry %d, at %d: %w", index, seen, ctx.Err())
+		}
+	}
+}
 
 // checkpoint writes a copy of the state into a directory that must not exist; the copy is durable
 // when it returns.
-func (s *state) checkpoint(dir string) error { panic("not yet") }
-
-// sync makes everything applied durable.
-func (s *state) sync() error { panic("not yet") }
-
-// query answers a query from one snapshot, whose index it returns.
-func (s *state) query(ctx context.Context, q granary.Query, live liveness) (granary.Answer, granary.Index, error) {
-	panic("not yet")
+func (s *state) checkpoint(dir string) error {
+	s.life.RLock()
+	defer s.life.RUnlock()
+	if s.closed {
+		return errClosed("checkpoint")
+	}
+	if err := s.db.Checkpoint(dir, pebble.WithFlushedWAL()); err != nil {
+		return granary.Errorf(granary.KindInternal, "checkpoint", dir, "%w", err)
+	}
+	return nil
 }
 
-// sessions returns the open sessions by id.
-func (s *state) sessions() []sessionRecord { panic("not yet") }
+// sync makes everything applied durable: an empty record, synced, takes all before it along.
+func (s *state) sync() error {
+	s.life.RLock()
+	defer s.life.RUnlock()
+	if s.closed {
+		return errClosed("sync")
+	}
+	if err := s.db.LogData(nil, pebble.Sync); err != nil {
+		return granary.Errorf(granary.KindInternal, "sync", "", "metadata store: %w", err)
+	}
+	return nil
+}
 
-// session finds one session.
-func (s *state) session(id granary.SessionID) (sessionRecord, bool) { panic("not yet") }
+func errClosed(op string) error {
+	return granary.Errorf(granary.KindUnavailable, op, "", "the metadata store is closed")
+}
 
-// volumesInState returns the volumes in a state, by id. Shards have only Disk and Server.
-func (s *state) volumesInState(st granary.VolumeState) []granary.Volume { panic("not yet") }
+// storeLog passes Pebble's messages on. Its news of every flush and compaction are for debugging.
+type storeLog struct{ log *slog.Logger }
 
-// shardsSealedOf returns which shards of a sealing volume have been sealed: bit i for shard i.
-func (s *state) shardsSealedOf(id granary.VolumeID) uint32 { panic("not yet") }
+func (l storeLog) Infof(format string, args ...any)  { l.log.Debug(sprintf(format, args)) }
+func (l storeLog) Errorf(format string, args ...any) { l.log.Error(sprintf(format, args)) }
 
-// servers returns the registered servers by id, with their Disks; Up and SeenAt are not set.
-func (s *state) servers() []granary.Server { panic("not yet") }
-
-// pendingReclaim reports whether the queue of removals holds anything.
-func (s *state) pendingReclaim() bool { panic("not yet") }
-
-// cluster returns the cluster's id; false before initCluster.
-func (s *state) cluster() (granary.ClusterID, bool) { panic("not yet") }
-
-// members returns the gRPC addresses of the nodes of the Raft group, by id.
-func (s *state) members() map[string]string { panic("not yet") }
-
-// policy finds a policy.
-func (s *state) policy(id granary.PolicyID) (granary.Policy, bool) { panic("not yet") }
-
-// user finds an S3 user by access key.
-func (s *state) user(accessKey string) (granary.User, bool) { panic("not yet") }
-
-// rootUser finds the S3 root user; false before initCluster.
-func (s *state) rootUser() (granary.User, bool) { panic("not yet") }
-
-// lastTime is the time of the last command applied: the leader's clock starts no earlier.
-func (s *state) lastTime() granary.Time { panic("not yet") }
+// Fatalf must not return: Pebble calls it when it can no longer keep what it promised.
+func (l storeLog) Fatalf(format string, args ...any) {
+	l.log.Error(sprintf(format, args))
+	panic("master: metadata store: " + sprintf(format, args))
+}

@@ -1,0 +1,223 @@
+package master
+
+import (
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/wire"
+)
+
+func sprintf(format string, args []any) string { return fmt.Sprintf(format, args...) }
+
+// apply applies entries in order: one batch for all. It returns one slice of results for each entry,
+// one result for each item: nil for an entry that was applied before or holds no data. It panics on
+// an error of the store and on an entry it cannot decode.
+//
+// The batch holds the applied index, so whatever prefix of the batches a crash leaves, Raft's log
+// continues it exactly. Nothing is synced here: the log is what makes entries durable.
+func (s *state) apply(entries []entry) [][]granary.Result {
+	results := make([][]granary.Result, len(entries))
+	batch := s.db.NewIndexedBatch()
+	t := newTxn(batch, s.head)
+	for i, e := range entries {
+		if e.Index > t.head.Applied {
+			results[i] = t.applyEntry(e)
+		}
+	}
+	if t.head.Applied != s.head.Applied {
+		t.index = granary.Index(t.head.Applied)
+		must(batch.Set(keyHead(), marshal(&t.head, t.index), nil))
+		must(batch.Commit(pebble.NoSync))
+	}
+	must(batch.Close())
+	s.head = t.head
+	if t.serversChanged {
+		s.places.Store(readPlaces(s.db))
+	}
+	s.publish()
+	return results
+}
+
+// applyEntry applies one entry to the batch.
+func (t *txn) applyEntry(e entry) []granary.Result {
+	t.index = granary.Index(e.Index)
+	t.head.Applied, t.head.Term = e.Index, e.Term
+	t.saved = t.head
+	if e.Data == nil {
+		return nil
+	}
+	c, err := unmarshalCommand(e.Data)
+	if err != nil {
+		panic(fmt.Sprintf("master: log entry %d: %v", e.Index, err))
+	}
+	t.now = max(c.Time, t.head.Time+1)
+	t.head.Time = t.now
+	t.saved = t.head
+	results := make([]granary.Result, len(c.Items))
+	for i, it := range c.Items {
+		results[i] = t.applyItem(it)
+	}
+	return results
+}
+
+// applyItem applies one item: whole, or not at all when its result is an error.
+func (t *txn) applyItem(it item) granary.Result {
+	m, isMutation := it.(*mutation)
+	if isMutation {
+		return t.applyMutation(m)
+	}
+	r := t.doItem(it)
+	t.settle(&r)
+	return r
+}
+
+// settle keeps or drops what an item did.
+func (t *txn) settle(r *granary.Result) {
+	r.Index = t.index
+	r.Missing, t.missing = t.missing, nil
+	if r.Err != nil {
+		t.drop()
+	} else {
+		t.keep()
+	}
+}
+
+// doItem does one item that the leader made.
+func (t *txn) doItem(it item) granary.Result {
+	switch it := it.(type) {
+	case *openSession:
+		return t.openSession(it)
+	case *expireSession:
+		return t.endSession(it.Session)
+	case *registerServer:
+		return t.registerServer(&it.Server)
+	case *shardsSealed:
+		return t.shardsSealed(it)
+	case *reclaim:
+		return t.reclaim(it.Limit)
+	case *initCluster:
+		return t.initCluster(it)
+	case *setMember:
+		return t.setMember(it)
+	}
+	panic(fmt.Sprintf("master: item %T is not known", it))
+}
+
+// applyMutation applies a request of a session once: a repeated one gets the first result.
+func (t *txn) applyMutation(m *mutation) granary.Result {
+	op, seq := opName(m.Request.Op), m.Request.Seq
+	session := t.session(m.Session)
+	if session == nil {
+		return granary.Result{Index: t.index, Err: granary.Errorf(granary.KindExpired, op, "", "session %d is not open", m.Session)}
+	}
+	t.forgetResults(session, m.LowestUnacked)
+	t.keep()
+	if stored := fetch[bytesRecord](t, keyResult(m.Session, seq)); stored != nil && seq >= session.Lowest {
+		r, err := wire.UnmarshalResult(stored.Bytes)
+		must(err)
+		return *r
+	}
+	if seq < session.Lowest || seq == 0 {
+		return granary.Result{Index: t.index, Err: granary.Errorf(granary.KindStale, op, "",
+			"request %d of session %d was acknowledged before", seq, m.Session)}
+	}
+	r := t.do(m.Session, m.Request.Op)
+	t.settle(&r)
+	if _, closed := m.Request.Op.(*granary.CloseSession); closed {
+		return r
+	}
+	b, err := wire.MarshalResult(&r)
+	must(err)
+	store(t, keyResult(m.Session, seq), &bytesRecord{b})
+	t.keep()
+	return r
+}
+
+// do dispatches a request.
+func (t *txn) do(session granary.SessionID, op granary.Op) granary.Result {
+	switch op := op.(type) {
+	case *granary.Create:
+		return t.create(session, op)
+	case *granary.Unlink:
+		return t.unlink(session, op)
+	case *granary.Rmdir:
+		return t.rmdir(op)
+	case *granary.RemoveTree:
+		return t.removeTree(op)
+	case *granary.Rename:
+		return t.rename(session, op)
+	case *granary.Link:
+		return t.link(session, op)
+	case *granary.SetAttr:
+		return t.setAttr(op)
+	case *granary.SetXattr:
+		return t.setXattr(op)
+	case *granary.RemoveXattr:
+		return t.removeXattr(op)
+	case *granary.Commit:
+		return t.commit(session, op)
+	case *granary.CopyRange:
+		return t.copyRange(op)
+	case *granary.Release:
+		return t.release(session, op)
+	case *granary.SetPolicy:
+		return t.setPolicy(op)
+	case *granary.OpenVolume:
+		return t.openVolume(session, op)
+	case *granary.SealVolume:
+		return t.sealVolume(session, op)
+	case *granary.CloseSession:
+		return t.endSession(session)
+	case *granary.SetUser:
+		return t.setUser(op)
+	}
+	return failed(granary.KindNotSupported, opName(op), "", "this master does not know the operation")
+}
+
+// failed is a result that is an error.
+func failed(kind granary.Kind, op, subject, format string, args ...any) granary.Result {
+	return granary.Result{Err: granary.Errorf(kind, op, subject, format, args...)}
+}
+
+// opName names an operation in errors.
+func opName(op granary.Op) string {
+	switch op.(type) {
+	case *granary.Create:
+		return "create"
+	case *granary.Unlink:
+		return "unlink"
+	case *granary.Rmdir:
+		return "rmdir"
+	case *granary.RemoveTree:
+		return "remove tree"
+	case *granary.Rename:
+		return "rename"
+	case *granary.Link:
+		return "link"
+	case *granary.SetAttr:
+		return "setattr"
+	case *granary.SetXattr:
+		return "setxattr"
+	case *granary.RemoveXattr:
+		return "removexattr"
+	case *granary.Commit:
+		return "commit"
+	case *granary.CopyRange:
+		return "copy range"
+	case *granary.Release:
+		return "release"
+	case *granary.SetPolicy:
+		return "set policy"
+	case *granary.OpenVolume:
+		return "open volume"
+	case *granary.SealVolume:
+		return "seal volume"
+	case *granary.CloseSession:
+		return "close session"
+	case *granary.SetUser:
+		return "set user"
+	}
+	return "mutate"
+}

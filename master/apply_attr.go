@@ -1,0 +1,184 @@
+package master
+
+import (
+	"strings"
+
+	"github.com/dsorchard/granary"
+)
+
+// xattrsMax bounds the extended attributes of one inode.
+const xattrsMax = 1000
+
+// setAttr changes what is not nil.
+func (t *txn) setAttr(op *granary.SetAttr) granary.Result {
+	r := t.inode(op.Inode)
+	if r == nil {
+		return failed(granary.KindNotFound, "setattr", op.Inode.String(), "no such inode")
+	}
+	if op.Size != nil {
+		if err := t.resize(r, *op.Size); err != nil {
+			return granary.Result{Err: err}
+		}
+		r.Mtime = t.now
+	}
+	if op.Mode != nil {
+		r.Mode = *op.Mode & modeMask
+	}
+	if op.UID != nil {
+		r.UID = *op.UID
+	}
+	if op.GID != nil {
+		r.GID = *op.GID
+	}
+	if op.KillSuidgid && !r.IsDir() {
+		r.Mode &^= modeSUID
+		if r.Mode&0o010 != 0 {
+			r.Mode &^= modeSGID
+		}
+	}
+	setTime(&r.Atime, op.Atime, op.AtimeNow, t.now)
+	setTime(&r.Mtime, op.Mtime, op.MtimeNow, t.now)
+	r.Ctime = t.now
+	t.touch(r)
+	return granary.Result{Attr: r.Attr}
+}
+
+func setTime(at *granary.Time, given *granary.Time, toNow bool, now granary.Time) {
+	switch {
+	case toNow:
+		*at = now
+	case given != nil:
+		*at = *given
+	}
+}
+
+// checkXattrName refuses names that no store could keep.
+func checkXattrName(op, name string) *granary.Error {
+	switch {
+	case name == "" || strings.IndexByte(name, 0) >= 0:
+		return granary.Errorf(granary.KindInvalid, op, name, "not a name of an attribute")
+	case len(name) > granary.XattrNameMax:
+		return granary.Errorf(granary.KindNameTooLong, op, name, "%d bytes, of %d at most", len(name), granary.XattrNameMax)
+	}
+	return nil
+}
+
+// putXattr sets an attribute of an inode.
+func (t *txn) putXattr(op string, r *inodeRecord, x *granary.Xattr) *granary.Error {
+	if err := checkXattrName(op, x.Name); err != nil {
+		return err
+	}
+	if len(x.Value) > granary.XattrValueMax {
+		return granary.Errorf(granary.KindTooLarge, op, x.Name, "%d bytes, of %d at most", len(x.Value), granary.XattrValueMax)
+	}
+	k := keyXattr(r.Inode, x.Name)
+	if t.get(k) == nil {
+		if r.Xattrs >= xattrsMax {
+			return granary.Errorf(granary.KindNoSpace, op, x.Name, "the inode has %d attributes", r.Xattrs)
+		}
+		r.Xattrs++
+		if strings.HasPrefix(x.Name, granary.XattrContentPrefix) {
+			r.ContentXattrs++
+		}
+	}
+	store(t, k, &bytesRecord{x.Value})
+	r.Ctime = t.now
+	t.touch(r)
+	return nil
+}
+
+// dropXattr removes an attribute that is there.
+func (t *txn) dropXattr(r *inodeRecord, name string) {
+	t.del(keyXattr(r.Inode, name))
+	r.Xattrs--
+	if strings.HasPrefix(name, granary.XattrContentPrefix) {
+		r.ContentXattrs--
+	}
+	t.touch(r)
+}
+
+// dropContentXattrs removes what described the content that was.
+func (t *txn) dropContentXattrs(r *inodeRecord) {
+	if r.ContentXattrs == 0 {
+		return
+	}
+	prefix := keyXattr(r.Inode, granary.XattrContentPrefix)
+	t.scan(prefix, keyEnd(prefix), func(k, _ []byte) bool {
+		t.dropXattr(r, string(k[9:]))
+		return true
+	})
+}
+
+// setXattr sets one attribute.
+func (t *txn) setXattr(op *granary.SetXattr) granary.Result {
+	r := t.inode(op.Inode)
+	if r == nil {
+		return failed(granary.KindNotFound, "setxattr", op.Inode.String(), "no such inode")
+	}
+	there := t.get(keyXattr(op.Inode, op.Xattr.Name)) != nil
+	switch {
+	case op.CreateOnly && there:
+		return failed(granary.KindExists, "setxattr", op.Xattr.Name, "")
+	case op.ReplaceOnly && !there:
+		return failed(granary.KindNoData, "setxattr", op.Xattr.Name, "")
+	}
+	if err := t.putXattr("setxattr", r, &op.Xattr); err != nil {
+		return granary.Result{Err: err}
+	}
+	return granary.Result{Attr: r.Attr}
+}
+
+// removeXattr removes one attribute.
+func (t *txn) removeXattr(op *granary.RemoveXattr) granary.Result {
+	r := t.inode(op.Inode)
+	switch {
+	case r == nil:
+		return failed(granary.KindNotFound, "removexattr", op.Inode.String(), "no such inode")
+	case t.get(keyXattr(op.Inode, op.Name)) == nil:
+		return failed(granary.KindNoData, "removexattr", op.Name, "")
+	}
+	t.dropXattr(r, op.Name)
+	r.Ctime = t.now
+	return granary.Result{Attr: r.Attr}
+}
+
+// setPolicy gives an inode a policy. Equal policies have one id.
+func (t *txn) setPolicy(op *granary.SetPolicy) granary.Result {
+	r := t.inode(op.Inode)
+	if r == nil {
+		return failed(granary.KindNotFound, "set policy", op.Inode.String(), "no such inode")
+	}
+	if err := op.Policy.Validate(); err != nil {
+		return failed(granary.KindInvalid, "set policy", op.Inode.String(), "%w", err)
+	}
+	r.Policy = t.internPolicy(op.Policy)
+	r.Ctime = t.now
+	t.touch(r)
+	return granary.Result{Attr: r.Attr}
+}
+
+func (t *txn) internPolicy(p granary.Policy) granary.PolicyID {
+	var found granary.PolicyID
+	t.scan(key(tablePolicy), keyEnd(key(tablePolicy)), func(k, v []byte) bool {
+		r, err := unmarshal[policyRecord](v)
+		must(err)
+		if r.Policy == p {
+			found = granary.PolicyID(keyID(k, 0))
+		}
+		return found == 0
+	})
+	if found != 0 {
+		return found
+	}
+	t.head.LastPolicy++
+	store(t, keyPolicy(t.head.LastPolicy), &policyRecord{p})
+	return t.head.LastPolicy
+}
+
+// policyOf returns the policy of an inode.
+func (t *txn) policyOf(r *inodeRecord) granary.Policy {
+	if p := fetch[policyRecord](t, keyPolicy(r.Policy)); p != nil {
+		return p.Policy
+	}
+	return granary.DefaultPolicy()
+}

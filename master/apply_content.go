@@ -1,0 +1,260 @@
+package master
+
+import (
+	"bytes"
+
+	"github.com/dsorchard/granary"
+)
+
+// commit adds content to a file.
+func (t *txn) commit(session granary.SessionID, op *granary.Commit) granary.Result {
+	r, err := t.regular("commit", op.Inode)
+	if err != nil {
+		return granary.Result{Err: err}
+	}
+	base := uint64(0)
+	if op.AtEnd {
+		base = r.Size
+	}
+	if err := t.addContent("commit", session, r, &op.Content, base); err != nil {
+		return granary.Result{Err: err}
+	}
+	t.contentChanged(r)
+	if op.Mtime != nil {
+		r.Mtime = *op.Mtime
+	}
+	return granary.Result{Attr: r.Attr, Offset: base}
+}
+
+// regular returns a regular file.
+func (t *txn) regular(op string, id granary.InodeID) (*inodeRecord, *granary.Error) {
+	r := t.inode(id)
+	switch {
+	case r == nil:
+		return nil, granary.Errorf(granary.KindNotFound, op, id.String(), "no such inode")
+	case r.IsDir():
+		return nil, granary.Errorf(granary.KindIsDir, op, id.String(), "")
+	case r.Type != granary.TypeRegular:
+		return nil, granary.Errorf(granary.KindInvalid, op, id.String(), "not a regular file")
+	}
+	return r, nil
+}
+
+// contentChanged marks a file whose content is no longer what it was.
+func (t *txn) contentChanged(r *inodeRecord) {
+	t.dropContentXattrs(r)
+	r.ContentVersion = t.index
+	r.Mtime, r.Ctime = t.now, t.now
+	t.touch(r)
+}
+
+// checkChunks checks that all chunks of a content are there to be referenced: the new ones in
+// volumes that the session may still append to, the others in the dataset. The result will name those
+// that are not.
+func (t *txn) checkChunks(op string, session granary.SessionID, domain granary.DatasetID, c *granary.Content) *granary.Error {
+	if len(c.Chunks) > granary.CommitChunksMax {
+		return granary.Errorf(granary.KindTooLarge, op, "", "%d chunks, of %d at most", len(c.Chunks), granary.CommitChunksMax)
+	}
+	var stale, missing []uint32
+	for i := range c.Chunks {
+		chunk := &c.Chunks[i]
+		if chunk.RawLength == 0 || chunk.RawLength > granary.ChunkSizeMax {
+			return granary.Errorf(granary.KindInvalid, op, chunk.Hash.String(), "a chunk of %d bytes", chunk.RawLength)
+		}
+		b := t.get(keyHash(domain, chunk.Hash))
+		switch {
+		case !chunk.New && b == nil:
+			missing = append(missing, uint32(i))
+		case chunk.New:
+			ok, err := t.mayAppend(op, session, chunk)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				stale = append(stale, uint32(i))
+			}
+		}
+	}
+	switch {
+	case len(stale) > 0:
+		t.missing = stale
+		return granary.Errorf(granary.KindStale, op, "", "%d new chunks lie in volumes that are no longer this session's", len(stale))
+	case len(missing) > 0:
+		t.missing = missing
+		return granary.Errorf(granary.KindMissingChunks, op, "", "%d chunks", len(missing))
+	}
+	return nil
+}
+
+// mayAppend reports whether a new chunk's volume is the session's, at the epoch that it was written.
+func (t *txn) mayAppend(op string, session granary.SessionID, c *granary.Chunk) (bool, *granary.Error) {
+	l := &c.Location
+	v := t.volumes.get(t, l.Volume)
+	switch {
+	case v == nil || v.State != granary.VolumeOpen || v.Owner != session || v.Epoch != l.Epoch:
+		return false, nil
+	case int(l.Shard) >= v.DataShards || l.Length == 0 || c.Watermark%granary.RowAlignment != 0,
+		l.Offset > c.Watermark || uint64(l.Length) > c.Watermark-l.Offset:
+		return false, granary.Errorf(granary.KindInvalid, op, c.Hash.String(), "shard %d, %d bytes at %d, row's end %d: not in volume %d",
+			l.Shard, l.Length, l.Offset, c.Watermark, l.Volume)
+	}
+	return true, nil
+}
+
+// addContent puts content into a file, its offsets relative to base. It marks the inode as changed;
+// what a change of content entails otherwise is the caller's.
+func (t *txn) addContent(op string, session granary.SessionID, r *inodeRecord, c *granary.Content, base uint64) *granary.Error {
+	size := r.Size
+	grow := func(offset, length uint64) bool {
+		if offset > granary.FileSizeMax-base || length > granary.FileSizeMax-base-offset {
+			return false
+		}
+		size = max(size, base+offset+length)
+		return true
+	}
+	ok := c.Size <= granary.FileSizeMax
+	if c.Size > size {
+		size = c.Size
+	}
+	if c.Inline != nil {
+		ok = ok && grow(c.InlineOffset, uint64(len(c.Inline)))
+	}
+	for i := range c.Extents {
+		ok = ok && grow(c.Extents[i].Offset, c.Extents[i].Length)
+	}
+	if !ok {
+		return granary.Errorf(granary.KindFileTooLarge, op, r.Inode.String(), "beyond %d bytes", uint64(granary.FileSizeMax))
+	}
+	if err := t.putContent(op, session, r, c, base); err != nil {
+		return err
+	}
+	t.setSize(r, size)
+	t.touch(r)
+	return nil
+}
+
+func (t *txn) putContent(op string, session granary.SessionID, r *inodeRecord, c *granary.Content, base uint64) *granary.Error {
+	if c.Inline != nil {
+		if len(c.Extents) > 0 || len(c.Chunks) > 0 {
+			return granary.Errorf(granary.KindInvalid, op, r.Inode.String(), "content is either inline or extents")
+		}
+		return t.putInline(op, r, c.Inline, base+c.InlineOffset)
+	}
+	if err := checkExtents(op, c); err != nil {
+		return err
+	}
+	if err := t.checkChunks(op, session, r.Inode.Dataset(), c); err != nil {
+		return err
+	}
+	blocks, err := t.putChunks(op, r.Inode.Dataset(), c)
+	if err != nil {
+		return err
+	}
+	spans := make([]span, len(c.Extents))
+	for i, x := range c.Extents {
+		from := base + x.Offset
+		spans[i] = span{from, from + x.Length, []piece{{from, x.Length, blocks[x.Chunk], x.ChunkOffset}}}
+	}
+	return t.overlay(op, r, spans)
+}
+
+// putInline writes bytes into the inline content of a file without extents.
+func (t *txn) putInline(op string, r *inodeRecord, p []byte, offset uint64) *granary.Error {
+	end := max(r.Inline, offset+uint64(len(p)))
+	if r.Trim != 0 {
+		return errTrimming(op, r)
+	}
+	if r.ExtentBytes > 0 {
+		return granary.Errorf(granary.KindInvalid, op, r.Inode.String(), "the file has extents")
+	}
+	if limit := uint64(t.policyOf(r).InlineMax); end > limit {
+		return granary.Errorf(granary.KindInvalid, op, r.Inode.String(), "%d bytes inline, of %d at most", end, limit)
+	}
+	if len(p) == 0 {
+		return nil
+	}
+	b := t.inline(r)
+	b = append(b, make([]byte, end-uint64(len(b)))...)
+	copy(b[offset:], p)
+	t.setInline(r, b)
+	return nil
+}
+
+// inline returns a copy of a file's inline content.
+func (t *txn) inline(r *inodeRecord) []byte {
+	if r.Inline == 0 {
+		return nil
+	}
+	return fetch[bytesRecord](t, keyInline(r.Inode)).Bytes
+}
+
+// setInline stores a file's inline content; none if b is empty.
+func (t *txn) setInline(r *inodeRecord, b []byte) {
+	r.Inline = uint64(len(b))
+	if len(b) == 0 {
+		t.del(keyInline(r.Inode))
+	} else {
+		store(t, keyInline(r.Inode), &bytesRecord{bytes.Clone(b)})
+	}
+	t.recount(r)
+	t.touch(r)
+}
+
+// checkExtents refuses extents that are not ascending or leave their chunks.
+func checkExtents(op string, c *granary.Content) *granary.Error {
+	end := uint64(0)
+	for i, x := range c.Extents {
+		switch {
+		case x.Length == 0 || x.Offset < end:
+			return granary.Errorf(granary.KindInvalid, op, "", "extent %d is empty or begins before the end of the one before", i)
+		case int64(x.Chunk) >= int64(len(c.Chunks)):
+			return granary.Errorf(granary.KindInvalid, op, "", "extent %d names chunk %d of %d", i, x.Chunk, len(c.Chunks))
+		case uint64(x.ChunkOffset)+x.Length > uint64(c.Chunks[x.Chunk].RawLength):
+			return granary.Errorf(granary.KindInvalid, op, "", "extent %d leaves its chunk", i)
+		}
+		end = x.Offset + x.Length
+	}
+	return nil
+}
+
+// putChunks returns the block of each chunk; new ones get one, unless the dataset has the chunk
+// already: then the new copy is dead space. checkChunks has passed.
+func (t *txn) putChunks(op string, domain granary.DatasetID, c *granary.Content) ([]granary.BlockID, *granary.Error) {
+	blocks := make([]granary.BlockID, len(c.Chunks))
+	for i := range c.Chunks {
+		chunk := &c.Chunks[i]
+		k := keyHash(domain, chunk.Hash)
+		known := fetch[numberRecord](t, k)
+		if chunk.New {
+			v := t.volumes.get(t, chunk.Location.Volume)
+			v.Watermark = max(v.Watermark, chunk.Watermark)
+			switch {
+			case known == nil:
+				v.LiveBytes += uint64(chunk.Location.Length)
+			case t.blocks.get(t, granary.BlockID(known.Number)).Location != chunk.Location:
+				v.DeadBytes += uint64(chunk.Location.Length)
+			}
+			t.volumes.touch(chunk.Location.Volume)
+		}
+		if known == nil {
+			blocks[i] = t.addBlock(domain, chunk)
+			continue
+		}
+		blocks[i] = granary.BlockID(known.Number)
+		if b := t.blocks.get(t, blocks[i]); b.RawLength != chunk.RawLength {
+			return nil, granary.Errorf(granary.KindInvalid, op, chunk.Hash.String(), "the chunk has %d bytes, not %d", b.RawLength, chunk.RawLength)
+		}
+	}
+	return blocks, nil
+}
+
+// addBlock makes a block without references yet.
+func (t *txn) addBlock(domain granary.DatasetID, c *granary.Chunk) granary.BlockID {
+	t.head.LastBlock++
+	id := t.head.LastBlock
+	t.blocks.add(id, &blockRecord{Hash: c.Hash, RawLength: c.RawLength, Location: c.Location, Domain: domain})
+	store(t, keyHash(domain, c.Hash), &numberRecord{uint64(id)})
+	t.head.UniqueBytes += uint64(c.RawLength)
+	t.head.BlockBytes += uint64(c.Location.Length)
+	return id
+}

@@ -1,0 +1,227 @@
+package master
+
+import (
+	"github.com/dsorchard/granary"
+)
+
+const (
+	modeMask = 0o7777
+	modeSUID = 0o4000
+	modeSGID = 0o2000
+	nlinkMax = 1 << 31
+)
+
+// addInode puts a new inode, whose attributes are given in part, into the table. It has no name yet.
+func (t *txn) addInode(r *inodeRecord, typ granary.FileType) {
+	r.Type = typ
+	r.Atime, r.Mtime, r.Ctime, r.Btime = t.now, t.now, t.now, t.now
+	r.Version, r.ContentVersion = t.index, t.index
+	d := t.datasets.get(t, r.Inode.Dataset())
+	d.Inodes++
+	t.datasets.touch(r.Inode.Dataset())
+	if typ == granary.TypeDirectory {
+		r.Nlink = 2
+	} else {
+		d.Files++
+		t.head.Files++
+	}
+	t.inodes.add(r.Inode, r)
+}
+
+// nextInode gives out an inode id of a dataset.
+func (t *txn) nextInode(id granary.DatasetID) granary.InodeID {
+	d := t.datasets.get(t, id)
+	n := d.NextInode
+	d.NextInode++
+	t.datasets.touch(id)
+	return id.Inode(n)
+}
+
+// setSize changes a regular file's size, and the sums that it is part of.
+func (t *txn) setSize(r *inodeRecord, size uint64) {
+	d := t.datasets.get(t, r.Inode.Dataset())
+	d.LogicalBytes += size - r.Size
+	t.datasets.touch(r.Inode.Dataset())
+	t.head.LogicalBytes += size - r.Size
+	r.Size = size
+}
+
+// find returns what a name in a directory leads to, or nil. A name is either a directory's or
+// another's, and the two have different keys.
+func (t *txn) find(parent granary.InodeID, name string) *dentryRecord {
+	if d := fetch[dentryRecord](t, keyDentry(parent, name, false)); d != nil {
+		return d
+	}
+	return fetch[dentryRecord](t, keyDentry(parent, name, true))
+}
+
+// addName makes a name for an inode.
+func (t *txn) addName(parent *inodeRecord, name string, child *inodeRecord) {
+	dir := child.IsDir()
+	store(t, keyDentry(parent.Inode, name, dir), &dentryRecord{Inode: child.Inode, Type: child.Type})
+	parent.Entries++
+	if dir {
+		child.Parent = parent.Inode
+		parent.Subdirs++
+		parent.Nlink++
+	} else {
+		child.Nlink++
+	}
+	t.stampNames(parent, child)
+}
+
+// removeName removes a name of an inode. What becomes of the inode is the caller's to say.
+func (t *txn) removeName(parent *inodeRecord, name string, child *inodeRecord) {
+	dir := child.IsDir()
+	t.del(keyDentry(parent.Inode, name, dir))
+	parent.Entries--
+	if dir {
+		parent.Subdirs--
+		parent.Nlink--
+	} else {
+		child.Nlink--
+	}
+	t.stampNames(parent, child)
+}
+
+// stampNames sets the times that a change of a directory's entries changes.
+func (t *txn) stampNames(parent, child *inodeRecord) {
+	parent.Mtime, parent.Ctime, child.Ctime = t.now, t.now, t.now
+	t.touch(parent)
+	t.touch(child)
+}
+
+// directory returns a directory in which names may be made and removed.
+func (t *txn) directory(op string, id granary.InodeID) (*inodeRecord, *granary.Error) {
+	r := t.inode(id)
+	switch {
+	case r == nil:
+		return nil, granary.Errorf(granary.KindNotFound, op, id.String(), "no such inode")
+	case !r.IsDir():
+		return nil, granary.Errorf(granary.KindNotDir, op, id.String(), "")
+	case !t.alive(r):
+		return nil, granary.Errorf(granary.KindNotFound, op, id.String(), "the directory is being removed")
+	}
+	return r, nil
+}
+
+// alive reports whether a directory is still reachable from the root of its dataset. It is not, if
+// it lies in a tree that was removed and is being reclaimed; only then does this look at all.
+func (t *txn) alive(r *inodeRecord) bool {
+	if t.head.DyingDirs == 0 {
+		return true
+	}
+	dataset := r.Inode.Dataset()
+	for {
+		if r.Inode == dataset.Root() || r.Inode == dataset.System() {
+			return true
+		}
+		if r = t.inode(r.Parent); r == nil {
+			return false
+		}
+	}
+}
+
+// lose decides about an inode that may have lost its last name.
+func (t *txn) lose(session granary.SessionID, r *inodeRecord, keepOpen bool) {
+	switch {
+	case r.Nlink > 0:
+	case keepOpen:
+		store(t, keyOrphan(session, r.Inode), &numberRecord{})
+	default:
+		t.dispose(r)
+	}
+}
+
+// dispose removes an inode that nothing leads to any more. What hangs on it and is more than one
+// key goes by way of the queue.
+func (t *txn) dispose(r *inodeRecord) {
+	id := r.Inode
+	d := t.datasets.get(t, id.Dataset())
+	t.datasets.touch(id.Dataset())
+	if !r.IsDir() {
+		d.Files--
+		t.head.Files--
+		if r.Type == granary.TypeRegular {
+			d.LogicalBytes -= r.Size
+			t.head.LogicalBytes -= r.Size
+		}
+	}
+	t.inodes.remove(id)
+	if r.ExtentBytes == 0 && r.Trim == 0 && r.Xattrs == 0 && r.Entries == 0 {
+		if r.Inline > 0 {
+			t.del(keyInline(id))
+		}
+		t.forgetInode(id)
+		return
+	}
+	store(t, keyQueue(queueInode, uint64(id)), r)
+	t.head.Queue++
+	if r.IsDir() {
+		t.head.DyingDirs++
+	}
+}
+
+// forgetInode ends the accounting of an inode; that of the last one of a deleted dataset, also of
+// the dataset.
+func (t *txn) forgetInode(id granary.InodeID) {
+	d := t.datasets.get(t, id.Dataset())
+	d.Inodes--
+	t.datasets.touch(id.Dataset())
+	if d.Deleted && d.Inodes == 0 {
+		t.datasets.remove(id.Dataset())
+	}
+}
+
+// keyLength of a name, and what it may hold.
+func checkName(op, name string) *granary.Error {
+	switch {
+	case name == "" || name == "." || name == "..":
+		return granary.Errorf(granary.KindInvalid, op, name, "a name cannot be empty, %q or %q", ".", "..")
+	case len(name) > granary.NameLengthMax:
+		return granary.Errorf(granary.KindNameTooLong, op, name, "%d bytes, of %d at most", len(name), granary.NameLengthMax)
+	}
+	for i := range len(name) {
+		if name[i] == '/' || name[i] == 0 {
+			return granary.Errorf(granary.KindInvalid, op, name, "a name cannot hold %q", name[i])
+		}
+	}
+	return nil
+}
+
+// checkMatch checks a precondition against the inode that is there, or nil.
+func (t *txn) checkMatch(op, name string, m *granary.Precondition, r *inodeRecord) *granary.Error {
+	if m == nil {
+		return nil
+	}
+	fail := func(format string, args ...any) *granary.Error {
+		return granary.Errorf(granary.KindPrecondition, op, name, format, args...)
+	}
+	switch {
+	case m.Absent && r != nil:
+		return fail("it exists")
+	case r == nil && (m.Present || m.ETag != "" || m.Version != 0):
+		return fail("it does not exist")
+	case r == nil:
+		return nil
+	case m.Version != 0 && m.Version != r.Version:
+		return fail("its version is %d", r.Version)
+	}
+	if m.ETag != "" {
+		if etag := granary.ETagOf(&r.Attr, t.storedETag(r)); etag != m.ETag {
+			return fail("its ETag is %q", etag)
+		}
+	}
+	return nil
+}
+
+func (t *txn) storedETag(r *inodeRecord) string {
+	if r.ContentXattrs == 0 {
+		return ""
+	}
+	x := fetch[bytesRecord](t, keyXattr(r.Inode, granary.XattrETag))
+	if x == nil {
+		return ""
+	}
+	return string(x.Bytes)
+}

@@ -1,0 +1,310 @@
+package master
+
+import (
+	"strings"
+
+	"github.com/dsorchard/granary"
+)
+
+// step is one directory on the way of a relative path.
+type step struct {
+	dir  *inodeRecord
+	name string // of the next component in dir
+}
+
+// walk follows all but the last component of a relative path. With owner set, it makes the
+// directories that are missing, for the owner of the entry that shall be made.
+func (t *txn) walk(op string, base granary.InodeID, path string, owner *granary.Attr) ([]step, *granary.Error) {
+	dir, err := t.directory(op, base)
+	if err != nil {
+		return nil, err
+	}
+	if len(path) > granary.PathLengthMax {
+		return nil, granary.Errorf(granary.KindNameTooLong, op, path[:64]+"…", "%d bytes, of %d at most", len(path), granary.PathLengthMax)
+	}
+	names := strings.Split(path, "/")
+	if len(names) > granary.PathDepthMax {
+		return nil, granary.Errorf(granary.KindNameTooLong, op, path[:64]+"…", "more than %d components", granary.PathDepthMax)
+	}
+	steps := make([]step, 0, len(names))
+	for i, name := range names {
+		if err := checkName(op, name); err != nil {
+			return nil, err
+		}
+		steps = append(steps, step{dir, name})
+		if i == len(names)-1 {
+			break
+		}
+		if dir, err = t.descend(op, dir, name, owner); err != nil {
+			return nil, err
+		}
+	}
+	return steps, nil
+}
+
+// descend goes down one component, which it makes if owner is set.
+func (t *txn) descend(op string, dir *inodeRecord, name string, owner *granary.Attr) (*inodeRecord, *granary.Error) {
+	d := t.find(dir.Inode, name)
+	if d == nil && owner != nil && dir.Inode != granary.BucketsInode {
+		return t.addImplicit(op, dir, name, owner)
+	}
+	if d == nil {
+		return nil, granary.Errorf(granary.KindNotFound, op, name, "")
+	}
+	if d.Type != granary.TypeDirectory {
+		return nil, granary.Errorf(granary.KindNotDir, op, name, "")
+	}
+	return t.inode(d.Inode), nil
+}
+
+func (t *txn) addImplicit(op string, dir *inodeRecord, name string, owner *granary.Attr) (*inodeRecord, *granary.Error) {
+	if t.depth(dir) >= granary.PathDepthMax {
+		return nil, granary.Errorf(granary.KindInvalid, op, name, "more than %d directories deep", granary.PathDepthMax)
+	}
+	child := &inodeRecord{Attr: granary.Attr{Inode: t.nextInode(dir.Inode.Dataset()), Mode: 0o755,
+		UID: owner.UID, GID: owner.GID, Flags: granary.FlagImplicit, Policy: dir.Policy}}
+	inheritGroup(dir, child, true)
+	t.addInode(child, granary.TypeDirectory)
+	t.addName(dir, name, child)
+	return child, nil
+}
+
+// depth counts the directories from a dataset's root down to r, the root not counted.
+func (t *txn) depth(r *inodeRecord) int {
+	dataset, n := r.Inode.Dataset(), 0
+	for r != nil && r.Inode != dataset.Root() && r.Inode != dataset.System() && n <= granary.PathDepthMax {
+		r = t.inode(r.Parent)
+		n++
+	}
+	return n
+}
+
+// inheritGroup applies a set-group-id directory to what is made in it.
+func inheritGroup(dir, child *inodeRecord, isDir bool) {
+	if dir.Mode&modeSGID == 0 {
+		return
+	}
+	child.GID = dir.GID
+	if isDir {
+		child.Mode |= modeSGID
+	}
+}
+
+// create makes an inode and its name.
+func (t *txn) create(session granary.SessionID, op *granary.Create) granary.Result {
+	if err := checkCreate(op); err != nil {
+		return granary.Result{Err: err}
+	}
+	if op.Anonymous {
+		return t.createAnonymous(session, op)
+	}
+	dir, name, err := t.createIn(op)
+	if err != nil {
+		return granary.Result{Err: err}
+	}
+	var old *inodeRecord
+	if d := t.find(dir.Inode, name); d != nil {
+		old = t.inode(d.Inode)
+	}
+	if err := t.checkMatch("create", op.Name, op.Match, old); err != nil {
+		return granary.Result{Err: err}
+	}
+	if old != nil && !mayReplace(op, old) {
+		return t.createOver(op, old)
+	}
+	if op.Type == granary.TypeDirectory && t.depth(dir) >= granary.PathDepthMax {
+		return failed(granary.KindInvalid, "create", op.Name, "more than %d directories deep", granary.PathDepthMax)
+	}
+	r, err := t.createInode(session, op, dir)
+	if err != nil {
+		return granary.Result{Err: err}
+	}
+	if old != nil {
+		t.removeName(dir, name, old)
+		t.lose(session, old, false)
+	}
+	t.addName(dir, name, r)
+	return granary.Result{Attr: r.Attr, Created: true, Replaced: old != nil}
+}
+
+// checkCreate refuses what is wrong in itself.
+func checkCreate(op *granary.Create) *granary.Error {
+	bad := func(kind granary.Kind, format string, args ...any) *granary.Error {
+		return granary.Errorf(kind, "create", op.Name, format, args...)
+	}
+	switch {
+	case op.Type < granary.TypeRegular || op.Type > granary.TypeBlockDevice:
+		return bad(granary.KindInvalid, "file type %d is unknown", op.Type)
+	case op.Content != nil && op.Type != granary.TypeRegular:
+		return bad(granary.KindInvalid, "only regular files have content")
+	case op.Anonymous && op.Type != granary.TypeRegular:
+		return bad(granary.KindInvalid, "only regular files can be without a name")
+	case op.Type == granary.TypeSymlink && op.Target == "":
+		return bad(granary.KindInvalid, "the target is empty")
+	case len(op.Target) > granary.SymlinkMax:
+		return bad(granary.KindNameTooLong, "the target has %d bytes, of %d at most", len(op.Target), granary.SymlinkMax)
+	}
+	return nil
+}
+
+// createIn finds the directory of a new entry, and makes those on the way with MakeParents.
+func (t *txn) createIn(op *granary.Create) (*inodeRecord, string, *granary.Error) {
+	dir, name, err := t.parentOf("create", op.Parent, op.Name, op.MakeParents, &granary.Attr{UID: op.UID, GID: op.GID})
+	if err == nil && dir.Inode == granary.BucketsInode && op.Type != granary.TypeDirectory {
+		err = granary.Errorf(granary.KindNotOwner, "create", op.Name, "only directories can be made among the buckets")
+	}
+	return dir, name, err
+}
+
+// parentOf resolves (parent, name): a path whose directories are made if parents is set.
+func (t *txn) parentOf(op string, parent granary.InodeID, name string, parents bool, owner *granary.Attr) (*inodeRecord, string, *granary.Error) {
+	if !parents {
+		if err := checkName(op, name); err != nil {
+			return nil, "", err
+		}
+		dir, err := t.directory(op, parent)
+		return dir, name, err
+	}
+	steps, err := t.walk(op, parent, name, owner)
+	if err != nil {
+		return nil, "", err
+	}
+	last := steps[len(steps)-1]
+	return last.dir, last.name, nil
+}
+
+func mayReplace(op *granary.Create, old *inodeRecord) bool {
+	return op.Replace && !op.Exclusive && op.Type != granary.TypeDirectory && !old.IsDir()
+}
+
+// createOver answers a Create whose name is taken.
+func (t *txn) createOver(op *granary.Create, old *inodeRecord) granary.Result {
+	marker := op.Type == granary.TypeDirectory && op.Flags&granary.FlagMarker != 0
+	switch {
+	case op.Exclusive:
+	case marker && old.IsDir():
+		// S3 puts an object "name/" where the directory is there already.
+		old.Flags = old.Flags&^granary.FlagImplicit | granary.FlagMarker
+		old.Ctime = t.now
+		t.touch(old)
+		return granary.Result{Attr: old.Attr}
+	case op.Type == granary.TypeRegular && old.IsDir():
+		return failed(granary.KindIsDir, "create", op.Name, "")
+	case op.Type == granary.TypeRegular && old.Type == granary.TypeRegular && op.Content == nil:
+		return granary.Result{Attr: old.Attr}
+	}
+	return failed(granary.KindExists, "create", op.Name, "")
+}
+
+// createInode makes the inode of a Create, without a name.
+func (t *txn) createInode(session granary.SessionID, op *granary.Create, dir *inodeRecord) (*inodeRecord, *granary.Error) {
+	r := &inodeRecord{Attr: granary.Attr{Mode: op.Mode & modeMask, UID: op.UID, GID: op.GID, Rdev: op.Rdev,
+		Flags: op.Flags & granary.FlagMarker, Policy: dir.Policy}}
+	isDir := op.Type == granary.TypeDirectory
+	inheritGroup(dir, r, isDir)
+	switch {
+	case isDir && dir.Inode == granary.BucketsInode:
+		t.head.LastDataset++
+		t.addDataset(t.head.LastDataset, r)
+	default:
+		r.Inode = t.nextInode(dir.Inode.Dataset())
+		t.addInode(r, op.Type)
+	}
+	if op.Type == granary.TypeSymlink {
+		r.Target, r.Size = op.Target, uint64(len(op.Target))
+	}
+	if op.Content != nil {
+		if err := t.addContent("create", session, r, op.Content, 0); err != nil {
+			return nil, err
+		}
+	}
+	for i := range op.Xattrs {
+		if err := t.putXattr("create", r, &op.Xattrs[i]); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// createAnonymous makes a file that belongs to the session until it gets a name.
+func (t *txn) createAnonymous(session granary.SessionID, op *granary.Create) granary.Result {
+	dir, err := t.directory("create", op.Parent)
+	if err != nil {
+		return granary.Result{Err: err}
+	}
+	if dir.Inode == granary.BucketsInode {
+		return failed(granary.KindNotOwner, "create", op.Name, "only directories can be made among the buckets")
+	}
+	r, err := t.createInode(session, op, dir)
+	if err != nil {
+		return granary.Result{Err: err}
+	}
+	store(t, keyOrphan(session, r.Inode), &numberRecord{})
+	return granary.Result{Attr: r.Attr, Created: true}
+}
+
+// link gives an inode a name.
+func (t *txn) link(session granary.SessionID, op *granary.Link) granary.Result {
+	r := t.inode(op.Inode)
+	switch {
+	case r == nil:
+		return failed(granary.KindNotFound, "link", op.Inode.String(), "no such inode")
+	case r.IsDir():
+		return failed(granary.KindNotOwner, "link", op.Name, "directories have one name")
+	case r.Nlink >= nlinkMax:
+		return failed(granary.KindTooManyLinks, "link", op.Name, "")
+	}
+	orphan := keyOrphan(session, op.Inode)
+	if r.Nlink == 0 && t.get(orphan) == nil {
+		return failed(granary.KindNotFound, "link", op.Inode.String(), "the inode has no name and belongs to another session")
+	}
+	dir, name, err := t.parentOf("link", op.Parent, op.Name, op.MakeParents, &r.Attr)
+	switch {
+	case err != nil:
+		return granary.Result{Err: err}
+	case dir.Inode == granary.BucketsInode:
+		return failed(granary.KindNotOwner, "link", op.Name, "only directories can be made among the buckets")
+	case dir.Inode.Dataset() != op.Inode.Dataset():
+		return failed(granary.KindCrossDataset, "link", op.Name, "")
+	}
+	old, err := t.linkOver(op, dir, name)
+	if err != nil {
+		return granary.Result{Err: err}
+	}
+	for i := range op.Xattrs {
+		if err := t.putXattr("link", r, &op.Xattrs[i]); err != nil {
+			return granary.Result{Err: err}
+		}
+	}
+	if old == r {
+		return granary.Result{Attr: r.Attr}
+	}
+	if r.Nlink == 0 {
+		t.del(orphan)
+	}
+	if old != nil {
+		t.removeName(dir, name, old)
+		t.lose(session, old, false)
+	}
+	t.addName(dir, name, r)
+	return granary.Result{Attr: r.Attr, Created: true, Replaced: old != nil}
+}
+
+// linkOver returns what a Link replaces: nil for nothing.
+func (t *txn) linkOver(op *granary.Link, dir *inodeRecord, name string) (*inodeRecord, *granary.Error) {
+	var old *inodeRecord
+	if d := t.find(dir.Inode, name); d != nil {
+		old = t.inode(d.Inode)
+	}
+	if err := t.checkMatch("link", op.Name, op.Match, old); err != nil {
+		return nil, err
+	}
+	switch {
+	case old == nil:
+	case !op.Replace:
+		return nil, granary.Errorf(granary.KindExists, "link", op.Name, "")
+	case old.IsDir():
+		return nil, granary.Errorf(granary.KindIsDir, "link", op.Name, "")
+	}
+	return old, nil
+}

@@ -1,0 +1,179 @@
+package master
+
+import (
+	"github.com/dsorchard/granary"
+)
+
+// emptyTreeMax bounds how many implicit directories the removal of a bucket looks through.
+const emptyTreeMax = 1000
+
+// unlink removes a name that is not a directory's.
+func (t *txn) unlink(session granary.SessionID, op *granary.Unlink) granary.Result {
+	steps, err := t.unlinkSteps(op)
+	if err != nil {
+		return granary.Result{Err: err}
+	}
+	last := steps[len(steps)-1]
+	d := t.find(last.dir.Inode, last.name)
+	var r *inodeRecord
+	if d != nil {
+		r = t.inode(d.Inode)
+	}
+	if err := t.checkMatch("unlink", op.Name, op.Match, r); err != nil {
+		return granary.Result{Err: err}
+	}
+	switch {
+	case r == nil:
+		return failed(granary.KindNotFound, "unlink", op.Name, "")
+	case r.IsDir() && op.Prune && r.Flags&granary.FlagMarker != 0:
+		return t.unmark(append(steps, step{dir: r}))
+	case r.IsDir():
+		return failed(granary.KindIsDir, "unlink", op.Name, "")
+	}
+	t.removeName(last.dir, last.name, r)
+	attr := r.Attr
+	t.lose(session, r, op.KeepOpen)
+	if op.Prune {
+		t.prune(steps)
+	}
+	return granary.Result{Attr: attr}
+}
+
+func (t *txn) unlinkSteps(op *granary.Unlink) ([]step, *granary.Error) {
+	if op.Path {
+		return t.walk("unlink", op.Parent, op.Name, nil)
+	}
+	if err := checkName("unlink", op.Name); err != nil {
+		return nil, err
+	}
+	dir, err := t.directory("unlink", op.Parent)
+	return []step{{dir, op.Name}}, err
+}
+
+// unmark removes the object "name/" that S3 put on a directory; the directory is an implicit one
+// again. The last step is the directory itself.
+func (t *txn) unmark(steps []step) granary.Result {
+	r := steps[len(steps)-1].dir
+	r.Flags = r.Flags&^granary.FlagMarker | granary.FlagImplicit
+	r.Ctime = t.now
+	t.touch(r)
+	attr := r.Attr
+	t.prune(steps)
+	return granary.Result{Attr: attr}
+}
+
+// prune removes the implicit directories that are empty, from the end of a path towards its base.
+// The base itself stays.
+func (t *txn) prune(steps []step) {
+	for i := len(steps) - 1; i > 0; i-- {
+		dir, above := steps[i].dir, steps[i-1]
+		if dir.Entries > 0 || dir.Flags&granary.FlagImplicit == 0 || dir.Inode == dir.Inode.Dataset().Root() {
+			return
+		}
+		t.removeName(above.dir, above.name, dir)
+		t.dispose(dir)
+	}
+}
+
+// rmdir removes an empty directory, or a bucket without content.
+func (t *txn) rmdir(op *granary.Rmdir) granary.Result {
+	dir, r, err := t.victim("rmdir", op.Parent, op.Name)
+	if err != nil {
+		return granary.Result{Err: err}
+	}
+	switch {
+	case !r.IsDir():
+		return failed(granary.KindNotDir, "rmdir", op.Name, "")
+	case dir.Inode == granary.BucketsInode:
+		return t.removeBucket(dir, r, op.Name)
+	case r.Entries > 0:
+		return failed(granary.KindNotEmpty, "rmdir", op.Name, "")
+	}
+	t.removeName(dir, op.Name, r)
+	t.dispose(r)
+	return granary.Result{}
+}
+
+// victim finds an entry that shall be removed or moved.
+func (t *txn) victim(op string, parent granary.InodeID, name string) (dir, r *inodeRecord, err *granary.Error) {
+	if err := checkName(op, name); err != nil {
+		return nil, nil, err
+	}
+	if dir, err = t.directory(op, parent); err != nil {
+		return nil, nil, err
+	}
+	d := t.find(parent, name)
+	if d == nil {
+		return nil, nil, granary.Errorf(granary.KindNotFound, op, name, "")
+	}
+	if d.Inode == granary.BucketsInode {
+		return nil, nil, granary.Errorf(granary.KindNotOwner, op, name, "the directory of buckets stays where it is")
+	}
+	return dir, t.inode(d.Inode), nil
+}
+
+// removeBucket removes a dataset that holds nothing but implicit empty directories.
+func (t *txn) removeBucket(dir, r *inodeRecord, name string) granary.Result {
+	id := r.Inode.Dataset()
+	system := t.inode(id.System())
+	if system.Entries > 0 {
+		return failed(granary.KindNotEmpty, "rmdir", name, "uploads are in progress")
+	}
+	left := emptyTreeMax
+	if !t.emptyTree(r, &left) {
+		return failed(granary.KindNotEmpty, "rmdir", name, "")
+	}
+	t.removeName(dir, name, r)
+	d := t.datasets.get(t, id)
+	d.Deleted = true
+	t.datasets.touch(id)
+	t.dispose(r)
+	t.dispose(system)
+	return granary.Result{}
+}
+
+// emptyTree reports whether a directory holds implicit directories only, all the way down. More of
+// them than left count as content.
+func (t *txn) emptyTree(r *inodeRecord, left *int) bool {
+	if r.Entries > r.Subdirs {
+		return false
+	}
+	empty := true
+	prefix := key(tableDentry, uint64(r.Inode))
+	t.scan(prefix, keyEnd(prefix), func(_, v []byte) bool {
+		d, err := unmarshal[dentryRecord](v)
+		must(err)
+		child := t.inode(d.Inode)
+		*left--
+		empty = *left > 0 && child.Flags&granary.FlagImplicit != 0 && t.emptyTree(child, left)
+		return empty
+	})
+	return empty
+}
+
+// removeTree unlinks whatever the name leads to; what is below goes by way of the queue.
+func (t *txn) removeTree(op *granary.RemoveTree) granary.Result {
+	dir, r, err := t.victim("remove tree", op.Parent, op.Name)
+	switch {
+	case err != nil:
+		return granary.Result{Err: err}
+	case dir.Inode == granary.BucketsInode:
+		return failed(granary.KindNotOwner, "remove tree", op.Name, "a bucket is removed when it is empty")
+	}
+	t.removeName(dir, op.Name, r)
+	if r.IsDir() || r.Nlink == 0 {
+		t.dispose(r)
+	}
+	return granary.Result{}
+}
+
+// release gives up an inode without a name that the session kept.
+func (t *txn) release(session granary.SessionID, op *granary.Release) granary.Result {
+	k := keyOrphan(session, op.Inode)
+	if t.get(k) == nil {
+		return failed(granary.KindNotFound, "release", op.Inode.String(), "the session keeps no such inode")
+	}
+	t.del(k)
+	t.dispose(t.inode(op.Inode))
+	return granary.Result{}
+}

@@ -1,0 +1,116 @@
+package master
+
+import (
+	"github.com/dsorchard/granary"
+)
+
+// rename moves an entry, as renameat2(2) says.
+func (t *txn) rename(session granary.SessionID, op *granary.Rename) granary.Result {
+	srcDir, src, err := t.victim("rename", op.SrcParent, op.SrcName)
+	if err != nil {
+		return granary.Result{Err: err}
+	}
+	if err := checkName("rename", op.DstName); err != nil {
+		return granary.Result{Err: err}
+	}
+	dstDir, err := t.directory("rename", op.DstParent)
+	if err != nil {
+		return granary.Result{Err: err}
+	}
+	var dst *inodeRecord
+	if d := t.find(op.DstParent, op.DstName); d != nil {
+		dst = t.inode(d.Inode)
+	}
+	if err := t.checkRename(op, srcDir, dstDir, src, dst); err != nil {
+		return granary.Result{Err: err}
+	}
+	switch {
+	case src == dst:
+		// Two names of one inode, or one name: rename(2) leaves both.
+	case op.Exchange:
+		t.removeName(srcDir, op.SrcName, src)
+		t.removeName(dstDir, op.DstName, dst)
+		t.addName(srcDir, op.SrcName, dst)
+		t.addName(dstDir, op.DstName, src)
+	default:
+		if dst != nil {
+			t.removeName(dstDir, op.DstName, dst)
+			t.renameOver(session, op, dst)
+		}
+		t.removeName(srcDir, op.SrcName, src)
+		t.addName(dstDir, op.DstName, src)
+	}
+	return granary.Result{Attr: src.Attr, Replaced: dst != nil && dst != src && !op.Exchange}
+}
+
+// renameOver decides about the inode that lost its name to a rename.
+func (t *txn) renameOver(session granary.SessionID, op *granary.Rename, dst *inodeRecord) {
+	if dst.IsDir() {
+		t.dispose(dst)
+		return
+	}
+	t.lose(session, dst, op.KeepOpen)
+}
+
+// checkRename refuses what rename(2) refuses.
+func (t *txn) checkRename(op *granary.Rename, srcDir, dstDir, src, dst *inodeRecord) *granary.Error {
+	bad := func(kind granary.Kind, format string, args ...any) *granary.Error {
+		return granary.Errorf(kind, "rename", op.DstName, format, args...)
+	}
+	switch {
+	case op.NoReplace && op.Exchange:
+		return bad(granary.KindInvalid, "no-replace and exchange exclude each other")
+	case op.NoReplace && dst != nil:
+		return bad(granary.KindExists, "")
+	case op.Exchange && dst == nil:
+		return bad(granary.KindNotFound, "")
+	case dst != nil && dst.Inode == granary.BucketsInode:
+		return bad(granary.KindNotOwner, "the directory of buckets stays where it is")
+	case (srcDir.Inode == granary.BucketsInode) != (dstDir.Inode == granary.BucketsInode),
+		srcDir.Inode.Dataset() != dstDir.Inode.Dataset():
+		return bad(granary.KindCrossDataset, "")
+	}
+	if err := t.checkCycle(op, srcDir, dstDir, src, dst); err != nil {
+		return err
+	}
+	if dst == nil || op.Exchange || src == dst {
+		return nil
+	}
+	switch {
+	case dstDir.Inode == granary.BucketsInode:
+		return bad(granary.KindExists, "a bucket is not replaced by another")
+	case dst.IsDir() && !src.IsDir():
+		return bad(granary.KindIsDir, "")
+	case !dst.IsDir() && src.IsDir():
+		return bad(granary.KindNotDir, "")
+	case dst.IsDir() && dst.Entries > 0:
+		return bad(granary.KindNotEmpty, "")
+	}
+	return nil
+}
+
+// checkCycle refuses to move a directory into itself, and beyond the depth that this check bounds.
+func (t *txn) checkCycle(op *granary.Rename, srcDir, dstDir, src, dst *inodeRecord) *granary.Error {
+	if srcDir == dstDir {
+		return nil
+	}
+	if src.IsDir() && t.below(dstDir, src) {
+		return granary.Errorf(granary.KindInvalid, "rename", op.DstName, "a directory cannot move into itself")
+	}
+	if op.Exchange && dst.IsDir() && t.below(srcDir, dst) {
+		return granary.Errorf(granary.KindInvalid, "rename", op.SrcName, "a directory cannot move into itself")
+	}
+	if src.IsDir() && t.depth(dstDir) >= granary.PathDepthMax || op.Exchange && dst.IsDir() && t.depth(srcDir) >= granary.PathDepthMax {
+		return granary.Errorf(granary.KindInvalid, "rename", op.DstName, "more than %d directories deep", granary.PathDepthMax)
+	}
+	return nil
+}
+
+// below reports whether r is the directory top, or lies below it.
+func (t *txn) below(r, top *inodeRecord) bool {
+	dataset := r.Inode.Dataset()
+	for r != nil && r != top && r.Inode != dataset.Root() && r.Inode != dataset.System() {
+		r = t.inode(r.Parent)
+	}
+	return r == top
+}

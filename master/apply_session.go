@@ -1,0 +1,168 @@
+package master
+
+import (
+	"slices"
+
+	"github.com/dsorchard/granary"
+)
+
+// resultsForgottenMax bounds how many stored results one request deletes.
+const resultsForgottenMax = 512
+
+// session returns an open session, or nil.
+func (t *txn) session(id granary.SessionID) *sessionRecord {
+	r := fetch[sessionRecord](t, keySession(id))
+	if r != nil {
+		r.ID = id
+	}
+	return r
+}
+
+// openSession makes a session, or finds the one that an earlier try made.
+func (t *txn) openSession(it *openSession) granary.Result {
+	if it.Nonce != 0 {
+		var found granary.SessionID
+		t.scan(key(tableSession), keyEnd(key(tableSession)), func(k, v []byte) bool {
+			r, err := unmarshal[sessionRecord](v)
+			must(err)
+			if r.Nonce == it.Nonce && r.Client == it.Client {
+				found = granary.SessionID(keyID(k, 0))
+			}
+			return found == 0
+		})
+		if found != 0 {
+			return granary.Result{Offset: uint64(found)}
+		}
+	}
+	id := max(granary.SessionID(t.index), t.head.LastSession+1)
+	t.head.LastSession = id
+	t.head.Sessions++
+	store(t, keySession(id), &sessionRecord{Client: it.Client, Nonce: it.Nonce, Opened: t.now})
+	return granary.Result{Offset: uint64(id)}
+}
+
+// forgetResults notes that the client has seen all results below lowest, and deletes some of them.
+func (t *txn) forgetResults(s *sessionRecord, lowest uint64) {
+	if lowest <= s.Lowest && s.Pruned == s.Lowest {
+		return
+	}
+	s.Lowest = max(s.Lowest, lowest)
+	n := 0
+	pruned := s.Lowest
+	t.scan(keyResult(s.ID, s.Pruned), keyResult(s.ID, s.Lowest), func(k, _ []byte) bool {
+		if n == resultsForgottenMax {
+			pruned = keyID(k, 1)
+			return false
+		}
+		t.del(k)
+		n++
+		return true
+	})
+	s.Pruned = pruned
+	store(t, keySession(s.ID), s)
+}
+
+// endSession closes a session: its volumes are sealed at once, its orphans and results queued.
+func (t *txn) endSession(id granary.SessionID) granary.Result {
+	if t.session(id) == nil {
+		return failed(granary.KindExpired, "close session", "", "session %d is not open", id)
+	}
+	prefix := key(tableWriting, uint64(id))
+	t.scan(prefix, keyEnd(prefix), func(k, _ []byte) bool {
+		t.seal(granary.VolumeID(keyID(k, 1)))
+		return true
+	})
+	t.del(keySession(id))
+	t.head.Sessions--
+	store(t, keyQueue(queueSession, uint64(id)), &numberRecord{})
+	t.head.Queue++
+	return granary.Result{}
+}
+
+// initCluster makes the fixed things of a new cluster.
+func (t *txn) initCluster(it *initCluster) granary.Result {
+	if t.head.Cluster != "" {
+		return granary.Result{}
+	}
+	t.head.Cluster = it.Cluster
+	t.head.LastPolicy = 1
+	store(t, keyPolicy(1), &policyRecord{granary.DefaultPolicy()})
+	store(t, keyUser(it.RootUser.AccessKey), &userRecord{it.RootUser})
+	root := t.addDataset(granary.RootDataset, &inodeRecord{Attr: granary.Attr{
+		Mode: 0o755, Policy: 1, Parent: granary.RootInode}})
+	t.head.LastDataset = granary.RootDataset
+	buckets := &inodeRecord{Attr: granary.Attr{Inode: granary.BucketsInode, Mode: 0o755, Policy: 1}}
+	t.addInode(buckets, granary.TypeDirectory)
+	t.addName(root, granary.BucketsName, buckets)
+	return granary.Result{}
+}
+
+// addDataset makes a dataset with its root, whose attributes are given in part, and its hidden
+// directory.
+func (t *txn) addDataset(id granary.DatasetID, root *inodeRecord) *inodeRecord {
+	t.datasets.add(id, &datasetRecord{NextInode: granary.InodeCounterFirst})
+	root.Inode = id.Root()
+	t.addInode(root, granary.TypeDirectory)
+	system := &inodeRecord{Attr: granary.Attr{Inode: id.System(), Mode: 0o700, Policy: root.Policy, Parent: id.Root()}}
+	t.addInode(system, granary.TypeDirectory)
+	return root
+}
+
+// setMember records the gRPC address of a node.
+func (t *txn) setMember(it *setMember) granary.Result {
+	if it.GRPCAddr == "" {
+		t.del(keyMember(it.ID))
+	} else {
+		store(t, keyMember(it.ID), &bytesRecord{[]byte(it.GRPCAddr)})
+	}
+	return granary.Result{}
+}
+
+// setUser creates or replaces an S3 user.
+func (t *txn) setUser(op *granary.SetUser) granary.Result {
+	if op.User.AccessKey == "" || len(op.User.AccessKey) > granary.NameLengthMax {
+		return failed(granary.KindInvalid, "set user", op.User.AccessKey, "an access key has 1 to %d bytes", granary.NameLengthMax)
+	}
+	store(t, keyUser(op.User.AccessKey), &userRecord{op.User})
+	return granary.Result{}
+}
+
+// registerServer records a server and the disks in it. A disk stays with the server that last
+// reported it.
+func (t *txn) registerServer(s *granary.Server) granary.Result {
+	if s.ID == "" {
+		return failed(granary.KindInvalid, "register server", "", "the server has no id")
+	}
+	r := fetch[serverRecord](t, keyServer(s.ID))
+	if r == nil {
+		r = &serverRecord{}
+	}
+	r.Addr, r.Zone, r.Rack = s.Addr, s.Zone, s.Rack
+	for _, d := range s.Disks {
+		if !slices.Contains(r.Disks, d) {
+			r.Disks = append(r.Disks, d)
+		}
+	}
+	slices.Sort(r.Disks)
+	store(t, keyServer(s.ID), r)
+	t.takeDisks(s)
+	t.serversChanged = true
+	return granary.Result{}
+}
+
+// takeDisks removes a server's disks from the others.
+func (t *txn) takeDisks(s *granary.Server) {
+	t.scan(key(tableServer), keyEnd(key(tableServer)), func(k, v []byte) bool {
+		if string(k[1:]) == string(s.ID) {
+			return true
+		}
+		r, err := unmarshal[serverRecord](v)
+		must(err)
+		n := len(r.Disks)
+		r.Disks = slices.DeleteFunc(r.Disks, func(d granary.DiskID) bool { return slices.Contains(s.Disks, d) })
+		if len(r.Disks) != n {
+			store(t, k, r)
+		}
+		return true
+	})
+}

@@ -1,0 +1,262 @@
+package master
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/dsorchard/granary"
+)
+
+// Tables: the first byte of every key.
+const (
+	tableHead    = 'c' // the head record: counters, applied index, cluster
+	tableInode   = 'i'
+	tableDentry  = 'd'
+	tableInline  = 'n'
+	tableExtent  = 'e'
+	tableXattr   = 'x'
+	tableBlock   = 'b'
+	tableHash    = 'h'
+	tableVolume  = 'v'
+	tableWriting = 'w' // volumes that are not sealed yet, by owner
+	tableServer  = 'k'
+	tableSession = 's'
+	tableResult  = 'r'
+	tableOrphan  = 'o'
+	tableQueue   = 'q'
+	tableDataset = 't'
+	tablePolicy  = 'p'
+	tableUser    = 'u'
+	tableMember  = 'm'
+)
+
+// formatVersion begins every value.
+const formatVersion = 1
+
+// errFormat is the cause of every decoding error.
+var errFormat = errors.New("malformed value")
+
+// key builds a key of a table from big-endian numbers.
+func key(table byte, ids ...uint64) []byte {
+	k := make([]byte, 1, 1+8*len(ids)+16)
+	k[0] = table
+	for _, id := range ids {
+		k = binary.BigEndian.AppendUint64(k, id)
+	}
+	return k
+}
+
+func keyHead() []byte                      { return key(tableHead) }
+func keyInode(id granary.InodeID) []byte   { return key(tableInode, uint64(id)) }
+func keyInline(id granary.InodeID) []byte  { return key(tableInline, uint64(id)) }
+func keyBlock(id granary.BlockID) []byte   { return key(tableBlock, uint64(id)) }
+func keyVolume(id granary.VolumeID) []byte { return key(tableVolume, uint64(id)) }
+
+func keySession(id granary.SessionID) []byte { return key(tableSession, uint64(id)) }
+
+func keyExtent(id granary.InodeID, window uint64) []byte {
+	return key(tableExtent, uint64(id), window)
+}
+
+func keyXattr(id granary.InodeID, name string) []byte {
+	return append(key(tableXattr, uint64(id)), name...)
+}
+
+// keyDentry is the key of a name in a directory: a directory's ends in '/', so that a walk in key
+// order is in the order of full paths.
+func keyDentry(parent granary.InodeID, name string, dir bool) []byte {
+	k := append(key(tableDentry, uint64(parent)), name...)
+	if dir {
+		k = append(k, '/')
+	}
+	return k
+}
+
+// dentryName takes a dentry's key apart.
+func dentryName(k []byte) (name string, dir bool) {
+	name = string(k[9:])
+	if n := len(name); n > 0 && name[n-1] == '/' {
+		return name[:n-1], true
+	}
+	return name, false
+}
+
+func keyHash(domain granary.DatasetID, h granary.Hash) []byte {
+	k := binary.BigEndian.AppendUint32(append(make([]byte, 0, 37), tableHash), uint32(domain))
+	return append(k, h[:]...)
+}
+
+func keyWriting(owner granary.SessionID, v granary.VolumeID) []byte {
+	return key(tableWriting, uint64(owner), uint64(v))
+}
+
+func keyResult(s granary.SessionID, seq uint64) []byte { return key(tableResult, uint64(s), seq) }
+
+func keyOrphan(s granary.SessionID, id granary.InodeID) []byte {
+	return key(tableOrphan, uint64(s), uint64(id))
+}
+
+// queueKind says what an item of the queue of removals is.
+type queueKind byte
+
+const (
+	queueInode   queueKind = 1 // an inode without names: value is its record
+	queueTrim    queueKind = 2 // a file whose windows from inodeRecord.Trim on go
+	queueSession queueKind = 3 // a session that ended: its orphans and results go
+)
+
+func keyQueue(kind queueKind, id uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{tableQueue, byte(kind)}, id)
+}
+
+func keyDataset(id granary.DatasetID) []byte { return key(tableDataset, uint64(id)) }
+func keyPolicy(id granary.PolicyID) []byte   { return key(tablePolicy, uint64(id)) }
+
+func keyServer(id granary.ServerID) []byte { return append(key(tableServer), id...) }
+func keyUser(accessKey string) []byte      { return append(key(tableUser), accessKey...) }
+func keyMember(id string) []byte           { return append(key(tableMember), id...) }
+
+// keyID returns the number at the i-th place of a key; 0 if the key is too short.
+func keyID(k []byte, i int) uint64 {
+	if len(k) < 9+8*i {
+		return 0
+	}
+	return binary.BigEndian.Uint64(k[1+8*i:])
+}
+
+// keyEnd returns the first key after all that begin with prefix.
+func keyEnd(prefix []byte) []byte {
+	end := append([]byte(nil), prefix...)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i]++; end[i] != 0 {
+			return end[:i+1]
+		}
+	}
+	return nil
+}
+
+// encoder appends the fields of a value.
+type encoder struct{ b []byte }
+
+func (e *encoder) u8(v uint8)    { e.b = append(e.b, v) }
+func (e *encoder) u64(v uint64)  { e.b = binary.AppendUvarint(e.b, v) }
+func (e *encoder) i64(v int64)   { e.b = binary.AppendVarint(e.b, v) }
+func (e *encoder) str(s string)  { e.u64(uint64(len(s))); e.b = append(e.b, s...) }
+func (e *encoder) blob(p []byte) { e.u64(uint64(len(p))); e.b = append(e.b, p...) }
+func (e *encoder) bool(v bool) {
+	if v {
+		e.u8(1)
+	} else {
+		e.u8(0)
+	}
+}
+
+// decoder takes them off again. After a failure every read gives zeros, and done tells.
+type decoder struct {
+	b     []byte
+	index granary.Index // of the value, from its header
+	bad   bool
+}
+
+func (d *decoder) fail() { d.bad, d.b = true, nil }
+
+func (d *decoder) u8() uint8 {
+	if len(d.b) == 0 {
+		d.fail()
+		return 0
+	}
+	v := d.b[0]
+	d.b = d.b[1:]
+	return v
+}
+
+func (d *decoder) bool() bool { return d.u8() != 0 }
+
+func (d *decoder) u64() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) u32() uint32 {
+	v := d.u64()
+	if v > 1<<32-1 {
+		d.fail()
+		return 0
+	}
+	return uint32(v)
+}
+
+func (d *decoder) i64() int64 {
+	v, n := binary.Varint(d.b)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+// blob returns bytes that alias the input.
+func (d *decoder) blob() []byte {
+	n := d.u64()
+	if n > uint64(len(d.b)) {
+		d.fail()
+		return nil
+	}
+	p := d.b[:n:n]
+	d.b = d.b[n:]
+	return p
+}
+
+func (d *decoder) str() string { return string(d.blob()) }
+
+// count reads a number of things that take at least one byte each.
+func (d *decoder) count() int {
+	n := d.u64()
+	if n > uint64(len(d.b)) {
+		d.fail()
+		return 0
+	}
+	return int(n)
+}
+
+func (d *decoder) hash() (h granary.Hash) {
+	if len(d.b) < len(h) {
+		d.fail()
+		return h
+	}
+	copy(h[:], d.b)
+	d.b = d.b[len(h):]
+	return h
+}
+
+// done returns an error unless everything was read, and nothing beyond.
+func (d *decoder) done() error {
+	if d.bad || len(d.b) != 0 {
+		return errFormat
+	}
+	return nil
+}
+
+// header begins a value: its format version and the index that changed it.
+func header(index granary.Index) encoder {
+	e := encoder{b: make([]byte, 0, 96)}
+	e.u8(formatVersion)
+	e.u64(uint64(index))
+	return e
+}
+
+// open reads the header of a value.
+func open(b []byte) decoder {
+	d := decoder{b: b}
+	if d.u8() != formatVersion {
+		d.fail()
+	}
+	d.index = granary.Index(d.u64())
+	return d
+}

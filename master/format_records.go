@@ -1,0 +1,362 @@
+package master
+
+import (
+	"github.com/dsorchard/granary"
+)
+
+// record is a value that encodes itself after the header.
+type record[T any] interface {
+	*T
+	put(*encoder)
+	take(*decoder)
+}
+
+// marshal encodes a record with its header.
+func marshal[T any, P record[T]](r P, index granary.Index) []byte {
+	e := header(index)
+	r.put(&e)
+	return e.b
+}
+
+// unmarshal decodes a record.
+func unmarshal[T any, P record[T]](b []byte) (P, error) {
+	d := open(b)
+	r := P(new(T))
+	r.take(&d)
+	return r, d.done()
+}
+
+// headRecord is what there is one of. It is written with every batch.
+type headRecord struct {
+	Applied, Term uint64
+	Time          granary.Time // of the last command
+	Cluster       granary.ClusterID
+	LastSession   granary.SessionID
+	LastBlock     granary.BlockID
+	LastVolume    granary.VolumeID
+	LastDataset   granary.DatasetID
+	LastPolicy    granary.PolicyID
+	Files         uint64 // inodes that are no directories
+	LogicalBytes  uint64 // sum of the sizes of regular files
+	UniqueBytes   uint64 // of blocks, before compression
+	BlockBytes    uint64 // of blocks, as stored
+	Sessions      uint64
+	Queue         uint64 // items in the queue of removals
+	DyingDirs     uint64 // of them, directories
+}
+
+func (r *headRecord) put(e *encoder) {
+	e.u64(r.Applied)
+	e.u64(r.Term)
+	e.i64(int64(r.Time))
+	e.str(string(r.Cluster))
+	for _, v := range [...]uint64{uint64(r.LastSession), uint64(r.LastBlock), uint64(r.LastVolume), uint64(r.LastDataset),
+		uint64(r.LastPolicy), r.Files, r.LogicalBytes, r.UniqueBytes, r.BlockBytes, r.Sessions, r.Queue, r.DyingDirs} {
+		e.u64(v)
+	}
+}
+
+func (r *headRecord) take(d *decoder) {
+	r.Applied, r.Term = d.u64(), d.u64()
+	r.Time = granary.Time(d.i64())
+	r.Cluster = granary.ClusterID(d.str())
+	r.LastSession = granary.SessionID(d.u64())
+	r.LastBlock = granary.BlockID(d.u64())
+	r.LastVolume = granary.VolumeID(d.u64())
+	r.LastDataset = granary.DatasetID(d.u32())
+	r.LastPolicy = granary.PolicyID(d.u32())
+	r.Files, r.LogicalBytes, r.UniqueBytes, r.BlockBytes = d.u64(), d.u64(), d.u64(), d.u64()
+	r.Sessions, r.Queue, r.DyingDirs = d.u64(), d.u64(), d.u64()
+}
+
+// inodeRecord is an inode. Attr.Inode comes from the key, Attr.Version from the header.
+type inodeRecord struct {
+	granary.Attr
+	Target        string // symlinks
+	Inline        uint64 // bytes of inline content
+	ExtentBytes   uint64 // bytes that extents cover
+	Xattrs        uint64 // number of extended attributes …
+	ContentXattrs uint64 // … and of those that describe the content
+	// Trim, if not 0, is one more than the window from which on stored extents are no longer the
+	// file's: a truncation too large for one entry, which reclaim completes.
+	Trim uint64
+}
+
+func (r *inodeRecord) put(e *encoder) {
+	e.u8(uint8(r.Type))
+	for _, v := range [...]uint64{uint64(r.Mode), uint64(r.Nlink), uint64(r.UID), uint64(r.GID), uint64(r.Rdev),
+		uint64(r.Flags), r.Size, r.Allocated} {
+		e.u64(v)
+	}
+	for _, v := range [...]granary.Time{r.Atime, r.Mtime, r.Ctime, r.Btime} {
+		e.i64(int64(v))
+	}
+	for _, v := range [...]uint64{uint64(r.ContentVersion), uint64(r.Policy), uint64(r.Parent), r.Entries, r.Subdirs} {
+		e.u64(v)
+	}
+	e.str(r.Target)
+	for _, v := range [...]uint64{r.Inline, r.ExtentBytes, r.Xattrs, r.ContentXattrs, r.Trim} {
+		e.u64(v)
+	}
+}
+
+func (r *inodeRecord) take(d *decoder) {
+	r.Version = d.index
+	r.Type = granary.FileType(d.u8())
+	r.Mode, r.Nlink, r.UID, r.GID, r.Rdev = d.u32(), d.u32(), d.u32(), d.u32(), d.u32()
+	r.Flags = granary.Flags(d.u32())
+	r.Size, r.Allocated = d.u64(), d.u64()
+	r.Atime, r.Mtime = granary.Time(d.i64()), granary.Time(d.i64())
+	r.Ctime, r.Btime = granary.Time(d.i64()), granary.Time(d.i64())
+	r.ContentVersion = granary.Index(d.u64())
+	r.Policy = granary.PolicyID(d.u32())
+	r.Parent = granary.InodeID(d.u64())
+	r.Entries, r.Subdirs = d.u64(), d.u64()
+	r.Target = d.str()
+	r.Inline, r.ExtentBytes, r.Xattrs, r.ContentXattrs, r.Trim = d.u64(), d.u64(), d.u64(), d.u64(), d.u64()
+}
+
+// dentryRecord is what a name leads to.
+type dentryRecord struct {
+	Inode granary.InodeID
+	Type  granary.FileType
+}
+
+func (r *dentryRecord) put(e *encoder) { e.u64(uint64(r.Inode)); e.u8(uint8(r.Type)) }
+func (r *dentryRecord) take(d *decoder) {
+	r.Inode = granary.InodeID(d.u64())
+	r.Type = granary.FileType(d.u8())
+}
+
+// bytesRecord is inline content, or the value of an extended attribute, or a stored result.
+type bytesRecord struct{ Bytes []byte }
+
+func (r *bytesRecord) put(e *encoder)  { e.blob(r.Bytes) }
+func (r *bytesRecord) take(d *decoder) { r.Bytes = append([]byte{}, d.blob()...) }
+
+// numberRecord is a block id, or a mark whose number means nothing.
+type numberRecord struct{ Number uint64 }
+
+func (r *numberRecord) put(e *encoder)  { e.u64(r.Number) }
+func (r *numberRecord) take(d *decoder) { r.Number = d.u64() }
+
+// piece is a part of an extent within one window.
+type piece struct {
+	Offset      uint64 // in the file
+	Length      uint64
+	Block       granary.BlockID
+	ChunkOffset uint32
+}
+
+func (p *piece) end() uint64 { return p.Offset + p.Length }
+
+// windowRecord is the pieces of one window, ascending, not overlapping. Offsets are stored as the
+// distance from the end of the piece before.
+type windowRecord struct {
+	window uint64 // from the key
+	Pieces []piece
+}
+
+func (r *windowRecord) put(e *encoder) {
+	e.u64(uint64(len(r.Pieces)))
+	at := r.window * granary.ExtentWindowSize
+	for i := range r.Pieces {
+		p := &r.Pieces[i]
+		e.u64(p.Offset - at)
+		e.u64(p.Length)
+		e.u64(uint64(p.Block))
+		e.u64(uint64(p.ChunkOffset))
+		at = p.end()
+	}
+}
+
+// take needs window to be set; see unmarshalWindow.
+func (r *windowRecord) take(d *decoder) {
+	n := d.count()
+	r.Pieces = make([]piece, 0, n)
+	at, end := r.window*granary.ExtentWindowSize, (r.window+1)*granary.ExtentWindowSize
+	for range n {
+		p := piece{Offset: d.u64(), Length: d.u64(), Block: granary.BlockID(d.u64()), ChunkOffset: d.u32()}
+		if p.Offset > end-at || p.Length == 0 || p.Length > end-at-p.Offset {
+			d.fail()
+			return
+		}
+		p.Offset += at
+		at = p.end()
+		r.Pieces = append(r.Pieces, p)
+	}
+}
+
+// unmarshalWindow decodes the value of a window.
+func unmarshalWindow(window uint64, b []byte) (*windowRecord, error) {
+	d := open(b)
+	if window > granary.FileSizeMax/granary.ExtentWindowSize {
+		return nil, errFormat
+	}
+	r := &windowRecord{window: window}
+	r.take(&d)
+	return r, d.done()
+}
+
+// blockRecord is a stored block. Refs counts the pieces that name it.
+type blockRecord struct {
+	Hash      granary.Hash
+	RawLength uint32
+	Location  granary.Location
+	Refs      uint64
+	Domain    granary.DatasetID
+}
+
+func (r *blockRecord) put(e *encoder) {
+	e.b = append(e.b, r.Hash[:]...)
+	l := &r.Location
+	for _, v := range [...]uint64{uint64(r.RawLength), uint64(l.Volume), uint64(l.Epoch), uint64(l.Shard), l.Offset,
+		uint64(l.Length), r.Refs, uint64(r.Domain)} {
+		e.u64(v)
+	}
+}
+
+func (r *blockRecord) take(d *decoder) {
+	r.Hash = d.hash()
+	r.RawLength = d.u32()
+	r.Location.Volume = granary.VolumeID(d.u64())
+	r.Location.Epoch = granary.Epoch(d.u64())
+	r.Location.Shard = uint8(d.u64())
+	r.Location.Offset = d.u64()
+	r.Location.Length = d.u32()
+	r.Refs = d.u64()
+	r.Domain = granary.DatasetID(d.u32())
+}
+
+// volumeRecord is a volume.
+type volumeRecord struct {
+	Epoch        granary.Epoch
+	State        granary.VolumeState
+	DataShards   int
+	ParityShards int
+	Owner        granary.SessionID // 0 once sealing
+	LastOwner    granary.SessionID
+	Watermark    uint64
+	LiveBytes    uint64
+	DeadBytes    uint64
+	Sealed       uint32 // bit i: shard i is sealed
+	Disks        []granary.DiskID
+}
+
+func (r *volumeRecord) put(e *encoder) {
+	e.u8(uint8(r.State))
+	for _, v := range [...]uint64{uint64(r.Epoch), uint64(r.DataShards), uint64(r.ParityShards), uint64(r.Owner),
+		uint64(r.LastOwner), r.Watermark, r.LiveBytes, r.DeadBytes, uint64(r.Sealed), uint64(len(r.Disks))} {
+		e.u64(v)
+	}
+	for _, disk := range r.Disks {
+		e.str(string(disk))
+	}
+}
+
+func (r *volumeRecord) take(d *decoder) {
+	r.State = granary.VolumeState(d.u8())
+	r.Epoch = granary.Epoch(d.u64())
+	r.DataShards, r.ParityShards = int(d.u32()), int(d.u32())
+	r.Owner, r.LastOwner = granary.SessionID(d.u64()), granary.SessionID(d.u64())
+	r.Watermark, r.LiveBytes, r.DeadBytes = d.u64(), d.u64(), d.u64()
+	r.Sealed = d.u32()
+	for range d.count() {
+		r.Disks = append(r.Disks, granary.DiskID(d.str()))
+	}
+}
+
+// serverRecord is a volume server and the disks last seen in it.
+type serverRecord struct {
+	Addr, Zone, Rack string
+	Disks            []granary.DiskID
+}
+
+func (r *serverRecord) put(e *encoder) {
+	e.str(r.Addr)
+	e.str(r.Zone)
+	e.str(r.Rack)
+	e.u64(uint64(len(r.Disks)))
+	for _, disk := range r.Disks {
+		e.str(string(disk))
+	}
+}
+
+func (r *serverRecord) take(d *decoder) {
+	r.Addr, r.Zone, r.Rack = d.str(), d.str(), d.str()
+	for range d.count() {
+		r.Disks = append(r.Disks, granary.DiskID(d.str()))
+	}
+}
+
+// sessionRecord is a session as the state keeps it.
+type sessionRecord struct {
+	ID     granary.SessionID // from the key
+	Client string
+	Nonce  uint64
+	Opened granary.Time
+	Lowest uint64 // results of sequences below this are forgotten …
+	Pruned uint64 // … and those below this are gone from the store
+}
+
+func (r *sessionRecord) put(e *encoder) {
+	e.str(r.Client)
+	e.u64(r.Nonce)
+	e.i64(int64(r.Opened))
+	e.u64(r.Lowest)
+	e.u64(r.Pruned)
+}
+
+func (r *sessionRecord) take(d *decoder) {
+	r.Client, r.Nonce, r.Opened = d.str(), d.u64(), granary.Time(d.i64())
+	r.Lowest, r.Pruned = d.u64(), d.u64()
+}
+
+// datasetRecord is a dataset. It outlives its root until its last inode is reclaimed.
+type datasetRecord struct {
+	NextInode    uint64 // counter of the next inode
+	Inodes       uint64 // in the inode table or in the queue
+	Files        uint64 // as in headRecord
+	LogicalBytes uint64
+	Deleted      bool
+}
+
+func (r *datasetRecord) put(e *encoder) {
+	e.u64(r.NextInode)
+	e.u64(r.Inodes)
+	e.u64(r.Files)
+	e.u64(r.LogicalBytes)
+	e.bool(r.Deleted)
+}
+
+func (r *datasetRecord) take(d *decoder) {
+	r.NextInode, r.Inodes, r.Files, r.LogicalBytes = d.u64(), d.u64(), d.u64(), d.u64()
+	r.Deleted = d.bool()
+}
+
+// policyRecord is an interned policy.
+type policyRecord struct{ granary.Policy }
+
+func (r *policyRecord) put(e *encoder) {
+	e.u64(uint64(r.DataShards))
+	e.u64(uint64(r.ParityShards))
+	e.u64(uint64(r.InlineMax))
+	e.u8(uint8(r.Compression))
+	e.u8(uint8(r.Chunking))
+}
+
+func (r *policyRecord) take(d *decoder) {
+	r.DataShards, r.ParityShards, r.InlineMax = int(d.u32()), int(d.u32()), int(d.u32())
+	r.Compression, r.Chunking = granary.Compression(d.u8()), granary.Chunking(d.u8())
+}
+
+// userRecord is an S3 user, by access key.
+type userRecord struct{ granary.User }
+
+func (r *userRecord) put(e *encoder) {
+	e.str(r.SecretKey)
+	e.str(r.Name)
+	e.bool(r.Root)
+}
+
+func (r *userRecord) take(d *decoder) { r.SecretKey, r.Name, r.Root = d.str(), d.str(), d.bool() }

@@ -1,0 +1,181 @@
+package master
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/dsorchard/granary"
+)
+
+// view is one state of the store, as a query reads it.
+type view struct {
+	ctx    context.Context
+	r      pebble.Reader
+	head   headRecord
+	places *places
+	live   liveness
+}
+
+// query answers a query from one snapshot, whose index it returns.
+func (s *state) query(ctx context.Context, q granary.Query, live liveness) (granary.Answer, granary.Index, error) {
+	s.life.RLock()
+	defer s.life.RUnlock()
+	if s.closed {
+		return nil, 0, errClosed("query")
+	}
+	snap := s.db.NewSnapshot()
+	defer func() { must(snap.Close()) }()
+	v := &view{ctx: ctx, r: snap, places: s.places.Load(), live: live}
+	head, err := read[headRecord](v, keyHead())
+	if err != nil {
+		return nil, 0, err
+	}
+	if head != nil {
+		v.head = *head
+	}
+	a, err := v.answer(q)
+	if err != nil {
+		return nil, granary.Index(v.head.Applied), err
+	}
+	return a, granary.Index(v.head.Applied), nil
+}
+
+func (v *view) answer(q granary.Query) (granary.Answer, error) {
+	switch q := q.(type) {
+	case *granary.Lookup:
+		return v.lookup(q)
+	case *granary.ReadDir:
+		return v.readDir(q)
+	case *granary.List:
+		return v.list(q)
+	case *granary.HasChunks:
+		return v.hasChunks(q)
+	case *granary.StatFS:
+		return v.statFS()
+	case *granary.GetPolicy:
+		return v.getPolicy(q)
+	case *granary.GetUser:
+		return v.getUser(q)
+	case *granary.ListVolumes:
+		return v.listVolumes(q)
+	case *granary.ListDisks:
+		return v.listDisks()
+	case *granary.GetStatus:
+		return v.status()
+	}
+	return nil, granary.Errorf(granary.KindNotSupported, "query", "", "this master does not know %T", q)
+}
+
+// read returns a record, or nil if there is none. An error of the store, or a value that does not
+// decode, is the reader's to report: unlike apply, it forks no history.
+func read[T any, P record[T]](v *view, k []byte) (P, error) {
+	b, closer, err := v.r.Get(k)
+	if err == pebble.ErrNotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, errStore(k, err)
+	}
+	r, err := unmarshal[T, P](b)
+	if err == nil {
+		err = closer.Close()
+	}
+	if err != nil {
+		return nil, errStore(k, err)
+	}
+	return r, nil
+}
+
+func errStore(k []byte, err error) error {
+	return granary.Errorf(granary.KindCorrupt, "query", fmt.Sprintf("key %q", k), "metadata store: %w", err)
+}
+
+// scan calls f for the keys in [lower, upper), until it says false or fails. Key and value are lent.
+func (v *view) scan(lower, upper []byte, f func(k, b []byte) (bool, error)) error {
+	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return errStore(lower, err)
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		more, err := f(it.Key(), it.Value())
+		if err == nil {
+			err = v.done()
+		}
+		if err != nil {
+			return firstError(err, it.Close())
+		}
+		if !more {
+			break
+		}
+	}
+	if err := it.Close(); err != nil {
+		return errStore(lower, err)
+	}
+	return nil
+}
+
+// done returns an error when the asker has given up.
+func (v *view) done() error {
+	if err := v.ctx.Err(); err != nil {
+		return granary.Errorf(granary.KindCanceled, "query", "", "%w", err)
+	}
+	return nil
+}
+
+// inode reads an inode; nil if there is none.
+func (v *view) inode(id granary.InodeID) (*inodeRecord, error) {
+	r, err := read[inodeRecord](v, keyInode(id))
+	if r != nil {
+		r.Inode = id
+	}
+	return r, err
+}
+
+// child reads the inode that a dentry names, which must exist.
+func (v *view) child(id granary.InodeID) (*inodeRecord, error) {
+	r, err := v.inode(id)
+	if err == nil && r == nil {
+		err = granary.Errorf(granary.KindCorrupt, "query", id.String(), "a name leads to an inode that does not exist")
+	}
+	return r, err
+}
+
+func (v *view) hasChunks(q *granary.HasChunks) (granary.Answer, error) {
+	if len(q.Hashes) > granary.HasChunksMax {
+		return nil, granary.Errorf(granary.KindTooLarge, "has chunks", "", "%d hashes, of %d at most", len(q.Hashes), granary.HasChunksMax)
+	}
+	a := &granary.ChunksHad{Has: make([]bool, len(q.Hashes))}
+	for i, h := range q.Hashes {
+		r, err := read[numberRecord](v, keyHash(q.Dataset, h))
+		if err != nil {
+			return nil, err
+		}
+		a.Has[i] = r != nil
+	}
+	return a, nil
+}
+
+func (v *view) getPolicy(q *granary.GetPolicy) (granary.Answer, error) {
+	r, err := read[policyRecord](v, keyPolicy(q.Policy))
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		return nil, granary.Errorf(granary.KindNotFound, "get policy", fmt.Sprint(q.Policy), "")
+	}
+	return &granary.PolicyIs{Policy: r.Policy}, nil
+}
+
+func (v *view) getUser(q *granary.GetUser) (granary.Answer, error) {
+	r, err := read[userRecord](v, keyUser(q.AccessKey))
+	if err != nil {
+		return nil, err
+	}
+	if r == nil {
+		return nil, granary.Errorf(granary.KindNotFound, "get user", q.AccessKey, "")
+	}
+	r.AccessKey = q.AccessKey
+	return &granary.UserIs{User: r.User}, nil
+}

@@ -1,0 +1,88 @@
+package master
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/dsorchard/granary"
+)
+
+// layoutExtentsMax bounds the extents of one Layout.
+const layoutExtentsMax = 4096
+
+// layout returns where the bytes of a range of a file are.
+func (v *view) layout(r *inodeRecord, q granary.Range) (*granary.Layout, error) {
+	a := &granary.Layout{Size: r.Size, ContentVersion: r.ContentVersion}
+	if r.Inline > 0 {
+		x, err := read[bytesRecord](v, keyInline(r.Inode))
+		if err != nil {
+			return nil, err
+		}
+		if x == nil {
+			return nil, granary.Errorf(granary.KindCorrupt, "lookup", r.Inode.String(), "its inline content is gone")
+		}
+		a.Inline = x.Bytes
+	}
+	if r.ExtentBytes == 0 || q.Offset >= r.Size || q.Length == 0 {
+		return a, nil
+	}
+	end := q.Offset + min(q.Length, r.Size-q.Offset)
+	lower, upper := q.Offset/windowSize, min((end-1)/windowSize+1, r.windowsEnd())
+	if lower >= upper {
+		return a, nil
+	}
+	err := v.scan(keyExtent(r.Inode, lower), keyExtent(r.Inode, upper), func(k, b []byte) (bool, error) {
+		w, err := unmarshalWindow(keyID(k, 1), b)
+		if err != nil {
+			return false, errStore(k, err)
+		}
+		for _, p := range w.Pieces {
+			if p.end() <= q.Offset || p.Offset >= end {
+				continue
+			}
+			if len(a.Extents) == layoutExtentsMax {
+				a.Truncated = true
+				return false, nil
+			}
+			a.Extents = append(a.Extents, granary.Extent{Offset: p.Offset, Length: p.Length, Block: p.Block, ChunkOffset: p.ChunkOffset})
+		}
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, v.locate(a)
+}
+
+// locate adds the blocks that a layout's extents name, and their volumes: each once, by id.
+func (v *view) locate(a *granary.Layout) error {
+	blocks := make([]granary.BlockID, 0, len(a.Extents))
+	for i := range a.Extents {
+		blocks = append(blocks, a.Extents[i].Block)
+	}
+	slices.Sort(blocks)
+	var volumes []granary.VolumeID
+	for _, id := range slices.Compact(blocks) {
+		b, err := read[blockRecord](v, keyBlock(id))
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			return granary.Errorf(granary.KindCorrupt, "lookup", fmt.Sprint(id), "an extent names a block that does not exist")
+		}
+		a.Blocks = append(a.Blocks, granary.BlockInfo{ID: id, Hash: b.Hash, RawLength: b.RawLength, Location: b.Location})
+		volumes = append(volumes, b.Location.Volume)
+	}
+	slices.Sort(volumes)
+	for _, id := range slices.Compact(volumes) {
+		r, err := read[volumeRecord](v, keyVolume(id))
+		if err != nil {
+			return err
+		}
+		if r == nil {
+			return granary.Errorf(granary.KindCorrupt, "lookup", fmt.Sprint(id), "a block lies in a volume that does not exist")
+		}
+		a.Volumes = append(a.Volumes, *v.places.volume(id, r, v.up))
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package master
+
+import (
+	"strings"
+
+	"github.com/dsorchard/granary"
+)
+
+// lookup resolves a path and returns what is asked about what it finds.
+func (v *view) lookup(q *granary.Lookup) (granary.Answer, error) {
+	found, r, err := v.resolve(q)
+	if err != nil {
+		return nil, err
+	}
+	if q.Xattrs && r.Xattrs > 0 {
+		if found.Xattrs, err = v.xattrs(r.Inode); err != nil {
+			return nil, err
+		}
+	}
+	if q.Layout != nil && r.Type == granary.TypeRegular && found.Rest == "" {
+		if found.Layout, err = v.layout(r, *q.Layout); err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// resolve walks a path.
+func (v *view) resolve(q *granary.Lookup) (*granary.Found, *inodeRecord, error) {
+	r, err := v.inode(q.Base)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r == nil {
+		return nil, nil, granary.Errorf(granary.KindNotFound, "lookup", q.Base.String(), "no such inode")
+	}
+	if q.Path == "" {
+		return &granary.Found{Entry: entryOf("", r), Parent: r.Parent}, r, nil
+	}
+	if len(q.Path) > granary.PathLengthMax {
+		return nil, nil, granary.Errorf(granary.KindNameTooLong, "lookup", q.Path[:64]+"…", "%d bytes, of %d at most", len(q.Path), granary.PathLengthMax)
+	}
+	rest := q.Path
+	for {
+		var name string
+		name, rest, _ = strings.Cut(rest, "/")
+		if err := checkName("lookup", name); err != nil {
+			return nil, nil, err
+		}
+		parent := r
+		if r, err = v.step(q, parent, name); err != nil {
+			return nil, nil, err
+		}
+		if rest == "" || r.Type == granary.TypeSymlink {
+			return &granary.Found{Entry: entryOf(name, r), Parent: parent.Inode, Rest: rest}, r, nil
+		}
+	}
+}
+
+// step goes from a directory to one of its entries.
+func (v *view) step(q *granary.Lookup, dir *inodeRecord, name string) (*inodeRecord, error) {
+	if !dir.IsDir() {
+		return nil, granary.Errorf(granary.KindNotDir, "lookup", q.Path, "before %q", name)
+	}
+	d, err := read[dentryRecord](v, keyDentry(dir.Inode, name, true))
+	if err == nil && d == nil {
+		d, err = read[dentryRecord](v, keyDentry(dir.Inode, name, false))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d == nil {
+		return nil, granary.Errorf(granary.KindNotFound, "lookup", q.Path, "")
+	}
+	return v.child(d.Inode)
+}
+
+func entryOf(name string, r *inodeRecord) granary.Entry {
+	return granary.Entry{Name: name, Attr: r.Attr, Target: r.Target}
+}
+
+func (v *view) xattrs(id granary.InodeID) ([]granary.Xattr, error) {
+	var xs []granary.Xattr
+	prefix := key(tableXattr, uint64(id))
+	err := v.scan(prefix, keyEnd(prefix), func(k, b []byte) (bool, error) {
+		r, err := unmarshal[bytesRecord](b)
+		if err != nil {
+			return false, errStore(k, err)
+		}
+		xs = append(xs, granary.Xattr{Name: string(k[9:]), Value: r.Bytes})
+		return true, nil
+	})
+	return xs, err
+}
+
+// readDir lists a directory in key order.
+func (v *view) readDir(q *granary.ReadDir) (granary.Answer, error) {
+	r, err := v.inode(q.Inode)
+	switch {
+	case err != nil:
+		return nil, err
+	case r == nil:
+		return nil, granary.Errorf(granary.KindNotFound, "readdir", q.Inode.String(), "no such inode")
+	case !r.IsDir():
+		return nil, granary.Errorf(granary.KindNotDir, "readdir", q.Inode.String(), "")
+	}
+	limit := q.Limit
+	if limit <= 0 || limit > granary.ReadDirMax {
+		limit = granary.ReadDirMax
+	}
+	prefix := key(tableDentry, uint64(q.Inode))
+	lower := prefix
+	if q.After != "" {
+		lower = append(keyDentry(q.Inode, q.After, q.AfterDir), 0)
+	}
+	a := &granary.Directory{}
+	err = v.scan(lower, keyEnd(prefix), func(k, b []byte) (bool, error) {
+		if len(a.Entries) == limit {
+			a.More = true
+			return false, nil
+		}
+		d, err := unmarshal[dentryRecord](b)
+		if err != nil {
+			return false, errStore(k, err)
+		}
+		child, err := v.child(d.Inode)
+		if err != nil {
+			return false, err
+		}
+		name, _ := dentryName(k)
+		a.Entries = append(a.Entries, entryOf(name, child))
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
