@@ -235,8 +235,9 @@ func (s *Store) create(op string, sh *shard, epoch granary.Epoch, k, m int) (*op
 		return nil, d.failure(op, sh.key, errors.Join(err, file.Close(), d.fs.Remove(fresh)))
 	}
 	sh.state.Store(st)
-	sh.exists.Store(true)
 	f := d.files.adopt(sh, file)
+	sh.exists.Store(true) // from here on others may open it
+	sh.account(f)
 	if err := d.fs.SyncDir(shardsName); err != nil {
 		// The name may or may not survive a crash: nothing can be promised here any more.
 		d.barWrites(shardsName + ": " + err.Error())

@@ -179,6 +179,18 @@ func (c *Client) Drop(ctx context.Context, addr string, ref granary.ShardRef, ep
 	return c.call(req, opDrop, ref.String())
 }
 
+// Verify is Store.Verify at addr.
+func (c *Client) Verify(ctx context.Context, addr string, ref granary.ShardRef) error {
+	if s := c.local(addr); s != nil {
+		return s.Verify(ctx, ref)
+	}
+	req, err := c.request(ctx, opVerify, http.MethodPost, addr, shardPath(ref)+"/verify", ref.String(), nil)
+	if err != nil {
+		return err
+	}
+	return c.call(req, opVerify, ref.String())
+}
+
 // List is Store.List at addr.
 func (c *Client) List(ctx context.Context, addr string, disk granary.DiskID) ([]granary.ShardInfo, error) {
 	if s := c.local(addr); s != nil {

@@ -27,6 +27,7 @@ type dataDisk struct {
 	ident  atomic.Pointer[identity] // replaced by JoinCluster
 	used   atomic.Int64             // bytes that shard files take
 	walked chan struct{}            // closed when every shard's space has been counted
+	sample atomic.Pointer[sample]   // of the file system's space
 
 	mu       sync.Mutex
 	shards   map[shardKey]*shard
@@ -205,8 +206,12 @@ func (d *dataDisk) forget(sh *shard) {
 // writeBarred returns why nothing may be appended, or "".
 func (d *dataDisk) writeBarred() string {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.readOnly
+	reason := d.readOnly
+	d.mu.Unlock()
+	if reason != "" {
+		return reason
+	}
+	return d.sample.Load().trouble()
 }
 
 // noteFailure makes the disk read-only if err says that the disk itself is failing.
@@ -256,27 +261,22 @@ func (d *dataDisk) checkRoom(op string, key shardKey, size, reserve uint64) erro
 	return nil
 }
 
-// usage reports the disk.
+// usage reports the disk, without touching it.
 func (d *dataDisk) usage(reserve uint64) granary.DiskUsage {
-	du := granary.DiskUsage{Disk: d.id(), Path: d.dir, Used: uint64(max(d.used.Load(), 0))}
+	space := d.sample.Load()
+	du := granary.DiskUsage{
+		Disk: d.id(), Path: d.dir, Used: uint64(max(d.used.Load(), 0)),
+		Total: space.usage.Total, ReadOnly: d.writeBarred(),
+	}
+	if space.usage.Free > reserve {
+		du.Free = space.usage.Free - reserve
+	}
 	d.mu.Lock()
-	du.ReadOnly = d.readOnly
+	defer d.mu.Unlock()
 	for _, sh := range d.shards {
 		if sh.exists.Load() {
 			du.Shards++
 		}
-	}
-	d.mu.Unlock()
-	u, err := d.fs.Usage()
-	if err != nil {
-		if du.ReadOnly == "" {
-			du.ReadOnly = err.Error()
-		}
-		return du
-	}
-	du.Total = u.Total
-	if u.Free > reserve {
-		du.Free = u.Free - reserve
 	}
 	return du
 }
@@ -290,26 +290,4 @@ func (d *dataDisk) poisoned() []granary.ShardInfo {
 		}
 	}
 	return infos
-}
-
-// walk counts the space of all shards, once after the start.
-func (d *dataDisk) walk(stop <-chan struct{}) {
-	defer close(d.walked)
-	for _, sh := range d.list() {
-		select {
-		case <-stop:
-			return
-		default:
-		}
-		f, err := d.files.acquire(sh)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			d.log.Warn("shard cannot be opened", "shard", d.ref(sh.key).String(), "error", err)
-			continue
-		}
-		sh.account(f)
-		d.files.release(f)
-	}
 }

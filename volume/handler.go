@@ -26,6 +26,7 @@ const (
 //	PUT    /v1/disks/DISK/shards/VOLUME/SHARD              append; the body is the data, see the headers in status.go
 //	GET    /v1/disks/DISK/shards/VOLUME/SHARD?off=&len=    read; the answer is shorter where the stream ends
 //	POST   /v1/disks/DISK/shards/VOLUME/SHARD/seal?epoch=&length=
+//	POST   /v1/disks/DISK/shards/VOLUME/SHARD/verify       compare a sealed shard with its page table
 //	DELETE /v1/disks/DISK/shards/VOLUME/SHARD?epoch=       drop
 //	GET    /v1/disks/DISK/shards                           JSON: array of granary.ShardInfo
 //	GET    /v1/disks                                       JSON: array of granary.DiskUsage
@@ -45,6 +46,7 @@ func NewHandler(s *Store) http.Handler {
 	mux.HandleFunc("PUT "+shard, h.append)
 	mux.HandleFunc("GET "+shard, h.read)
 	mux.HandleFunc("POST "+shard+"/seal", h.seal)
+	mux.HandleFunc("POST "+shard+"/verify", h.verify)
 	mux.HandleFunc("DELETE "+shard, h.drop)
 	mux.HandleFunc("GET /v1/disks/{disk}/shards", h.list)
 	mux.HandleFunc("GET /v1/disks", h.usage)
@@ -207,6 +209,15 @@ func (h *handler) seal(w http.ResponseWriter, r *http.Request) {
 	length := p.number("length", query.Get("length"), 10, 64)
 	if p.err == nil {
 		p.err = h.store.Seal(r.Context(), ref, epoch, length)
+	}
+	h.answer(w, p.err)
+}
+
+func (h *handler) verify(w http.ResponseWriter, r *http.Request) {
+	p := &params{op: opVerify, subject: r.URL.Path}
+	ref := p.ref(r)
+	if p.err == nil {
+		p.err = h.store.Verify(r.Context(), ref)
 	}
 	h.answer(w, p.err)
 }

@@ -51,6 +51,9 @@ func TestHTTPRoundTrip(t *testing.T) {
 	if err := c.Seal(ctx, addr, ref, 2, 4096+1<<20); err != nil {
 		t.Fatal(err)
 	}
+	if err := c.Verify(ctx, addr, ref); err != nil {
+		t.Fatal(err)
+	}
 	infos, err := c.List(ctx, addr, ref.Disk)
 	if err != nil || len(infos) != 1 || infos[0].Ref != ref || !infos[0].Sealed || infos[0].Epoch != 2 {
 		t.Fatalf("list: %+v, %v", infos, err)
@@ -92,6 +95,7 @@ func TestHTTPErrorsAreTheStores(t *testing.T) {
 		},
 		"negative": func(c *Client) error { _, _, err := c.ReadAt(ctx, addr, ref, make([]byte, 1), -1); return err },
 		"reseal":   func(c *Client) error { return c.Seal(ctx, addr, sealed, 2, 11) },
+		"verify":   func(c *Client) error { return c.Verify(ctx, addr, ref) },
 		"drop":     func(c *Client) error { return c.Drop(ctx, addr, sealed, 1) },
 		"list":     func(c *Client) error { _, err := c.List(ctx, addr, unknown.Disk); return err },
 	} {

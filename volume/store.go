@@ -54,7 +54,9 @@ func Open(o Options) (*Store, error) {
 		return nil, errors.Join(err, s.unlock())
 	}
 	for _, d := range s.disks {
+		d.look()
 		s.running.Go(func() { d.walk(s.stop) })
+		s.running.Go(func() { d.watch(s.stop) })
 	}
 	return s, nil
 }
@@ -259,8 +261,8 @@ func (s *Store) learn(sh *shard) error {
 	return err
 }
 
-// Usage reports the disks, in the order of Options.Dirs. Right after Open, until every shard has been
-// looked at once, Used is too low.
+// Usage reports the disks, in the order of Options.Dirs, as they were at most a second ago; a disk that
+// does not answer is ReadOnly. Right after Open, until every shard has been looked at once, Used is too low.
 func (s *Store) Usage() []granary.DiskUsage {
 	usages := make([]granary.DiskUsage, len(s.disks))
 	for i, d := range s.disks {
