@@ -3,6 +3,8 @@ package volume
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -28,9 +30,18 @@ func TestHeartbeats(t *testing.T) {
 		s := open(t, o)
 		ref := firstRef(s, 1)
 
-		var beats []*granary.Heartbeat
+		var mu sync.Mutex
+		var sent []*granary.Heartbeat
+		heard := func() []*granary.Heartbeat {
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(sent)
+		}
 		good := fakeMaster(func(_ context.Context, hb *granary.Heartbeat) (*granary.HeartbeatReply, error) {
-			beats = append(beats, hb)
+			mu.Lock()
+			defer mu.Unlock()
+			sent = append(sent, hb)
 			return &granary.HeartbeatReply{Cluster: testCluster, Leader: true}, nil
 		})
 		dead := fakeMaster(func(ctx context.Context, _ *granary.Heartbeat) (*granary.HeartbeatReply, error) {
@@ -41,13 +52,13 @@ func TestHeartbeats(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- s.Heartbeats(ctx, "host:7500", "z", "r", []Master{dead, good}) }()
 
-		synctest.Wait()
+		beats := heard()
 		// The first tells of disks without a cluster, the second, at once, that they have joined.
 		if len(beats) != 2 || beats[0].Cluster != "" || beats[1].Cluster != testCluster || s.Cluster() != testCluster {
 			t.Fatalf("after the first reply: %d heartbeats, cluster %q", len(beats), s.Cluster())
 		}
 		time.Sleep(3*time.Second + time.Millisecond) // of the bubble's clock
-		synctest.Wait()
+		beats = heard()
 		if len(beats) != 5 {
 			t.Fatalf("%d heartbeats in three seconds", len(beats)-2)
 		}
@@ -59,7 +70,7 @@ func TestHeartbeats(t *testing.T) {
 		mustAppend(t, s, appendOf(ref, 0, 0, fill(10, 1)))
 		faulty.SetHook(failing(disk.OpSync, disk.Fault{Err: syscall.EIO}))
 		wantKind(t, s.Append(ctx, appendOf(ref, 10, 10, fill(10, 1))), granary.KindUnavailable)
-		synctest.Wait()
+		beats = heard()
 		last = beats[len(beats)-1]
 		if len(beats) < 6 || len(last.Poisoned) != 1 || last.Poisoned[0].Ref != ref || last.Disks[0].ReadOnly == "" {
 			t.Fatalf("a failure is not told at once: %d heartbeats, %+v", len(beats), last)
