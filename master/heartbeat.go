@@ -168,6 +168,7 @@ func (s *Server) Heartbeat(ctx context.Context, hb *granary.Heartbeat) (*granary
 	if hb.Server == "" || hb.Addr == "" {
 		return nil, granary.Errorf(granary.KindInvalid, "heartbeat", hb.Addr, "server id or address is empty")
 	}
+	s.awaitLeader(ctx, heartbeatPatience)
 	st := s.states.acquire()
 	cluster, _ := st.cluster()
 	st.release()
@@ -189,6 +190,22 @@ func (s *Server) Heartbeat(ctx context.Context, hb *granary.Heartbeat) (*granary
 	}
 	l.live.hear(hb)
 	return reply, nil
+}
+
+const (
+	heartbeatPatience = time.Second
+	leaderPoll        = 10 * time.Millisecond
+)
+
+// awaitLeader waits a while for anybody to lead. The heartbeat that comes before the election would
+// be lost otherwise, and everything that needs disks would wait for the next one.
+func (s *Server) awaitLeader(ctx context.Context, most time.Duration) {
+	end := s.now().Add(most)
+	for s.leading.Load() == nil && s.leaderAddr() == "" && s.now().Before(end) {
+		if !pause(ctx, leaderPoll) {
+			return
+		}
+	}
 }
 
 // register records the server in the state if it is new there or looks different.

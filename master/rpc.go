@@ -6,7 +6,10 @@ import (
 	"math/rand/v2"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/wire"
 )
+
+var _ wire.Master = (*Server)(nil)
 
 // notLeader is the refusal of a request that only the leader serves.
 func (s *Server) notLeader(op string) error {

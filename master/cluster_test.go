@@ -1,0 +1,262 @@
+package master
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/dsorchard/granary"
+)
+
+// testTimeout bounds what a test waits for.
+const testTimeout = 15 * time.Second
+
+// eventually waits until f returns nil, and fails with its last error if it never does.
+func eventually(t *testing.T, what string, f func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+	defer cancel()
+	for {
+		err := f()
+		if err == nil {
+			return
+		}
+		if !pause(ctx, 5*time.Millisecond) {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+}
+
+// testOptions are those of a node that loses no time.
+func testOptions(dir string) Options {
+	return Options{
+		Dir: dir, GRPCAddr: "localhost:1", HeartbeatTimeout: 200 * time.Millisecond,
+		ServerDownAfter: time.Second, CacheBytes: 4 << 20,
+	}
+}
+
+func openNode(t *testing.T, o Options) *Server {
+	t.Helper()
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// openAlone opens a node that leads by itself.
+func openAlone(t *testing.T, dir string, with func(*Options)) *Server {
+	t.Helper()
+	o := testOptions(dir)
+	o.Listener = listen(t, "127.0.0.1:0")
+	if with != nil {
+		with(&o)
+	}
+	s := openNode(t, o)
+	waitLeader(t, s)
+	return s
+}
+
+func listen(t *testing.T, addr string) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// group is several nodes that may stop and start.
+type group struct {
+	t     *testing.T
+	peers []Peer
+	with  func(*Options)
+	nodes []*Server // nil: stopped
+	trans []*raft.InmemTransport
+}
+
+// newGroup starts n nodes over TCP, or in memory, where they can be cut off.
+func newGroup(t *testing.T, n int, inmem bool, with func(*Options)) *group {
+	t.Helper()
+	g := &group{t: t, with: with, nodes: make([]*Server, n)}
+	listeners := make([]net.Listener, n)
+	for i := range n {
+		p := Peer{ID: fmt.Sprintf("n%d", i), GRPCAddr: fmt.Sprintf("grpc%d", i)}
+		if inmem {
+			addr, tr := raft.NewInmemTransport("")
+			g.trans = append(g.trans, tr)
+			p.RaftAddr = string(addr)
+		} else {
+			listeners[i] = listen(t, "127.0.0.1:0")
+			p.RaftAddr = listeners[i].Addr().String()
+		}
+		g.peers = append(g.peers, p)
+	}
+	g.connect(func(i, j int) bool { return true })
+	dir := t.TempDir()
+	for i := range n {
+		g.startAt(i, filepath.Join(dir, g.peers[i].ID), listeners[i])
+	}
+	t.Cleanup(func() {
+		for i := range g.nodes {
+			g.stop(i)
+		}
+	})
+	return g
+}
+
+// connect lets the nodes reach each other that may; in memory only.
+func (g *group) connect(may func(i, j int) bool) {
+	for i, a := range g.trans {
+		for j, b := range g.trans {
+			if may(i, j) {
+				a.Connect(b.LocalAddr(), b)
+			} else {
+				a.Disconnect(b.LocalAddr())
+			}
+		}
+	}
+}
+
+func (g *group) startAt(i int, dir string, l net.Listener) {
+	g.t.Helper()
+	o := testOptions(dir)
+	o.ID, o.GRPCAddr, o.Peers = g.peers[i].ID, g.peers[i].GRPCAddr, g.peers
+	o.RaftAddr, o.Listener = g.peers[i].RaftAddr, l
+	if g.trans != nil {
+		o.transport = g.trans[i]
+	}
+	if g.with != nil {
+		g.with(&o)
+	}
+	s, err := Open(o)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.nodes[i] = s
+}
+
+// stop ends a node without a word to the others.
+func (g *group) stop(i int) (dir string) {
+	g.t.Helper()
+	s := g.nodes[i]
+	if s == nil {
+		return ""
+	}
+	g.nodes[i] = nil
+	if err := s.stop(); err != nil {
+		g.t.Error(err)
+	}
+	return s.opts.Dir
+}
+
+// leader waits for a leader that serves, other than the nodes named.
+func (g *group) leader(except ...int) int {
+	g.t.Helper()
+	found := -1
+	eventually(g.t, "a leader", func() error {
+		for i, s := range g.nodes {
+			if s != nil && s.leading.Load() != nil && s.raft.VerifyLeader().Error() == nil && !contains(except, i) {
+				found = i
+				return nil
+			}
+		}
+		return fmt.Errorf("there is none")
+	})
+	return found
+}
+
+func contains(s []int, i int) bool {
+	for _, v := range s {
+		if v == i {
+			return true
+		}
+	}
+	return false
+}
+
+func waitLeader(t *testing.T, s *Server) {
+	t.Helper()
+	eventually(t, "leadership", func() error {
+		if s.leading.Load() == nil {
+			return fmt.Errorf("does not lead")
+		}
+		return nil
+	})
+}
+
+// testClient is a session that numbers its requests.
+type testClient struct {
+	t       *testing.T
+	session granary.SessionID
+	seq     uint64
+}
+
+func newClient(t *testing.T, s *Server) *testClient {
+	t.Helper()
+	info, err := s.OpenSession(t.Context(), &granary.OpenSession{Client: "test", Nonce: uint64(time.Now().UnixNano())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &testClient{t: t, session: info.Session}
+}
+
+// do sends one op, which must succeed.
+func (c *testClient) do(s *Server, op granary.Op) granary.Result {
+	c.t.Helper()
+	c.seq++
+	r, err := c.send(s, c.seq, op)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return r
+}
+
+// send sends one op under a sequence number.
+func (c *testClient) send(s *Server, seq uint64, op granary.Op) (granary.Result, error) {
+	results, err := s.Mutate(c.t.Context(), &granary.MutateRequest{
+		Session: c.session, Requests: []granary.Request{{Seq: seq, Op: op}},
+	})
+	if err != nil {
+		return granary.Result{}, err
+	}
+	if results[0].Err != nil {
+		return results[0], results[0].Err
+	}
+	return results[0], nil
+}
+
+func createOp(name string) *granary.Create {
+	return &granary.Create{Parent: granary.RootInode, Name: name, Type: granary.TypeRegular, Mode: 0o644, Exclusive: true}
+}
+
+// lookup asks for an entry of the root directory.
+func lookup(t *testing.T, s *Server, name string) (*granary.Found, error) {
+	a, _, err := s.Query(t.Context(), &granary.QueryRequest{Query: &granary.Lookup{Base: granary.RootInode, Path: name}})
+	if err != nil {
+		return nil, err
+	}
+	return a.(*granary.Found), nil
+}
+
+func counterValue(t *testing.T, c prometheus.Counter) float64 {
+	t.Helper()
+	var m dto.Metric
+	if err := c.Write(&m); err != nil {
+		t.Fatal(err)
+	}
+	return m.Counter.GetValue()
+}

@@ -1,0 +1,236 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/dsorchard/granary"
+)
+
+// fakeRaft keeps what is proposed, and answers when told to.
+type fakeRaft struct {
+	mu      sync.Mutex
+	entries []*command
+	futures []*fakeFuture
+}
+
+type fakeFuture struct {
+	done     chan struct{}
+	err      error
+	response any
+}
+
+func (f *fakeFuture) Error() error  { <-f.done; return f.err }
+func (f *fakeFuture) Index() uint64 { return 0 }
+func (f *fakeFuture) Response() any { return f.response }
+
+func (r *fakeRaft) Apply(data []byte, _ time.Duration) raft.ApplyFuture {
+	c, err := unmarshalCommand(data)
+	if err != nil {
+		panic(err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := &fakeFuture{done: make(chan struct{})}
+	r.entries = append(r.entries, c)
+	r.futures = append(r.futures, f)
+	return f
+}
+
+// answer ends entry i: with results that carry the position of each item, or with an error.
+func (r *fakeRaft) answer(i int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.futures[i]
+	f.err = err
+	if err == nil {
+		results := make([]granary.Result, len(r.entries[i].Items))
+		for j, it := range r.entries[i].Items {
+			results[j].Offset = it.(*openSession).Nonce
+		}
+		f.response = results
+	}
+	close(f.done)
+}
+
+func (r *fakeRaft) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.entries)
+}
+
+// startProposer runs a proposer in a synctest bubble; stop ends and awaits it.
+func startProposer(t *testing.T, r *fakeRaft) (p *proposer, stop func()) {
+	m, err := newMetrics(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p = newProposer(r, make(chan struct{}), 0, time.Now, m)
+	ctx, cancel := context.WithCancel(t.Context())
+	go p.run(ctx)
+	return p, func() {
+		cancel()
+		<-p.stopped
+	}
+}
+
+func TestProposerPacksWhileBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := new(fakeRaft)
+		p, stop := startProposer(t, r)
+		defer stop()
+		var wg sync.WaitGroup
+		ask := func(nonce uint64) {
+			wg.Go(func() {
+				results, err := p.propose(t.Context(), &openSession{Nonce: nonce})
+				if err != nil || len(results) != 1 || results[0].Offset != nonce {
+					t.Errorf("request %d got %v, %v", nonce, results, err)
+				}
+			})
+			synctest.Wait()
+		}
+		for n := range uint64(proposalsFlying) {
+			ask(n)
+		}
+		if r.count() != proposalsFlying {
+			t.Fatalf("%d entries for %d lone requests", r.count(), proposalsFlying)
+		}
+		for n := range uint64(100) {
+			ask(1000 + n)
+		}
+		if r.count() != proposalsFlying {
+			t.Fatalf("%d entries in flight, more than %d", r.count(), proposalsFlying)
+		}
+		r.answer(0, nil)
+		synctest.Wait()
+		if r.count() != proposalsFlying+1 || len(r.entries[proposalsFlying].Items) != 100 {
+			t.Fatalf("the next of %d entries does not hold all 100 that waited", r.count())
+		}
+		for i := 1; i < r.count(); i++ {
+			r.answer(i, nil)
+		}
+		wg.Wait()
+		for i := 1; i < r.count(); i++ {
+			if r.entries[i].Time <= r.entries[i-1].Time {
+				t.Errorf("entry %d is stamped no later than the one before", i)
+			}
+		}
+	})
+}
+
+func TestProposerBoundsEntries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := new(fakeRaft)
+		p, stop := startProposer(t, r)
+		defer stop()
+		big := string(make([]byte, 200<<10))
+		if _, err := p.propose(t.Context(), &openSession{Client: big + big + big}); !granary.IsKind(err, granary.KindTooLarge) {
+			t.Errorf("600 KiB: %v", err)
+		}
+		done := make(chan error, 1)
+		go func() {
+			results, err := p.propose(t.Context(), &openSession{Client: big + big, Nonce: 1}, &openSession{Client: big, Nonce: 2}, &openSession{Nonce: 3})
+			if err == nil && (len(results) != 3 || results[0].Offset != 1 || results[2].Offset != 3) {
+				err = errors.New("results are out of order")
+			}
+			done <- err
+		}()
+		for i, want := range []int{1, 2} {
+			synctest.Wait()
+			if r.count() != i+1 || len(r.entries[i].Items) != want {
+				t.Fatalf("entry %d does not hold %d items", i, want)
+			}
+			r.answer(i, nil)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestProposerOutcomes: what is known of a request when its leader goes.
+func TestProposerOutcomes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := new(fakeRaft)
+		p, stop := startProposer(t, r)
+		ask := func(ctx context.Context) chan error {
+			done := make(chan error, 1)
+			go func() {
+				_, err := p.propose(ctx, &openSession{})
+				done <- err
+			}()
+			synctest.Wait()
+			return done
+		}
+		lost, refused := ask(t.Context()), ask(t.Context())
+		impatient, cancel := context.WithCancel(t.Context())
+		gaveUp := ask(impatient)
+		flying := ask(t.Context())
+		queued := ask(t.Context())
+		cancel()
+		r.answer(0, raft.ErrLeadershipLost)
+		// The slot that this frees takes the queued request: proposed, with an unknown outcome.
+		synctest.Wait()
+		late := ask(t.Context())
+		r.answer(1, raft.ErrNotLeader)
+		synctest.Wait()
+		go stop()
+		synctest.Wait()
+		for i := 2; i < r.count(); i++ {
+			r.answer(i, raft.ErrRaftShutdown)
+		}
+		<-p.stopped
+		for name, want := range map[string]struct {
+			done chan error
+			kind granary.Kind
+		}{
+			"lost in flight":    {lost, granary.KindIndeterminate},
+			"refused by Raft":   {refused, granary.KindUnavailable},
+			"gave up":           {gaveUp, granary.KindIndeterminate},
+			"shut down":         {flying, granary.KindIndeterminate},
+			"queued, then sent": {queued, granary.KindIndeterminate},
+			"late, then sent":   {late, granary.KindIndeterminate},
+			"after the end":     {ask(t.Context()), granary.KindUnavailable},
+		} {
+			if err := <-want.done; granary.KindOf(err) != want.kind {
+				t.Errorf("%s: %v, want %v", name, err, want.kind)
+			}
+		}
+	})
+}
+
+// TestVerifierShares: readers that arrive during a check share the next one, and never the current.
+func TestVerifierShares(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rounds := 0
+		release := make(chan struct{})
+		v := verifier{verify: func() error { rounds++; <-release; return nil }}
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = v.wait(t.Context()) })
+		synctest.Wait()
+		for range 50 {
+			wg.Go(func() {
+				if err := v.wait(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		if rounds != 1 {
+			t.Fatalf("%d rounds before the first ended", rounds)
+		}
+		release <- struct{}{}
+		synctest.Wait()
+		release <- struct{}{}
+		wg.Wait()
+		if rounds != 2 {
+			t.Errorf("%d rounds for 51 readers, want 2", rounds)
+		}
+	})
+}

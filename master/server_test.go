@@ -1,0 +1,492 @@
+package master
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+	"github.com/hashicorp/raft"
+
+	"github.com/dsorchard/granary"
+)
+
+func TestRestartReplaysNothing(t *testing.T) {
+	dir := t.TempDir()
+	s := openAlone(t, dir, nil)
+	c := newClient(t, s)
+	for i := range 20 {
+		c.do(s, createOp(fmt.Sprintf("f%d", i)))
+	}
+	root, cluster := s.RootUser(), s.leading.Load().cluster
+	if len(root.AccessKey) != 20 || len(root.SecretKey) != 40 || !root.Root {
+		t.Errorf("root user %+v", root)
+	}
+	before, _ := s.states.cur.applied()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	s = openAlone(t, dir, nil)
+	if got := counterValue(t, s.metrics.applied); got != 0 {
+		t.Errorf("%v entries were applied again", got)
+	}
+	if got := counterValue(t, s.metrics.skipped); got == 0 {
+		t.Errorf("no entry was skipped: the test proves nothing")
+	}
+	if after, _ := s.states.cur.applied(); after != before {
+		t.Errorf("applied index %d became %d", before, after)
+	}
+	if s.RootUser() != root || s.leading.Load().cluster != cluster {
+		t.Errorf("another root user or cluster after the restart")
+	}
+	var id identity
+	b, err := os.ReadFile(filepath.Join(dir, "node.json"))
+	if err := errors.Join(err, json.Unmarshal(b, &id)); err != nil || id.Cluster != cluster {
+		t.Errorf("node.json %s, %v", b, err)
+	}
+	// The session is alive, and its results are remembered.
+	if _, err := c.send(s, 20, createOp("f19")); err != nil {
+		t.Errorf("a retry after the restart: %v", err)
+	}
+	if _, err := c.send(s, 21, createOp("f19")); !granary.IsKind(err, granary.KindExists) {
+		t.Errorf("a second file of that name: %v", err)
+	}
+	for i := range 20 {
+		if _, err := lookup(t, s, fmt.Sprintf("f%d", i)); err != nil {
+			t.Errorf("f%d: %v", i, err)
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	s := openAlone(t, dir, nil)
+	again := testOptions(dir)
+	again.RaftAddr = "127.0.0.1:0"
+	if _, err := Open(again); !granary.IsKind(err, granary.KindBusy) {
+		t.Errorf("a directory in use: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again.ID = "somebody-else"
+	if _, err := Open(again); !granary.IsKind(err, granary.KindInvalid) {
+		t.Errorf("another node's directory: %v", err)
+	}
+	again.ID = ""
+	node := filepath.Join(dir, "node.json")
+	original, err := os.ReadFile(node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		content string
+		kind    granary.Kind
+	}{
+		"a newer format":  {`{"format":2,"id":"localhost:1"}`, granary.KindNotSupported},
+		"another cluster": {`{"format":1,"id":"localhost:1","cluster":"00112233445566778899aabbccddeeff"}`, granary.KindInvalid},
+		"not a node file": {`{}`, granary.KindCorrupt},
+	} {
+		if err := os.WriteFile(node, []byte(tt.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(again); !granary.IsKind(err, tt.kind) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := os.WriteFile(node, original, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "raft.db")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(again); !granary.IsKind(err, granary.KindCorrupt) {
+		t.Errorf("a lost log: %v", err)
+	}
+}
+
+func TestOptionsRefuse(t *testing.T) {
+	ok := func() Options {
+		return Options{Dir: "d", GRPCAddr: "a", RaftAddr: "b"}
+	}
+	for name, change := range map[string]func(*Options){
+		"no directory":     func(o *Options) { o.Dir = "" },
+		"no address":       func(o *Options) { o.RaftAddr = "" },
+		"two masters":      func(o *Options) { o.Peers = []Peer{{GRPCAddr: "a", RaftAddr: "b"}, {GRPCAddr: "c", RaftAddr: "d"}} },
+		"half a root user": func(o *Options) { o.RootUser.AccessKey = "k" },
+		"twins": func(o *Options) {
+			o.Peers = []Peer{{GRPCAddr: "a", RaftAddr: "b"}, {GRPCAddr: "c", RaftAddr: "b"}, {GRPCAddr: "e", RaftAddr: "f"}}
+		},
+	} {
+		o := ok()
+		change(&o)
+		if err := o.Validate(); !granary.IsKind(err, granary.KindInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestFailover: a new leader answers a retry with the first result, and names itself to who asks
+// another node.
+func TestFailover(t *testing.T) {
+	g := newGroup(t, 3, false, nil)
+	first := g.leader()
+	c := newClient(t, g.nodes[first])
+	made, err := c.send(g.nodes[first], 1, createOp("once"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var notLeader *granary.NotLeader
+	follower := (first + 1) % 3
+	_, err = c.send(g.nodes[follower], 1, createOp("once"))
+	if !granary.IsKind(err, granary.KindUnavailable) || !errors.As(err, &notLeader) || notLeader.Leader != g.peers[first].GRPCAddr {
+		t.Errorf("a follower answered %v", err)
+	}
+	if _, err := lookup(t, g.nodes[follower], "once"); !granary.IsKind(err, granary.KindUnavailable) {
+		t.Errorf("a follower answered a query with %v", err)
+	}
+	dir := g.stop(first)
+	second := g.leader()
+	again, err := c.send(g.nodes[second], 1, createOp("once"))
+	if err != nil || again.Index != made.Index || again.Attr.Inode != made.Attr.Inode {
+		t.Errorf("the retry gave %+v, %v; first was %+v", again, err, made)
+	}
+	if _, err := lookup(t, g.nodes[second], "once"); err != nil {
+		t.Error(err)
+	}
+	checkStatus(t, g, second, first)
+	g.startAt(first, dir, nil)
+	if g.nodes[first].RootUser() != g.nodes[second].RootUser() {
+		t.Error("two root users")
+	}
+}
+
+func checkStatus(t *testing.T, g *group, leader, down int) {
+	t.Helper()
+	eventually(t, "status", func() error {
+		a, _, err := g.nodes[leader].Query(t.Context(), &granary.QueryRequest{Query: &granary.GetStatus{}})
+		if err != nil {
+			return err
+		}
+		st := a.(*granary.Status)
+		if st.Leader != g.peers[leader].GRPCAddr || len(st.Masters) != 3 {
+			return fmt.Errorf("leader %s of %d masters", st.Leader, len(st.Masters))
+		}
+		for i, m := range st.Masters {
+			if m.ID != g.peers[i].ID || m.Addr != g.peers[i].GRPCAddr || m.Leader != (i == leader) || m.Up != (i != down) {
+				return fmt.Errorf("master %+v", m)
+			}
+		}
+		return nil
+	})
+}
+
+// TestSnapshotCatchesUp: a node that was away longer than the log reaches back gets a snapshot.
+func TestSnapshotCatchesUp(t *testing.T) {
+	g := newGroup(t, 3, false, func(o *Options) {
+		o.SnapshotThreshold, o.TrailingLogs, o.SnapshotInterval = 20, 5, 50*time.Millisecond
+	})
+	leader := g.leader()
+	away := (leader + 1) % 3
+	c := newClient(t, g.nodes[leader])
+	c.do(g.nodes[leader], createOp("before"))
+	dir := g.stop(away)
+	for i := range 60 {
+		c.do(g.nodes[leader], createOp(fmt.Sprintf("f%d", i)))
+	}
+	eventually(t, "a cut log", func() error {
+		// Entries keep coming, as the threshold counts them.
+		c.do(g.nodes[leader], &granary.SetAttr{Inode: granary.RootInode, MtimeNow: true})
+		if first, err := g.nodes[leader].raft.store.FirstIndex(); err != nil || first < 40 {
+			return fmt.Errorf("it begins at %d, %w", first, err)
+		}
+		return nil
+	})
+	g.startAt(away, dir, nil)
+	want, _ := g.nodes[leader].states.cur.applied()
+	eventually(t, "the snapshot", func() error {
+		st := g.nodes[away].states.acquire()
+		defer st.release()
+		if got, _ := st.applied(); got < want || st.seq == 1 {
+			return fmt.Errorf("applied %d of %d, in %s", got, want, st.dir)
+		}
+		return nil
+	})
+	// It can lead, and knows everything.
+	g.stop(leader)
+	third := 3 - leader - away
+	next := g.leader()
+	for _, name := range []string{"before", "f0", "f59"} {
+		if _, err := lookup(t, g.nodes[next], name); err != nil {
+			t.Errorf("%s at node %d: %v", name, next, err)
+		}
+	}
+	_ = third
+}
+
+// TestNoStaleReads: a leader that has been cut off answers no reads, even before it knows.
+func TestNoStaleReads(t *testing.T) {
+	g := newGroup(t, 3, true, nil)
+	old := g.leader()
+	c := newClient(t, g.nodes[old])
+	c.do(g.nodes[old], createOp("a"))
+	g.connect(func(i, j int) bool { return (i == old) == (j == old) })
+	if _, err := lookup(t, g.nodes[old], "a"); err == nil {
+		t.Error("a leader without a majority answered a query")
+	}
+	next := g.leader(old)
+	c.do(g.nodes[next], createOp("b"))
+	if _, err := lookup(t, g.nodes[old], "b"); !granary.IsKind(err, granary.KindUnavailable) {
+		t.Errorf("the old leader answered %v", err)
+	}
+	g.connect(func(i, j int) bool { return true })
+	eventually(t, "the old leader's state", func() error {
+		st := g.nodes[old].states.acquire()
+		defer st.release()
+		want, _ := g.nodes[next].states.cur.applied()
+		if got, _ := st.applied(); got < want {
+			return fmt.Errorf("applied %d of %d", got, want)
+		}
+		return nil
+	})
+}
+
+func TestSessionExpiry(t *testing.T) {
+	s := openAlone(t, t.TempDir(), func(o *Options) { o.SessionTTL = 150 * time.Millisecond })
+	idle, busy := newClient(t, s), newClient(t, s)
+	eventually(t, "the end of the idle session", func() error {
+		if err := s.KeepAlive(t.Context(), busy.session); err != nil {
+			t.Fatal(err)
+		}
+		st := s.states.acquire()
+		defer st.release()
+		for _, open := range st.sessions() {
+			if open.ID == idle.session {
+				return errors.New("it is open")
+			}
+		}
+		return nil
+	})
+	if _, err := idle.send(s, 1, createOp("late")); !granary.IsKind(err, granary.KindExpired) {
+		t.Errorf("a request of an expired session: %v", err)
+	}
+	if err := s.KeepAlive(t.Context(), idle.session); !granary.IsKind(err, granary.KindExpired) {
+		t.Errorf("keeping an expired session alive: %v", err)
+	}
+	if _, err := busy.send(s, 1, createOp("timely")); err != nil {
+		t.Error(err)
+	}
+}
+
+// fakeShards notes which shards were sealed at what length.
+type fakeShards struct {
+	mu     sync.Mutex
+	sealed map[granary.ShardRef]uint64
+	fail   error // of the first call
+}
+
+func (f *fakeShards) Seal(_ context.Context, _ string, ref granary.ShardRef, _ granary.Epoch, length uint64) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.fail; err != nil {
+		f.fail = nil
+		return err
+	}
+	f.sealed[ref] = length
+	return nil
+}
+
+func (f *fakeShards) Drop(context.Context, string, granary.ShardRef, granary.Epoch) error { return nil }
+
+// beat sends the heartbeat of a server with one disk.
+func beat(t *testing.T, s *Server, name string) *granary.HeartbeatReply {
+	t.Helper()
+	st := s.states.acquire()
+	cluster, _ := st.cluster()
+	st.release()
+	r, err := s.Heartbeat(t.Context(), &granary.Heartbeat{
+		Server: granary.ServerID(name), Cluster: cluster, Addr: name + ":7500",
+		Disks: []granary.DiskUsage{{Disk: granary.DiskID(name + "-d"), Total: 10 << 30, Free: 9 << 30}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestVolumeLife: servers register, a volume is placed on them, and it is sealed when asked.
+func TestVolumeLife(t *testing.T) {
+	shards := &fakeShards{sealed: make(map[granary.ShardRef]uint64), fail: errors.New("try again")}
+	s := openAlone(t, t.TempDir(), func(o *Options) { o.Shards = shards })
+	c := newClient(t, s)
+	if _, err := c.send(s, 1, &granary.OpenVolume{Policy: 1}); !granary.IsKind(err, granary.KindNoSpace) {
+		t.Errorf("a volume without servers: %v", err)
+	}
+	c.seq = 1
+	for _, name := range []string{"s1", "s2", "s3"} {
+		if r := beat(t, s, name); !r.Leader || r.Cluster != s.leading.Load().cluster {
+			t.Errorf("reply %+v", r)
+		}
+	}
+	_, err := s.Heartbeat(t.Context(), &granary.Heartbeat{Server: "x", Addr: "x", Cluster: "another"})
+	if !granary.IsKind(err, granary.KindInvalid) {
+		t.Errorf("a server of another cluster: %v", err)
+	}
+	if r, err := s.Heartbeat(t.Context(), &granary.Heartbeat{Server: "x", Addr: "x"}); err != nil || r.Cluster == "" {
+		t.Errorf("a server of no cluster: %+v, %v", r, err)
+	}
+	v := c.do(s, &granary.OpenVolume{Policy: 1}).Volume
+	if v == nil || v.DataShards != 2 || v.ParityShards != 1 || len(v.Shards) != 3 || v.State != granary.VolumeOpen {
+		t.Fatalf("volume %+v", v)
+	}
+	retry, err := c.send(s, c.seq, &granary.OpenVolume{Policy: 1})
+	if err != nil || retry.Volume == nil || retry.Volume.ID != v.ID {
+		t.Errorf("the retry gave %+v, %v", retry.Volume, err)
+	}
+	c.do(s, &granary.SealVolume{Volume: v.ID, Epoch: v.Epoch})
+	eventually(t, "the sealed volume", func() error {
+		for _, name := range []string{"s1", "s2", "s3"} {
+			beat(t, s, name)
+		}
+		a, _, err := s.Query(t.Context(), &granary.QueryRequest{Query: &granary.ListVolumes{}})
+		if err != nil {
+			return err
+		}
+		if got := a.(*granary.Volumes).Volumes; len(got) != 1 || got[0].State != granary.VolumeSealed {
+			return fmt.Errorf("volumes %+v", got)
+		}
+		return nil
+	})
+	if len(shards.sealed) != 3 {
+		t.Errorf("sealed %v", shards.sealed)
+	}
+}
+
+// TestReclaimRuns: the leader works off a removed tree.
+func TestReclaimRuns(t *testing.T) {
+	s := openAlone(t, t.TempDir(), nil)
+	c := newClient(t, s)
+	d := c.do(s, &granary.Create{Parent: granary.RootInode, Name: "d", Type: granary.TypeDirectory, Mode: 0o755})
+	for i := range 10 {
+		op := createOp(fmt.Sprintf("f%d", i))
+		op.Parent = d.Attr.Inode
+		c.do(s, op)
+	}
+	c.do(s, &granary.RemoveTree{Parent: granary.RootInode, Name: "d"})
+	eventually(t, "reclamation", func() error {
+		st := s.states.acquire()
+		defer st.release()
+		if st.pendingReclaim() {
+			return errors.New("the queue is not empty")
+		}
+		return nil
+	})
+}
+
+// TestLinearizable: clients write and read one value while leaders come and go; the history they
+// saw is one that a single register could have had.
+func TestLinearizable(t *testing.T) {
+	g := newGroup(t, 3, false, nil)
+	leader := g.leader()
+	var (
+		mu      sync.Mutex
+		history []porcupine.Operation
+		wg      sync.WaitGroup
+	)
+	nodes := append([]*Server(nil), g.nodes...)
+	began := time.Now()
+	for id := range 4 {
+		c := newClient(t, nodes[leader])
+		wg.Go(func() {
+			for n := range 40 {
+				op := registerOp{write: id < 2, value: fmt.Sprintf("%d-%d", id, n)}
+				start := time.Since(began)
+				known := c.onRegister(nodes, uint64(n+1), &op)
+				end := time.Since(began)
+				if !known {
+					end = time.Hour
+				}
+				mu.Lock()
+				history = append(history, porcupine.Operation{ClientId: id, Input: op, Output: op.value, Call: int64(start), Return: int64(end)})
+				mu.Unlock()
+			}
+		})
+	}
+	for range 2 {
+		at := g.leader()
+		if err := g.nodes[at].raft.LeadershipTransfer().Error(); err != nil && !errors.Is(err, raft.ErrNotLeader) {
+			t.Logf("transfer: %v", err)
+		}
+		g.leader()
+	}
+	wg.Wait()
+	if !porcupine.CheckOperations(registerModel(), history) {
+		t.Error("the history is not linearizable")
+	}
+}
+
+// registerOp sets an attribute of the root directory, or reads it.
+type registerOp struct {
+	write bool
+	value string
+}
+
+const registerName = "user.register"
+
+// onRegister retries the op until it is known to have happened.
+func (c *testClient) onRegister(nodes []*Server, seq uint64, op *registerOp) (known bool) {
+	for {
+		for _, s := range nodes {
+			var err error
+			if op.write {
+				x := granary.Xattr{Name: registerName, Value: []byte(op.value)}
+				_, err = c.send(s, seq, &granary.SetXattr{Inode: granary.RootInode, Xattr: x})
+			} else {
+				op.value, err = readRegister(c.t.Context(), s)
+			}
+			switch granary.KindOf(err) {
+			case granary.KindNone:
+				return true
+			case granary.KindUnavailable, granary.KindIndeterminate:
+			default:
+				c.t.Errorf("register: %v", err)
+				return false
+			}
+		}
+		if !pause(c.t.Context(), time.Millisecond) {
+			return false
+		}
+	}
+}
+
+func readRegister(ctx context.Context, s *Server) (string, error) {
+	a, _, err := s.Query(ctx, &granary.QueryRequest{Query: &granary.Lookup{Base: granary.RootInode, Xattrs: true}})
+	if err != nil {
+		return "", err
+	}
+	for _, x := range a.(*granary.Found).Xattrs {
+		if x.Name == registerName {
+			return string(x.Value), nil
+		}
+	}
+	return "", nil
+}
+
+func registerModel() porcupine.Model {
+	return porcupine.Model{
+		Init: func() any { return "" },
+		Step: func(state, input, output any) (bool, any) {
+			if op := input.(registerOp); op.write {
+				return true, op.value
+			}
+			return output.(string) == state.(string), state
+		},
+	}
+}
