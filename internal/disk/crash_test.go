@@ -15,17 +15,20 @@ import (
 	"pgregory.net/rapid"
 )
 
-func must(t interface {
+// tb is what a *testing.T and a *rapid.T have in common.
+type tb interface {
 	Helper()
 	Fatal(...any)
-}, err error) {
+}
+
+func must(t tb, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func bytesOf(t *rapid.T, d FS, name string) []byte {
+func bytesOf(t tb, d FS, name string) []byte {
 	f, err := d.Open(name)
 	must(t, err)
 	size, err := f.Size()
@@ -74,6 +77,40 @@ func TestCrashKeepsWhatWasSynced(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestCrashOfTruncate shortens and grows a file without a sync: each has happened whole or not at all, and what is
+// past an end that was cut never comes back.
+func TestCrashOfTruncate(t *testing.T) {
+	d := NewMem(MemOptions{})
+	f, err := d.Create("a")
+	must(t, err)
+	must(t, d.SyncDir("."))
+	old := bytes.Repeat([]byte("x"), 3*pageSize)
+	_, err = f.WriteAt(old, 0)
+	must(t, err)
+	must(t, f.Sync())
+	must(t, f.Truncate(100))
+	must(t, f.Truncate(5000))
+	zeros := make([]byte, 5000)
+	outcomes := map[string]bool{string(old): false, string(old[:100]): false, string(old[:5000]): false, string(old[:100]) + string(zeros[100:]): false}
+	for seed := range uint64(100) {
+		after := d.CrashClone(rand.New(rand.NewPCG(seed, 1)))
+		got := string(bytesOf(t, after, "a"))
+		if _, ok := outcomes[got]; !ok {
+			t.Fatalf("%d bytes are left", len(got))
+		}
+		outcomes[got] = true
+	}
+	for outcome, seen := range outcomes {
+		if !seen {
+			t.Errorf("%d bytes never came about", len(outcome))
+		}
+	}
+	must(t, f.Sync())
+	if got := bytesOf(t, d.Crash(rand.New(rand.NewPCG(1, 1))), "a"); len(got) != 5000 || got[100] != 0 {
+		t.Fatalf("%d bytes were synced", len(got))
+	}
 }
 
 // TestCrashOutcomes checks that over many crashes an unsynced write is seen kept, lost and torn, and that

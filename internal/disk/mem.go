@@ -16,7 +16,7 @@ import (
 
 // MemOptions say how an in-memory disk is made.
 type MemOptions struct {
-	Capacity uint64 // bytes that pages of files may take; 0 is no limit
+	Capacity uint64 // bytes that pages of files may take; 0 is 1 TiB
 }
 
 // Mem is a disk in memory. It keeps apart what is there and what is durable, so that Crash can tell
@@ -56,7 +56,7 @@ var errPowerLoss = fmt.Errorf("the disk has lost power: %w", syscall.EIO)
 func NewMem(o MemOptions) *Mem {
 	capacity := int64(min(o.Capacity, math.MaxInt64))
 	if capacity == 0 {
-		capacity = math.MaxInt64
+		capacity = 1 << 40
 	}
 	return &Mem{capacity: capacity, root: newMemDir(), locked: make(map[*memNode]bool)}
 }
