@@ -1,0 +1,268 @@
+package filer
+
+import (
+	"context"
+	"io"
+
+	"github.com/dsorchard/granary"
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	copyRetries    = 3  // a copy whose source changes is begun anew this often
+	composeQueries = 16 // parts that are looked at at a time
+)
+
+// CopyOptions says what to copy where to. With ReplaceXattrs the copy gets Xattrs; otherwise those
+// of the source, and Xattrs over them. The mode is the source's, the owner Cred.
+type CopyOptions struct {
+	SrcRoot       granary.InodeID
+	SrcPath       string
+	DstRoot       granary.InodeID
+	DstPath       string
+	Cred          granary.Cred
+	Xattrs        []granary.Xattr
+	ReplaceXattrs bool
+	Match         *granary.Precondition // on the destination
+	SrcMatch      *granary.Precondition // on the source: Version and ETag
+}
+
+// Copy makes a file refer to the same blocks as another, where they are in one dataset, and else
+// copies the bytes. The destination is replaced in one step, and is a copy of one version of the source:
+// KindStale if that keeps changing.
+func (fs *FS) Copy(ctx context.Context, o CopyOptions) (*Info, error) {
+	dst, err := named("copy", o.DstPath)
+	if err != nil {
+		return nil, err
+	}
+	p, err := fs.place(ctx, o.DstRoot, dst)
+	if err != nil {
+		return nil, err
+	}
+	for try := 1; ; try++ {
+		info, err := fs.copyOnce(ctx, o, p)
+		if err == nil || try == copyRetries || !granary.IsKind(err, granary.KindStale) {
+			return info, err
+		}
+	}
+}
+
+func (fs *FS) copyOnce(ctx context.Context, o CopyOptions, p place) (*Info, error) {
+	src, err := fs.OpenFile(ctx, o.SrcRoot, o.SrcPath, true)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close()
+	if err := matches(src.Info, o.SrcMatch); err != nil {
+		return nil, err
+	}
+	if !o.ReplaceXattrs {
+		o.Xattrs = mergeXattrs(src.Info.Xattrs, o.Xattrs)
+	}
+	create := granary.Create{
+		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: src.Info.Attr.Mode,
+		UID: o.Cred.UID, GID: o.Cred.GID, Xattrs: o.Xattrs, Replace: true, MakeParents: true, Match: o.Match,
+	}
+	if l := src.first(); len(l.Extents) == 0 && !l.Truncated && len(l.Inline) > 0 {
+		create.Content = &granary.Content{Inline: l.Inline, Size: l.Size}
+		r, err := fs.store.Do(ctx, o.Cred, &create)
+		if err == nil || !granary.IsKind(err, granary.KindInvalid) && !granary.IsKind(err, granary.KindTooLarge) {
+			return published(r, create, err)
+		}
+		create.Content = nil // over the inline limit of the destination's policy
+		return fs.copyBytes(ctx, o.Cred, src, create)
+	}
+	info, err := fs.copyBlocks(ctx, o.Cred, src, create)
+	if granary.IsKind(err, granary.KindCrossDataset) || granary.IsKind(err, granary.KindNotSupported) {
+		return fs.copyBytes(ctx, o.Cred, src, create)
+	}
+	return info, err
+}
+
+// first returns the layout that came when the file was opened.
+func (f *File) first() *granary.Layout {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.layouts.list[0].layout
+}
+
+// matches checks a condition on a file that was found.
+func matches(i *Info, m *granary.Precondition) error {
+	if m == nil {
+		return nil
+	}
+	switch {
+	case m.Absent,
+		m.ETag != "" && m.ETag != i.ETag(),
+		m.Version != 0 && m.Version != i.Attr.Version:
+		return granary.Errorf(granary.KindPrecondition, "copy", i.Name, "the source")
+	}
+	return nil
+}
+
+// published makes the Info of a new file.
+func published(r granary.Result, create granary.Create, err error) (*Info, error) {
+	if err != nil {
+		return nil, err
+	}
+	_, name := splitPath(create.Name)
+	return &Info{Name: name, Attr: r.Attr, Xattrs: create.Xattrs}, nil
+}
+
+// copyBytes copies by value.
+func (fs *FS) copyBytes(ctx context.Context, cred granary.Cred, src *File, create granary.Create) (*Info, error) {
+	up, err := fs.store.NewUpload(ctx, uploadOptions{Cred: cred, Create: create})
+	if err != nil {
+		return nil, err
+	}
+	defer up.Abort()
+	if _, err := io.Copy(up, src.NewReader(0, -1)); err != nil {
+		return nil, err
+	}
+	r, err := up.Finish(nil)
+	return published(r, create, err)
+}
+
+// copyBlocks copies by reference.
+func (fs *FS) copyBlocks(ctx context.Context, cred granary.Cred, src *File, create granary.Create) (*Info, error) {
+	a := src.Info.Attr
+	return fs.assemble(ctx, cred, create, func(dst granary.InodeID) error {
+		if err := fs.copyRanges(ctx, cred, copySteps(nil, a.Inode, dst, 0, a.Size)); err != nil {
+			return err
+		}
+		now, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: a.Inode})
+		switch {
+		case granary.IsKind(err, granary.KindNotFound):
+			return granary.Errorf(granary.KindStale, "copy", src.Info.Name, "it was removed: %w", err)
+		case err != nil:
+			return err
+		case now.Entry.Attr.ContentVersion != a.ContentVersion:
+			return granary.Errorf(granary.KindStale, "copy", src.Info.Name, "its content has changed")
+		}
+		return nil
+	})
+}
+
+// Compose makes a file of the concatenation of others, by reference: the completion of a multipart
+// upload. Parts must not be inline (Upload them with NoInline) and lie in the file's dataset. They
+// stay as they are.
+func (fs *FS) Compose(ctx context.Context, o UploadOptions, parts []granary.InodeID) (*Info, error) {
+	rel, err := named("compose", o.Path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := fs.place(ctx, o.Root, rel)
+	if err != nil {
+		return nil, err
+	}
+	sizes, err := fs.sizes(ctx, parts)
+	if err != nil {
+		return nil, err
+	}
+	create := granary.Create{
+		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: o.Mode,
+		UID: o.Cred.UID, GID: o.Cred.GID, Xattrs: o.Xattrs, Replace: !o.Exclusive, MakeParents: true, Match: o.Match,
+	}
+	return fs.assemble(ctx, o.Cred, create, func(dst granary.InodeID) error {
+		var steps []granary.Op
+		var off uint64
+		for i, part := range parts {
+			steps = copySteps(steps, part, dst, off, sizes[i])
+			off += sizes[i]
+		}
+		if off > granary.FileSizeMax {
+			return granary.Errorf(granary.KindFileTooLarge, "compose", o.Path, "%d bytes", off)
+		}
+		return fs.copyRanges(ctx, o.Cred, steps)
+	})
+}
+
+// sizes returns how long files are.
+func (fs *FS) sizes(ctx context.Context, files []granary.InodeID) ([]uint64, error) {
+	sizes := make([]uint64, len(files))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(composeQueries)
+	for i, ino := range files {
+		g.Go(func() error {
+			found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: ino})
+			if err == nil {
+				sizes[i] = found.Entry.Attr.Size
+			}
+			return err
+		})
+	}
+	return sizes, g.Wait()
+}
+
+// copySteps appends the operations that copy a file of size bytes to off of another.
+func copySteps(steps []granary.Op, src, dst granary.InodeID, off, size uint64) []granary.Op {
+	for done := uint64(0); done < size; {
+		n := min(size-done, uint64(granary.CopyRangeMax))
+		steps = append(steps, &granary.CopyRange{Src: src, Dst: dst, SrcOffset: done, DstOffset: off + done, Length: n})
+		done += n
+	}
+	return steps
+}
+
+// copyRanges performs CopyRange operations, many in one call. The first goes alone: on a file that
+// cannot be copied so it fails before others are asked for.
+func (fs *FS) copyRanges(ctx context.Context, cred granary.Cred, steps []granary.Op) error {
+	for n := 1; len(steps) > 0; n = granary.RequestsMax {
+		batch := steps[:min(n, len(steps))]
+		results, err := fs.store.DoAll(ctx, cred, batch)
+		if err != nil {
+			return err
+		}
+		for i, r := range results {
+			op := batch[i].(*granary.CopyRange)
+			switch {
+			case r.Err != nil:
+				return r.Err
+			case r.Offset != op.Length:
+				return granary.Errorf(granary.KindStale, "copy", op.Src.String(), "%d of %d bytes at %d", r.Offset, op.Length, op.SrcOffset)
+			}
+		}
+		steps = steps[len(batch):]
+	}
+	return nil
+}
+
+// assemble makes a nameless file, has it filled, and gives it its name in one step.
+func (fs *FS) assemble(ctx context.Context, cred granary.Cred, create granary.Create, fill func(dst granary.InodeID) error) (*Info, error) {
+	home, err := fs.home(ctx, place{create.Parent, create.Name})
+	if err != nil {
+		return nil, err
+	}
+	r, err := fs.store.Do(ctx, cred, &granary.Create{
+		Parent: home, Type: granary.TypeRegular, Mode: create.Mode,
+		UID: create.UID, GID: create.GID, Anonymous: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	dst := r.Attr.Inode
+	err = fill(dst)
+	if err == nil {
+		r, err = fs.store.Do(ctx, cred, &granary.Link{
+			Inode: dst, Parent: create.Parent, Name: create.Name,
+			Replace: create.Replace, MakeParents: true, Xattrs: create.Xattrs, Match: create.Match,
+		})
+	}
+	if err != nil {
+		if _, rerr := fs.store.Do(context.WithoutCancel(ctx), cred, &granary.Release{Inode: dst}); rerr != nil {
+			fs.log.Warn("nameless inode not released", "inode", dst, "err", rerr)
+		}
+	}
+	return published(r, create, err)
+}
+
+// home returns the directory that a new file's dataset and policy come from: the one that will hold
+// it or, where that is yet to be made, the last one on the way that exists.
+func (fs *FS) home(ctx context.Context, p place) (granary.InodeID, error) {
+	dir, _ := splitPath(p.rel)
+	if dir == "" {
+		return p.base, nil
+	}
+	at, err := fs.deepest(ctx, p.base, dir)
+	return at.base, err
+}

@@ -1,0 +1,212 @@
+package filer
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"github.com/dsorchard/granary"
+)
+
+// streamStep is how many bytes a stream hands on at a time.
+const streamStep = 256 << 10
+
+// File is one version of a regular file, open for reading. If the content changes, what would mix
+// two versions fails with KindStale. It is safe for concurrent use.
+type File struct {
+	Info *Info // as it was when the file was opened; with Xattrs
+
+	fs   *FS
+	ctx  context.Context // of the one who opened it
+	stop context.CancelFunc
+
+	mu      sync.Mutex
+	layouts layouts
+}
+
+// OpenFile opens a regular file for reading, with one query for path, attributes, xattrs and the
+// first layout. The context bounds the life of the File.
+func (fs *FS) OpenFile(ctx context.Context, root granary.InodeID, path string, follow bool) (*File, error) {
+	rel, err := relative("open", path)
+	if err != nil {
+		return nil, err
+	}
+	found, err := fs.findFile(ctx, root, rel, follow)
+	if err != nil {
+		return nil, err
+	}
+	if err := openable(&found.Entry.Attr); err != nil {
+		return nil, err
+	}
+	if found.Layout == nil || found.Layout.ContentVersion != found.Entry.Attr.ContentVersion {
+		return nil, granary.Errorf(granary.KindInternal, "open", path, "the answer has no layout of its version")
+	}
+	f := &File{Info: infoOf(found), fs: fs}
+	f.layouts.add(windowOf(found.Layout, 0, layoutSpan))
+	f.ctx, f.stop = context.WithCancel(ctx)
+	return f, nil
+}
+
+// findFile walks to a file. What is dirty here is flushed first.
+func (fs *FS) findFile(ctx context.Context, root granary.InodeID, rel string, follow bool) (*granary.Found, error) {
+	q := granary.Lookup{Xattrs: true, Layout: &granary.Range{Length: layoutSpan}}
+	w := walker{m: fs.store, root: root}
+	found, err := w.walk(ctx, rel, follow, q)
+	if err != nil {
+		return nil, err
+	}
+	flushed, err := fs.flushInode(ctx, found.Entry.Attr.Inode)
+	if err != nil || !flushed {
+		return found, err
+	}
+	w = walker{m: fs.store, root: root}
+	return w.walk(ctx, rel, follow, q)
+}
+
+// flushInode commits what is dirty of an inode, and reports whether there was anything.
+func (fs *FS) flushInode(ctx context.Context, ino granary.InodeID) (bool, error) {
+	in := fs.peek(ino)
+	if in == nil {
+		return false, nil
+	}
+	defer fs.put(in)
+	in.mu.Lock()
+	pending := in.pending()
+	in.mu.Unlock()
+	return pending, in.flush(ctx)
+}
+
+// Size returns the length of the file in bytes.
+func (f *File) Size() int64 { return int64(f.Info.Attr.Size) }
+
+// ReadAt implements io.ReaderAt.
+func (f *File) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, granary.Errorf(granary.KindInvalid, "read", f.Info.Name, "at offset %d", off)
+	}
+	n := int(min(int64(len(p)), max(f.Size()-off, 0)))
+	if err := readWindows(f.ctx, f.fs.store, f, p[:n], uint64(off)); err != nil {
+		return 0, err
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// Close gives the file up: reads under way end.
+func (f *File) Close() error {
+	f.stop()
+	return nil
+}
+
+// window implements windows. Every window is of the version that was opened.
+func (f *File) window(ctx context.Context, off uint64) (window, error) {
+	if w, ok := f.cached(off); ok {
+		return w, nil
+	}
+	w, _, err := fetchWindow(ctx, f.fs.store, f.Info.Attr.Inode, off)
+	switch {
+	case granary.IsKind(err, granary.KindNotFound):
+		return window{}, granary.Errorf(granary.KindStale, "read", f.Info.Name, "it was removed: %w", err)
+	case err != nil:
+		return window{}, err
+	case w.layout.ContentVersion != f.Info.Attr.ContentVersion:
+		return window{}, granary.Errorf(granary.KindStale, "read", f.Info.Name, "its content has changed")
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.layouts.add(w)
+	return w, nil
+}
+
+func (f *File) cached(off uint64) (window, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.layouts.find(off)
+}
+
+// forget implements windows.
+func (f *File) forget(w window) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.layouts.remove(w.layout)
+}
+
+// NewReader returns a stream of length bytes from off (to the end of the file if length is
+// negative), which reads ahead. It implements io.WriterTo. A range beyond the end is cut there.
+func (f *File) NewReader(off, length int64) io.ReadCloser {
+	off = min(max(off, 0), f.Size())
+	end := f.Size()
+	if length >= 0 && length < end-off {
+		end = off + length
+	}
+	return &reader{file: f, off: off, end: end, ahead: off}
+}
+
+// reader is a stream of a range of a File.
+type reader struct {
+	file  *File
+	off   int64
+	end   int64
+	ahead int64 // fetched up to here
+}
+
+// Read implements io.Reader.
+func (r *reader) Read(p []byte) (int, error) {
+	if r.off >= r.end {
+		return 0, io.EOF
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	r.readAhead()
+	n, err := r.file.ReadAt(p[:min(int64(len(p)), r.end-r.off)], r.off)
+	r.off += int64(n)
+	return n, err
+}
+
+// readAhead keeps a good piece of what follows on its way.
+func (r *reader) readAhead() {
+	r.ahead = max(r.ahead, r.off)
+	if r.end-r.off <= streamStep || r.ahead >= min(r.off+readAheadMin, r.end) {
+		return
+	}
+	if w, ok := r.file.cached(uint64(r.ahead)); ok {
+		until := w.prefetch(r.file.fs.store, uint64(r.ahead), uint64(min(r.off+readAheadMax, r.end)))
+		r.ahead = max(r.ahead, int64(until))
+	}
+}
+
+// WriteTo implements io.WriterTo.
+func (r *reader) WriteTo(w io.Writer) (int64, error) {
+	step := int(min(streamStep, r.end-r.off))
+	if step <= 0 {
+		return 0, nil
+	}
+	buf := r.file.fs.buffers.get(step)
+	defer r.file.fs.buffers.put(buf)
+	var written int64
+	for {
+		n, err := r.Read(buf[:step])
+		if n > 0 {
+			m, werr := w.Write(buf[:n])
+			written += int64(m)
+			if werr != nil {
+				return written, werr
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return written, nil
+		case err != nil:
+			return written, err
+		}
+	}
+}
+
+// Close implements io.Closer. The File stays open.
+func (r *reader) Close() error {
+	r.off = r.end
+	return nil
+}

@@ -1,0 +1,150 @@
+package filer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/client"
+)
+
+// FS is a file system over a client. It is safe for concurrent use.
+type FS struct {
+	client      *client.Client
+	store       store
+	log         *slog.Logger
+	writeBuffer int64
+	flushAfter  time.Duration
+	pieceSize   int
+	memoryMax   int64
+	buffers     *buffers
+	users       users
+
+	ctx  context.Context // of the background; ends in Close
+	stop context.CancelFunc
+	wg   sync.WaitGroup // the flusher and what it started
+	wake chan struct{}  // the flusher has something to look at
+	busy chan struct{}  // holds a token for every background flush
+
+	mu     sync.Mutex
+	inodes map[granary.InodeID]*inode
+	dirty  map[*inode]struct{} // those with dirty data
+	memory int64               // bytes of all buffers
+	freed  chan struct{}       // closed and replaced when memory becomes less
+}
+
+// New makes a FS. Its flusher runs until Close.
+func New(o Options) *FS {
+	fs := newFS(o, clientStore{o.Client})
+	fs.client = o.Client
+	return fs
+}
+
+func newFS(o Options, s store) *FS {
+	o = o.withDefaults()
+	fs := &FS{
+		store: s, log: o.Log,
+		writeBuffer: o.WriteBuffer, flushAfter: o.FlushAfter, pieceSize: o.pieceSize(),
+		memoryMax: max(memoryMax, o.WriteBuffer),
+		buffers:   &buffers{},
+		users:     users{known: map[string]knownUser{}},
+		wake:      make(chan struct{}, 1),
+		busy:      make(chan struct{}, flushersMax),
+		inodes:    map[granary.InodeID]*inode{},
+		dirty:     map[*inode]struct{}{},
+		freed:     make(chan struct{}),
+	}
+	// The background belongs to no caller: it ends with Close.
+	fs.ctx, fs.stop = context.WithCancel(context.Background())
+	fs.wg.Go(fs.flusher)
+	return fs
+}
+
+// Client returns the client that the FS works with.
+func (fs *FS) Client() *client.Client { return fs.client }
+
+// Close flushes every handle and stops the flusher. The client stays open. It returns the errors of
+// the flushes; what they could not commit is lost.
+func (fs *FS) Close(ctx context.Context) error {
+	var errs []error
+	for _, in := range fs.dirtyInodes() {
+		errs = append(errs, in.flush(ctx))
+		fs.put(in)
+	}
+	fs.stop()
+	fs.wg.Wait()
+	return asError("close", errors.Join(errs...))
+}
+
+// SyncAll returns when everything written through this FS before is committed: syncfs(2).
+func (fs *FS) SyncAll(ctx context.Context) error {
+	var errs []error
+	for _, in := range fs.dirtyInodes() {
+		errs = append(errs, in.flush(ctx))
+		fs.put(in)
+	}
+	return asError("sync", errors.Join(errs...))
+}
+
+// asError makes one Error of joined ones, with the kind of the first.
+func asError(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return granary.Errorf(granary.KindOf(err), op, "", "%w", err)
+}
+
+// dirtyInodes returns the inodes with dirty data. The caller puts them.
+func (fs *FS) dirtyInodes() []*inode {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	list := make([]*inode, 0, len(fs.dirty))
+	for in := range fs.dirty {
+		in.refs++
+		list = append(list, in)
+	}
+	return list
+}
+
+// account adds to the memory that is used, and puts the inode on the list of the dirty ones or takes
+// it off. The caller holds in.mu.
+func (fs *FS) account(in *inode, delta int64, pending bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.memory += delta
+	if delta < 0 {
+		close(fs.freed)
+		fs.freed = make(chan struct{})
+	}
+	if pending == in.listed {
+		return
+	}
+	in.listed = pending
+	if pending {
+		fs.dirty[in] = struct{}{}
+		in.refs++
+		fs.nudge()
+		return
+	}
+	delete(fs.dirty, in)
+	in.refs-- // the caller has a reference too
+}
+
+// full reports whether the buffers of all files together are, and returns what is closed when memory becomes
+// free.
+func (fs *FS) full() (bool, <-chan struct{}) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.memory >= fs.memoryMax, fs.freed
+}
+
+// nudge makes the flusher look.
+func (fs *FS) nudge() {
+	select {
+	case fs.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,239 @@
+package filer
+
+import (
+	"context"
+	"strings"
+
+	"github.com/dsorchard/granary"
+)
+
+// Lookup finds a name in a directory. Its attributes include this FS's unflushed writes.
+func (fs *FS) Lookup(ctx context.Context, parent granary.InodeID, name string) (granary.Entry, error) {
+	if err := checkName("lookup", name); err != nil {
+		return granary.Entry{}, err
+	}
+	found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: parent, Path: name})
+	if err != nil {
+		return granary.Entry{}, err
+	}
+	found.Entry.Attr = fs.merge(found.Entry.Attr)
+	return found.Entry, nil
+}
+
+// checkName refuses what cannot be one component of a path.
+func checkName(op, name string) error {
+	switch {
+	case name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00"):
+		return granary.Errorf(granary.KindInvalid, op, name, "not a name")
+	case len(name) > granary.NameLengthMax:
+		return granary.Errorf(granary.KindNameTooLong, op, name[:32]+"…", "%d bytes", len(name))
+	}
+	return nil
+}
+
+// ReadDir calls fn for every entry of a directory in key order, until fn returns false.
+func (fs *FS) ReadDir(ctx context.Context, ino granary.InodeID, fn func(granary.Entry) bool) error {
+	return fs.ReadDirAfter(ctx, ino, granary.Entry{}, fn)
+}
+
+// ReadDirAfter is ReadDir from the entry that follows after, by its name and type.
+func (fs *FS) ReadDirAfter(ctx context.Context, ino granary.InodeID, after granary.Entry, fn func(granary.Entry) bool) error {
+	q := granary.ReadDir{Inode: ino, After: after.Name, AfterDir: after.Attr.IsDir()}
+	for {
+		page, err := ask[*granary.Directory](ctx, fs.store, &q)
+		if err != nil {
+			return err
+		}
+		for _, e := range page.Entries {
+			e.Attr = fs.merge(e.Attr)
+			if !fn(e) {
+				return nil
+			}
+		}
+		if !page.More || len(page.Entries) == 0 {
+			return nil
+		}
+		last := page.Entries[len(page.Entries)-1]
+		q = granary.ReadDir{Inode: ino, After: last.Name, AfterDir: last.Attr.IsDir()}
+	}
+}
+
+// Readlink returns the target of a symbolic link.
+func (fs *FS) Readlink(ctx context.Context, ino granary.InodeID) (string, error) {
+	found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: ino})
+	if err != nil {
+		return "", err
+	}
+	if found.Entry.Attr.Type != granary.TypeSymlink {
+		return "", granary.Errorf(granary.KindInvalid, "readlink", ino.String(), "not a symbolic link")
+	}
+	return found.Entry.Target, nil
+}
+
+// Mkdir makes a directory.
+func (fs *FS) Mkdir(ctx context.Context, cred granary.Cred, parent granary.InodeID, name string, mode uint32) (granary.Entry, error) {
+	return fs.make(ctx, cred, &granary.Create{Parent: parent, Name: name, Type: granary.TypeDirectory, Mode: mode})
+}
+
+// Symlink makes a symbolic link.
+func (fs *FS) Symlink(ctx context.Context, cred granary.Cred, parent granary.InodeID, name, target string) (granary.Entry, error) {
+	return fs.make(ctx, cred, &granary.Create{Parent: parent, Name: name, Type: granary.TypeSymlink, Mode: 0o777, Target: target})
+}
+
+// Mknod makes an empty file, a FIFO, a socket or a device.
+func (fs *FS) Mknod(ctx context.Context, cred granary.Cred, parent granary.InodeID, name string, typ granary.FileType, mode, rdev uint32) (granary.Entry, error) {
+	return fs.make(ctx, cred, &granary.Create{Parent: parent, Name: name, Type: typ, Mode: mode, Rdev: rdev})
+}
+
+// make makes an entry that must be new, owned by the caller.
+func (fs *FS) make(ctx context.Context, cred granary.Cred, op *granary.Create) (granary.Entry, error) {
+	if err := checkName("create", op.Name); err != nil {
+		return granary.Entry{}, err
+	}
+	op.UID, op.GID, op.Exclusive = cred.UID, cred.GID, true
+	r, err := fs.store.Do(ctx, cred, op)
+	if err != nil {
+		return granary.Entry{}, err
+	}
+	return granary.Entry{Name: op.Name, Attr: r.Attr, Target: op.Target}, nil
+}
+
+// Link gives an inode a further name.
+func (fs *FS) Link(ctx context.Context, cred granary.Cred, ino, parent granary.InodeID, name string) (granary.Entry, error) {
+	if err := checkName("link", name); err != nil {
+		return granary.Entry{}, err
+	}
+	r, err := fs.store.Do(ctx, cred, &granary.Link{Inode: ino, Parent: parent, Name: name})
+	if err != nil {
+		return granary.Entry{}, err
+	}
+	if in := fs.peek(ino); in != nil {
+		in.mu.Lock()
+		in.kept = false // it has a name again
+		in.mu.Unlock()
+		fs.put(in)
+	}
+	return granary.Entry{Name: name, Attr: fs.merge(r.Attr)}, nil
+}
+
+// Unlink removes a name that is not a directory's. An inode that is open here lives on, nameless,
+// until its last handle is closed.
+func (fs *FS) Unlink(ctx context.Context, cred granary.Cred, parent granary.InodeID, name string) error {
+	if err := checkName("unlink", name); err != nil {
+		return err
+	}
+	return fs.unlink(ctx, cred, &granary.Unlink{Parent: parent, Name: name})
+}
+
+// unlink removes the name, with the inode locked against being opened: so either an open sees that
+// the name has gone, or the removal sees the handle and keeps the inode for it.
+func (fs *FS) unlink(ctx context.Context, cred granary.Cred, op *granary.Unlink) error {
+	in, err := fs.lockNames(ctx, op.Parent, op.Name)
+	if err != nil {
+		return err
+	}
+	defer in.unlockNames()
+	op.KeepOpen = in.open()
+	r, err := fs.store.Do(ctx, cred, op)
+	if err != nil {
+		return err
+	}
+	in.nameGone(r.Attr, op.KeepOpen)
+	return nil
+}
+
+// lockNames finds what a path below a directory names, and keeps it from being opened until unlockNames.
+func (fs *FS) lockNames(ctx context.Context, parent granary.InodeID, path string) (*inode, error) {
+	found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: parent, Path: path})
+	if err != nil {
+		return nil, err
+	}
+	if found.Rest != "" {
+		return nil, granary.Errorf(granary.KindNotDir, "unlink", path, "%q is a symbolic link", found.Entry.Name)
+	}
+	in := fs.get(found.Entry.Attr.Inode)
+	in.names.Lock()
+	return in, nil
+}
+
+func (in *inode) unlockNames() {
+	in.names.Unlock()
+	in.fs.put(in)
+}
+
+func (in *inode) open() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.handles > 0
+}
+
+// nameGone takes in that a name of the inode was removed, unless the name had come to mean another
+// inode meanwhile.
+func (in *inode) nameGone(a granary.Attr, kept bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if a.Inode != in.id {
+		return
+	}
+	in.adopt(a)
+	in.kept = in.kept || kept && a.Nlink == 0
+}
+
+// Rmdir removes an empty directory.
+func (fs *FS) Rmdir(ctx context.Context, cred granary.Cred, parent granary.InodeID, name string) error {
+	if err := checkName("rmdir", name); err != nil {
+		return err
+	}
+	_, err := fs.store.Do(ctx, cred, &granary.Rmdir{Parent: parent, Name: name})
+	return err
+}
+
+// RenameFlags are the flags of renameat2(2).
+type RenameFlags struct{ NoReplace, Exchange bool }
+
+// Rename moves an entry. A replaced inode that is open here lives on as after Unlink.
+func (fs *FS) Rename(ctx context.Context, cred granary.Cred, srcParent granary.InodeID, srcName string, dstParent granary.InodeID, dstName string, flags RenameFlags) error {
+	for _, name := range [...]string{srcName, dstName} {
+		if err := checkName("rename", name); err != nil {
+			return err
+		}
+	}
+	op := &granary.Rename{
+		SrcParent: srcParent, SrcName: srcName, DstParent: dstParent, DstName: dstName,
+		NoReplace: flags.NoReplace, Exchange: flags.Exchange,
+	}
+	if flags.NoReplace || flags.Exchange {
+		return fs.rename(ctx, cred, op)
+	}
+	replaced, err := fs.lockNames(ctx, dstParent, dstName)
+	switch {
+	case granary.IsKind(err, granary.KindNotFound):
+		return fs.rename(ctx, cred, op)
+	case err != nil:
+		return err
+	}
+	defer replaced.unlockNames()
+	op.KeepOpen = replaced.open()
+	if err := fs.rename(ctx, cred, op); err != nil {
+		return err
+	}
+	if !op.KeepOpen {
+		return nil
+	}
+	found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: replaced.id})
+	if err != nil {
+		// The rename has happened. The session's end releases what this handle's will not.
+		fs.log.Warn("replaced inode not found", "inode", replaced.id, "err", err)
+		return nil
+	}
+	replaced.nameGone(found.Entry.Attr, true)
+	return nil
+}
+
+func (fs *FS) rename(ctx context.Context, cred granary.Cred, op *granary.Rename) error {
+	r, err := fs.store.Do(ctx, cred, op)
+	if err == nil {
+		fs.merge(r.Attr)
+	}
+	return err
+}

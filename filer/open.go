@@ -1,0 +1,110 @@
+package filer
+
+import (
+	"context"
+
+	"github.com/dsorchard/granary"
+)
+
+// Create opens a regular file by name, and makes it first if need be.
+func (fs *FS) Create(ctx context.Context, cred granary.Cred, parent granary.InodeID, name string, mode uint32, exclusive bool, flags OpenFlags) (*Handle, granary.Entry, error) {
+	if err := checkName("create", name); err != nil {
+		return nil, granary.Entry{}, err
+	}
+	r, err := fs.store.Do(ctx, cred, &granary.Create{
+		Parent: parent, Name: name, Type: granary.TypeRegular, Mode: mode,
+		UID: cred.UID, GID: cred.GID, Exclusive: exclusive,
+	})
+	if err != nil {
+		return nil, granary.Entry{}, err
+	}
+	if !r.Created {
+		return fs.createExisting(ctx, cred, name, r.Attr, flags)
+	}
+	in := fs.get(r.Attr.Inode)
+	in.mu.Lock()
+	in.adopt(r.Attr)
+	in.mu.Unlock()
+	return newHandle(in, cred, flags), granary.Entry{Name: name, Attr: r.Attr}, nil
+}
+
+// createExisting opens the file that Create found.
+func (fs *FS) createExisting(ctx context.Context, cred granary.Cred, name string, a granary.Attr, flags OpenFlags) (*Handle, granary.Entry, error) {
+	h, err := fs.Open(ctx, cred, a.Inode, flags)
+	if err != nil {
+		return nil, granary.Entry{}, err
+	}
+	return h, granary.Entry{Name: name, Attr: h.Attr()}, nil
+}
+
+// Open opens a regular file. It asks the master for the newest version: close-to-open. A directory is
+// KindIsDir, a symbolic link KindLoop.
+func (fs *FS) Open(ctx context.Context, cred granary.Cred, ino granary.InodeID, flags OpenFlags) (*Handle, error) {
+	h, a, err := fs.register(ctx, cred, ino, flags)
+	if err != nil {
+		return nil, err
+	}
+	err = openable(&a)
+	if err == nil && flags.Truncate {
+		var size uint64
+		_, err = h.in.setAttr(ctx, cred, &granary.SetAttr{Inode: ino, Size: &size})
+	}
+	if err != nil {
+		h.drop(ctx)
+		return nil, err
+	}
+	return h, nil
+}
+
+// register makes a handle, and learns what the file is after that: see inode.names.
+func (fs *FS) register(ctx context.Context, cred granary.Cred, ino granary.InodeID, flags OpenFlags) (*Handle, granary.Attr, error) {
+	in := fs.get(ino)
+	in.names.RLock()
+	h := newHandle(in, cred, flags)
+	q := &granary.Lookup{Base: ino}
+	if flags.Read && !flags.Truncate {
+		q.Layout = &granary.Range{Length: layoutSpan}
+	}
+	found, err := ask[*granary.Found](ctx, fs.store, q)
+	in.names.RUnlock()
+	if err != nil {
+		h.drop(ctx)
+		return nil, granary.Attr{}, err
+	}
+	var w window
+	if q.Layout != nil && found.Layout != nil {
+		w = windowOf(found.Layout, 0, layoutSpan)
+	}
+	in.learn(found, w)
+	return h, found.Entry.Attr, nil
+}
+
+// drop takes back the registration of a handle that nobody has got.
+func (h *Handle) drop(ctx context.Context) {
+	h.closed.Store(true)
+	in := h.in
+	in.mu.Lock()
+	in.handles--
+	end := in.handles == 0 && in.kept
+	if end {
+		in.kept = false
+	}
+	in.mu.Unlock()
+	if end {
+		in.end(context.WithoutCancel(ctx), h.cred)
+	}
+	in.fs.put(in)
+}
+
+// openable refuses what has no content.
+func openable(a *granary.Attr) error {
+	switch a.Type {
+	case granary.TypeRegular:
+		return nil
+	case granary.TypeDirectory:
+		return granary.Errorf(granary.KindIsDir, "open", a.Inode.String(), "")
+	case granary.TypeSymlink:
+		return granary.Errorf(granary.KindLoop, "open", a.Inode.String(), "a symbolic link")
+	}
+	return granary.Errorf(granary.KindInvalid, "open", a.Inode.String(), "not a regular file")
+}

@@ -1,0 +1,118 @@
+package filer
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"github.com/dsorchard/granary"
+)
+
+const (
+	readAheadAfter = 256 << 10 // bytes read in sequence before reading ahead begins
+	readAheadMin   = 8 << 20   // bytes ahead of the reader at which more is fetched
+	readAheadMax   = 16 << 20  // bytes ahead of the reader up to which is fetched
+	readAheadSlack = 1 << 20   // how far from its place a read may be and still count as the next
+)
+
+// read reads len(p) bytes at off, fewer only at the end of the file, with io.EOF.
+//
+// What is dirty is copied first, and the store is asked for the gaps after that. So each byte is one
+// that the file had at some time during the read: dirty data that is committed meanwhile is in p
+// already, and the store's answer is at least as new as what was known then.
+func (in *inode) read(ctx context.Context, p []byte, off uint64) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	in.mu.Lock()
+	n := in.clip(len(p), off)
+	gaps := []span{{off, off + uint64(n)}}[:min(n, 1)]
+	for _, d := range in.all() {
+		gaps = d.fill(p, off, gaps)
+	}
+	in.mu.Unlock()
+	for _, g := range gaps {
+		if err := readWindows(ctx, in.fs.store, in, p[g.off-off:g.end-off], g.off); err != nil {
+			return 0, err
+		}
+	}
+	if len(gaps) > 0 { // the file may have turned out to be shorter
+		in.mu.Lock()
+		n = in.clip(n, off)
+		in.mu.Unlock()
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// clip returns how many of n bytes at off lie in the file. The caller holds mu.
+func (in *inode) clip(n int, off uint64) int {
+	size := in.size()
+	return int(min(uint64(n), max(size, off)-off))
+}
+
+// window implements windows.
+func (in *inode) window(ctx context.Context, off uint64) (window, error) {
+	in.mu.Lock()
+	w, ok := in.layouts.find(off)
+	in.mu.Unlock()
+	if ok {
+		return w, nil
+	}
+	w, found, err := fetchWindow(ctx, in.fs.store, in.id, off)
+	if err != nil {
+		return window{}, err
+	}
+	in.learn(found, w)
+	return w, nil
+}
+
+// forget implements windows.
+func (in *inode) forget(w window) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.layouts.remove(w.layout)
+}
+
+// learn takes over what the store answered, unless newer is known.
+func (in *inode) learn(found *granary.Found, w window) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.adopt(found.Entry.Attr)
+	if w.layout != nil && w.layout.ContentVersion == in.attr.ContentVersion {
+		in.layouts.add(w)
+	}
+}
+
+// readAhead notices that a file is read in sequence.
+type readAhead struct {
+	mu    sync.Mutex
+	next  uint64 // where the sequence goes on
+	run   uint64 // bytes of the sequence
+	until uint64 // read ahead up to here
+}
+
+// note takes in that n bytes at off were read, and returns the range to fetch now, empty for none.
+func (r *readAhead) note(off uint64, n int) span {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	end := off + uint64(n)
+	if off+readAheadSlack < r.next || off > r.next+readAheadSlack {
+		r.run, r.until, r.next = 0, 0, end
+	}
+	r.run += uint64(n)
+	r.next = max(r.next, end)
+	if r.run < readAheadAfter || r.until >= r.next+readAheadMin {
+		return span{}
+	}
+	return span{max(r.until, r.next), r.next + readAheadMax}
+}
+
+// did takes in how far has been fetched.
+func (r *readAhead) did(until uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.until = max(r.until, until)
+}

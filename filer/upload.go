@@ -1,0 +1,80 @@
+package filer
+
+import (
+	"context"
+
+	"github.com/dsorchard/granary"
+)
+
+// UploadOptions says what an upload becomes.
+type UploadOptions struct {
+	Root      granary.InodeID
+	Path      string // missing parents are made, with FlagImplicit
+	Mode      uint32
+	Cred      granary.Cred // the owner
+	Xattrs    []granary.Xattr
+	Match     *granary.Precondition // checked when the upload is committed
+	NoInline  bool                  // as parts of Compose must be
+	Exclusive bool                  // an existing entry is KindExists; otherwise it is replaced
+}
+
+// Upload is a stream on its way to become a file. It is not safe for concurrent use.
+type Upload struct {
+	up     uploader
+	name   string
+	xattrs []granary.Xattr
+}
+
+// Upload starts a new file, which replaces what is at the path in one step when it is committed. A
+// symbolic link at the path is replaced too, not followed. The context bounds the whole upload.
+func (fs *FS) Upload(ctx context.Context, o UploadOptions) (*Upload, error) {
+	rel, err := named("upload", o.Path)
+	if err != nil {
+		return nil, err
+	}
+	p, err := fs.place(ctx, o.Root, rel)
+	if err != nil {
+		return nil, err
+	}
+	create := granary.Create{
+		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: o.Mode,
+		UID: o.Cred.UID, GID: o.Cred.GID, Xattrs: o.Xattrs,
+		Exclusive: o.Exclusive, Replace: !o.Exclusive, MakeParents: true, Match: o.Match,
+	}
+	up, err := fs.store.NewUpload(ctx, uploadOptions{Cred: o.Cred, Create: create, NoInline: o.NoInline})
+	if err != nil {
+		return nil, err
+	}
+	_, name := splitPath(rel)
+	return &Upload{up: up, name: name, xattrs: o.Xattrs}, nil
+}
+
+// Write adds to the file.
+func (u *Upload) Write(p []byte) (int, error) { return u.up.Write(p) }
+
+// Commit makes the bytes durable and publishes the file, with further xattrs.
+func (u *Upload) Commit(xattrs []granary.Xattr) (*Info, error) {
+	r, err := u.up.Finish(xattrs)
+	if err != nil {
+		return nil, err
+	}
+	return &Info{Name: u.name, Attr: r.Attr, Xattrs: mergeXattrs(u.xattrs, xattrs)}, nil
+}
+
+// Abort drops the upload. After Commit it does nothing.
+func (u *Upload) Abort() { u.up.Abort() }
+
+// mergeXattrs returns base with over over it.
+func mergeXattrs(base, over []granary.Xattr) []granary.Xattr {
+	merged := make([]granary.Xattr, 0, len(base)+len(over))
+	set := make(map[string]bool, len(over))
+	for _, x := range over {
+		set[x.Name] = true
+	}
+	for _, x := range base {
+		if !set[x.Name] {
+			merged = append(merged, x)
+		}
+	}
+	return append(merged, over...)
+}
