@@ -12,6 +12,9 @@ import (
 	"github.com/dsorchard/granary"
 )
 
+// frameRoom holds a frame, or what a compressor makes of one that does not shrink.
+const frameRoom = FrameSize + 1024
+
 // Codec encodes and decodes blocks. It holds nothing but idle compressors, of which there are as many as
 // were ever in use at once, until the garbage collector takes them; it has no goroutines and needs no
 // Close. It is safe for concurrent use.
@@ -19,7 +22,7 @@ type Codec struct {
 	lz4       sync.Pool // *lz4.Compressor
 	zstd      sync.Pool // *zstd.Encoder
 	unzstd    sync.Pool // *zstd.Decoder
-	framePool sync.Pool // *[]byte of FrameSize: room for one compressed payload
+	framePool sync.Pool // *[]byte of frameRoom
 }
 
 // NewCodec returns a Codec. One is enough for a process.
@@ -28,7 +31,7 @@ func NewCodec() *Codec {
 		lz4:       sync.Pool{New: func() any { return new(lz4.Compressor) }},
 		zstd:      sync.Pool{New: func() any { return newZstdEncoder() }},
 		unzstd:    sync.Pool{New: func() any { return newZstdDecoder() }},
-		framePool: sync.Pool{New: func() any { b := make([]byte, FrameSize); return &b }},
+		framePool: sync.Pool{New: func() any { b := make([]byte, frameRoom); return &b }},
 	}
 }
 
