@@ -94,8 +94,10 @@ func (d *dataDisk) setIdentity(id identity) error {
 	if old.Cluster == id.Cluster && old.Server == id.Server && old.Disk == id.Disk {
 		return nil
 	}
-	if err := d.fs.MkdirAll(shardsName); err != nil {
-		return granary.Errorf(granary.KindUnavailable, opOpen, d.dir, "%w", err)
+	if old.Disk == "" { // first, so that a disk with an identity has the directory
+		if err := errors.Join(d.fs.MkdirAll(shardsName), d.fs.SyncDir(rootName)); err != nil {
+			return granary.Errorf(granary.KindUnavailable, opOpen, d.dir, "%w", err)
+		}
 	}
 	if err := writeIdentity(d.fs, d.dir, id); err != nil {
 		return err
@@ -106,10 +108,10 @@ func (d *dataDisk) setIdentity(id identity) error {
 
 // scanNames learns which shards there are, from their names alone, and removes what was never finished.
 func (d *dataDisk) scanNames() error {
-	if err := d.fs.MkdirAll(shardsName); err != nil {
-		return granary.Errorf(granary.KindUnavailable, opOpen, d.dir, "%w", err)
-	}
 	names, err := d.fs.ReadDir(shardsName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return granary.Errorf(granary.KindCorrupt, opOpen, d.dir, "the disk has an identity, but its directory %s is gone", shardsName)
+	}
 	if err != nil {
 		return granary.Errorf(granary.KindUnavailable, opOpen, d.dir, "%w", err)
 	}

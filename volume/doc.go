@@ -66,6 +66,8 @@
 //
 // # What is synced before what
 //
+//   - format: shards/ is made and the directory synced, then the identity is written. So a disk with an
+//     identity has its shards/, and is refused without.
 //   - create: the first 16 KiB of VOLUME.SHARD.new are synced, then it is renamed and shards/ synced, then
 //     the first append is written. So a file under its final name has a valid identity page.
 //   - append: a higher epoch is written to a slot and synced; then data are written and synced; then

@@ -142,3 +142,13 @@ func TestClusters(t *testing.T) {
 		t.Fatalf("cluster %s", s.Cluster())
 	}
 }
+
+func TestMissingDirectories(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	closeStore(t, open(t, testOptions(t, dir))) // is made
+	if err := os.Remove(filepath.Join(dir, shardsName)); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, granary.KindCorrupt, []string{dir, shardsName}, testOptions(t, dir))
+	refused(t, granary.KindUnavailable, []string{"lock"}, testOptions(t, filepath.Join(dir, lockName)))
+}
