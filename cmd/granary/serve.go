@@ -91,9 +91,6 @@ func serveAll(ctx context.Context, env *environment, o *serveOptions, out io.Wri
 	if len(role.dirs) == 0 {
 		role.dirs = []string{filepath.Join(o.data, "volume")}
 	}
-	if err := makeDirs(role.dirs); err != nil {
-		return err
-	}
 	store, err := p.openVolume(o.listenOptions, role)
 	if err != nil {
 		return err
@@ -287,9 +284,6 @@ func serveVolume(ctx context.Context, env *environment, o *serveOptions) (err er
 	role := volumeRole{dirs: o.dirs, zone: o.zone, rack: o.rack, reserve: o.reserve}
 	if len(role.dirs) == 0 {
 		role.dirs = []string{filepath.Join("granary-data", "volume")}
-	}
-	if err := makeDirs(role.dirs); err != nil {
-		return err
 	}
 	p := newProcess(log)
 	defer func() { err = errors.Join(err, p.stop()) }()
