@@ -18,7 +18,7 @@ type liveTable struct {
 	began     time.Time
 	now       func() time.Time
 
-	mu         sync.Mutex
+	mu         sync.RWMutex
 	heard      map[granary.ServerID]time.Time
 	usages     map[granary.DiskID]granary.DiskUsage
 	registered map[granary.ServerID]granary.Server // as the state has them
@@ -62,8 +62,8 @@ func (t *liveTable) hear(hb *granary.Heartbeat) {
 
 // isRegistered reports whether the state knows the server as the heartbeat shows it.
 func (t *liveTable) isRegistered(hb *granary.Heartbeat) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.mu.RLock()
+	defer t.mu.RUnlock()
 	s, ok := t.registered[hb.Server]
 	return ok && s.Addr == hb.Addr && s.Zone == hb.Zone && s.Rack == hb.Rack && slices.Equal(s.Disks, disksOf(hb))
 }
@@ -80,16 +80,16 @@ func disksOf(hb *granary.Heartbeat) []granary.DiskID {
 
 // up reports whether the server was heard lately.
 func (t *liveTable) up(id granary.ServerID) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.mu.RLock()
+	defer t.mu.RUnlock()
 	h, ok := t.heard[id]
 	return ok && t.now().Sub(h) <= t.downAfter
 }
 
 // serverUp implements liveness.
 func (t *liveTable) serverUp(id granary.ServerID) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.mu.RLock()
+	defer t.mu.RUnlock()
 	h, ok := t.heard[id]
 	if !ok {
 		return t.now().Sub(t.began) <= t.downAfter
@@ -99,8 +99,8 @@ func (t *liveTable) serverUp(id granary.ServerID) bool {
 
 // usage implements liveness.
 func (t *liveTable) usage(id granary.DiskID) (granary.DiskUsage, bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.mu.RLock()
+	defer t.mu.RUnlock()
 	u, ok := t.usages[id]
 	return u, ok
 }
@@ -135,8 +135,8 @@ func (t *liveTable) settled(ctx context.Context) error {
 
 // candidates returns the disks that are up, with what placement has to know.
 func (t *liveTable) candidates() []candidate {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.mu.RLock()
+	defer t.mu.RUnlock()
 	var cs []candidate
 	for id, s := range t.registered {
 		h, ok := t.heard[id]

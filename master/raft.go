@@ -36,6 +36,7 @@ type fsm struct {
 	states  *states
 	snaps   *snapshots
 	metrics *metrics
+	budget  *logBudget
 	applied func() // called after a batch, so that the node notices what concerns it
 }
 
@@ -52,6 +53,7 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	entries := make([]entry, 0, len(logs))
 	skipped := 0
 	for _, l := range logs {
+		f.budget.add(len(l.Data))
 		if l.Index <= first {
 			skipped++
 			continue
@@ -83,6 +85,7 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 		st.release()
 		return nil, err
 	}
+	f.budget.reset()
 	p := &fsmSnapshot{held: st, dir: dir}
 	if err := f.snaps.hook("snapshot: checkpoint"); err != nil {
 		p.Release()

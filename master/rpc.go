@@ -63,7 +63,7 @@ func (s *Server) OpenSession(ctx context.Context, req *granary.OpenSession) (*gr
 	}
 	results, err := l.prop.propose(ctx, &openSession{Client: req.Client, Nonce: req.Nonce})
 	if err != nil {
-		return nil, l.explain("open session", err)
+		return nil, l.explain(ctx, "open session", err)
 	}
 	if err := failure(nil, results); err != nil {
 		return nil, err
@@ -117,7 +117,7 @@ func (s *Server) Mutate(ctx context.Context, req *granary.MutateRequest) ([]gran
 	}
 	results, err := l.prop.propose(ctx, items...)
 	if err != nil {
-		return nil, l.explain("mutate", err)
+		return nil, l.explain(ctx, "mutate", err)
 	}
 	l.conclude(req, results, failed)
 	return results, nil
@@ -205,9 +205,10 @@ func asError(err error) *granary.Error {
 	return granary.Errorf(granary.KindOf(err), "open volume", "", "%w", err)
 }
 
-// explain adds who leads to the error of a proposal that did not happen.
-func (l *leadership) explain(op string, err error) error {
-	if granary.IsKind(err, granary.KindUnavailable) && l.s.leading.Load() != l {
+// explain makes the error of a proposal that Raft did not take a refusal that sends the client to
+// another master.
+func (l *leadership) explain(ctx context.Context, op string, err error) error {
+	if granary.IsKind(err, granary.KindUnavailable) && ctx.Err() == nil {
 		return l.s.notLeader(op)
 	}
 	return err

@@ -27,6 +27,7 @@ type Server struct {
 	snaps   *snapshots
 	trans   raft.Transport
 	raft    *raftNode
+	budget  *logBudget
 
 	ctx     context.Context // of the loops: ends when Close begins to stop things
 	cancel  context.CancelFunc
@@ -66,6 +67,7 @@ func Open(o Options) (*Server, error) {
 	s.peers = newPeerTable(s.raft)
 	s.loops.Go(s.watchLeadership)
 	s.loops.Go(s.watchApplied)
+	s.loops.Go(s.watchLog)
 	return s, nil
 }
 
@@ -94,7 +96,8 @@ func (s *Server) open() error {
 	if s.trans, err = newTransport(&s.opts); err != nil {
 		return err
 	}
-	f := &fsm{states: s.states, snaps: s.snaps, metrics: s.metrics, applied: func() { kick(s.noticed) }}
+	s.budget = newLogBudget(s.opts.TrailingLogs)
+	f := &fsm{states: s.states, snaps: s.snaps, metrics: s.metrics, budget: s.budget, applied: func() { kick(s.noticed) }}
 	s.raft, err = openRaft(s.opts.Dir, s.id, &s.opts, f, s.trans)
 	return err
 }

@@ -36,7 +36,7 @@ func openBench(t *testing.T, dir string, logs *raft.InmemStore, hook func(string
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{fsm: &fsm{states: st, snaps: snaps, metrics: m, applied: func() {}}, logs: logs, dir: dir}
+	b := &bench{fsm: &fsm{states: st, snaps: snaps, metrics: m, budget: newLogBudget(1), applied: func() {}}, logs: logs, dir: dir}
 	if err := b.fsm.recover(logs); err != nil {
 		t.Fatalf("after a crash: %v", err)
 	}
@@ -266,7 +266,7 @@ func TestStateBehindSnapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fsm{states: st, snaps: snaps, applied: func() {}}
+	f := &fsm{states: st, snaps: snaps, budget: newLogBudget(1), applied: func() {}}
 	if err := f.recover(logs); err == nil {
 		t.Error("a log that begins after a snapshot that is lost was accepted")
 	}
