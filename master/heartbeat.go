@@ -42,6 +42,7 @@ func (t *liveTable) setRegistered(servers []granary.Server) {
 	defer t.mu.Unlock()
 	clear(t.registered)
 	for _, s := range servers {
+		slices.Sort(s.Disks)
 		t.registered[s.ID] = s
 	}
 }
@@ -227,9 +228,6 @@ func (l *leadership) register(ctx context.Context, hb *granary.Heartbeat) error 
 	st := l.s.states.acquire()
 	servers := st.servers()
 	st.release()
-	for i := range servers {
-		slices.Sort(servers[i].Disks)
-	}
 	l.live.setRegistered(servers)
 	l.s.log.Info("server registered", "server", hb.Server, "addr", hb.Addr, "zone", hb.Zone, "rack", hb.Rack, "disks", len(hb.Disks))
 	return nil
