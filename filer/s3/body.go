@@ -32,8 +32,9 @@ type body struct {
 	err      error
 }
 
-// newBody decodes and verifies what the identity's signature says about the payload.
-func newBody(r *http.Request, id identity) (*body, error) {
+// newBody decodes and verifies what the identity's signature says about the payload. With ofObject,
+// checksums in the headers are not the payload's.
+func newBody(r *http.Request, id identity, ofObject bool) (*body, error) {
 	b := &body{in: r.Body, size: r.ContentLength}
 	var trailers []string
 	switch id.payload {
@@ -59,6 +60,9 @@ func newBody(r *http.Request, id identity) (*body, error) {
 		}
 		b.wantMD5 = raw
 		b.computeMD5()
+	}
+	if ofObject {
+		return b, nil
 	}
 	var err error
 	b.digests, err = declaredDigests(r.Header, trailers)

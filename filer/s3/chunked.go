@@ -196,12 +196,11 @@ func (c *chunkReader) line() (string, error) {
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
 		return "", refuse(codeInvalidRequest, "Malformed chunk: a line is longer than %d bytes.", chunkLineMax)
-	case err == io.EOF && len(b) > 0:
-		return "", io.ErrUnexpectedEOF
+	case err == io.EOF && len(b) > 0: // the last line of all may lack its end: the length of the body is known
 	case err != nil:
 		return "", err
 	}
-	return strings.TrimSuffix(string(b[:len(b)-1]), "\r"), nil
+	return strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"), nil
 }
 
 // incomplete names what a body that ended too early is refused with.

@@ -119,7 +119,8 @@ func (q *request) serve() error {
 	if q.identity, err = q.h.authenticate(q.r, q.query); err != nil {
 		return err
 	}
-	if q.body, err = newBody(q.r, q.identity); err != nil {
+	completes := q.r.Method == http.MethodPost && q.query.Has("uploadId")
+	if q.body, err = newBody(q.r, q.identity, completes); err != nil {
 		return err
 	}
 	op, takesBody := q.route()

@@ -1,0 +1,111 @@
+package s3
+
+import (
+	"encoding/base64"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func sumOf(a algorithm, data []byte) string {
+	h := a.new()
+	h.Write(data)
+	return base64.StdEncoding.EncodeToString(h.Sum(nil))
+}
+
+// The CRCs of "123456789" are the check values of the catalogues.
+func TestChecksumCheckValues(t *testing.T) {
+	for a, want := range map[algorithm]string{
+		algorithmCRC32: "y/Q5Jg==", algorithmCRC32C: "4waSgw==", algorithmCRC64NVME: "rosUhgp5mIg=",
+		algorithmSHA1: "98O8HYCOBHMq32eZZczDTKeuNEE=", algorithmSHA256: "FeKw08M4keuw8e9gnsQZQgwg4yDOlMZfvIwzEkSOsiU=",
+	} {
+		if got := sumOf(a, []byte("123456789")); got != want {
+			t.Errorf("%s is %s, want %s", a, got, want)
+		}
+	}
+}
+
+func TestFullObjectChecksumIsThatOfTheWhole(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := rapid.SampledFrom([]algorithm{algorithmCRC32, algorithmCRC32C, algorithmCRC64NVME}).Draw(t, "algorithm")
+		parts := rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 300), 1, 6).Draw(t, "parts")
+		var whole []byte
+		var sums []string
+		var sizes []uint64
+		for _, p := range parts {
+			whole = append(whole, p...)
+			sums, sizes = append(sums, sumOf(a, p)), append(sizes, uint64(len(p)))
+		}
+		got, err := fullObjectChecksum(a, sums, sizes)
+		if err != nil || got != sumOf(a, whole) {
+			t.Fatalf("got %s (%v), want %s", got, err, sumOf(a, whole))
+		}
+	})
+}
+
+func TestRange(t *testing.T) {
+	type result struct {
+		offset, length int64
+		partial        bool
+		code           code
+	}
+	for header, want := range map[string]result{
+		"bytes=0-9":      {0, 10, true, ""},
+		"bytes=90-":      {90, 10, true, ""},
+		"bytes=-10":      {90, 10, true, ""},
+		"bytes=-1000":    {0, 100, true, ""},
+		"bytes=50-1000":  {50, 50, true, ""},
+		"bytes=99-99":    {99, 1, true, ""},
+		"bytes=100-":     {0, 0, false, codeInvalidRange},
+		"bytes=-0":       {0, 0, false, codeInvalidRange},
+		"bytes=9-0":      {0, 100, false, ""},
+		"bytes=0-1,3-4":  {0, 100, false, ""},
+		"bytes=a-b":      {0, 100, false, ""},
+		"bytes=-":        {0, 100, false, ""},
+		"lines=0-1":      {0, 100, false, ""},
+		"bytes=+1-2":     {0, 100, false, ""},
+		"bytes=0-0x10":   {0, 100, false, ""},
+		"":               {0, 100, false, ""},
+		"bytes = 0 - 10": {0, 100, false, ""},
+	} {
+		got, err := parseRange(header, 100)
+		if want.code != "" {
+			wantCode(t, err, want.code)
+			continue
+		}
+		if err != nil || got != (byteRange{want.offset, want.length, want.partial}) {
+			t.Errorf("%q is %+v, %v; want %+v", header, got, err, want)
+		}
+	}
+	if _, err := parseRange("bytes=0-", 0); err == nil {
+		t.Error("a range of an empty file is satisfied")
+	}
+}
+
+func TestBucketNames(t *testing.T) {
+	for name, good := range map[string]bool{
+		"abc": true, "my-bucket.1": true, "ab": false, "Abc": false, "a_b_c": false, "-abc": false, "abc-": false, "a..b": false,
+		"192.168.1.1": false, "xn--abc": false, "abc-s3alias": false, "": false, "a/b": false,
+	} {
+		if err := checkBucketName(name); (err == nil) != good {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+func TestKeys(t *testing.T) {
+	for key, want := range map[string]code{
+		"a": "", "a/b": "", "a/": "", "...": "", "a b+c%": "", "/a": codeInvalidArgument, "a//b": codeInvalidArgument,
+		"a/../b": codeInvalidArgument, "./a": codeInvalidArgument, "..": codeInvalidArgument, "/": codeInvalidArgument, "a//": codeInvalidArgument,
+		"a\x00": codeInvalidArgument, "\xff": codeInvalidArgument,
+	} {
+		err := checkKey(key)
+		if want == "" {
+			if err != nil || !readableKey(key) {
+				t.Errorf("%q is refused: %v", key, err)
+			}
+			continue
+		}
+		wantCode(t, err, want)
+	}
+}
