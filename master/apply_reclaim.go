@@ -18,12 +18,12 @@ func (t *txn) reclaim(limit int) granary.Result {
 		if k == nil {
 			break
 		}
-		left--
 		if !t.reclaimItem(k, v, &left) {
 			break
 		}
 		t.del(k)
 		t.head.Queue--
+		left--
 	}
 	return granary.Result{Offset: uint64(limit - left)}
 }

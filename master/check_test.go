@@ -1,0 +1,294 @@
+package master
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dsorchard/granary"
+)
+
+// audit recounts everything that the state keeps counts of.
+type audit struct {
+	errs     []error
+	head     headRecord
+	inodes   map[granary.InodeID]*inodeRecord
+	queued   map[granary.InodeID]*inodeRecord
+	names    map[granary.InodeID]uint64 // dentries that lead to an inode
+	entries  map[granary.InodeID]uint64
+	subdirs  map[granary.InodeID]uint64
+	orphans  map[granary.InodeID]granary.SessionID
+	extents  map[granary.InodeID]uint64
+	windows0 map[granary.InodeID]*windowRecord
+	inline   map[granary.InodeID]uint64
+	xattrs   map[granary.InodeID]uint64
+	blocks   map[granary.BlockID]*blockRecord
+	refs     map[granary.BlockID]uint64
+	hashes   map[granary.BlockID]string
+	volumes  map[granary.VolumeID]*volumeRecord
+	writing  map[granary.VolumeID]granary.SessionID
+	datasets map[granary.DatasetID]*datasetRecord
+	sessions map[granary.SessionID]bool
+	ending   map[granary.SessionID]bool
+	queue    uint64
+}
+
+func (a *audit) bad(format string, args ...any) { a.errs = append(a.errs, fmt.Errorf(format, args...)) }
+
+// check verifies the invariants of the state.
+func (s *state) check() error {
+	a := &audit{
+		inodes: map[granary.InodeID]*inodeRecord{}, queued: map[granary.InodeID]*inodeRecord{},
+		names: map[granary.InodeID]uint64{}, entries: map[granary.InodeID]uint64{}, subdirs: map[granary.InodeID]uint64{},
+		orphans: map[granary.InodeID]granary.SessionID{}, extents: map[granary.InodeID]uint64{},
+		windows0: map[granary.InodeID]*windowRecord{},
+		inline:   map[granary.InodeID]uint64{}, xattrs: map[granary.InodeID]uint64{},
+		blocks: map[granary.BlockID]*blockRecord{}, refs: map[granary.BlockID]uint64{}, hashes: map[granary.BlockID]string{},
+		volumes: map[granary.VolumeID]*volumeRecord{}, writing: map[granary.VolumeID]granary.SessionID{},
+		datasets: map[granary.DatasetID]*datasetRecord{},
+		sessions: map[granary.SessionID]bool{}, ending: map[granary.SessionID]bool{},
+	}
+	for _, table := range []byte{tableHead, tableInode, tableQueue, tableSession, tableDentry, tableOrphan, tableExtent, tableInline,
+		tableXattr, tableBlock, tableHash, tableVolume, tableWriting, tableDataset} {
+		s.each([]byte{table}, a.load)
+	}
+	a.checkInodes()
+	a.checkBlocks()
+	a.checkSums()
+	return errors.Join(a.errs...)
+}
+
+func decoded[T any, P record[T]](a *audit, k, b []byte) P {
+	r, err := unmarshal[T, P](b)
+	if err != nil {
+		a.bad("key %q: %v", k, err)
+		return P(new(T))
+	}
+	return r
+}
+
+func (a *audit) load(k, b []byte) {
+	inode := granary.InodeID(keyID(k, 0))
+	switch k[0] {
+	case tableHead:
+		a.head = *decoded[headRecord](a, k, b)
+	case tableInode:
+		a.inodes[inode] = decoded[inodeRecord](a, k, b)
+	case tableQueue:
+		a.queue++
+		id := keyID(k[1:], 0)
+		switch queueKind(k[1]) {
+		case queueInode:
+			a.queued[granary.InodeID(id)] = decoded[inodeRecord](a, k, b)
+		case queueSession:
+			a.ending[granary.SessionID(id)] = true
+		}
+	case tableSession:
+		a.sessions[granary.SessionID(inode)] = true
+	case tableDentry:
+		a.loadDentry(k, b)
+	case tableOrphan:
+		a.orphans[granary.InodeID(keyID(k, 1))] = granary.SessionID(inode)
+	case tableExtent:
+		a.loadWindow(k, b)
+	case tableInline:
+		a.inline[inode] = uint64(len(decoded[bytesRecord](a, k, b).Bytes))
+	case tableXattr:
+		a.xattrs[inode]++
+	case tableBlock:
+		a.blocks[granary.BlockID(inode)] = decoded[blockRecord](a, k, b)
+	case tableHash:
+		a.hashes[granary.BlockID(decoded[numberRecord](a, k, b).Number)] = string(k)
+	case tableVolume:
+		a.volumes[granary.VolumeID(inode)] = decoded[volumeRecord](a, k, b)
+	case tableWriting:
+		a.writing[granary.VolumeID(keyID(k, 1))] = granary.SessionID(inode)
+	case tableDataset:
+		a.datasets[granary.DatasetID(inode)] = decoded[datasetRecord](a, k, b)
+	}
+}
+
+func (a *audit) loadDentry(k, b []byte) {
+	d := decoded[dentryRecord](a, k, b)
+	parent := granary.InodeID(keyID(k, 0))
+	name, dir := dentryName(k)
+	if err := checkName("check", name); err != nil {
+		a.bad("dentry %q: %v", k, err)
+	}
+	child := a.inodes[d.Inode]
+	switch {
+	case child == nil:
+		a.bad("%d/%s leads to inode %d, which does not exist", parent, name, d.Inode)
+		return
+	case child.Type != d.Type || child.IsDir() != dir:
+		a.bad("%d/%s: type %d, but the inode's is %d", parent, name, d.Type, child.Type)
+	case a.inodes[parent] == nil && a.queued[parent] == nil:
+		a.bad("%d/%s lies in no directory", parent, name)
+	case dir && child.Parent != parent:
+		a.bad("%d/%s: the directory's parent is %d", parent, name, child.Parent)
+	}
+	a.names[d.Inode]++
+	a.entries[parent]++
+	if dir {
+		a.subdirs[parent]++
+	}
+}
+
+func (a *audit) loadWindow(k, b []byte) {
+	inode, n := granary.InodeID(keyID(k, 0)), keyID(k, 1)
+	w, err := unmarshalWindow(n, b)
+	if err != nil {
+		a.bad("window %d of %d: %v", n, inode, err)
+		return
+	}
+	if len(w.Pieces) == 0 {
+		a.bad("window %d of %d is empty", n, inode)
+	}
+	a.extents[inode] += w.bytes()
+	for _, p := range w.Pieces {
+		a.refs[p.Block]++
+		r := a.inodes[inode]
+		if r != nil && n < r.windowsEnd() && p.end() > r.Size {
+			a.bad("inode %d has an extent up to %d, beyond its %d bytes", inode, p.end(), r.Size)
+		}
+	}
+	if n == 0 {
+		a.windows0[inode] = w
+	}
+}
+
+func (a *audit) checkInodes() {
+	for id, r := range a.inodes {
+		if a.queued[id] != nil {
+			a.bad("inode %d is in the queue, too", id)
+		}
+		fixed := id == granary.RootInode || id == id.Dataset().System()
+		switch {
+		case r.IsDir():
+			if !fixed && a.names[id] != 1 {
+				a.bad("directory %d has %d names", id, a.names[id])
+			}
+			if r.Entries != a.entries[id] || r.Subdirs != a.subdirs[id] || uint64(r.Nlink) != 2+r.Subdirs {
+				a.bad("directory %d: %d entries, %d directories, %d links; counted %d and %d", id, r.Entries, r.Subdirs, r.Nlink, a.entries[id], a.subdirs[id])
+			}
+		case uint64(r.Nlink) != a.names[id]:
+			a.bad("inode %d has %d links and %d names", id, r.Nlink, a.names[id])
+		case r.Nlink == 0 && a.orphans[id] == 0, r.Nlink > 0 && a.orphans[id] != 0:
+			a.bad("inode %d has %d links, and is kept by session %d", id, r.Nlink, a.orphans[id])
+		}
+		a.checkContent(id, r)
+	}
+	for id, session := range a.orphans {
+		if a.inodes[id] == nil || !a.sessions[session] && !a.ending[session] {
+			a.bad("session %d keeps inode %d: one of them does not exist", session, id)
+		}
+	}
+	for _, m := range []map[granary.InodeID]uint64{a.extents, a.inline, a.xattrs} {
+		for id := range m {
+			if a.inodes[id] == nil && a.queued[id] == nil {
+				a.bad("something hangs on inode %d, which does not exist", id)
+			}
+		}
+	}
+}
+
+func (a *audit) checkContent(id granary.InodeID, r *inodeRecord) {
+	if r.ExtentBytes != a.extents[id] || r.Inline != a.inline[id] || r.Xattrs != a.xattrs[id] {
+		a.bad("inode %d: %d bytes in extents, %d inline, %d attributes; counted %d, %d, %d", id,
+			r.ExtentBytes, r.Inline, r.Xattrs, a.extents[id], a.inline[id], a.xattrs[id])
+	}
+	covered := uint64(0)
+	if w := a.windows0[id]; w != nil {
+		for _, p := range w.Pieces {
+			if p.Offset < r.Inline {
+				covered += min(p.end(), r.Inline) - p.Offset
+			}
+		}
+	}
+	if r.Allocated != r.ExtentBytes+r.Inline-covered || r.Inline > 0 && covered == r.Inline || r.Inline > r.Size {
+		a.bad("inode %d: size %d, allocated %d of %d in extents and %d inline, %d of it covered", id, r.Size, r.Allocated, r.ExtentBytes, r.Inline, covered)
+	}
+}
+
+func (a *audit) checkBlocks() {
+	live := map[granary.VolumeID]uint64{}
+	var unique, stored uint64
+	for id, b := range a.blocks {
+		if b.Refs == 0 || b.Refs != a.refs[id] {
+			a.bad("block %d has %d references, counted %d", id, b.Refs, a.refs[id])
+		}
+		if a.hashes[id] != string(keyHash(b.Domain, b.Hash)) {
+			a.bad("block %d is not found by its hash", id)
+		}
+		if v := a.volumes[b.Location.Volume]; v == nil || b.Location.Offset+uint64(b.Location.Length) > v.Watermark {
+			a.bad("block %d lies beyond the watermark of its volume", id)
+		}
+		live[b.Location.Volume] += uint64(b.Location.Length)
+		unique += uint64(b.RawLength)
+		stored += uint64(b.Location.Length)
+	}
+	if len(a.hashes) != len(a.blocks) {
+		a.bad("%d hashes for %d blocks", len(a.hashes), len(a.blocks))
+	}
+	for id := range a.refs {
+		if a.blocks[id] == nil {
+			a.bad("block %d is referenced and does not exist", id)
+		}
+	}
+	for id, v := range a.volumes {
+		if v.LiveBytes != live[id] {
+			a.bad("volume %d has %d live bytes, counted %d", id, v.LiveBytes, live[id])
+		}
+		owner, listed := a.writing[id]
+		if listed != (v.State != granary.VolumeSealed) || owner != v.Owner || owner != 0 && !a.sessions[owner] {
+			a.bad("volume %d is %s of %d, listed %t under %d", id, v.State, v.Owner, listed, owner)
+		}
+	}
+	if unique != a.head.UniqueBytes || stored != a.head.BlockBytes {
+		a.bad("%d unique bytes, %d stored; counted %d and %d", a.head.UniqueBytes, a.head.BlockBytes, unique, stored)
+	}
+}
+
+func (a *audit) checkSums() {
+	sums := map[granary.DatasetID]*datasetRecord{}
+	var total datasetRecord
+	dying := uint64(0)
+	of := func(id granary.InodeID) *datasetRecord {
+		if sums[id.Dataset()] == nil {
+			sums[id.Dataset()] = &datasetRecord{}
+		}
+		return sums[id.Dataset()]
+	}
+	for id, r := range a.inodes {
+		d := of(id)
+		d.Inodes++
+		if r.IsDir() {
+			continue
+		}
+		d.Files++
+		total.Files++
+		if r.Type == granary.TypeRegular {
+			d.LogicalBytes += r.Size
+			total.LogicalBytes += r.Size
+		}
+	}
+	for id, r := range a.queued {
+		of(id).Inodes++
+		if r.IsDir() {
+			dying++
+		}
+	}
+	for id, d := range a.datasets {
+		if c := of(id.Root()); c.Inodes != d.Inodes || c.Files != d.Files || c.LogicalBytes != d.LogicalBytes {
+			a.bad("dataset %d is %+v, counted %+v", id, *d, *c)
+		}
+	}
+	for id := range sums {
+		if a.datasets[id] == nil {
+			a.bad("dataset %d does not exist", id)
+		}
+	}
+	h := &a.head
+	if h.Files != total.Files || h.LogicalBytes != total.LogicalBytes || h.Queue != a.queue || h.DyingDirs != dying || h.Sessions != uint64(len(a.sessions)) {
+		a.bad("head %+v, counted %d files, %d bytes, %d queued, %d dying, %d sessions", *h, total.Files, total.LogicalBytes, a.queue, dying, len(a.sessions))
+	}
+}
