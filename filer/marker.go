@@ -3,7 +3,6 @@ package filer
 import (
 	"context"
 	"path"
-	"strings"
 
 	"github.com/dsorchard/granary"
 )
@@ -21,16 +20,19 @@ type DirOptions struct {
 // MakeDir makes a directory with its flags and attributes in one step: KindExists if anything is
 // there. S3 makes its markers ("name/") and the homes of its multipart uploads with it.
 func (fs *FS) MakeDir(ctx context.Context, o DirOptions) (*Info, error) {
-	clean, err := CleanPath(o.Path)
+	name, err := relative("mkdir", o.Path)
 	if err != nil {
 		return nil, err
 	}
-	name := strings.TrimPrefix(clean, "/")
 	if name == "" {
 		return nil, granary.Errorf(granary.KindExists, "mkdir", o.Path, "")
 	}
-	res, err := fs.client.Do(ctx, o.Cred, &granary.Create{
-		Parent: o.Root, Name: name, Type: granary.TypeDirectory, Mode: o.Mode, UID: o.Cred.UID, GID: o.Cred.GID,
+	p, err := fs.place(ctx, o.Root, name)
+	if err != nil {
+		return nil, err
+	}
+	res, err := fs.store.Do(ctx, o.Cred, &granary.Create{
+		Parent: p.base, Name: p.rel, Type: granary.TypeDirectory, Mode: o.Mode, UID: o.Cred.UID, GID: o.Cred.GID,
 		Flags: o.Flags, Xattrs: o.Xattrs, MakeParents: true,
 	})
 	if err != nil {

@@ -1,0 +1,684 @@
+package filer
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dsorchard/granary"
+)
+
+// fake is a store in memory: names, attributes and bytes, with hooks for faults. Every change of a file's content
+// makes new blocks, so a layout goes on serving the version that it was fetched for.
+type fake struct {
+	mu      sync.Mutex
+	index   granary.Index
+	clock   granary.Time
+	inodes  map[granary.InodeID]*fakeInode
+	blocks  map[granary.BlockID][]byte
+	next    uint64
+	session map[granary.InodeID]bool // nameless and kept
+	users   map[string]granary.User
+
+	inlineMax  int
+	blockSize  int
+	extentsMax int // in one layout; 0 for any number
+
+	writes   []fakeWrite                               // what WriteRanges was called with
+	ops      []granary.Op                              // what Do and DoAll were called with
+	prefetch []span                                    // what Prefetch was called with
+	onWrite  func(ranges []byteRange) error            // before WriteRanges takes effect, without the lock
+	onOp     func(op granary.Op) error                 // before an op takes effect, with the lock
+	onQuery  func(q granary.Query)                     // without the lock
+	onRead   func(l *granary.Layout, off uint64) error // without the lock
+}
+
+type fakeWrite struct {
+	ranges []span
+	atEnd  bool
+	mtime  *granary.Time
+	cred   granary.Cred
+}
+
+type fakeInode struct {
+	attr    granary.Attr
+	target  string
+	data    []byte
+	extents []granary.Extent
+	names   map[string]granary.InodeID
+	xattrs  map[string][]byte
+}
+
+const fakeFirst = 100
+
+func newFake() *fake {
+	f := &fake{
+		inodes:  map[granary.InodeID]*fakeInode{},
+		blocks:  map[granary.BlockID][]byte{},
+		next:    fakeFirst,
+		session: map[granary.InodeID]bool{},
+		users:   map[string]granary.User{},
+		clock:   1_000_000, inlineMax: 16, blockSize: 1 << 10,
+	}
+	f.add(granary.RootInode, granary.TypeDirectory)
+	b := f.add(granary.BucketsInode, granary.TypeDirectory)
+	b.attr.Parent = granary.RootInode
+	f.inodes[granary.RootInode].names[granary.BucketsName] = granary.BucketsInode
+	return f
+}
+
+// testFS returns a FS over a fake, which is closed when the test ends.
+func testFS(t *testing.T, o Options) (*FS, *fake) {
+	t.Helper()
+	f := newFake()
+	if o.FlushAfter == 0 {
+		o.FlushAfter = time.Hour // nothing is flushed unless the test says so
+	}
+	fs := newFS(o, f)
+	t.Cleanup(func() { fs.Close(t.Context()) })
+	return fs, f
+}
+
+func (f *fake) add(id granary.InodeID, typ granary.FileType) *fakeInode {
+	in := &fakeInode{attr: granary.Attr{Inode: id, Type: typ, Nlink: 1, Mtime: f.clock, Ctime: f.clock}}
+	if typ == granary.TypeDirectory {
+		in.names = map[string]granary.InodeID{}
+	}
+	in.xattrs = map[string][]byte{}
+	f.inodes[id] = in
+	return in
+}
+
+func fakeErr(kind granary.Kind, op, subject string) *granary.Error {
+	return granary.Errorf(kind, op, subject, "")
+}
+
+// step begins a new entry.
+func (f *fake) step() {
+	f.index++
+	f.clock += granary.Time(time.Millisecond)
+}
+
+func (f *fake) touch(in *fakeInode) { in.attr.Version, in.attr.Ctime = f.index, f.clock }
+
+// setData gives a file new content.
+func (f *fake) setData(in *fakeInode, data []byte) {
+	in.data, in.extents = data, nil
+	in.attr.Size, in.attr.ContentVersion, in.attr.Mtime = uint64(len(data)), f.index, f.clock
+	f.touch(in)
+	if len(data) <= f.inlineMax {
+		return
+	}
+	for off := 0; off < len(data); off += f.blockSize {
+		f.next++
+		id := granary.BlockID(f.next)
+		f.blocks[id] = bytes.Clone(data[off:min(off+f.blockSize, len(data))])
+		in.extents = append(in.extents, granary.Extent{Offset: uint64(off), Length: uint64(len(f.blocks[id])), Block: id})
+	}
+}
+
+// moveBlocks gives every block of a file a new id, as the movers do.
+func (f *fake) moveBlocks(id granary.InodeID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	in := f.inodes[id]
+	for i := range in.extents {
+		x := &in.extents[i]
+		f.next++
+		f.blocks[granary.BlockID(f.next)] = f.blocks[x.Block]
+		delete(f.blocks, x.Block)
+		x.Block = granary.BlockID(f.next)
+	}
+}
+
+// put makes or changes a file as another client would.
+func (f *fake) put(t *testing.T, parent granary.InodeID, name, data string) granary.InodeID {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.step()
+	dir := f.inodes[parent]
+	id, ok := dir.names[name]
+	if !ok {
+		f.next++
+		id = parent.Dataset().Inode(f.next)
+		dir.names[name] = id
+		f.add(id, granary.TypeRegular)
+	}
+	f.setData(f.inodes[id], []byte(data))
+	return id
+}
+
+// stored returns the committed bytes of a file.
+func (f *fake) stored(id granary.InodeID) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if in := f.inodes[id]; in != nil {
+		return string(in.data)
+	}
+	return "gone"
+}
+
+func (f *fake) attr(id granary.InodeID) granary.Attr {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.inodes[id].attr
+}
+
+func (f *fake) exists(id granary.InodeID) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.inodes[id] != nil
+}
+
+func (f *fake) writesSeen() []fakeWrite {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.writes)
+}
+
+func (f *fake) Query(ctx context.Context, q granary.Query) (granary.Answer, error) {
+	if f.onQuery != nil {
+		f.onQuery(q)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch q := q.(type) {
+	case *granary.Lookup:
+		return f.lookup(q)
+	case *granary.ReadDir:
+		return f.readDir(q)
+	case *granary.GetUser:
+		if u, ok := f.users[q.AccessKey]; ok {
+			return &granary.UserIs{User: u}, nil
+		}
+		return nil, fakeErr(granary.KindNotFound, "user", q.AccessKey)
+	case *granary.StatFS:
+		return &granary.FSStats{Files: uint64(len(f.inodes))}, nil
+	}
+	return nil, granary.Errorf(granary.KindNotSupported, "query", "", "%T", q)
+}
+
+func (f *fake) lookup(q *granary.Lookup) (granary.Answer, error) {
+	id, parent, rest, name := q.Base, granary.InodeID(0), q.Path, ""
+	in := f.inodes[id]
+	for rest != "" {
+		if in == nil {
+			break
+		}
+		if in.names == nil {
+			return nil, fakeErr(granary.KindNotDir, "lookup", q.Path)
+		}
+		name, rest, _ = strings.Cut(rest, "/")
+		parent = id
+		var ok bool
+		if id, ok = in.names[name]; !ok {
+			return nil, fakeErr(granary.KindNotFound, "lookup", q.Path)
+		}
+		if in = f.inodes[id]; in != nil && in.attr.Type == granary.TypeSymlink {
+			break
+		}
+	}
+	if in == nil {
+		return nil, fakeErr(granary.KindNotFound, "lookup", id.String())
+	}
+	found := &granary.Found{Entry: granary.Entry{Name: name, Attr: in.attr, Target: in.target}, Parent: parent, Rest: rest}
+	if q.Xattrs {
+		for k, v := range in.xattrs {
+			found.Xattrs = append(found.Xattrs, granary.Xattr{Name: k, Value: v})
+		}
+		slices.SortFunc(found.Xattrs, func(a, b granary.Xattr) int { return strings.Compare(a.Name, b.Name) })
+	}
+	if q.Layout != nil && in.attr.Type == granary.TypeRegular {
+		found.Layout = f.layout(in, *q.Layout)
+	}
+	return found, nil
+}
+
+func (f *fake) layout(in *fakeInode, r granary.Range) *granary.Layout {
+	l := &granary.Layout{Size: in.attr.Size, ContentVersion: in.attr.ContentVersion}
+	if len(in.extents) == 0 {
+		l.Inline = in.data
+		return l
+	}
+	for _, x := range in.extents {
+		if x.Offset+x.Length <= r.Offset || x.Offset >= r.Offset+r.Length {
+			continue
+		}
+		if f.extentsMax > 0 && len(l.Extents) == f.extentsMax {
+			l.Truncated = true
+			break
+		}
+		l.Extents = append(l.Extents, x)
+	}
+	return l
+}
+
+func (f *fake) readDir(q *granary.ReadDir) (granary.Answer, error) {
+	in := f.inodes[q.Inode]
+	if in == nil || in.names == nil {
+		return nil, fakeErr(granary.KindNotDir, "readdir", q.Inode.String())
+	}
+	key := func(name string, dir bool) string {
+		if dir {
+			return name + "/"
+		}
+		return name
+	}
+	var names []string
+	for name, id := range in.names {
+		if key(name, f.inodes[id].names != nil) > key(q.After, q.AfterDir) {
+			names = append(names, name)
+		}
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return strings.Compare(key(a, f.inodes[in.names[a]].names != nil), key(b, f.inodes[in.names[b]].names != nil))
+	})
+	d := &granary.Directory{}
+	for _, name := range names {
+		if len(d.Entries) == 3 { // small pages
+			d.More = true
+			break
+		}
+		c := f.inodes[in.names[name]]
+		d.Entries = append(d.Entries, granary.Entry{Name: name, Attr: c.attr, Target: c.target})
+	}
+	return d, nil
+}
+
+func (f *fake) Do(ctx context.Context, cred granary.Cred, op granary.Op) (granary.Result, error) {
+	results, err := f.DoAll(ctx, cred, []granary.Op{op})
+	if err != nil {
+		return granary.Result{}, err
+	}
+	if results[0].Err != nil {
+		return results[0], results[0].Err
+	}
+	return results[0], nil
+}
+
+func (f *fake) DoAll(ctx context.Context, cred granary.Cred, ops []granary.Op) ([]granary.Result, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.step()
+	results := make([]granary.Result, len(ops))
+	for i, op := range ops {
+		f.ops = append(f.ops, op)
+		r, err := granary.Result{}, error(nil)
+		if f.onOp != nil {
+			err = f.onOp(op)
+		}
+		if err == nil {
+			r, err = f.apply(op)
+		}
+		if err != nil {
+			r.Err = granary.Errorf(granary.KindOf(err), "fake", "", "%w", err)
+		}
+		results[i] = r
+	}
+	return results, nil
+}
+
+// apply mirrors what the master does, for the ops that a FS uses.
+func (f *fake) apply(op granary.Op) (granary.Result, error) {
+	switch op := op.(type) {
+	case *granary.Create:
+		return f.create(op)
+	case *granary.Unlink:
+		return f.unlink(op)
+	case *granary.Rmdir:
+		return f.rmdir(op.Parent, op.Name, false)
+	case *granary.RemoveTree:
+		return f.rmdir(op.Parent, op.Name, true)
+	case *granary.Rename:
+		return f.rename(op)
+	case *granary.Link:
+		return f.link(op)
+	case *granary.SetAttr:
+		return f.setAttr(op)
+	case *granary.Commit:
+		in := f.inodes[op.Inode]
+		f.setData(in, append(bytes.Clone(in.data), make([]byte, max(int(op.Content.Size)-len(in.data), 0))...))
+		return granary.Result{Attr: in.attr}, nil
+	case *granary.CopyRange:
+		return f.copyRange(op)
+	case *granary.Release:
+		if !f.session[op.Inode] {
+			return granary.Result{}, fakeErr(granary.KindNotFound, "release", op.Inode.String())
+		}
+		delete(f.session, op.Inode)
+		delete(f.inodes, op.Inode)
+		return granary.Result{}, nil
+	}
+	return granary.Result{}, granary.Errorf(granary.KindNotSupported, "op", "", "%T", op)
+}
+
+// walk goes down a relative path to the directory that holds its last name.
+func (f *fake) walk(parent granary.InodeID, path string, makeThem bool) (*fakeInode, string, error) {
+	dir := f.inodes[parent]
+	for {
+		if dir == nil {
+			return nil, "", fakeErr(granary.KindNotFound, "walk", path)
+		}
+		if dir.names == nil {
+			return nil, "", fakeErr(granary.KindNotDir, "walk", path)
+		}
+		name, rest, more := strings.Cut(path, "/")
+		if !more {
+			return dir, name, nil
+		}
+		id, ok := dir.names[name]
+		if !ok && !makeThem {
+			return nil, "", fakeErr(granary.KindNotFound, "walk", path)
+		}
+		if !ok {
+			f.next++
+			id = dir.attr.Inode.Dataset().Inode(f.next)
+			c := f.add(id, granary.TypeDirectory)
+			c.attr.Flags, c.attr.Parent = granary.FlagImplicit, dir.attr.Inode
+			dir.names[name] = id
+		}
+		dir, path = f.inodes[id], rest
+	}
+}
+
+func (f *fake) match(in *fakeInode, m *granary.Precondition) error {
+	if m == nil {
+		return nil
+	}
+	if m.Absent && in != nil || m.Present && in == nil || m.Version != 0 && (in == nil || in.attr.Version != m.Version) {
+		return fakeErr(granary.KindPrecondition, "match", "")
+	}
+	return nil
+}
+
+func (f *fake) create(op *granary.Create) (granary.Result, error) {
+	newInode := func(parent *fakeInode) *fakeInode {
+		f.next++
+		id := parent.attr.Inode.Dataset().Inode(f.next)
+		if parent.attr.Inode == granary.BucketsInode {
+			id = granary.DatasetID(f.next).Root()
+		}
+		in := f.add(id, op.Type)
+		in.attr.Mode, in.attr.UID, in.attr.GID, in.attr.Rdev, in.target = op.Mode, op.UID, op.GID, op.Rdev, op.Target
+		in.attr.Flags = op.Flags
+		in.attr.Parent = parent.attr.Inode
+		for _, x := range op.Xattrs {
+			in.xattrs[x.Name] = x.Value
+		}
+		f.touch(in)
+		in.attr.ContentVersion = f.index
+		if op.Content != nil {
+			f.setData(in, bytes.Clone(op.Content.Inline))
+		}
+		return in
+	}
+	if op.Anonymous {
+		in := newInode(f.inodes[op.Parent])
+		in.attr.Nlink = 0
+		f.session[in.attr.Inode] = true
+		return granary.Result{Attr: in.attr, Created: true}, nil
+	}
+	dir, name, err := f.walk(op.Parent, op.Name, op.MakeParents)
+	if err != nil {
+		return granary.Result{}, err
+	}
+	old := f.inodes[dir.names[name]]
+	if err := f.match(old, op.Match); err != nil {
+		return granary.Result{}, err
+	}
+	switch {
+	case old == nil:
+	case op.Exclusive || op.Type != granary.TypeRegular:
+		return granary.Result{}, fakeErr(granary.KindExists, "create", name)
+	case old.names != nil:
+		return granary.Result{}, fakeErr(granary.KindIsDir, "create", name)
+	case !op.Replace:
+		return granary.Result{Attr: old.attr}, nil
+	default:
+		delete(f.inodes, old.attr.Inode)
+	}
+	in := newInode(dir)
+	dir.names[name] = in.attr.Inode
+	return granary.Result{Attr: in.attr, Created: true, Replaced: old != nil}, nil
+}
+
+// lose takes a name from an inode.
+func (f *fake) lose(in *fakeInode, keep bool) {
+	in.attr.Nlink--
+	f.touch(in)
+	if in.attr.Nlink > 0 {
+		return
+	}
+	if keep {
+		f.session[in.attr.Inode] = true
+	} else {
+		delete(f.inodes, in.attr.Inode)
+	}
+}
+
+func (f *fake) unlink(op *granary.Unlink) (granary.Result, error) {
+	dir, name, err := f.walk(op.Parent, op.Name, false)
+	if err != nil {
+		return granary.Result{}, err
+	}
+	in := f.inodes[dir.names[name]]
+	if err := f.match(in, op.Match); err != nil {
+		return granary.Result{}, err
+	}
+	switch {
+	case in == nil:
+		return granary.Result{}, fakeErr(granary.KindNotFound, "unlink", name)
+	case in.names != nil:
+		return granary.Result{}, fakeErr(granary.KindIsDir, "unlink", name)
+	}
+	delete(dir.names, name)
+	f.lose(in, op.KeepOpen)
+	return granary.Result{Attr: in.attr}, nil
+}
+
+func (f *fake) rmdir(parent granary.InodeID, name string, tree bool) (granary.Result, error) {
+	dir := f.inodes[parent]
+	in := f.inodes[dir.names[name]]
+	switch {
+	case in == nil:
+		return granary.Result{}, fakeErr(granary.KindNotFound, "rmdir", name)
+	case in.names == nil && !tree:
+		return granary.Result{}, fakeErr(granary.KindNotDir, "rmdir", name)
+	case len(in.names) > 0 && !tree:
+		return granary.Result{}, fakeErr(granary.KindNotEmpty, "rmdir", name)
+	}
+	delete(dir.names, name)
+	delete(f.inodes, in.attr.Inode)
+	return granary.Result{}, nil
+}
+
+func (f *fake) rename(op *granary.Rename) (granary.Result, error) {
+	src, dst := f.inodes[op.SrcParent], f.inodes[op.DstParent]
+	in, old := f.inodes[src.names[op.SrcName]], f.inodes[dst.names[op.DstName]]
+	switch {
+	case in == nil:
+		return granary.Result{}, fakeErr(granary.KindNotFound, "rename", op.SrcName)
+	case old != nil && op.NoReplace:
+		return granary.Result{}, fakeErr(granary.KindExists, "rename", op.DstName)
+	case old != nil:
+		f.lose(old, op.KeepOpen)
+	}
+	delete(src.names, op.SrcName)
+	dst.names[op.DstName] = in.attr.Inode
+	f.touch(in)
+	return granary.Result{Attr: in.attr}, nil
+}
+
+func (f *fake) link(op *granary.Link) (granary.Result, error) {
+	in := f.inodes[op.Inode]
+	if in == nil {
+		return granary.Result{}, fakeErr(granary.KindNotFound, "link", op.Inode.String())
+	}
+	dir, name, err := f.walk(op.Parent, op.Name, op.MakeParents)
+	if err != nil {
+		return granary.Result{}, err
+	}
+	old := f.inodes[dir.names[name]]
+	if err := f.match(old, op.Match); err != nil {
+		return granary.Result{}, err
+	}
+	if old != nil && !op.Replace {
+		return granary.Result{}, fakeErr(granary.KindExists, "link", name)
+	}
+	if old != nil {
+		f.lose(old, false)
+	}
+	dir.names[name] = op.Inode
+	delete(f.session, op.Inode)
+	in.attr.Nlink++
+	for _, x := range op.Xattrs {
+		in.xattrs[x.Name] = x.Value
+	}
+	f.touch(in)
+	return granary.Result{Attr: in.attr, Replaced: old != nil}, nil
+}
+
+func (f *fake) setAttr(op *granary.SetAttr) (granary.Result, error) {
+	in := f.inodes[op.Inode]
+	if in == nil {
+		return granary.Result{}, fakeErr(granary.KindNotFound, "setattr", op.Inode.String())
+	}
+	if op.Size != nil {
+		data := make([]byte, *op.Size)
+		copy(data, in.data)
+		f.setData(in, data)
+	}
+	if op.Mode != nil {
+		in.attr.Mode = *op.Mode
+	}
+	if op.Mtime != nil {
+		in.attr.Mtime = *op.Mtime
+	}
+	if op.MtimeNow {
+		in.attr.Mtime = f.clock
+	}
+	f.touch(in)
+	return granary.Result{Attr: in.attr}, nil
+}
+
+func (f *fake) copyRange(op *granary.CopyRange) (granary.Result, error) {
+	src, dst := f.inodes[op.Src], f.inodes[op.Dst]
+	switch {
+	case src == nil || dst == nil:
+		return granary.Result{}, fakeErr(granary.KindNotFound, "copy", op.Src.String())
+	case op.Src.Dataset() != op.Dst.Dataset():
+		return granary.Result{}, fakeErr(granary.KindCrossDataset, "copy", op.Src.String())
+	case len(src.extents) == 0 && (op.SrcOffset != 0 || op.DstOffset != 0):
+		return granary.Result{}, fakeErr(granary.KindNotSupported, "copy", op.Src.String())
+	}
+	n := min(op.Length, src.attr.Size-min(op.SrcOffset, src.attr.Size))
+	data := make([]byte, max(uint64(len(dst.data)), op.DstOffset+n))
+	copy(data, dst.data)
+	copy(data[op.DstOffset:], src.data[op.SrcOffset:op.SrcOffset+n])
+	f.setData(dst, data)
+	return granary.Result{Attr: dst.attr, Offset: n}, nil
+}
+
+func (f *fake) WriteRanges(ctx context.Context, cred granary.Cred, attr granary.Attr, ranges []byteRange, atEnd bool, mtime *granary.Time) (granary.Result, error) {
+	if f.onWrite != nil {
+		if err := f.onWrite(ranges); err != nil {
+			return granary.Result{}, err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.step()
+	w := fakeWrite{atEnd: atEnd, mtime: mtime, cred: cred}
+	for _, r := range ranges {
+		w.ranges = append(w.ranges, span{r.Offset, r.Offset + uint64(len(r.Data))})
+	}
+	f.writes = append(f.writes, w)
+	in := f.inodes[attr.Inode]
+	if in == nil {
+		return granary.Result{}, fakeErr(granary.KindNotFound, "commit", attr.Inode.String())
+	}
+	data, base := bytes.Clone(in.data), uint64(0)
+	if atEnd {
+		base = uint64(len(data))
+	}
+	for _, r := range ranges {
+		end := base + r.Offset + uint64(len(r.Data))
+		data = append(data, make([]byte, max(int(end)-len(data), 0))...)
+		copy(data[base+r.Offset:], r.Data)
+	}
+	f.setData(in, data)
+	if mtime != nil {
+		in.attr.Mtime = *mtime
+	}
+	return granary.Result{Attr: in.attr, Offset: base}, nil
+}
+
+func (f *fake) ReadLayout(ctx context.Context, l *granary.Layout, p []byte, off uint64) error {
+	if f.onRead != nil {
+		if err := f.onRead(l, off); err != nil {
+			return err
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if off+uint64(len(p)) > l.Size {
+		return fakeErr(granary.KindInternal, "read", "beyond the size")
+	}
+	clear(p)
+	if off < uint64(len(l.Inline)) {
+		copy(p, l.Inline[off:])
+	}
+	covered := len(l.Extents) == 0
+	for _, x := range l.Extents {
+		from, to := max(x.Offset, off), min(x.Offset+x.Length, off+uint64(len(p)))
+		if from >= to {
+			continue
+		}
+		b, ok := f.blocks[x.Block]
+		if !ok {
+			return fakeErr(granary.KindStale, "read", "a block has moved")
+		}
+		covered = true
+		copy(p[from-off:to-off], b[from-x.Offset:])
+	}
+	if !covered && l.Truncated {
+		return fakeErr(granary.KindInternal, "read", "beyond the layout")
+	}
+	return nil
+}
+
+func (f *fake) Prefetch(l *granary.Layout, off, length uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.prefetch = append(f.prefetch, span{off, off + length})
+}
+
+// fakeUpload gathers bytes, and publishes them as an anonymous inode.
+type fakeUpload struct {
+	f    *fake
+	ctx  context.Context
+	o    uploadOptions
+	data bytes.Buffer
+	done bool
+}
+
+func (f *fake) NewUpload(ctx context.Context, o uploadOptions) (uploader, error) {
+	return &fakeUpload{f: f, ctx: ctx, o: o}, nil
+}
+
+func (u *fakeUpload) Write(p []byte) (int, error) { return u.data.Write(p) }
+
+func (u *fakeUpload) Finish(xattrs []granary.Xattr) (granary.Result, error) {
+	op := u.o.Create
+	op.Xattrs = append(slices.Clone(op.Xattrs), xattrs...)
+	op.Content = &granary.Content{Inline: u.data.Bytes()}
+	u.done = true
+	return u.f.Do(u.ctx, u.o.Cred, &op)
+}
+
+func (u *fakeUpload) Abort() { u.done = true }
