@@ -1,0 +1,49 @@
+// Package web is the HTTP door of a filer: files and directories by their paths, for curl, browsers and
+// programs, with listings in HTML and JSON.
+//
+// # Who may use it
+//
+// Anybody who can reach it: this door does not ask who you are, and acts as uid 0. It is meant for the
+// loopback interface, where the filer listens by default, or to stand behind a proxy that asks. A
+// browser that a foreign page has sent cannot change anything: a request whose Origin is not the host
+// that it addresses is refused. Uploaded pages are served in a sandbox, and cannot script the listings.
+//
+// # Requests
+//
+// A path is percent-decoded once, and then cleaned: empty and "." components go, ".." never leads above
+// the root. Everything under "/-/" belongs to the door itself.
+//
+//	PUT    /path              stores the body as a file; 201, or 200 when a file was replaced
+//	PUT    /path/             makes a directory; the body is empty
+//	POST   /path              as PUT; a form (multipart/form-data) with one file stores that
+//	POST   /dir/              a form with files stores each in the directory under its own name
+//	POST   /path?mkdir        makes a directory, or with a form field "name" one in it; also MKCOL
+//	POST   /path?rename=/new  renames; also with a header X-Granary-Rename-To, or MOVE with Destination
+//	GET    /path              a file, or ranges of it; ?download has browsers save it
+//	GET    /dir/              a listing: HTML, or JSON with Accept: application/json or ?format=json;
+//	                          ?limit= entries after the cursor ?after=, as "next" gives it
+//	HEAD                      as GET, without the body
+//	DELETE /path              removes a file, a link, or an empty directory; ?recursive=true a full one
+//	GET    /-/health          200 if the cluster answers within 2 s, else 503 and the reason
+//	GET    /-/metrics         for Prometheus
+//	GET    /-/version         JSON
+//
+// If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since and If-Range work as RFC 9110 says, on
+// changes too, where they hold at the very moment of the change. A symbolic link is followed by GET and
+// HEAD, and is itself replaced, renamed or removed by everything else.
+//
+// An error is {"error":{"kind","message"}}, or a page where the client accepts text/html. Its kind is
+// that of granary.Kind, its status that of filer.HTTPStatus.
+//
+// # Invariants
+//
+//  1. A file is published whole or not at all: only after its body has come to its announced end, and
+//     in one step.
+//  2. An answer of success to a change is sent after the change is durable.
+//  3. A body that could not be read to its end never looks whole: the connection is cut.
+//  4. No bytes that a user stored run as a page of the listings' origin: they are sent with
+//     Content-Security-Policy "sandbox" and nosniff, and names are escaped for where they stand.
+//  5. A request from a page of another origin changes nothing.
+//  6. The ETag of a file stored here is the MD5 of its bytes, as S3 has it, and Content-Type is kept
+//     where S3 keeps it: both doors show the same.
+package web

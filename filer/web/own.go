@@ -1,0 +1,63 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/dsorchard/granary"
+)
+
+// healthWithin is how long the cluster may take to answer and still count as healthy.
+const healthWithin = 2 * time.Second
+
+// serveOwn serves the door's own endpoints.
+func (q *request) serveOwn() error {
+	if q.path == "/-/locks" {
+		return granary.Errorf(granary.KindNotSupported, "lock", "", "this version has no locks API yet")
+	}
+	var serve func() error
+	switch q.path {
+	case "/-/health":
+		serve = q.health
+	case "/-/metrics":
+		serve = func() error { q.h.own.ServeHTTP(q.w, q.r); return nil }
+	case "/-/version":
+		serve = q.version
+	default:
+		return q.sendJSON(http.StatusNotFound, errorDocument{errorBody{
+			Kind: granary.KindNotFound.String(), Message: "there is no endpoint " + q.path + "; paths under /-/ are the door's own",
+		}})
+	}
+	if q.r.Method != http.MethodGet && q.r.Method != http.MethodHead {
+		return methodNotAllowed(q.r.Method, "GET, HEAD")
+	}
+	return serve()
+}
+
+// health answers 200 when the cluster does.
+func (q *request) health() error {
+	ctx, cancel := context.WithTimeout(q.r.Context(), healthWithin)
+	defer cancel()
+	status, text := http.StatusOK, "ok"
+	if _, err := q.h.store.StatFS(ctx); err != nil {
+		status, text = http.StatusServiceUnavailable, err.Error()
+		q.h.log.Debug("not healthy", "error", err)
+	}
+	header := q.w.Header()
+	header.Set("Content-Type", "text/plain; charset=utf-8")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "no-store")
+	q.w.WriteHeader(status)
+	_, err := q.w.Write([]byte(text + "\n"))
+	return err
+}
+
+func (q *request) version() error {
+	return q.sendJSON(http.StatusOK, struct {
+		Name    string `json:"name"`
+		Version string `json:"version"`
+		Go      string `json:"go"`
+	}{"granary", granary.Version, runtime.Version()})
+}

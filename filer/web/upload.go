@@ -1,0 +1,252 @@
+package web
+
+import (
+	"bytes"
+	"crypto/md5"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer"
+)
+
+const (
+	fileMode      = 0o644
+	directoryMode = 0o755
+
+	// xattrContentType is where the S3 door keeps a file's Content-Type; so does this one.
+	xattrContentType = "granary.s3.content-type"
+
+	// copySize is how much of a body is read at a time, in bytes.
+	copySize = 256 << 10
+)
+
+// owner is who a request acts as: nobody is asked, so the door itself.
+func owner() granary.Cred { return granary.Cred{} }
+
+// stored is what is told of a file stored.
+type stored struct {
+	Path string `json:"path"`
+	Size uint64 `json:"size"`
+	ETag string `json:"etag"`
+}
+
+// put stores the body as a file, or makes a directory.
+func (q *request) put() error {
+	if q.slash {
+		if err := q.emptyBody(); err != nil {
+			return err
+		}
+		return q.mkdir("")
+	}
+	if err := q.refuseParts(); err != nil {
+		return err
+	}
+	current, err := q.target(q.path)
+	if err != nil {
+		return err
+	}
+	match, err := precondition(q.r, q.path, current)
+	if err != nil {
+		return err
+	}
+	wantMD5, err := contentMD5(q.r)
+	if err != nil {
+		return err
+	}
+	p, err := q.receive(&incoming{
+		path: q.path, body: q.r.Body, size: q.r.ContentLength, contentType: bodyType(q.r), match: match,
+	})
+	if err != nil {
+		return err
+	}
+	if wantMD5 != nil && !bytes.Equal(wantMD5, p.sum) {
+		p.abort()
+		return granary.Errorf(granary.KindInvalid, "upload", q.path, "the body's MD5 is %x, and not the %x of Content-MD5", p.sum, wantMD5)
+	}
+	done, err := p.commit()
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if current == nil {
+		status = http.StatusCreated
+	}
+	q.w.Header().Set("ETag", quoteETag(done.ETag))
+	q.w.Header().Set("Location", escapePath(q.path))
+	return q.sendJSON(status, done)
+}
+
+// emptyBody refuses a body where a name is missing for it.
+func (q *request) emptyBody() error {
+	var p [1]byte
+	n, err := io.ReadFull(q.r.Body, p[:])
+	if n > 0 {
+		return granary.Errorf(granary.KindInvalid, "upload", q.path, "a file needs a name, and this path ends in '/'")
+	}
+	if err != io.EOF {
+		return granary.Errorf(granary.KindInvalid, "upload", q.path, "the body: %w", err)
+	}
+	return nil
+}
+
+// refuseParts refuses what would be stored as something else than the client means.
+func (q *request) refuseParts() error {
+	switch {
+	case q.path == "/":
+		return granary.Errorf(granary.KindIsDir, "upload", q.path, "")
+	case q.r.Header.Get("Content-Range") != "":
+		return granary.Errorf(granary.KindNotSupported, "upload", q.path, "a part of a file (Content-Range): send it whole")
+	case q.r.Header.Get("Content-Encoding") != "" && !strings.EqualFold(q.r.Header.Get("Content-Encoding"), "identity"):
+		return &refusal{
+			status: http.StatusUnsupportedMediaType, header: http.Header{"Accept-Encoding": {"identity"}},
+			err: granary.Errorf(granary.KindNotSupported, "upload", q.path, "a Content-Encoding"),
+		}
+	case q.r.ContentLength > granary.FileSizeMax:
+		return granary.Errorf(granary.KindFileTooLarge, "upload", q.path, "%d bytes, and at most %d fit", q.r.ContentLength, int64(granary.FileSizeMax))
+	}
+	return nil
+}
+
+// target returns what is at a path that a file is to be stored at, or nil. It is asked before the body
+// is, so that a client that waits for "100 Continue" need not send one in vain; what counts is checked
+// again when the file is committed.
+func (q *request) target(p string) (*filer.Info, error) {
+	info, err := q.h.store.Stat(q.r.Context(), granary.RootInode, p, filer.StatOptions{Xattrs: true})
+	switch {
+	case granary.IsKind(err, granary.KindNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case info.Attr.IsDir():
+		return nil, granary.Errorf(granary.KindIsDir, "upload", p, "")
+	}
+	return info, nil
+}
+
+// contentMD5 returns what Content-MD5 announces, or nil.
+func contentMD5(r *http.Request) ([]byte, error) {
+	text := r.Header.Get("Content-Md5")
+	if text == "" {
+		return nil, nil
+	}
+	sum, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(sum) != md5.Size {
+		return nil, granary.Errorf(granary.KindInvalid, "upload", "", "Content-MD5 %q is not the base64 of an MD5", text)
+	}
+	return sum, nil
+}
+
+// bodyType returns the Content-Type to keep with a body, or "". What curl sends of its own accord with
+// --data-binary says nothing about the bytes.
+func bodyType(r *http.Request) string {
+	return keptType(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
+}
+
+// keptType returns a Content-Type if it is one, and not the one that says nothing.
+func keptType(contentType, empty string) string {
+	mediaType, _, err := mime.ParseMediaType(contentType)
+	if err != nil || mediaType == empty {
+		return ""
+	}
+	return contentType
+}
+
+// incoming is a file about to be received.
+type incoming struct {
+	path        string
+	body        io.Reader
+	size        int64 // bytes announced; -1 if not known
+	contentType string
+	match       *granary.Precondition
+}
+
+// received is a file whose bytes have all come. It must be committed or aborted.
+type received struct {
+	path   string
+	upload upload
+	sum    []byte // MD5
+}
+
+// receive streams a body into an upload. Nothing is published yet.
+func (q *request) receive(in *incoming) (*received, error) {
+	o := filer.UploadOptions{Root: granary.RootInode, Path: in.path, Mode: fileMode, Cred: owner(), Match: in.match}
+	if in.contentType != "" {
+		o.Xattrs = []granary.Xattr{{Name: xattrContentType, Value: []byte(in.contentType)}}
+	}
+	u, err := q.h.store.Upload(q.r.Context(), o)
+	if err != nil {
+		return nil, err
+	}
+	sum := md5.New()
+	n, err := copyBody(u, sum, in)
+	if err == nil && in.size >= 0 && n != in.size {
+		err = granary.Errorf(granary.KindInvalid, "upload", in.path, "the body has %d bytes, and not the %d announced", n, in.size)
+	}
+	if err != nil {
+		u.Abort()
+		return nil, err
+	}
+	return &received{path: in.path, upload: u, sum: sum.Sum(nil)}, nil
+}
+
+// copyBody copies a body to its end into an upload and a hash. That the body broke off is the client's
+// doing: KindInvalid.
+func copyBody(u upload, sum hash.Hash, in *incoming) (int64, error) {
+	size := int64(copySize)
+	if in.size >= 0 {
+		size = min(size, in.size+1)
+	}
+	p := make([]byte, size)
+	var total int64
+	for {
+		n, rerr := in.body.Read(p)
+		if n > 0 {
+			sum.Write(p[:n])
+			if _, err := u.Write(p[:n]); err != nil {
+				return total, err
+			}
+			total += int64(n)
+		}
+		if errors.Is(rerr, io.EOF) {
+			return total, nil
+		}
+		if rerr != nil {
+			return total, granary.Errorf(granary.KindInvalid, "upload", in.path, "the body broke off after %d bytes: %w", total, rerr)
+		}
+	}
+}
+
+// commit publishes the file.
+func (f *received) commit() (stored, error) {
+	etag := hex.EncodeToString(f.sum)
+	info, err := f.upload.Commit([]granary.Xattr{{Name: granary.XattrETag, Value: []byte(etag)}})
+	if err != nil {
+		f.upload.Abort()
+		return stored{}, err
+	}
+	return stored{Path: f.path, Size: info.Attr.Size, ETag: etag}, nil
+}
+
+func (f *received) abort() { f.upload.Abort() }
+
+// escapePath returns a clean path as a reference within the host. It never begins with "//" or "/\",
+// which would lead to another one.
+func escapePath(clean string) string { return (&url.URL{Path: clean}).EscapedPath() }
+
+// parentOf returns the directory of a clean path, as a reference that ends in '/'.
+func parentOf(clean string) string {
+	dir := path.Dir(clean)
+	if dir != "/" {
+		dir += "/"
+	}
+	return escapePath(dir)
+}
