@@ -1,0 +1,97 @@
+// Package master is the metadata master: a Raft node, the state machine that its log drives, and
+// what the leader does besides: placement, leases, sealing, reclamation.
+//
+// The state machine (format.go, command.go, state.go, apply*.go, query*.go) is pure: a function of
+// the log and nothing else. It keeps everything in a Pebble store. The node around it holds the
+// clock, the network and the heartbeats.
+//
+// # Invariants
+//
+//  1. apply is deterministic: no clock, no randomness, no order of maps in what it writes. The same
+//     log gives the same keys and values, in whatever batches and with whatever restarts
+//     (TestBatchesDoNotMatter, TestCrash).
+//  2. The applied index is in the batch of the changes, so the store is always the state after some
+//     entry. Batches are not synced: the Raft log is what makes entries durable, and restores what
+//     the store lost.
+//  3. An operation has its whole effect or none; its result is stored in the same batch, and a retry
+//     of the request gets it (TestExactlyOnce, TestFailedOperationHasNoEffect).
+//  4. An error of the store, an entry that does not decode, or a broken invariant stops the node by a
+//     panic: an answer would make this replica differ from the others.
+//  5. A new block is referenced only while its volume is open, at its epoch, to the session that
+//     commits (TestCommitRules).
+//  6. A block has as many references as pieces of extents name it, at least one; with the last, it
+//     and its hash leave the store (check in the tests recounts all).
+//  7. A name is a directory's or another's: of the keys "name" and "name/" at most one exists.
+//  8. Nothing in one entry is unbounded: removals, large truncations and ended sessions go to the
+//     queue, and leave it in steps of at most 2,000 keys (TestReclaimInSteps, TestLargeTruncation).
+//  9. Nothing is added to a directory that cannot be reached from its dataset's root
+//     (TestRemovedTreeTakesNothingMore).
+//  10. What a leader acknowledges it has applied here; it serves from the moment that all of the terms
+//     before its own is applied; and it answers a query only after a quorum has said that its term
+//     goes on. So a query sees every acknowledged mutation (TestNoStaleReads, TestLinearizable).
+//  11. A proposal that Raft did not refuse has an unknown outcome until it is applied: it is
+//     KindIndeterminate, and the stored result answers the retry (TestProposerOutcomes, TestFailover).
+//  12. A snapshot's directory has its final name only when all in it is durable; CURRENT names a state only
+//     when all in it is durable and it has been opened. So a node may die between any two steps
+//     (TestInstallSurvivesCrash, TestTakeSurvivesCrash).
+//  13. Raft drops log entries only after the state that holds them is durable; a state behind the newest
+//     snapshot is brought there before Raft starts; a hole stops the start (TestStateBehindSnapshot).
+//  14. A failure domain holds at most m shards of a volume, with m = 0 one; what cannot be placed so is
+//     refused (TestPlacementNeverCrowds).
+//
+// # Format
+//
+// A node's directory:
+//
+//	lock               held exclusively by the running node
+//	node.json          format (now 1), id of the node, id of the cluster once known; replaced whole
+//	raft.db            log, term and vote, by raft-boltdb: synced before an entry counts
+//	CURRENT            name of the state in use; replaced whole
+//	state-N/           the state's Pebble store; others than CURRENT names are a crash's, and go
+//	snapshots/I-T-X/   snapshot of index I, term T: info.json (format, applied index and term, cluster),
+//	                   state/ (a Pebble checkpoint), meta.json (raft.SnapshotMeta). A name ending
+//	                   in .tmp is unfinished, and goes
+//
+// A snapshot travels as a tar stream (GNU headers, mode 0600, no times): info.json, then the files of
+// state/ by name, each padded to 512 bytes, and two empty blocks. Its length is in meta.json, and
+// the receiver checks it.
+//
+// The state:
+//
+// Keys are a table byte and then what identifies the record; numbers are 8 bytes, big endian, so that
+// keys of one inode, and of one dataset, lie together. An inode id begins with its dataset.
+//
+//	table  key                          value
+//	c      (nothing)                    head: applied index and term, last time, cluster, last ids given
+//	                                    out, cluster-wide sums, number of queued removals
+//	t      dataset                      next inode counter, inodes, files, bytes, whether it is deleted
+//	i      inode                        attributes, symlink target, what hangs on the inode
+//	d      parent inode, name           inode, type. The name of a directory ends in '/', so that a walk
+//	                                    in key order is in the order of full paths
+//	n      inode                        inline content
+//	x      inode, name                  value of an extended attribute
+//	e      inode, window                pieces of extents in 16 MiB of the file
+//	b      block                        hash, plain length, location, references, dataset
+//	h      dataset (4 bytes), hash      block
+//	v      volume                       state, epoch, owner, watermark, live and dead bytes, sealed
+//	                                    shards, disks
+//	w      owner (0: none), volume      mark: the volume is not sealed yet
+//	k      server id                    address, zone, rack, disks
+//	s      session                      client, nonce, when opened, which results are forgotten
+//	r      session, sequence            result of a request, as wire.MarshalResult gives it
+//	o      session, inode               mark: the session keeps the inode, which has no name
+//	q      kind (1 byte), id            removal in progress: 1 an inode (its record), 2 a truncation
+//	                                    (of an inode), 3 a session that ended
+//	p      policy                       the policy; equal ones have one id
+//	u      access key                   S3 user
+//	m      node id                      gRPC address of a node of the Raft group
+//
+// A value is a format version (1 byte, now 1), the Raft index of the entry that last changed it
+// (varint), and its fields in the order of format_records.go: unsigned numbers as varints, signed
+// ones as zigzag varints, hashes as 32 bytes, text and bytes with a varint length before them. In a
+// window, each piece is the distance from the end of the one before, its length, block and offset in
+// the chunk. Pebble's own checksums cover all of it. Fields are only ever added under a new version.
+//
+// A log entry is a command: version (1 byte, now 1), time (zigzag varint), number of items, and each
+// item as a tag and its fields (command.go). A node stops at a version or tag that it does not know.
+package master
