@@ -53,11 +53,11 @@ func (q *request) remove() error {
 	o := filer.RemoveOptions{Recursive: recursive, Cred: owner()}
 	if q.slash || conditional(q.r) {
 		if o.Match, err = q.matchRemoval(); err != nil {
-			return err
+			return absent(err)
 		}
 	}
 	if err := q.h.store.Remove(q.r.Context(), granary.RootInode, q.path, o); err != nil {
-		return err
+		return absent(err)
 	}
 	q.w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -5,6 +5,7 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -13,7 +14,18 @@ import (
 )
 
 // get serves a file or a directory.
-func (q *request) get() error {
+func (q *request) get() error { return absent(q.find()) }
+
+// absent gives the error that a component of a path is not a directory the status 404: to whoever only
+// looks for what is there, or wants it gone, nothing is.
+func absent(err error) error {
+	if granary.IsKind(err, granary.KindNotDir) {
+		return &refusal{status: http.StatusNotFound, err: err}
+	}
+	return err
+}
+
+func (q *request) find() error {
 	if !q.slash && q.r.Method == http.MethodGet {
 		f, err := q.h.store.OpenFile(q.r.Context(), granary.RootInode, q.path, true)
 		if err == nil {
@@ -66,6 +78,14 @@ func (q *request) serveFile(info *filer.Info, f file) error {
 	header.Set("Content-Type", contentType(info))
 	header.Set("ETag", quoteETag(info.ETag()))
 	header.Set("Cache-Control", "no-cache") // kept, but asked for again: the next GET sees the next PUT
+	for _, name := range headersKept() {
+		if v, ok := info.Xattr(xattrHeaderPrefix + strings.ToLower(name)); ok {
+			header.Set(name, string(v))
+		}
+	}
+	if header.Get("Content-Encoding") != "" { // ServeContent would leave it out, but the bytes sent are the file's
+		header.Set("Content-Length", strconv.FormatInt(c.size, 10))
+	}
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Content-Security-Policy", "sandbox")
 	if download {
@@ -77,6 +97,12 @@ func (q *request) serveFile(info *filer.Info, f file) error {
 		return err
 	}
 	return w.finish(q.path)
+}
+
+// headersKept are the headers that S3 keeps with a file. They are sent here too: bytes that are gzip
+// mean something else without their Content-Encoding.
+func headersKept() []string {
+	return []string{"Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Expires"}
 }
 
 // contentType returns what a file says it is, or what its name does; the bytes are not asked.

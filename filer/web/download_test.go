@@ -38,9 +38,8 @@ func TestGet(t *testing.T) {
 	}
 	d.want(d.do("GET", "/none", ""), http.StatusNotFound)
 	d.want(d.do("HEAD", "/none", ""), http.StatusNotFound)
-	if w := d.do("GET", "/page.html/", ""); w.Code < 400 || w.Code > 499 {
-		t.Errorf("a file with a slash: %d", w.Code)
-	}
+	d.want(d.do("GET", "/page.html/", ""), http.StatusNotFound)
+	d.want(d.do("GET", "/page.html/below", ""), http.StatusNotFound)
 	d.want(d.do("PUT", "/empty", ""), http.StatusCreated)
 	if w := d.want(d.do("GET", "/empty", ""), http.StatusOK); w.Body.Len() != 0 || w.Header().Get("Content-Length") != "0" {
 		t.Error(w.Header())
@@ -58,6 +57,22 @@ func TestContentTypes(t *testing.T) {
 	} {
 		if got := d.do("GET", target, "").Header().Get("Content-Type"); got != want {
 			t.Errorf("%s: %q", target, got)
+		}
+	}
+}
+
+func TestHeadersThatS3Keeps(t *testing.T) {
+	d := newDoor(t)
+	d.store.add("/f", granary.TypeRegular, []byte(digits),
+		granary.Xattr{Name: "granary.s3.content-encoding", Value: []byte("gzip")},
+		granary.Xattr{Name: "granary.s3.cache-control", Value: []byte("max-age=60")},
+		granary.Xattr{Name: "granary.s3.content-security-policy", Value: []byte("none")})
+	for span, length := range map[string]string{"": "10", "bytes=1-3": "3"} {
+		w := d.do("GET", "/f", "", "Range: "+span)
+		h := w.Header()
+		if h.Get("Content-Encoding") != "gzip" || h.Get("Cache-Control") != "max-age=60" || h.Get("Content-Security-Policy") != "sandbox" ||
+			h.Get("Content-Length") != length {
+			t.Errorf("%q: %d %v", span, w.Code, h)
 		}
 	}
 }

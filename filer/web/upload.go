@@ -22,8 +22,10 @@ const (
 	fileMode      = 0o644
 	directoryMode = 0o755
 
-	// xattrContentType is where the S3 door keeps a file's Content-Type; so does this one.
-	xattrContentType = "granary.s3.content-type"
+	// xattrHeaderPrefix begins the attributes that keep headers of a file, as the S3 door does; the
+	// header's name in lower case follows.
+	xattrHeaderPrefix = "granary.s3."
+	xattrContentType  = xattrHeaderPrefix + "content-type"
 
 	// copySize is how much of a body is read at a time, in bytes.
 	copySize = 256 << 10
