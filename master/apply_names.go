@@ -182,18 +182,27 @@ func (t *txn) createOver(op *granary.Create, old *inodeRecord) granary.Result {
 	marker := op.Type == granary.TypeDirectory && op.Flags&granary.FlagMarker != 0
 	switch {
 	case op.Exclusive:
-	case marker && old.IsDir():
-		// S3 puts an object "name/" where the directory is there already.
-		old.Flags = old.Flags&^granary.FlagImplicit | granary.FlagMarker
-		old.Ctime = t.now
-		t.touch(old)
-		return granary.Result{Attr: old.Attr}
+	case marker && old.IsDir() && old.Flags&granary.FlagMarker == 0:
+		return t.mark(op, old)
 	case op.Type == granary.TypeRegular && old.IsDir():
 		return failed(granary.KindIsDir, "create", op.Name, "")
 	case op.Type == granary.TypeRegular && old.Type == granary.TypeRegular && op.Content == nil:
 		return granary.Result{Attr: old.Attr}
 	}
 	return failed(granary.KindExists, "create", op.Name, "")
+}
+
+// mark makes a directory that is there an object "name/" as well.
+func (t *txn) mark(op *granary.Create, r *inodeRecord) granary.Result {
+	r.Flags = r.Flags&^granary.FlagImplicit | granary.FlagMarker
+	r.Ctime = t.now
+	t.touch(r)
+	for i := range op.Xattrs {
+		if err := t.putXattr("create", r, &op.Xattrs[i]); err != nil {
+			return granary.Result{Err: err}
+		}
+	}
+	return granary.Result{Attr: r.Attr}
 }
 
 // createInode makes the inode of a Create, without a name.

@@ -7,6 +7,9 @@ import (
 // emptyTreeMax bounds how many implicit directories the removal of a bucket looks through.
 const emptyTreeMax = 1000
 
+// storeXattrPrefix begins the names of attributes that belong to the store.
+const storeXattrPrefix = "granary."
+
 // unlink removes a name that is not a directory's.
 func (t *txn) unlink(session granary.SessionID, op *granary.Unlink) granary.Result {
 	steps, err := t.unlinkSteps(op)
@@ -50,13 +53,20 @@ func (t *txn) unlinkSteps(op *granary.Unlink) ([]step, *granary.Error) {
 	return []step{{dir, op.Name}}, err
 }
 
-// unmark removes the object "name/" that S3 put on a directory; the directory is an implicit one
-// again. The last step is the directory itself.
+// unmark removes the object "name/" that S3 put on a directory, and the attributes that the store
+// keeps for it; the directory is an implicit one again. The last step is the directory itself.
 func (t *txn) unmark(steps []step) granary.Result {
 	r := steps[len(steps)-1].dir
 	r.Flags = r.Flags&^granary.FlagMarker | granary.FlagImplicit
 	r.Ctime = t.now
 	t.touch(r)
+	if r.Xattrs > 0 {
+		prefix := keyXattr(r.Inode, storeXattrPrefix)
+		t.scan(prefix, keyEnd(prefix), func(k, _ []byte) bool {
+			t.dropXattr(r, string(k[9:]))
+			return true
+		})
+	}
 	attr := r.Attr
 	t.prune(steps)
 	return granary.Result{Attr: attr}

@@ -174,11 +174,13 @@ func TestBuckets(t *testing.T) {
 func TestMarkerDirectories(t *testing.T) {
 	m := newMachine(t)
 	defer m.close()
-	mark := &granary.Create{Parent: granary.RootInode, Name: "d", Type: granary.TypeDirectory, Flags: granary.FlagMarker, MakeParents: true}
+	mark := &granary.Create{Parent: granary.RootInode, Name: "d", Type: granary.TypeDirectory, Flags: granary.FlagMarker, MakeParents: true,
+		Xattrs: []granary.Xattr{{Name: "granary.s3.x", Value: []byte("1")}}}
 	m.ok(&granary.Create{Parent: granary.RootInode, Name: "d/f", Type: granary.TypeRegular, MakeParents: true})
 	if r := m.ok(mark); r.Created || r.Attr.Flags != granary.FlagMarker {
 		t.Fatalf("%+v", r)
 	}
+	m.fails(granary.KindExists, mark)
 	m.ok(&granary.Unlink{Parent: granary.RootInode, Name: "d/f", Path: true, Prune: true})
 	l := ask[*granary.Listing](m, &granary.List{Root: granary.RootInode})
 	if len(l.Items) != 1 || l.Items[0].Key != "d/" {
