@@ -18,7 +18,8 @@ type DirOptions struct {
 }
 
 // MakeDir makes a directory with its flags and attributes in one step: KindExists if anything is
-// there. S3 makes its markers ("name/") and the homes of its multipart uploads with it.
+// there, but for a directory that FlagMarker makes a marker now. S3 makes its markers ("name/") and
+// the homes of its multipart uploads with it.
 func (fs *FS) MakeDir(ctx context.Context, o DirOptions) (*Info, error) {
 	name, err := relative("mkdir", o.Path)
 	if err != nil {

@@ -96,7 +96,7 @@ func (q *request) copyObject() error {
 func metadataXattrs(info *filer.Info) []granary.Xattr {
 	var xattrs []granary.Xattr
 	for _, x := range info.Xattrs {
-		if isMetadata(x) && x.Name != xattrMarker {
+		if isMetadata(x) {
 			xattrs = append(xattrs, x)
 		}
 	}

@@ -2,7 +2,6 @@ package s3
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 
@@ -41,14 +40,12 @@ func (q *request) removeKey(root granary.InodeID, key string, match *granary.Pre
 		return nil
 	}
 	ctx, path := q.r.Context(), strings.TrimSuffix(key, "/")
-	info, err := q.h.store.Stat(ctx, root, path, filer.StatOptions{Xattrs: isMarkerKey(key)})
-	if err == nil && info.Attr.IsDir() != isMarkerKey(key) {
-		return nil // a directory is no object, and a file no marker
-	}
-	if err == nil && isMarkerKey(key) {
-		return q.removeMarker(root, path, info)
+	info, err := q.h.store.Stat(ctx, root, path, filer.StatOptions{})
+	if err == nil && isMarkerKey(key) != isMarker(info) || err == nil && info.Attr.IsDir() && !isMarker(info) {
+		return nil // a directory is no object unless it is a marker, and then its key ends in a slash
 	}
 	if err == nil {
+		// Of a marker this removes the mark; its directory stays if it has entries.
 		err = q.h.store.Remove(ctx, root, path, filer.RemoveOptions{Prune: true, Match: match})
 	}
 	switch granary.KindOf(err) {
@@ -60,25 +57,6 @@ func (q *request) removeKey(root granary.InodeID, key string, match *granary.Pre
 	default:
 		return err
 	}
-}
-
-// removeMarker removes a marker's directory. One that still holds other keys stays, as a directory.
-func (q *request) removeMarker(root granary.InodeID, path string, info *filer.Info) error {
-	if !isMarker(info) {
-		return nil
-	}
-	ctx := q.r.Context()
-	err := q.h.store.Remove(ctx, root, path, filer.RemoveOptions{Prune: true})
-	switch granary.KindOf(err) {
-	case granary.KindNotFound, granary.KindNotDir:
-		return nil
-	case granary.KindNotEmpty:
-		err = q.h.store.RemoveXattr(ctx, granary.Cred{}, info.Attr.Inode, xattrMarker)
-		if granary.IsKind(err, granary.KindNoData) || granary.IsKind(err, granary.KindNotFound) {
-			return nil
-		}
-	}
-	return err
 }
 
 func (q *request) deleteObjects() error {
@@ -109,18 +87,12 @@ func (q *request) deleteObjects() error {
 	})
 }
 
-// removeKeys removes objects, and returns an error or nil for each. Markers come last and deepest
-// first, so that a tree of them goes in one request.
+// removeKeys removes objects, and returns an error or nil for each.
 func (q *request) removeKeys(root granary.InodeID, objects []deleteItem) []error {
 	errs := make([]error, len(objects))
-	var markers []int
 	var group sync.WaitGroup
 	free := make(chan struct{}, deleteWorkers)
 	for i, o := range objects {
-		if isMarkerKey(o.Key) {
-			markers = append(markers, i)
-			continue
-		}
 		free <- struct{}{}
 		group.Go(func() {
 			errs[i] = q.removeItem(root, o)
@@ -128,10 +100,6 @@ func (q *request) removeKeys(root granary.InodeID, objects []deleteItem) []error
 		})
 	}
 	group.Wait()
-	slices.SortFunc(markers, func(a, b int) int { return strings.Compare(objects[b].Key, objects[a].Key) })
-	for _, i := range markers {
-		errs[i] = q.removeItem(root, objects[i])
-	}
 	return errs
 }
 

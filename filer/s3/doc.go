@@ -27,17 +27,16 @@
 //	granary.content.checksum-NAME    x-amz-checksum-NAME, base64; with "-N" if it is of N parts' checksums
 //	granary.s3.HEADER                a header kept: content-type, cache-control, content-disposition,
 //	                                 content-encoding, content-language, expires, x-amz-meta-…
-//	granary.s3.marker                of a directory that was there before it was PUT as a marker
 //
 // What describes the content goes when a mount changes the file; the ETag is then made of inode and
 // content version (granary.ETagOf).
 //
 // An upload in progress is a directory of the bucket's hidden one, DatasetID.System:
 //
-//	uploads/UPLOADID                 32 hexadecimal digits; with the object's metadata, and
+//	UPLOADID                         32 hexadecimal digits; with the object's metadata, and
 //	    granary.s3.upload.key        the object's key
 //	    granary.s3.upload.checksum   algorithm, space, FULL_OBJECT or COMPOSITE
-//	uploads/UPLOADID/NNNNN           a part: its number in five digits; never inline
+//	UPLOADID/NNNNN                   a part: its number in five digits; never inline
 //
 // # Invariants
 //

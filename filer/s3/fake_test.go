@@ -203,7 +203,7 @@ func (f *fakeStore) DeleteBucket(_ context.Context, name string) error {
 	if !ok {
 		return fakeErr(granary.KindNotFound, name)
 	}
-	if len(f.nodes[d.Root()].entries) > 0 {
+	if len(f.nodes[d.Root()].entries) > 0 || len(f.nodes[d.System()].entries) > 0 {
 		return fakeErr(granary.KindNotEmpty, name)
 	}
 	delete(f.buckets, name)
@@ -358,15 +358,20 @@ func (f *fakeStore) Remove(_ context.Context, root granary.InodeID, path string,
 	switch {
 	case n == nil:
 		return fakeErr(granary.KindNotFound, path)
-	case len(n.entries) > 0 && !o.Recursive:
+	case len(n.entries) > 0 && !o.Recursive && n.attr.Flags&granary.FlagMarker == 0:
 		return fakeErr(granary.KindNotEmpty, path)
 	}
 	if err := f.matches(n, o.Match); err != nil {
 		return err
 	}
 	f.tick()
-	f.forget(n)
-	delete(parent.entries, name)
+	if n.attr.IsDir() && o.Prune && n.attr.Flags&granary.FlagMarker != 0 {
+		n.attr.Flags, n.xattrs = granary.FlagImplicit, nil
+		path += "/x"
+	} else {
+		f.forget(n)
+		delete(parent.entries, name)
+	}
 	for i := strings.LastIndex(path, "/"); o.Prune && i > 0; i = strings.LastIndex(path, "/") {
 		path = path[:i]
 		dir, err := f.find(root, path)
@@ -393,8 +398,12 @@ func (f *fakeStore) MakeDir(_ context.Context, o filer.DirOptions) (*filer.Info,
 	if err != nil {
 		return nil, err
 	}
-	if parent.entries[name] != nil {
-		return nil, fakeErr(granary.KindExists, o.Path)
+	if old := parent.entries[name]; old != nil {
+		if !old.attr.IsDir() || o.Flags&granary.FlagMarker == 0 || old.attr.Flags&granary.FlagMarker != 0 {
+			return nil, fakeErr(granary.KindExists, o.Path)
+		}
+		old.attr.Flags, old.xattrs = granary.FlagMarker, append(old.xattrs, o.Xattrs...)
+		return old.info(), nil
 	}
 	n := f.newNode(o.Root.Dataset(), 0, granary.TypeDirectory, o.Xattrs)
 	n.name, n.attr.Flags = name, o.Flags

@@ -353,7 +353,13 @@ func TestMarkers(t *testing.T) {
 	s.do(t, call{method: "HEAD", target: "/bucket/dir/sub/"}).want(t, 200)
 	s.do(t, call{method: "DELETE", target: "/bucket/dir/sub/"}).want(t, 204)
 	s.do(t, call{method: "HEAD", target: "/bucket/dir/sub/"}).want(t, 404)
-	body := `<Delete><Quiet>true</Quiet><Object><Key>dir/</Key></Object><Object><Key>dir/sub/file</Key></Object><Object><Key>none</Key></Object></Delete>`
+	s.do(t, call{method: "PUT", target: "/bucket/dir/sub/", header: map[string]string{"If-None-Match": "*"}}).want(t, 200)
+	s.do(t, call{method: "PUT", target: "/bucket/dir/sub/", header: map[string]string{"If-None-Match": "*"}}).wantCode(t, codePrecondition)
+	s.do(t, call{method: "DELETE", target: "/bucket/dir/"}).want(t, 204)
+	if got := fmt.Sprint(s.keys(t)); got != "[dir/sub/ dir/sub/file]" {
+		t.Fatal(got)
+	}
+	body := `<Delete><Quiet>true</Quiet><Object><Key>dir/sub/</Key></Object><Object><Key>dir/</Key></Object><Object><Key>dir/sub/file</Key></Object><Object><Key>none</Key></Object></Delete>`
 	if a := s.do(t, call{method: "POST", target: "/bucket/?delete", body: body}).want(t, 200); strings.Contains(a.body, "<Deleted>") || strings.Contains(a.body, "<Error>") {
 		t.Fatal(a.body)
 	}

@@ -21,9 +21,6 @@ const (
 	partSizeMin   = 5 << 20 // bytes, of all parts but the last
 )
 
-// uploadsName is the directory, below the dataset's hidden one, that holds the uploads in progress.
-const uploadsName = "uploads"
-
 // Attributes of an upload's directory; the object's metadata lies beside them.
 const (
 	xattrUploadKey      = xattrPrefix + "upload.key"
@@ -96,7 +93,7 @@ func (q *request) createMultipartUpload() error {
 	_, _ = rand.Read(random[:]) // never fails: crypto/rand
 	id := hex.EncodeToString(random[:])
 	_, err = q.h.store.MakeDir(q.r.Context(), filer.DirOptions{
-		Root: root.Dataset().System(), Path: uploadsName + "/" + id, Mode: uploadDirMode, Xattrs: xattrs,
+		Root: root.Dataset().System(), Path: id, Mode: uploadDirMode, Xattrs: xattrs,
 	})
 	if err != nil {
 		return explain(err, codeNoSuchBucket)
@@ -146,7 +143,7 @@ func (h *Handler) findUpload(ctx context.Context, root granary.InodeID, id strin
 	if !validUploadID(id) {
 		return nil, noSuchUpload()
 	}
-	info, err := h.store.Stat(ctx, root.Dataset().System(), uploadsName+"/"+id, filer.StatOptions{Xattrs: true})
+	info, err := h.store.Stat(ctx, root.Dataset().System(), id, filer.StatOptions{Xattrs: true})
 	if err != nil {
 		return nil, uploadError(err)
 	}
@@ -295,5 +292,5 @@ func (q *request) abortMultipartUpload() error {
 
 // removeUpload removes an upload with its parts: one step, however many there are.
 func (h *Handler) removeUpload(ctx context.Context, root granary.InodeID, m *multipart) error {
-	return h.store.Remove(ctx, root.Dataset().System(), uploadsName+"/"+m.id, filer.RemoveOptions{Recursive: true})
+	return h.store.Remove(ctx, root.Dataset().System(), m.id, filer.RemoveOptions{Recursive: true})
 }

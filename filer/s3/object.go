@@ -38,13 +38,9 @@ func readError(err error) error {
 	}
 }
 
-// xattrMarker marks a directory as an object where FlagMarker cannot: it was there before it was PUT.
-const xattrMarker = xattrPrefix + "marker"
-
 // isMarker reports whether a directory is also an object.
 func isMarker(info *filer.Info) bool {
-	_, ok := info.Xattr(xattrMarker)
-	return info.Attr.IsDir() && (ok || info.Attr.Flags&granary.FlagMarker != 0)
+	return info.Attr.IsDir() && info.Attr.Flags&granary.FlagMarker != 0
 }
 
 // statObject finds an object: a regular file, or a marker if the key ends in a slash.
@@ -328,8 +324,8 @@ func (q *request) putMarker(root granary.InodeID, metadata []granary.Xattr, matc
 	return nil
 }
 
-// makeMarker makes a directory a marker, whether it is there or not; if exclusive, only one that is
-// not there.
+// makeMarker makes a directory a marker, whether it is there or not. If exclusive, it must not be one
+// yet; the store lets only one of several win.
 func (q *request) makeMarker(root granary.InodeID, key string, metadata []granary.Xattr, exclusive bool) error {
 	ctx, path := q.r.Context(), strings.TrimSuffix(key, "/")
 	_, err := q.h.store.MakeDir(ctx, filer.DirOptions{
@@ -344,17 +340,25 @@ func (q *request) makeMarker(root granary.InodeID, key string, metadata []granar
 		return err
 	case !info.Attr.IsDir():
 		return refuse(codeParentIsFile, "There is an object by that name without the slash, and an object cannot hold others.")
-	case exclusive && isMarker(info):
+	case exclusive:
 		return refuse(codePrecondition, "At least one of the pre-conditions you specified did not hold.")
 	}
+	return q.replaceMetadata(info, metadata)
+}
+
+// replaceMetadata gives a marker other metadata.
+func (q *request) replaceMetadata(info *filer.Info, metadata []granary.Xattr) error {
+	ctx := q.r.Context()
 	for _, x := range info.Xattrs {
-		if isMetadata(x) && x.Name != xattrMarker {
-			if err := q.h.store.RemoveXattr(ctx, granary.Cred{}, info.Attr.Inode, x.Name); err != nil && !granary.IsKind(err, granary.KindNoData) {
-				return err
-			}
+		if !isMetadata(x) {
+			continue
+		}
+		err := q.h.store.RemoveXattr(ctx, granary.Cred{}, info.Attr.Inode, x.Name)
+		if err != nil && !granary.IsKind(err, granary.KindNoData) {
+			return err
 		}
 	}
-	for _, x := range append(metadata, granary.Xattr{Name: xattrMarker, Value: []byte("1")}) {
+	for _, x := range metadata {
 		if err := q.h.store.SetXattr(ctx, granary.Cred{}, &granary.SetXattr{Inode: info.Attr.Inode, Xattr: x}); err != nil {
 			return err
 		}

@@ -10,27 +10,16 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dsorchard/granary"
-	"github.com/dsorchard/granary/filer"
 )
 
 // uploads returns the uploads in progress of a bucket whose keys begin with a prefix, by key and then
 // by when they began.
 func (h *Handler) uploads(ctx context.Context, root granary.InodeID, prefix string) ([]*multipart, error) {
-	info, err := h.store.Stat(ctx, root.Dataset().System(), uploadsName, filer.StatOptions{})
-	if granary.IsKind(err, granary.KindNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
 	var ids []string
-	err = h.store.ReadDir(ctx, info.Attr.Inode, func(e granary.Entry) bool {
+	err := h.store.ReadDir(ctx, root.Dataset().System(), func(e granary.Entry) bool {
 		ids = append(ids, e.Name)
 		return true
 	})
-	if granary.IsKind(err, granary.KindNotFound) { // the last upload ended meanwhile
-		return nil, nil
-	}
 	if err != nil {
 		return nil, err
 	}
