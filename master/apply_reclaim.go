@@ -7,33 +7,37 @@ import (
 // reclaimKeysMax bounds the keys that one step of reclaim touches.
 const reclaimKeysMax = 2000
 
-// reclaim takes one bounded step of the queued removals.
+// reclaim takes one bounded step of the queued removals. What it queues itself, a later step takes.
 func (t *txn) reclaim(limit int) granary.Result {
 	if limit <= 0 || limit > reclaimKeysMax {
 		limit = reclaimKeysMax
 	}
 	left := limit
-	for left > 0 && t.head.Queue > 0 {
-		k, v := t.firstQueued()
-		if k == nil {
+	for _, q := range t.queued(limit) {
+		if left <= 0 || !t.reclaimItem(q.key, q.value, &left) {
 			break
 		}
-		if !t.reclaimItem(k, v, &left) {
-			break
-		}
-		t.del(k)
+		t.del(q.key)
 		t.head.Queue--
 		left--
+		t.keep() // nothing here fails: each item stands for itself
 	}
 	return granary.Result{Offset: uint64(limit - left)}
 }
 
-func (t *txn) firstQueued() (key, value []byte) {
+type queuedItem struct{ key, value []byte }
+
+// queued returns the first items of the queue.
+func (t *txn) queued(limit int) []queuedItem {
+	if t.head.Queue == 0 {
+		return nil
+	}
+	var items []queuedItem
 	t.scan([]byte{tableQueue}, []byte{tableQueue + 1}, func(k, v []byte) bool {
-		key, value = k, v
-		return false
+		items = append(items, queuedItem{k, v})
+		return len(items) < limit
 	})
-	return key, value
+	return items
 }
 
 // reclaimItem works on one item and reports whether it is done.

@@ -41,24 +41,17 @@ func (t *txn) openSession(it *openSession) granary.Result {
 	return granary.Result{Offset: uint64(id)}
 }
 
-// forgetResults notes that the client has seen all results below lowest, and deletes some of them.
+// forgetResults notes that the client has seen all results below lowest, and deletes them, some at a
+// time.
 func (t *txn) forgetResults(s *sessionRecord, lowest uint64) {
 	if lowest <= s.Lowest && s.Pruned == s.Lowest {
 		return
 	}
 	s.Lowest = max(s.Lowest, lowest)
-	n := 0
-	pruned := s.Lowest
-	t.scan(keyResult(s.ID, s.Pruned), keyResult(s.ID, s.Lowest), func(k, _ []byte) bool {
-		if n == resultsForgottenMax {
-			pruned = keyID(k, 1)
-			return false
-		}
-		t.del(k)
-		n++
-		return true
-	})
-	s.Pruned = pruned
+	for n := 0; s.Pruned < s.Lowest && n < resultsForgottenMax; n++ {
+		t.del(keyResult(s.ID, s.Pruned))
+		s.Pruned++
+	}
 	store(t, keySession(s.ID), s)
 }
 

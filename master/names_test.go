@@ -383,3 +383,36 @@ func TestReadDirPages(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestListIsBounded lists a tree that is long and holds nearly nothing: in several calls, each with
+// an end.
+func TestListIsBounded(t *testing.T) {
+	m := newMachine(t)
+	defer m.close()
+	m.ok(&granary.Create{Parent: granary.RootInode, Name: "z/last", Type: granary.TypeRegular, MakeParents: true})
+	for i := range 25 {
+		c := command{Time: m.time + 1}
+		for j := range 1000 {
+			m.seq++
+			c.Items = append(c.Items, &mutation{Session: m.session, Request: granary.Request{Seq: m.seq, Op: &granary.Create{
+				Parent: granary.RootInode, Name: fmt.Sprintf("d/%02d/%d", i, j), Type: granary.TypeDirectory, MakeParents: true}}})
+		}
+		b, err := c.marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := entry{Index: uint64(len(m.log) + 1), Term: 1, Data: b}
+		m.log = append(m.log, e)
+		m.s.apply([]entry{e})
+	}
+	q := &granary.List{Root: granary.RootInode}
+	first := ask[*granary.Listing](m, q)
+	if len(first.Items) != 0 || !first.Truncated {
+		t.Fatalf("%+v", first)
+	}
+	q.StartAfter = first.Next
+	if l := ask[*granary.Listing](m, q); len(l.Items) != 1 || l.Items[0].Key != "z/last" || l.Truncated {
+		t.Fatalf("%+v", l)
+	}
+	m.check()
+}
