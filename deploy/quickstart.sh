@@ -33,7 +33,7 @@ url=http://127.0.0.1:$((base + 200))
 for _ in $(seq 300); do
   if curl -fsS -o /dev/null "$url/-/health" 2>/dev/null; then break; fi
   kill -0 "$server" 2>/dev/null || { echo "the server did not start" >&2; exit 1; }
-  read -r -t 0.1 _ <> <(:) || true
+  sleep 0.1
 done
 
 export GRANARY_CLUSTER=127.0.0.1:$base

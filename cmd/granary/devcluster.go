@@ -116,7 +116,7 @@ func readClusterFile(dir string) (*clusterFile, error) {
 func (o *devOptions) layout(dir string) *clusterFile {
 	f := &clusterFile{}
 	var addrs, peers []string
-	l := func(base int) listenOptions { return listenOptions{host: o.host, base: base} }
+	l := func(base int) *listenOptions { return &listenOptions{host: o.host, base: base} }
 	for i := range o.masters {
 		at := l(o.base + devMasterSpacing*i)
 		addrs = append(addrs, at.addr(portMaster))

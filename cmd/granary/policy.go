@@ -75,12 +75,12 @@ func policySetCommand(env *environment) *cobra.Command {
 				p.InlineMax = inlineMax
 			}
 			if cmd.Flags().Changed("compression") {
-				if p.Compression, err = indexOf(compressionNames(), compression, "compression"); err != nil {
+				if p.Compression, err = indexOf[granary.Compression](compressionNames(), compression, "compression"); err != nil {
 					return err
 				}
 			}
 			if cmd.Flags().Changed("chunking") {
-				if p.Chunking, err = indexOf(chunkingNames(), chunking, "chunking"); err != nil {
+				if p.Chunking, err = indexOf[granary.Chunking](chunkingNames(), chunking, "chunking"); err != nil {
 					return err
 				}
 			}
