@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/erasure"
+	"github.com/dsorchard/granary/internal/block"
 )
 
 // closeWithin bounds how long Close waits for the master to end the session.
@@ -32,6 +35,16 @@ type Client struct {
 	opening  chan struct{} // closed when whoever opens a session has finished; nil if nobody does
 	cluster  granary.ClusterID
 	policies map[granary.PolicyID]granary.Policy
+	writers  map[shape]*writer
+	badDisks map[granary.DiskID]time.Time // that failed an append, and until when they are left out
+
+	codec   *block.Codec
+	codes   erasure.Cache
+	bufs    buffers
+	cores   chan struct{} // one token for each core that encodes or hashes
+	placing *placing
+	cache   *cache
+	reader  reader
 }
 
 // Open finds the leader, opens a session and keeps it alive until Close. ctx bounds Open alone.
@@ -44,11 +57,19 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		o: o, log: o.Log,
 		masters:  newMasters(o.Dial, o.Masters),
 		policies: map[granary.PolicyID]granary.Policy{},
+		writers:  map[shape]*writer{},
+		badDisks: map[granary.DiskID]time.Time{},
+		codec:    block.NewCodec(),
+		cores:    make(chan struct{}, runtime.GOMAXPROCS(0)),
+		placing:  newPlacing(),
+		cache:    newCache(o.CacheBytes),
+		reader:   reader{flights: map[granary.BlockID]*flight{}, warned: map[granary.DiskID]time.Time{}},
 	}
 	c.ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if _, err := c.live(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
+	c.spawn(func() { c.tend(c.ctx) })
 	return c, nil
 }
 
@@ -70,6 +91,9 @@ func (c *Client) Close() error {
 	c.stopped = true
 	c.mu.Unlock()
 	c.stop()
+	for _, w := range c.allWriters() {
+		w.shut()
+	}
 	c.wg.Wait()
 	return c.masters.close()
 }

@@ -271,6 +271,11 @@ func (f *fakeCluster) apply(id granary.SessionID, op granary.Op) granary.Result 
 		return granary.Result{Volume: v}
 	case *granary.CloseSession:
 		delete(f.sessions, id)
+		for ino, n := range f.inodes {
+			if n.orphan == id {
+				delete(f.inodes, ino)
+			}
+		}
 		return granary.Result{}
 	case *granary.SetXattr:
 		f.effects["setxattr/"+op.Xattr.Name]++

@@ -17,7 +17,7 @@ type fakeShards struct {
 
 	mu       sync.Mutex
 	shards   map[granary.ShardRef]*fakeShard
-	onAppend func(a *granary.Append) fakeFate                       // nil: served
+	onAppend func(a *granary.Append) fakeFate                      // nil: served
 	onRead   func(ctx context.Context, ref granary.ShardRef) error // nil: served; called without the lock
 	reads    int
 	appends  int

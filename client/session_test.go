@@ -51,7 +51,7 @@ func TestExactlyOnce(t *testing.T) {
 				}
 				return fakeFate(1 + f.rand.IntN(4))
 			}
-			c := openClient(t, f, nil)
+			c := openClient(t, f, func(o *Options) { o.RetryFor = time.Hour })
 			var wg sync.WaitGroup
 			for w := range 20 {
 				wg.Go(func() {
@@ -132,9 +132,11 @@ func TestExpiry(t *testing.T) {
 		}
 		second := c.Session()
 		time.Sleep(35 * time.Second) // synctest's clock: three renewals
+		f.mu.Lock()
 		if f.keptAlive < 3 {
 			t.Errorf("kept alive %d times", f.keptAlive)
 		}
+		f.mu.Unlock()
 		f.expire(second)
 		time.Sleep(11 * time.Second)
 		if lost.Load() != uint64(second) {

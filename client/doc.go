@@ -1,0 +1,32 @@
+// Package client is the smart client of a cluster. It finds the leading master, holds a session,
+// and makes every mutation take effect exactly once; and it is the block path: it cuts, hashes,
+// deduplicates, encodes and appends on the way in, reads, verifies and reconstructs on the way out.
+//
+// # A write
+//
+// Upload cuts a stream (cut.go) into pieces; WriteRanges packs or cuts dirty ranges. Client.store
+// hashes them, asks the master which it has, encodes the rest and adds it to the row that the
+// writer of the policy's k+m gathers (writer.go). The writer lays the row out (row.go), computes its parity
+// and appends it to all k+m shards of its open volume (volumes.go). Client.settle waits for that and
+// commits, and writes again what the master says is gone or stale (place.go).
+//
+// # A read
+//
+// ReadLayout takes chunks from the cache or reads whole blocks, once for all who want them (read.go).
+// A block comes from its own shard or, when that is down, slow or wrong, from k others (fetch.go,
+// rebuild.go). Nothing that did not verify is handed out or cached.
+//
+// # Invariants
+//
+//  1. A request keeps its (session, sequence) until it is answered or given up for good; a new
+//     sequence number is a new request. Nothing is repeated after its session has ended.
+//  2. A chunk is committed as new only after all k+m shards have acknowledged its row.
+//  3. A writer never appends again to a volume of which an append has failed, and appends are made
+//     by one flush at a time: Prev is always the end that the shard acknowledged last.
+//  4. What is to be committed can be written again until the commit is settled: its plaintext or its
+//     encoded block is kept.
+//  5. What leaves ReadLayout was verified against the chunk's hash: the whole by BLAKE3, single frames by
+//     their trailers. Zeros stand only where the layout has nothing.
+//  6. An upload holds at most uploadMax and its cutter's buffer; a writer at most two rows and a row's
+//     parity; the cache at most CacheBytes.
+package client

@@ -1,0 +1,183 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dsorchard/granary"
+)
+
+const (
+	hedgeAfter   = 50 * time.Millisecond // without an answer from the block's own shard, others are asked too
+	readWithin   = 10 * time.Second      // for one shard's answer
+	combosMax    = 256                   // ways of choosing k shards that are tried on bad bytes
+	warnDiskOnce = 10 * time.Second      // a disk's failures are logged at most this often
+)
+
+// outcome is what one way of reading a section came to.
+type outcome struct {
+	plain []byte
+	err   error
+}
+
+// fetch reads and verifies a section of a block: from its own shard, and from the same range of k
+// other shards when that fails, is slow, or is not worth trying first. The first verified answer wins.
+func (c *Client) fetch(ctx context.Context, v *granary.Volume, b *granary.BlockInfo, s section) ([]byte, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	own := &v.Shards[b.Location.Shard]
+	direct, rebuilt := make(chan outcome, 1), make(chan outcome, 1)
+	tried, rebuilding := false, false
+	try := func() {
+		tried = true
+		c.fork(direct, func() outcome { return c.readOwn(ctx, v, b, s) })
+	}
+	rebuild := func() {
+		rebuilding = true
+		c.fork(rebuilt, func() outcome { return c.rebuild(ctx, v, b, s) })
+	}
+	if own.Up || v.ParityShards == 0 {
+		try()
+	} else {
+		rebuild()
+	}
+	hedge := time.NewTimer(hedgeAfter)
+	defer hedge.Stop()
+	var ownErr, othersErr error
+	for {
+		select {
+		case o := <-direct:
+			if o.err == nil {
+				return o.plain, nil
+			}
+			ownErr = o.err
+			if ctx.Err() == nil {
+				c.warnDisk(own.Disk, "shard failed a read: reconstructing", b, ownErr)
+			}
+		case o := <-rebuilt:
+			if o.err == nil {
+				return o.plain, nil
+			}
+			othersErr = o.err
+		case <-hedge.C:
+		case <-ctx.Done():
+			return nil, granary.Errorf(granary.KindCanceled, "read", blockName(b), "%w", context.Cause(ctx))
+		}
+		switch {
+		case !rebuilding && v.ParityShards > 0:
+			rebuild()
+		case !tried: // the others failed, or are slow
+			try()
+		case ownErr != nil && (othersErr != nil || v.ParityShards == 0):
+			return nil, unreadable(b, ownErr, othersErr)
+		}
+	}
+}
+
+// fork runs fn in a goroutine that Close waits for.
+func (c *Client) fork(to chan<- outcome, fn func() outcome) {
+	if !c.spawn(func() { to <- fn() }) {
+		to <- outcome{nil, granary.Errorf(granary.KindCanceled, "read", "", "the client is closed")}
+	}
+}
+
+// unreadable is the error of a block that could be had in no way. It is KindStale if no shard is
+// where the layout says: the volume is gone, and the block has moved. It is KindUnavailable if a shard that
+// did not answer might have helped, else KindCorrupt.
+func unreadable(b *granary.BlockInfo, own, others error) error {
+	var all shardErrors
+	if !errors.As(others, &all) {
+		all = shardErrors{}
+		if others != nil {
+			all[-1] = others
+		}
+	}
+	all[int(b.Location.Shard)] = own
+	stale, silent := true, false
+	for shard, err := range all {
+		if shard < 0 {
+			continue
+		}
+		switch granary.KindOf(err) {
+		case granary.KindNotFound:
+		case granary.KindCorrupt:
+			stale = false
+		default:
+			stale, silent = false, true
+		}
+	}
+	kind := granary.KindCorrupt
+	switch {
+	case stale:
+		kind = granary.KindStale
+	case silent:
+		kind = granary.KindUnavailable
+	}
+	return granary.Errorf(kind, "read", fmt.Sprintf("%s (chunk %s)", blockName(b), b.Hash), "%w", all)
+}
+
+// shardErrors says what was wrong with each shard; -1 is about all of them.
+type shardErrors map[int]error
+
+// Error lists them.
+func (e shardErrors) Error() string {
+	var parts []string
+	for i, err := range e {
+		who := fmt.Sprintf("shard %02d", i)
+		if i < 0 {
+			who = "together"
+		}
+		parts = append(parts, who+": "+err.Error())
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, "; ")
+}
+
+// warnDisk logs that a read had to do without a disk, not too often.
+func (c *Client) warnDisk(disk granary.DiskID, text string, b *granary.BlockInfo, err error) {
+	r := &c.reader
+	r.mu.Lock()
+	due := time.Since(r.warned[disk]) > warnDiskOnce
+	if due {
+		r.warned[disk] = time.Now()
+	}
+	r.mu.Unlock()
+	if due {
+		c.log.Warn(text, "block", b.ID, "volume", b.Location.Volume, "shard", b.Location.Shard, "disk", disk, "err", err)
+	}
+}
+
+// readOwn reads a section from the shard that holds the block.
+func (c *Client) readOwn(ctx context.Context, v *granary.Volume, b *granary.BlockInfo, s section) outcome {
+	buf := c.bufs.get(s.length)[:s.length]
+	n, length, err := c.readShard(ctx, v, int(b.Location.Shard), buf, b.Location.Offset+uint64(s.off))
+	if err == nil && n < s.length {
+		err = granary.Errorf(granary.KindCorrupt, "read", "", "the shard ends at %d, within the block", length)
+	}
+	var plain []byte
+	if err == nil {
+		plain, err = s.verify(buf)
+	}
+	c.bufs.put(buf)
+	return outcome{plain, err}
+}
+
+// readShard reads a range of one shard.
+func (c *Client) readShard(ctx context.Context, v *granary.Volume, shard int, p []byte, off uint64) (int, uint64, error) {
+	place := &v.Shards[shard]
+	if place.Addr == "" {
+		return 0, 0, granary.Errorf(granary.KindUnavailable, "read", string(place.Disk), "its server is not known")
+	}
+	ctx, cancel := context.WithTimeout(ctx, readWithin)
+	defer cancel()
+	ref := granary.ShardRef{Disk: place.Disk, Volume: v.ID, Shard: uint8(shard)}
+	n, length, err := c.o.Shards.ReadAt(ctx, place.Addr, ref, p, int64(off))
+	if err != nil && ctx.Err() != nil {
+		err = granary.Errorf(granary.KindUnavailable, "read", ref.String(), "%w", err)
+	}
+	return n, length, err
+}

@@ -1,0 +1,437 @@
+package client
+
+import (
+	"context"
+	"sync"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/block"
+)
+
+// chunkKey names a chunk in its deduplication domain.
+type chunkKey struct {
+	dataset granary.DatasetID
+	hash    granary.Hash
+}
+
+// placed is a block on its way to a volume, or there but not yet committed. Identical chunks that
+// this client writes at the same time share one.
+type placed struct {
+	key   chunkKey
+	raw   uint32
+	w     *writer
+	done  chan struct{} // closed when chunk or err is set
+	chunk granary.Chunk
+	vol   *openVolume
+	err   error
+
+	block   []byte // encoded
+	row     *row   // (writer.mu)
+	hurried bool   // (writer.mu)
+	refs    int    // pieces that use it (Client.placing.mu)
+}
+
+// placing holds the blocks that are on their way, and what this client knows the store to have.
+type placing struct {
+	mu     sync.Mutex
+	blocks map[chunkKey]*placed
+	known  map[chunkKey]struct{} // committed lately by this client: a hint, the commit finds out
+	recent []chunkKey            // the keys of known, a ring
+	oldest int
+}
+
+// knownMax bounds the hints.
+const knownMax = 8192
+
+func newPlacing() *placing {
+	return &placing{blocks: map[chunkKey]*placed{}, known: map[chunkKey]struct{}{}}
+}
+
+// remember notes that the store has a chunk.
+func (p *placing) remember(k chunkKey) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.known[k]; ok {
+		return
+	}
+	p.known[k] = struct{}{}
+	if len(p.recent) < knownMax {
+		p.recent = append(p.recent, k)
+		return
+	}
+	delete(p.known, p.recent[p.oldest])
+	p.recent[p.oldest] = k
+	p.oldest = (p.oldest + 1) % knownMax
+}
+
+// forget notes that the store has a chunk no longer.
+func (p *placing) forget(k chunkKey) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.known[k]; !ok {
+		return
+	}
+	delete(p.known, k)
+}
+
+// has reports whether the store is believed to have a chunk, or is about to get it from this client.
+func (p *placing) has(k chunkKey) (known, coming bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, known = p.known[k]
+	_, coming = p.blocks[k]
+	return known, coming
+}
+
+// join returns the block that is on its way for a chunk, or a new one that the caller has to write.
+func (p *placing) join(k chunkKey, raw uint32, w *writer) (b *placed, first bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b = p.blocks[k]; b != nil {
+		b.refs++
+		return b, false
+	}
+	b = &placed{key: k, raw: raw, w: w, done: make(chan struct{}), refs: 1}
+	p.blocks[k] = b
+	return b, true
+}
+
+// part gives up one use of a block. With spoiled it is not to be joined any more.
+func (c *Client) part(b *placed, spoiled bool) {
+	p := c.placing
+	p.mu.Lock()
+	b.refs--
+	last := b.refs == 0
+	if (last || spoiled) && p.blocks[b.key] == b {
+		delete(p.blocks, b.key)
+	}
+	p.mu.Unlock()
+	if !last {
+		return
+	}
+	select {
+	case <-b.done:
+		c.dispose(b)
+	default: // its row is still under way
+		if !c.spawn(func() { <-b.done; c.dispose(b) }) {
+			return
+		}
+	}
+}
+
+// dispose gives back what a block held that nobody uses any more.
+func (c *Client) dispose(b *placed) {
+	if b.vol != nil {
+		b.w.unpin(b.vol)
+	}
+	c.bufs.put(b.block)
+	b.block = nil
+}
+
+// piece is one chunk of content on its way from a caller to a commit.
+type piece struct {
+	plain []byte // until it is encoded, if owned; else until the caller goes on
+	owned bool   // plain is a buffer of ours
+	saved []byte // the encoded block, if it has to be written anew and plain is gone
+	raw   uint32
+	hash  granary.Hash
+	hashd bool    // hash is set
+	known bool    // the store is believed to have it: commit it by reference
+	block *placed // its block, if it has to be written
+	same  *piece  // an earlier piece of the same content with the same hash: all else is there
+}
+
+// target is where content goes.
+type target struct {
+	dataset  granary.DatasetID
+	policyID granary.PolicyID
+	policy   granary.Policy
+}
+
+func (t *target) key(p *piece) chunkKey { return chunkKey{t.dataset, p.hash} }
+
+// askMin is the amount of unknown data from which it pays to ask the master what it has before writing.
+const askMin = chunkSizeMin
+
+// store brings pieces to their rows, but does not wait until those are durable. Pieces that the
+// store has are left out.
+func (c *Client) store(ctx context.Context, t *target, pieces []*piece) error {
+	if err := c.hash(ctx, pieces); err != nil {
+		return err
+	}
+	unique(pieces)
+	if err := c.ask(ctx, t, pieces); err != nil {
+		return err
+	}
+	return c.write(ctx, t, pieces)
+}
+
+// unique marks pieces that repeat an earlier one.
+func unique(pieces []*piece) {
+	first := make(map[granary.Hash]*piece, len(pieces))
+	for _, p := range pieces {
+		if same := first[p.hash]; same != nil && same != p {
+			p.same = same
+			continue
+		}
+		first[p.hash] = p
+	}
+}
+
+// hash computes what hashes are missing, on as many cores as there are.
+func (c *Client) hash(ctx context.Context, pieces []*piece) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, p := range pieces {
+		if p.hashd {
+			continue
+		}
+		if err := c.takeCore(ctx); err != nil {
+			return err
+		}
+		wg.Go(func() {
+			defer c.giveCore()
+			p.hash, p.hashd = block.HashOf(p.plain), true
+		})
+	}
+	return nil
+}
+
+// ask marks the pieces that the store has: by its own word, or because this client committed them lately.
+func (c *Client) ask(ctx context.Context, t *target, pieces []*piece) error {
+	var unknown []*piece
+	size := 0
+	for _, p := range pieces {
+		if p.same != nil || p.block != nil {
+			continue
+		}
+		known, coming := c.placing.has(t.key(p))
+		p.known = known
+		if !known && !coming {
+			unknown = append(unknown, p)
+			size += int(p.raw)
+		}
+	}
+	for size >= askMin && len(unknown) > 0 {
+		n := min(len(unknown), granary.HasChunksMax)
+		hashes := make([]granary.Hash, n)
+		for i, p := range unknown[:n] {
+			hashes[i] = p.hash
+		}
+		had, err := Ask[*granary.ChunksHad](ctx, c, &granary.HasChunks{Dataset: t.dataset, Hashes: hashes})
+		if err != nil {
+			return err
+		}
+		if len(had.Has) != n {
+			return granary.Errorf(granary.KindInternal, "write", "", "%d answers about %d chunks", len(had.Has), n)
+		}
+		for i, p := range unknown[:n] {
+			p.known = had.Has[i]
+		}
+		unknown = unknown[n:]
+	}
+	return nil
+}
+
+// write encodes the pieces that have to be written, on as many cores as there are, and adds them to
+// rows in their order.
+func (c *Client) write(ctx context.Context, t *target, pieces []*piece) error {
+	w := c.writer(t.policyID, t.policy)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	var queue []encoding
+	for _, p := range pieces {
+		if p.same != nil || p.block != nil {
+			continue
+		}
+		if known, _ := c.placing.has(t.key(p)); known || p.known {
+			p.known = true
+			continue
+		}
+		b, first := c.placing.join(t.key(p), p.raw, w)
+		p.block = b
+		if !first {
+			continue
+		}
+		ready := make(chan struct{})
+		queue = append(queue, encoding{b, ready})
+		if p.saved != nil {
+			b.block, p.saved = p.saved, nil
+			close(ready)
+			continue
+		}
+		wg.Go(func() {
+			defer close(ready)
+			if c.takeCore(c.ctx) == nil { // if not, the client is closing, and so is the writer
+				defer c.giveCore()
+			}
+			b.block = c.codec.Append(c.bufs.get(block.StoredSizeMax(len(p.plain))), t.dataset, p.hash, p.plain, t.policy.Compression)
+			c.freePlain(p)
+		})
+	}
+	var failed error
+	for _, e := range queue {
+		<-e.ready
+		if failed == nil {
+			failed = w.add(ctx, e.b)
+			if failed == nil {
+				continue
+			}
+		}
+		e.b.err = failed // it is in no row: whoever shares it hears of it from here
+		close(e.b.done)
+	}
+	return failed
+}
+
+// encoding is a block that is being encoded.
+type encoding struct {
+	b     *placed
+	ready chan struct{}
+}
+
+// durable waits until the rows of pieces are on their disks, and hurries them. A shared block whose
+// writer gave up is written by whoever else needs it.
+func (c *Client) durable(ctx context.Context, t *target, pieces []*piece) error {
+	for {
+		var again []*piece
+		for _, p := range pieces {
+			b := p.block
+			if b == nil {
+				continue
+			}
+			b.w.hurry(b)
+			select {
+			case <-b.done:
+			case <-ctx.Done():
+				return granary.Errorf(granary.KindCanceled, "write", "", "%w", ctx.Err())
+			}
+			switch {
+			case b.err == nil:
+			case granary.IsKind(b.err, granary.KindCanceled) && ctx.Err() == nil && c.ctx.Err() == nil:
+				c.redo(p)
+				again = append(again, p)
+			default:
+				return b.err
+			}
+		}
+		if len(again) == 0 {
+			return nil
+		}
+		if err := c.write(ctx, t, again); err != nil {
+			return err
+		}
+	}
+}
+
+// redo makes a piece forget where it was written, but not what.
+func (c *Client) redo(p *piece) {
+	p.known = false
+	if p.block != nil {
+		if p.plain == nil && p.saved == nil {
+			p.saved = append(c.bufs.get(len(p.block.block)), p.block.block...)
+		}
+		c.part(p.block, true)
+		p.block = nil
+	}
+}
+
+// settleTries bounds how often content is written anew because the master refused where it lies.
+const settleTries = 5
+
+// settle waits for pieces to be durable and commits them. The chunks that send gets are in the order
+// of the pieces that are nobody's same. What the master says is gone, or lies in a volume that is no
+// longer ours, is written again.
+func (c *Client) settle(ctx context.Context, t *target, pieces []*piece, send func([]granary.Chunk) (granary.Result, error)) (granary.Result, error) {
+	distinct := distinct(pieces)
+	for try := 1; ; try++ {
+		if err := c.durable(ctx, t, distinct); err != nil {
+			return granary.Result{}, err
+		}
+		r, err := send(chunksOf(distinct))
+		switch {
+		case err == nil:
+			for _, p := range distinct {
+				c.placing.remember(t.key(p))
+			}
+			return r, nil
+		case len(r.Missing) == 0 || try == settleTries,
+			r.Err.Kind != granary.KindMissingChunks && r.Err.Kind != granary.KindStale:
+			return r, err
+		}
+		c.log.Info("chunks are written again", "chunks", len(r.Missing), "because", err)
+		var again []*piece
+		for _, i := range r.Missing {
+			if int(i) >= len(distinct) {
+				return r, granary.Errorf(granary.KindInternal, "commit", "", "chunk %d of %d is said to be missing", i, len(distinct))
+			}
+			p := distinct[i]
+			if b := p.block; b != nil && b.vol != nil && r.Err.Kind == granary.KindStale {
+				b.w.retire(b.vol) // sealed behind our back
+			}
+			c.placing.forget(t.key(p))
+			c.redo(p)
+			again = append(again, p)
+		}
+		if err := c.write(ctx, t, again); err != nil {
+			return granary.Result{}, err
+		}
+	}
+}
+
+// distinct returns the pieces that are nobody's same.
+func distinct(pieces []*piece) []*piece {
+	var out []*piece
+	for _, p := range pieces {
+		if p.same == nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func chunksOf(pieces []*piece) []granary.Chunk {
+	chunks := make([]granary.Chunk, len(pieces))
+	for i, p := range pieces {
+		chunks[i] = granary.Chunk{Hash: p.hash, RawLength: p.raw}
+		if p.block != nil {
+			chunks[i] = p.block.chunk
+		}
+	}
+	return chunks
+}
+
+// drop gives back all that pieces hold.
+func (c *Client) drop(pieces []*piece) {
+	for _, p := range pieces {
+		if p.block != nil {
+			c.part(p.block, false)
+			p.block = nil
+		}
+		c.freePlain(p)
+		p.plain = nil
+		c.bufs.put(p.saved)
+		p.saved = nil
+	}
+}
+
+// freePlain gives the plaintext of a piece back if it is ours: what is encoded can be written again
+// without it.
+func (c *Client) freePlain(p *piece) {
+	if p.owned {
+		c.bufs.put(p.plain)
+		p.plain, p.owned = nil, false
+	}
+}
+
+// takeCore waits for one of as many tokens as there are cores.
+func (c *Client) takeCore(ctx context.Context) error {
+	select {
+	case c.cores <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return granary.Errorf(granary.KindCanceled, "write", "", "%w", ctx.Err())
+	}
+}
+
+func (c *Client) giveCore() { <-c.cores }

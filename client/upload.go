@@ -1,0 +1,455 @@
+package client
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/dsorchard/granary"
+)
+
+const (
+	// segmentSize is how much of an upload is hashed, asked about and committed at once.
+	segmentSize = 8 << 20
+	// wholeMax is up to where an upload becomes a file by one Create with all of its content.
+	wholeMax = 16 << 20
+	// uploadMax bounds what an upload holds in memory, beside its cutter's buffer of at most
+	// cutBufferMax: two rows of 4+2, one flushed and one gathering, and some to go on with.
+	uploadMax = 40 << 20
+)
+
+// UploadOptions says what an upload is to become.
+type UploadOptions struct {
+	Cred granary.Cred
+	// Create gives Parent, Name, Mode, Xattrs, Replace, MakeParents, Match …; its Content is the
+	// upload's business. With Anonymous the file has no name in the end either.
+	Create granary.Create
+	// NoInline makes even the smallest content a block: for parts of a whole that will be put together by reference.
+	NoInline bool
+}
+
+// Upload is a stream on its way to become a file: cut into chunks, deduplicated, written, and
+// published by Finish in one step. Up to the inline limit it becomes inline content; up to 16 MiB
+// one Create with content; beyond that an anonymous inode that gathers Commits and is then Linked.
+// Its memory is bounded: Write waits for the disks. An Upload is used by one goroutine.
+type Upload struct {
+	c      *Client
+	o      UploadOptions
+	ctx    context.Context
+	cancel context.CancelFunc
+	t      target
+	cut    *cutter
+	over   bool // Finish or Abort was called
+
+	offset   uint64     // of the next chunk
+	segment  *segment   // gathers
+	segments []*segment // sent, and held back until it is known whether one Create will do
+	inode    granary.InodeID
+	wg       sync.WaitGroup
+
+	mu       sync.Mutex
+	held     int        // bytes of pieces that are not settled
+	sent     []*segment // on their way, oldest first
+	err      error      // the first
+	finished bool       // no more segments come: nothing is gained by waiting for a full row
+	wake     chan struct{}
+}
+
+// segment is a run of an upload's pieces that is committed at once.
+type segment struct {
+	offset uint64
+	size   int
+	pieces []*piece
+	stored chan struct{} // closed when all pieces are in rows …
+	blocks []*placed     // … and these are the blocks that they had then
+}
+
+// NewUpload begins an upload. ctx governs all of it: when it ends, so does the upload.
+func (c *Client) NewUpload(ctx context.Context, o UploadOptions) (*Upload, error) {
+	parent, err := Ask[*granary.Found](ctx, c, &granary.Lookup{Base: o.Create.Parent})
+	if err != nil {
+		return nil, err
+	}
+	t, err := c.targetOf(ctx, &parent.Entry.Attr)
+	if err != nil {
+		return nil, err
+	}
+	cut, err := newCutter(&c.bufs, t.policy.Chunking)
+	if err != nil {
+		return nil, err
+	}
+	u := &Upload{c: c, o: o, t: t, cut: cut, segment: newSegment(0), wake: make(chan struct{}, 1)}
+	u.ctx, u.cancel = context.WithCancel(ctx)
+	return u, nil
+}
+
+// targetOf says where content of an inode, or of what is created in it, goes.
+func (c *Client) targetOf(ctx context.Context, a *granary.Attr) (target, error) {
+	p, err := c.Policy(ctx, a.Policy)
+	if err != nil {
+		return target{}, err
+	}
+	return target{dataset: a.Inode.Dataset(), policyID: a.Policy, policy: p}, nil
+}
+
+func newSegment(offset uint64) *segment {
+	return &segment{offset: offset, stored: make(chan struct{})}
+}
+
+// Write adds to the stream. It keeps nothing of p.
+func (u *Upload) Write(p []byte) (int, error) {
+	if u.over {
+		return 0, granary.Errorf(granary.KindInvalid, "upload", u.o.Create.Name, "written to after its end")
+	}
+	if err := u.failure(); err != nil {
+		return 0, err
+	}
+	if err := u.cut.write(p, u.chunk); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// chunk takes a chunk from the cutter.
+func (u *Upload) chunk(chunk []byte) error {
+	if u.offset+uint64(len(chunk)) > granary.FileSizeMax {
+		return granary.Errorf(granary.KindFileTooLarge, "upload", u.o.Create.Name, "beyond %d bytes", uint64(granary.FileSizeMax))
+	}
+	if err := u.reserve(len(chunk)); err != nil {
+		return err
+	}
+	if u.segment.size > 0 && u.segment.size+len(chunk) > segmentSize {
+		if err := u.send(); err != nil {
+			return err
+		}
+	}
+	p := &piece{plain: append(u.c.bufs.get(len(chunk)), chunk...), owned: true, raw: uint32(len(chunk))}
+	u.segment.pieces = append(u.segment.pieces, p)
+	u.segment.size += len(chunk)
+	u.offset += uint64(len(chunk))
+	return nil
+}
+
+// reserve waits until the upload may hold n bytes more.
+func (u *Upload) reserve(n int) error {
+	for {
+		u.mu.Lock()
+		if u.err != nil {
+			u.mu.Unlock()
+			return u.err
+		}
+		if u.held == 0 || u.held+n <= uploadMax {
+			u.held += n
+			u.mu.Unlock()
+			return nil
+		}
+		u.mu.Unlock()
+		u.nudge()
+		select {
+		case <-u.wake:
+		case <-u.ctx.Done():
+			return u.failure()
+		}
+	}
+}
+
+// nudge has the oldest row flushed that this upload has bytes in, although it is not full, if
+// nothing else would set them free: rows wider than the memory an upload may have.
+func (u *Upload) nudge() {
+	u.mu.Lock()
+	sent := slices.Clone(u.sent)
+	u.mu.Unlock()
+	for _, s := range sent {
+		select {
+		case <-s.stored:
+		default:
+			return // more is coming to the row
+		}
+	}
+	for _, s := range sent {
+		for _, b := range s.blocks {
+			select {
+			case <-b.done:
+			default:
+				b.w.hurry(b)
+				return
+			}
+		}
+	}
+}
+
+// send has the gathered segment stored. While one Create may still do for the whole file, its commit is held back.
+func (u *Upload) send() error {
+	s := u.segment
+	u.segment = newSegment(u.offset)
+	u.segments = append(u.segments, s)
+	u.mu.Lock()
+	u.sent = append(u.sent, s)
+	u.mu.Unlock()
+	u.wg.Go(func() {
+		defer u.signal()
+		defer close(s.stored)
+		if err := u.c.store(u.ctx, &u.t, s.pieces); err != nil {
+			u.fail(err)
+		}
+		for _, p := range s.pieces {
+			if p.block != nil {
+				s.blocks = append(s.blocks, p.block)
+			}
+		}
+	})
+	if u.inode == 0 && u.offset <= wholeMax {
+		return nil
+	}
+	return u.commit()
+}
+
+// commit starts the commits of the segments sent so far, after making the anonymous inode.
+func (u *Upload) commit() error {
+	if u.inode == 0 {
+		op := u.o.Create
+		op.Anonymous, op.Content, op.Match, op.Exclusive, op.Replace, op.MakeParents = true, nil, nil, false, false, false
+		op.Name, op.Type = "", granary.TypeRegular
+		r, err := u.c.Do(u.ctx, u.o.Cred, &op)
+		if err != nil {
+			u.fail(err)
+			return u.failure()
+		}
+		u.inode = r.Attr.Inode
+	}
+	for _, s := range u.segments {
+		u.wg.Go(func() {
+			if err := u.settle(s); err != nil {
+				u.fail(err)
+			}
+		})
+	}
+	u.segments = nil
+	return nil
+}
+
+// settle commits one segment as soon as it is durable, and gives back its memory.
+func (u *Upload) settle(s *segment) error {
+	<-s.stored
+	if err := u.failure(); err != nil {
+		return err // the segment's memory is given back by end
+	}
+	if err := u.patience(s); err != nil {
+		return err
+	}
+	_, err := u.c.settle(u.ctx, &u.t, s.pieces, func(chunks []granary.Chunk) (granary.Result, error) {
+		return u.c.Do(u.ctx, u.o.Cred, &granary.Commit{Inode: u.inode, Content: contentOf(s.offset, s.pieces, chunks)})
+	})
+	if err != nil {
+		return err
+	}
+	u.c.drop(s.pieces)
+	u.mu.Lock()
+	u.held -= s.size
+	u.sent = slices.DeleteFunc(u.sent, func(o *segment) bool { return o == s })
+	u.mu.Unlock()
+	u.signal()
+	return nil
+}
+
+// patience waits for the segment's rows without hurrying them, until the end of the stream: rows
+// that fill up waste less of the disks.
+func (u *Upload) patience(s *segment) error {
+	for _, b := range s.blocks {
+		if u.last() {
+			return nil
+		}
+		select {
+		case <-b.done:
+		case <-u.ctx.Done():
+			return u.failure()
+		}
+	}
+	return nil
+}
+
+// last reports whether no more segments come.
+func (u *Upload) last() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.finished
+}
+
+// contentOf is the content of consecutive pieces from offset on, of which chunks has the distinct ones.
+func contentOf(offset uint64, pieces []*piece, chunks []granary.Chunk) granary.Content {
+	content := granary.Content{Chunks: chunks}
+	index := make(map[granary.Hash]uint32, len(chunks))
+	for i := range chunks {
+		index[chunks[i].Hash] = uint32(i)
+	}
+	for _, p := range pieces {
+		content.Extents = append(content.Extents, granary.ExtentWrite{Offset: offset, Length: uint64(p.raw), Chunk: index[p.hash]})
+		offset += uint64(p.raw)
+	}
+	content.Size = offset
+	return content
+}
+
+// Finish publishes the file in one step and returns what Create or Link did. The xattrs, such as an
+// ETag known only now, are added to those of Create.
+func (u *Upload) Finish(xattrs []granary.Xattr) (granary.Result, error) {
+	if u.over {
+		return granary.Result{}, granary.Errorf(granary.KindInvalid, "upload", u.o.Create.Name, "ended before")
+	}
+	r, err := u.finish(slices.Concat(u.o.Create.Xattrs, xattrs))
+	u.end(err == nil)
+	return r, err
+}
+
+func (u *Upload) finish(xattrs []granary.Xattr) (granary.Result, error) {
+	if err := u.failure(); err != nil {
+		return granary.Result{}, err
+	}
+	op := u.o.Create
+	op.Type, op.Xattrs, op.Content = granary.TypeRegular, xattrs, nil
+	if n := u.cut.buffered(); u.offset == 0 && (n == 0 || !u.o.NoInline && n <= u.t.policy.InlineMax) {
+		if n > 0 {
+			op.Content = &granary.Content{Inline: slices.Clone(u.cut.buf[u.cut.started:])}
+		}
+		return u.c.Do(u.ctx, u.o.Cred, &op)
+	}
+	if err := u.cut.finish(u.chunk); err != nil {
+		return granary.Result{}, err
+	}
+	if err := u.send(); err != nil {
+		return granary.Result{}, err
+	}
+	if u.inode == 0 {
+		return u.whole(&op)
+	}
+	return u.link(xattrs)
+}
+
+// whole creates the file with all of its content.
+func (u *Upload) whole(op *granary.Create) (granary.Result, error) {
+	u.wg.Wait()
+	if err := u.failure(); err != nil {
+		return granary.Result{}, err
+	}
+	var pieces []*piece
+	for _, s := range u.segments {
+		pieces = append(pieces, s.pieces...)
+	}
+	unique(pieces)
+	return u.c.settle(u.ctx, &u.t, pieces, func(chunks []granary.Chunk) (granary.Result, error) {
+		content := contentOf(0, pieces, chunks)
+		op.Content = &content
+		return u.c.Do(u.ctx, u.o.Cred, op)
+	})
+}
+
+// link waits for the commits and gives the inode its name.
+func (u *Upload) link(xattrs []granary.Xattr) (granary.Result, error) {
+	u.mu.Lock()
+	u.finished = true
+	sent := slices.Clone(u.sent)
+	u.mu.Unlock()
+	for _, s := range sent { // whoever waits with patience is woken by the rows' end
+		<-s.stored
+		for _, b := range s.blocks {
+			b.w.hurry(b)
+		}
+	}
+	u.wg.Wait()
+	if err := u.failure(); err != nil {
+		return granary.Result{}, err
+	}
+	c := &u.o.Create
+	if c.Anonymous {
+		return u.dress(xattrs)
+	}
+	return u.c.Do(u.ctx, u.o.Cred, &granary.Link{
+		Inode: u.inode, Parent: c.Parent, Name: c.Name, Replace: c.Replace, MakeParents: c.MakeParents,
+		Xattrs: xattrs, Match: match(c),
+	})
+}
+
+// match is the precondition of the Link that stands for a Create.
+func match(c *granary.Create) *granary.Precondition {
+	if !c.Exclusive || c.Match != nil {
+		return c.Match
+	}
+	return &granary.Precondition{Absent: true}
+}
+
+// dress sets attributes on a file that stays nameless, and returns what it has become.
+func (u *Upload) dress(xattrs []granary.Xattr) (granary.Result, error) {
+	for _, x := range xattrs {
+		if _, err := u.c.Do(u.ctx, u.o.Cred, &granary.SetXattr{Inode: u.inode, Xattr: x}); err != nil {
+			return granary.Result{}, err
+		}
+	}
+	found, err := Ask[*granary.Found](u.ctx, u.c, &granary.Lookup{Base: u.inode})
+	if err != nil {
+		return granary.Result{}, err
+	}
+	return granary.Result{Attr: found.Entry.Attr, Created: true}, nil
+}
+
+// Abort gives the upload up. Nothing of it remains visible. After Finish it does nothing.
+func (u *Upload) Abort() {
+	if u.over {
+		return
+	}
+	u.fail(granary.Errorf(granary.KindCanceled, "upload", u.o.Create.Name, "aborted"))
+	u.end(false)
+}
+
+// end gives back all that the upload holds, and the anonymous inode if it was not published.
+func (u *Upload) end(published bool) {
+	u.over = true
+	u.cancel()
+	u.wg.Wait()
+	u.cut.release()
+	u.c.drop(u.segment.pieces)
+	for _, s := range u.segments {
+		u.c.drop(s.pieces)
+	}
+	for _, s := range u.sent {
+		u.c.drop(s.pieces) // a second time for those in segments: drop is idempotent
+	}
+	if u.inode == 0 || published {
+		return
+	}
+	inode := u.inode
+	u.c.spawn(func() {
+		_, err := u.c.Do(u.c.ctx, u.o.Cred, &granary.Release{Inode: inode})
+		if err != nil && u.c.ctx.Err() == nil {
+			u.c.log.Info("the remains of an upload go with the session", "inode", inode, "err", err)
+		}
+	})
+}
+
+// fail records the first error and stops the rest.
+func (u *Upload) fail(err error) {
+	u.mu.Lock()
+	if u.err == nil {
+		u.err = err
+	}
+	u.mu.Unlock()
+	u.cancel()
+	u.signal()
+}
+
+// failure returns why the upload cannot go on, if so.
+func (u *Upload) failure() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.err == nil && u.ctx.Err() != nil {
+		u.err = granary.Errorf(granary.KindCanceled, "upload", u.o.Create.Name, "%w", u.ctx.Err())
+	}
+	return u.err
+}
+
+// signal wakes a Write that waits for memory.
+func (u *Upload) signal() {
+	select {
+	case u.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,290 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"hash/crc32"
+	"sync"
+	"time"
+
+	"github.com/dsorchard/granary"
+)
+
+// writer adds blocks to volumes of one k+m, one row at a time: while a row is flushed, the next one
+// gathers. A row is flushed when it is full, or when someone waits for one of its blocks; so under
+// load many waiters share a flush, and alone none waits for others.
+//
+// A block is acknowledged only when all k+m shards of its row have acknowledged their appends
+// (invariant 2 of package granary). If one fails or is late, the volume is given up and the same row
+// is written to another.
+type writer struct {
+	c      *Client
+	policy granary.PolicyID // one with this k+m
+	auto   bool
+
+	mu      sync.Mutex
+	row     *row // gathers; nil if empty
+	flying  bool // a row is being flushed
+	full    int  // bytes at which a row is full
+	room    chan struct{}
+	vol     *openVolume
+	retired []*openVolume // given up, not sealed yet
+
+	scratch [][]byte // of the flush: streams and parity, from the last row
+}
+
+// shape is what tells writers apart.
+type shape struct{ k, m int }
+
+// writer returns the writer for a policy.
+func (c *Client) writer(id granary.PolicyID, p granary.Policy) *writer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := shape{p.DataShards, p.ParityShards}
+	w := c.writers[s]
+	if w == nil {
+		w = &writer{c: c, policy: id, auto: p.Auto(), full: max(p.DataShards, 1) * c.o.RowSize, room: make(chan struct{})}
+		c.writers[s] = w
+	}
+	return w
+}
+
+func (c *Client) allWriters() []*writer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []*writer
+	for _, w := range c.writers {
+		all = append(all, w)
+	}
+	return all
+}
+
+// add puts a block into the gathering row; it waits while that is full.
+func (w *writer) add(ctx context.Context, b *placed) error {
+	w.mu.Lock()
+	for w.row != nil && w.row.bytes >= w.full {
+		room := w.room
+		w.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return granary.Errorf(granary.KindCanceled, "write", "", "%w", ctx.Err())
+		}
+		w.mu.Lock()
+	}
+	defer w.mu.Unlock()
+	if w.row == nil {
+		w.row = &row{}
+	}
+	w.row.blocks = append(w.row.blocks, b)
+	w.row.bytes += len(b.block)
+	w.row.wanted = w.row.wanted || b.hurried
+	b.row = w.row
+	w.kick()
+	return nil
+}
+
+// hurry says that someone waits for b: its row is flushed as soon as no other is.
+func (w *writer) hurry(b *placed) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	b.hurried = true
+	if w.row != nil && b.row == w.row {
+		w.row.wanted = true
+		w.kick()
+	}
+}
+
+// kick flushes the gathering row if it is due. w.mu is held.
+func (w *writer) kick() {
+	r := w.row
+	if w.flying || r == nil || !r.wanted && r.bytes < w.full {
+		return
+	}
+	w.row = nil
+	close(w.room)
+	w.room = make(chan struct{})
+	w.flying = w.c.spawn(func() {
+		w.flush(w.c.ctx, r)
+		w.mu.Lock()
+		w.flying = false
+		w.kick()
+		w.mu.Unlock()
+	})
+	if !w.flying {
+		r.fail(granary.Errorf(granary.KindCanceled, "write", "", "the client is closed"))
+	}
+}
+
+// shut fails the row that gathers: the client is closed.
+func (w *writer) shut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.row != nil {
+		w.row.fail(granary.Errorf(granary.KindCanceled, "write", "", "the client is closed"))
+		w.row = nil
+	}
+	close(w.room)
+	w.room = make(chan struct{})
+}
+
+// flush makes a row durable on one volume or another, and tells whoever waits for its blocks.
+func (w *writer) flush(ctx context.Context, r *row) {
+	deadline := time.Now().Add(w.c.o.RetryFor)
+	for {
+		v, err := w.volume(ctx)
+		if err != nil {
+			r.fail(err)
+			return
+		}
+		if err = w.append(ctx, v, r); err == nil {
+			if v.watermark >= w.c.o.VolumeSize {
+				w.retire(v)
+			}
+			return
+		}
+		w.scratch = nil // an append that was given up may still be reading it
+		w.retire(v)
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			r.fail(granary.Errorf(granary.KindUnavailable, "write", fmt.Sprintf("volume %d", v.ID), "%w", err))
+			return
+		}
+		w.c.log.Warn("volume given up, its row goes to another", "volume", v.ID, "err", err)
+	}
+}
+
+func (r *row) fail(err error) {
+	for _, b := range r.blocks {
+		b.err = err
+		close(b.done)
+	}
+}
+
+// append writes a row at the volume's watermark: to every data shard that got a block, and to every
+// parity shard the parity of the whole row, a shorter stream counting as zeros.
+func (w *writer) append(ctx context.Context, v *openVolume, r *row) error {
+	lengths := make([]int, len(r.blocks))
+	for i, b := range r.blocks {
+		lengths[i] = len(b.block)
+	}
+	spots, streams := layRow(lengths, v.held)
+	data, longest, err := w.encode(v, r, spots, streams)
+	if err != nil {
+		return err
+	}
+	start := v.watermark
+	if err := w.appendAll(ctx, v, start, data); err != nil {
+		return err
+	}
+	for i, d := range data {
+		if len(d) > 0 {
+			v.ends[i] = start + uint64(len(d))
+		}
+	}
+	for i, n := range streams {
+		v.held[i] += n
+	}
+	v.watermark = alignUp(start + longest)
+	w.mu.Lock()
+	v.used = time.Now()
+	v.pins += len(r.blocks)
+	w.mu.Unlock()
+	for i, b := range r.blocks {
+		b.vol = v
+		b.chunk = granary.Chunk{
+			Hash: b.key.hash, RawLength: b.raw, New: true, Watermark: v.watermark,
+			Location: granary.Location{
+				Volume: v.ID, Epoch: v.Epoch, Shard: uint8(spots[i].shard),
+				Offset: start + spots[i].offset, Length: uint32(len(b.block)),
+			},
+		}
+		close(b.done)
+	}
+	return nil
+}
+
+// encode fills the streams of a row and computes their parity: one slice a shard, empty if the shard
+// gets nothing.
+func (w *writer) encode(v *openVolume, r *row, spots []spot, streams []uint64) (shards [][]byte, longest uint64, err error) {
+	for _, n := range streams {
+		longest = max(longest, n)
+	}
+	shards = w.slots(len(v.Shards), int(longest))
+	data, parity := shards[:v.DataShards], shards[v.DataShards:]
+	for i := range data {
+		data[i] = data[i][:streams[i]]
+	}
+	for i, b := range r.blocks {
+		copy(data[spots[i].shard][spots[i].offset:], b.block)
+	}
+	code, err := w.c.codes.Get(v.DataShards, v.ParityShards)
+	if err != nil {
+		return nil, 0, err
+	}
+	return shards, longest, code.Encode(data, parity)
+}
+
+// slots returns n slices of the given length, reused from the last row where they are large enough.
+func (w *writer) slots(n, length int) [][]byte {
+	for len(w.scratch) < n {
+		w.scratch = append(w.scratch, nil)
+	}
+	out := make([][]byte, n)
+	for i := range out {
+		if cap(w.scratch[i]) < length {
+			w.scratch[i] = make([]byte, length)
+		}
+		out[i] = w.scratch[i][:length]
+	}
+	return out
+}
+
+// appendAll appends to all shards at once. Disks that fail are kept out of the next volume.
+func (w *writer) appendAll(ctx context.Context, v *openVolume, start uint64, shards [][]byte) error {
+	ctx, cancel := context.WithTimeout(ctx, w.c.o.AppendWithin)
+	defer cancel()
+	errs := make([]error, len(shards))
+	var wg sync.WaitGroup
+	for i, p := range shards {
+		if len(p) == 0 {
+			continue
+		}
+		wg.Go(func() {
+			errs[i] = w.c.appendShard(ctx, v.Shards[i].Addr, &granary.Append{
+				Ref:   granary.ShardRef{Disk: v.Shards[i].Disk, Volume: v.ID, Shard: uint8(i)},
+				Epoch: v.Epoch, DataShards: v.DataShards, ParityShards: v.ParityShards,
+				Prev: v.ends[i], Offset: start, CRC32C: crc32.Checksum(p, castagnoli()), Data: p,
+			})
+		})
+	}
+	wg.Wait()
+	var first error
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		if !granary.IsKind(err, granary.KindStale) {
+			w.c.exclude(v.Shards[i].Disk)
+		}
+		if first == nil {
+			first = fmt.Errorf("shard %d on disk %s at %s: %w", i, v.Shards[i].Disk, v.Shards[i].Addr, err)
+		}
+	}
+	return first
+}
+
+func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
+
+// appendShard appends to one shard. A failure that may be a lost reply is followed by one identical
+// retry, which the server acknowledges if the first had arrived.
+func (c *Client) appendShard(ctx context.Context, addr string, a *granary.Append) error {
+	err := c.o.Shards.Append(ctx, addr, a)
+	switch granary.KindOf(err) {
+	case granary.KindNone, granary.KindStale, granary.KindInvalid, granary.KindNoSpace, granary.KindCanceled, granary.KindCorrupt:
+		return err
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	return c.o.Shards.Append(ctx, addr, a)
+}
