@@ -108,9 +108,12 @@ func (b *countingBody) Read(p []byte) (int, error) {
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	q := &request{h: h, w: &responseWriter{ResponseWriter: w}, r: r, received: &countingBody{ReadCloser: r.Body}}
+	// A copy of the request gets the body that counts: net/http looks at the type of its own request's
+	// body, to know whether a client still waits for "100 Continue".
+	counted := *r
+	q := &request{h: h, w: &responseWriter{ResponseWriter: w}, r: &counted, received: &countingBody{ReadCloser: r.Body}}
 	if r.Body != nil && r.Body != http.NoBody {
-		r.Body = q.received
+		counted.Body = q.received
 	}
 	defer h.metrics.observe(q, time.Now()) // also when the connection is cut by a panic
 	if err := q.serve(); err != nil {

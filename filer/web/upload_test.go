@@ -188,6 +188,24 @@ func TestBrokenBodyPublishesNothing(t *testing.T) {
 	}
 }
 
+// TestRefusalSparesTheBody holds that a client which waits for "100 Continue" gets a refusal at once: the
+// body never comes here, so anything else would hang.
+func TestRefusalSparesTheBody(t *testing.T) {
+	d := newDoor(t)
+	conn, err := net.Dial("tcp", d.serve().Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, "PUT /f HTTP/1.1\r\nHost: h\r\nIf-Match: *\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || resp.StatusCode != http.StatusPreconditionFailed {
+		t.Fatal(resp, err)
+	}
+}
+
 // formPart is a part of a form as curl -F sends it.
 type formPart struct{ field, name, contentType, body string }
 
