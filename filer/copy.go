@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/client"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -111,7 +112,7 @@ func published(r granary.Result, create granary.Create, err error) (*Info, error
 
 // copyBytes copies by value.
 func (fs *FS) copyBytes(ctx context.Context, cred granary.Cred, src *File, create granary.Create) (*Info, error) {
-	up, err := fs.store.NewUpload(ctx, uploadOptions{Cred: cred, Create: create})
+	up, err := fs.store.NewUpload(ctx, client.UploadOptions{Cred: cred, Create: create})
 	if err != nil {
 		return nil, err
 	}

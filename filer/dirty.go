@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sort"
 	"sync"
+
+	"github.com/dsorchard/granary/client"
 )
 
 // buffers is pooled memory in a few sizes.
@@ -266,10 +268,10 @@ func (d *dirty) shift(delta uint64) {
 }
 
 // ranges returns the pieces as a client takes them.
-func (d *dirty) ranges() []byteRange {
-	ranges := make([]byteRange, len(d.pieces))
+func (d *dirty) ranges() []client.Range {
+	ranges := make([]client.Range, len(d.pieces))
 	for i, p := range d.pieces {
-		ranges[i] = byteRange{Offset: p.off, Data: p.data}
+		ranges[i] = client.Range{Offset: p.off, Data: p.data}
 	}
 	return ranges
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/client"
 )
 
 // fake is a store in memory: names, attributes and bytes, with hooks for faults. Every change of a file's content
@@ -31,7 +32,7 @@ type fake struct {
 	writes   []fakeWrite                               // what WriteRanges was called with
 	ops      []granary.Op                              // what Do and DoAll were called with
 	prefetch []span                                    // what Prefetch was called with
-	onWrite  func(ranges []byteRange) error            // before WriteRanges takes effect, without the lock
+	onWrite  func(ranges []client.Range) error         // before WriteRanges takes effect, without the lock
 	onOp     func(op granary.Op) error                 // before an op takes effect, with the lock
 	onQuery  func(q granary.Query)                     // without the lock
 	onRead   func(l *granary.Layout, off uint64) error // without the lock
@@ -584,7 +585,7 @@ func (f *fake) copyRange(op *granary.CopyRange) (granary.Result, error) {
 	return granary.Result{Attr: dst.attr, Offset: n}, nil
 }
 
-func (f *fake) WriteRanges(ctx context.Context, cred granary.Cred, attr granary.Attr, ranges []byteRange, atEnd bool, mtime *granary.Time) (granary.Result, error) {
+func (f *fake) WriteRanges(ctx context.Context, cred granary.Cred, attr granary.Attr, ranges []client.Range, atEnd bool, mtime *granary.Time) (granary.Result, error) {
 	if f.onWrite != nil {
 		if err := f.onWrite(ranges); err != nil {
 			return granary.Result{}, err
@@ -662,12 +663,12 @@ func (f *fake) Prefetch(l *granary.Layout, off, length uint64) {
 type fakeUpload struct {
 	f    *fake
 	ctx  context.Context
-	o    uploadOptions
+	o    client.UploadOptions
 	data bytes.Buffer
 	done bool
 }
 
-func (f *fake) NewUpload(ctx context.Context, o uploadOptions) (uploader, error) {
+func (f *fake) NewUpload(ctx context.Context, o client.UploadOptions) (uploader, error) {
 	return &fakeUpload{f: f, ctx: ctx, o: o}, nil
 }
 

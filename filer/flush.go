@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/client"
 )
 
 // flusher starts the background flush of every inode whose time has come, until the FS is closed.
@@ -202,7 +203,7 @@ func (in *inode) commitAppends(ctx context.Context, j job) error {
 		in.mu.Lock()
 		attr := in.attr
 		in.mu.Unlock()
-		r, err := in.fs.store.WriteRanges(ctx, j.cred, attr, []byteRange{{Data: first.data}}, true, j.mtime)
+		r, err := in.fs.store.WriteRanges(ctx, j.cred, attr, []client.Range{{Data: first.data}}, true, j.mtime)
 		in.mu.Lock()
 		if err == nil || !repeatable(err) {
 			in.appendsFlying.drop(1)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/client"
 	"pgregory.net/rapid"
 )
 
@@ -68,7 +69,7 @@ func TestHandleModel(t *testing.T) {
 		ctx := context.Background()
 		defer fs.Close(ctx)
 		var failing bool
-		f.onWrite = func([]byteRange) error {
+		f.onWrite = func([]client.Range) error {
 			if failing {
 				return fakeErr(granary.KindUnavailable, "write", "")
 			}
@@ -288,7 +289,7 @@ func TestAppendNotRepeated(t *testing.T) {
 	fs, f := testFS(t, Options{})
 	h := mustCreate(t, fs, "log", OpenFlags{Append: true})
 	mustWrite(t, h, "one", 0)
-	f.onWrite = func([]byteRange) error { return fakeErr(granary.KindIndeterminate, "write", "") }
+	f.onWrite = func([]client.Range) error { return fakeErr(granary.KindIndeterminate, "write", "") }
 	wantKind(t, h.Flush(t.Context()), granary.KindIndeterminate)
 	f.onWrite = nil
 	mustWrite(t, h, "two", 0)
@@ -345,7 +346,7 @@ func TestBackgroundErrorReportedOnce(t *testing.T) {
 		f := newFake()
 		fs := newFS(Options{FlushAfter: time.Second}, f)
 		failing := true
-		f.onWrite = func([]byteRange) error {
+		f.onWrite = func([]client.Range) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			if failing {
@@ -387,7 +388,7 @@ func TestBackgroundRetries(t *testing.T) {
 		f := newFake()
 		fs := newFS(Options{FlushAfter: time.Second}, f)
 		tries := 0
-		f.onWrite = func([]byteRange) error {
+		f.onWrite = func([]client.Range) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			if tries++; tries < 4 {
@@ -449,7 +450,7 @@ func TestNoSpaceGivesUp(t *testing.T) {
 	fs, f := testFS(t, Options{})
 	h := mustCreate(t, fs, "file", readWrite())
 	mustWrite(t, h, "too much", 0)
-	f.onWrite = func([]byteRange) error { return fakeErr(granary.KindNoSpace, "write", "") }
+	f.onWrite = func([]client.Range) error { return fakeErr(granary.KindNoSpace, "write", "") }
 	wantKind(t, h.Sync(t.Context()), granary.KindNoSpace)
 	if got := readAll(t, h); got != "too much" {
 		t.Fatalf("read %q", got)
@@ -465,7 +466,7 @@ func TestNoSpaceGivesUp(t *testing.T) {
 func TestBackPressure(t *testing.T) {
 	fs, f := testFS(t, Options{WriteBuffer: 64 << 10})
 	gate := make(chan struct{})
-	f.onWrite = func([]byteRange) error { <-gate; return nil }
+	f.onWrite = func([]client.Range) error { <-gate; return nil }
 	h := mustCreate(t, fs, "file", readWrite())
 	data := strings.Repeat("0123456789abcdef", 16<<10)
 	done := make(chan error, 1)
@@ -500,7 +501,7 @@ func TestWriteCanceled(t *testing.T) {
 	fs, f := testFS(t, Options{WriteBuffer: 4 << 10})
 	gate := make(chan struct{})
 	started := make(chan struct{}, 100)
-	f.onWrite = func([]byteRange) error { started <- struct{}{}; <-gate; return nil }
+	f.onWrite = func([]client.Range) error { started <- struct{}{}; <-gate; return nil }
 	h := mustCreate(t, fs, "file", readWrite())
 	mustWrite(t, h, strings.Repeat("x", 4<<10), 0)
 	<-started

@@ -62,7 +62,10 @@ func (in *inode) window(ctx context.Context, off uint64) (window, error) {
 		return w, nil
 	}
 	w, found, err := fetchWindow(ctx, in.fs.store, in.id, off)
-	if err != nil {
+	switch {
+	case granary.IsKind(err, granary.KindNotFound):
+		return window{}, granary.Errorf(granary.KindStale, "read", in.id.String(), "the file was removed elsewhere: %w", err)
+	case err != nil:
 		return window{}, err
 	}
 	in.learn(found, w)

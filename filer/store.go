@@ -22,10 +22,10 @@ type metadata interface {
 
 // content is the part of a store that holds bytes.
 type content interface {
-	WriteRanges(ctx context.Context, cred granary.Cred, attr granary.Attr, ranges []byteRange, atEnd bool, mtime *granary.Time) (granary.Result, error)
+	WriteRanges(ctx context.Context, cred granary.Cred, attr granary.Attr, ranges []client.Range, atEnd bool, mtime *granary.Time) (granary.Result, error)
 	ReadLayout(ctx context.Context, l *granary.Layout, p []byte, off uint64) error
 	Prefetch(l *granary.Layout, off, length uint64)
-	NewUpload(ctx context.Context, o uploadOptions) (uploader, error)
+	NewUpload(ctx context.Context, o client.UploadOptions) (uploader, error)
 }
 
 // uploader is a client.Upload.
@@ -38,31 +38,9 @@ type uploader interface {
 // clientStore is a client as a store.
 type clientStore struct{ *client.Client }
 
-// PENDING-CLIENT: replaced by aliases when the client's data path lands.
-type byteRange struct {
-	Offset uint64
-	Data   []byte
+func (s clientStore) NewUpload(ctx context.Context, o client.UploadOptions) (uploader, error) {
+	return s.Client.NewUpload(ctx, o)
 }
-
-type uploadOptions struct {
-	Cred     granary.Cred
-	Create   granary.Create
-	NoInline bool
-}
-
-func (s clientStore) NewUpload(ctx context.Context, o uploadOptions) (uploader, error) {
-	return nil, granary.Errorf(granary.KindNotSupported, "upload", "", "")
-}
-
-func (s clientStore) WriteRanges(ctx context.Context, cred granary.Cred, attr granary.Attr, ranges []byteRange, atEnd bool, mtime *granary.Time) (granary.Result, error) {
-	return granary.Result{}, granary.Errorf(granary.KindNotSupported, "write", "", "")
-}
-
-func (s clientStore) ReadLayout(ctx context.Context, l *granary.Layout, p []byte, off uint64) error {
-	return granary.Errorf(granary.KindNotSupported, "read", "", "")
-}
-
-func (s clientStore) Prefetch(l *granary.Layout, off, length uint64) {}
 
 // ask asks a question whose answer is an A.
 func ask[A granary.Answer](ctx context.Context, m metadata, q granary.Query) (A, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/client"
 )
 
 // UploadOptions says what an upload becomes.
@@ -23,6 +24,7 @@ type Upload struct {
 	up     uploader
 	name   string
 	xattrs []granary.Xattr
+	absent bool // the name must be free
 }
 
 // Upload starts a new file, which replaces what is at the path in one step when it is committed. A
@@ -41,12 +43,12 @@ func (fs *FS) Upload(ctx context.Context, o UploadOptions) (*Upload, error) {
 		UID: o.Cred.UID, GID: o.Cred.GID, Xattrs: o.Xattrs,
 		Exclusive: o.Exclusive, Replace: !o.Exclusive, MakeParents: true, Match: o.Match,
 	}
-	up, err := fs.store.NewUpload(ctx, uploadOptions{Cred: o.Cred, Create: create, NoInline: o.NoInline})
+	up, err := fs.store.NewUpload(ctx, client.UploadOptions{Cred: o.Cred, Create: create, NoInline: o.NoInline})
 	if err != nil {
 		return nil, err
 	}
 	_, name := splitPath(rel)
-	return &Upload{up: up, name: name, xattrs: o.Xattrs}, nil
+	return &Upload{up: up, name: name, xattrs: o.Xattrs, absent: o.Exclusive && o.Match == nil}, nil
 }
 
 // Write adds to the file.
@@ -55,7 +57,10 @@ func (u *Upload) Write(p []byte) (int, error) { return u.up.Write(p) }
 // Commit makes the bytes durable and publishes the file, with further xattrs.
 func (u *Upload) Commit(xattrs []granary.Xattr) (*Info, error) {
 	r, err := u.up.Finish(xattrs)
-	if err != nil {
+	switch {
+	case u.absent && granary.IsKind(err, granary.KindPrecondition):
+		return nil, granary.Errorf(granary.KindExists, "upload", u.name, "%w", err)
+	case err != nil:
 		return nil, err
 	}
 	return &Info{Name: u.name, Attr: r.Attr, Xattrs: mergeXattrs(u.xattrs, xattrs)}, nil
