@@ -84,10 +84,16 @@ func (q *request) createBucket() error {
 }
 
 func (q *request) deleteBucket() error {
-	if _, err := q.bucketRoot(); err != nil {
+	root, err := q.bucketRoot()
+	if err != nil {
 		return err
 	}
-	err := q.h.store.DeleteBucket(q.r.Context(), q.bucket)
+	err = q.h.store.DeleteBucket(q.r.Context(), q.bucket)
+	if granary.IsKind(err, granary.KindNotEmpty) {
+		if err = q.abortUploads(root); err == nil {
+			err = q.h.store.DeleteBucket(q.r.Context(), q.bucket)
+		}
+	}
 	if granary.IsKind(err, granary.KindNotEmpty) {
 		return refuse(codeBucketNotEmpty, "The bucket you tried to delete is not empty: %v", err)
 	}
@@ -95,6 +101,26 @@ func (q *request) deleteBucket() error {
 		return err
 	}
 	q.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// abortUploads aborts the uploads in progress of a bucket without objects: in AWS they do not keep a
+// bucket from being deleted. If the bucket has objects it stays, and so do they.
+func (q *request) abortUploads(root granary.InodeID) error {
+	ctx := q.r.Context()
+	listing, err := q.h.store.List(ctx, &granary.List{Root: root, Limit: 1})
+	if err != nil || len(listing.Items) > 0 || listing.Truncated {
+		return err
+	}
+	found, err := q.h.uploads(ctx, root, "")
+	if err != nil {
+		return err
+	}
+	for _, m := range found {
+		if err := q.h.removeUpload(ctx, root, m); err != nil && !granary.IsKind(err, granary.KindNotFound) {
+			return err
+		}
+	}
 	return nil
 }
 

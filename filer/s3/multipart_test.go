@@ -212,6 +212,13 @@ func TestListUploads(t *testing.T) {
 	if seen != 5 {
 		t.Fatalf("%d uploads in pages", seen)
 	}
+	s.put(t, "object", "x")
+	s.do(t, call{method: "DELETE", target: "/bucket"}).wantCode(t, codeBucketNotEmpty)
+	if r := list(""); len(r.Uploads) != 5 {
+		t.Fatal("a bucket that stays has lost its uploads")
+	}
+	s.do(t, call{method: "DELETE", target: "/bucket/object"}).want(t, 204)
+	s.do(t, call{method: "DELETE", target: "/bucket"}).want(t, 204)
 }
 
 // A completion that takes long keeps the connection alive with spaces before its document, and has
