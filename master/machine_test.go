@@ -25,12 +25,6 @@ type machine struct {
 	volume  granary.VolumeID
 }
 
-// fataler is what rapid's T and testing's T share.
-type fataler interface {
-	Helper()
-	Fatalf(string, ...any)
-}
-
 // newMachine returns an initialised state with a session, in memory.
 func newMachine(t testing.TB) *machine {
 	t.Helper()

@@ -52,16 +52,6 @@ func (s *state) sessions() []sessionRecord {
 	return all
 }
 
-// session finds one session.
-func (s *state) session(id granary.SessionID) (sessionRecord, bool) {
-	r := one[sessionRecord](s, keySession(id))
-	if r == nil {
-		return sessionRecord{}, false
-	}
-	r.ID = id
-	return *r, true
-}
-
 // volumesInState returns the volumes in a state, by id. Up is not set in their shards.
 func (s *state) volumesInState(st granary.VolumeState) []granary.Volume {
 	var all []granary.Volume
@@ -135,16 +125,6 @@ func (s *state) policy(id granary.PolicyID) (granary.Policy, bool) {
 		return r.Policy, true
 	}
 	return granary.Policy{}, false
-}
-
-// user finds an S3 user by access key.
-func (s *state) user(accessKey string) (granary.User, bool) {
-	r := one[userRecord](s, keyUser(accessKey))
-	if r == nil {
-		return granary.User{}, false
-	}
-	r.AccessKey = accessKey
-	return r.User, true
 }
 
 // rootUser finds the S3 root user; false before initCluster.

@@ -20,7 +20,9 @@ func someLog(m *machine, r *rand.Rand, n int) []entry {
 	m.item(&setMember{"n1", "h:7400"})
 	name := func() string { return fmt.Sprintf("%c", 'a'+r.IntN(6)) }
 	path := func() string { return name() + "/" + name() + "/" + name() }
-	some := func() granary.InodeID { return granary.RootDataset.Inode(granary.InodeCounterFirst + uint64(r.IntN(40))) }
+	some := func() granary.InodeID {
+		return granary.RootDataset.Inode(granary.InodeCounterFirst + uint64(r.IntN(40)))
+	}
 	ops := []func(){
 		func() {
 			m.do(&granary.Create{Parent: granary.RootInode, Name: path(), Type: granary.TypeRegular, MakeParents: true, Replace: true,
