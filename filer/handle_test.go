@@ -496,6 +496,25 @@ func TestBackPressure(t *testing.T) {
 	}
 }
 
+// TestMemoryOfAllFiles lets one file fill the memory of all: it is flushed for another's sake.
+func TestMemoryOfAllFiles(t *testing.T) {
+	f := newFake()
+	fs := newFS(Options{FlushAfter: time.Hour}, f)
+	fs.mu.Lock()
+	fs.memoryMax = 64 << 10
+	fs.mu.Unlock()
+	t.Cleanup(func() { fs.Close(context.Background()) })
+	greedy := mustCreate(t, fs, "greedy", readWrite())
+	mustWrite(t, greedy, text(64<<10), 0)
+	if got := f.stored(greedy.Inode()); got != "" {
+		t.Fatal("flushed before anybody wanted the memory")
+	}
+	mustWrite(t, mustCreate(t, fs, "modest", readWrite()), "x", 0)
+	if got := f.stored(greedy.Inode()); got != text(64<<10) {
+		t.Fatalf("%d bytes are stored", len(got))
+	}
+}
+
 // TestWriteCanceled: a writer who waits for room can give up.
 func TestWriteCanceled(t *testing.T) {
 	fs, f := testFS(t, Options{WriteBuffer: 4 << 10})
