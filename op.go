@@ -20,8 +20,11 @@ type (
 	// Create makes an inode and a dentry: creat, open(O_CREAT), mkdir, symlink, mknod, and PUT of an
 	// object with its content. In BucketsInode only directories can be made; each becomes a new dataset's root.
 	//
-	// Result: Attr; Created is false when an existing regular file was opened; Replaced when one
-	// was replaced.
+	// A Create of a directory with FlagMarker, where a directory without it is, sets flag and Xattrs
+	// on that one.
+	//
+	// Result: Attr; Created is false when an existing regular file was opened, or an existing
+	// directory marked; Replaced when one was replaced.
 	Create struct {
 		Parent      InodeID
 		Name        string
@@ -42,7 +45,8 @@ type (
 
 	// Unlink removes a dentry that is not a directory. With KeepOpen an inode left without a name
 	// stays with the session, until Release or the session's end. With Prune, implicit directories
-	// that this leaves empty are removed too; with Path, Name is a relative path.
+	// that this leaves empty are removed too, and a directory with FlagMarker only loses the flag and
+	// its attributes named "granary.…", and is an implicit one; with Path, Name is a relative path.
 	// Result: Attr of the inode as it is after.
 	Unlink struct {
 		Parent   InodeID
@@ -120,7 +124,9 @@ type (
 
 	// Commit adds content to a regular file. With AtEnd the offsets in Content are relative to the
 	// end of the file as it is then, which Result.Offset gives back.
-	// Result: Attr, Offset, or KindMissingChunks with Missing.
+	// Result: Attr, Offset, or KindMissingChunks with Missing; KindStale with Missing when those new
+	// chunks lie in volumes that the session may no longer append to; KindBusy while a large truncation of
+	// that range is being completed.
 	Commit struct {
 		Inode   InodeID
 		Content Content
@@ -131,6 +137,7 @@ type (
 	// CopyRange makes a range of Dst refer to the same blocks as a range of Src: no data moves. The
 	// range is at most CopyRangeMax, and is cut at the source's end. Dst gets at least as long as the end of the range. Inline
 	// content is copied when both offsets are 0 and Dst is empty, else refused with KindNotSupported.
+	// Less is copied when the range has thousands of extents: go on from there.
 	// Result: Attr of Dst, Offset: bytes copied.
 	CopyRange struct {
 		Src, Dst             InodeID
