@@ -20,7 +20,7 @@ func TestRandomFaults(t *testing.T) {
 	for seed := range uint64(4) {
 		shapes := []granary.Policy{policy(4, 2), policy(2, 1), policy(1, 2), granary.DefaultPolicy()}
 		f, c := newCluster(t, seed, 9, shapes[seed], func(o *Options) {
-			o.RowSize, o.VolumeSize, o.AppendWithin = 1<<20, 8<<20, 20*time.Millisecond
+			o.RowSize, o.VolumeSize, o.AppendWithin = 1<<20, 8<<20, 250*time.Millisecond
 		})
 		dice := rand.New(rand.NewPCG(seed, 7))
 		f.mu.Lock()
@@ -34,14 +34,14 @@ func TestRandomFaults(t *testing.T) {
 		shardDice := rand.New(rand.NewPCG(seed, 8))
 		f.shards.mu.Lock()
 		f.shards.onAppend = func(*granary.Append) fakeFate {
-			if shardDice.IntN(60) > 0 {
+			if shardDice.IntN(40) > 0 {
 				return fateServed
 			}
 			return []fakeFate{fateRefused, fateReplyLost, fateHangs}[shardDice.IntN(3)]
 		}
 		f.shards.mu.Unlock()
 		var wg sync.WaitGroup
-		sizes := []int{100, 5000, 300_000, 4 << 20, 22 << 20}
+		sizes := []int{100, 5000, 300_000, 4 << 20, 19 << 20}
 		for i, size := range sizes {
 			wg.Go(func() {
 				if _, err := upload(c, fmt.Sprint(i), noise(uint64(i), size)); err != nil {
