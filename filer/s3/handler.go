@@ -100,6 +100,11 @@ func (w *responseWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter 
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength == 0 && strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
+		// net/http says it when the body is read, and there is none. But botocore remembers that its
+		// last request on the connection got no 100, and misreads the answer to the next one.
+		w.WriteHeader(http.StatusContinue)
+	}
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // never fails: crypto/rand
 	q := &request{h: h, w: &responseWriter{ResponseWriter: w}, r: r, id: strings.ToUpper(hex.EncodeToString(random[:]))}

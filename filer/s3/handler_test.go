@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/md5"
@@ -10,6 +11,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -595,6 +597,28 @@ func TestExpectContinue(t *testing.T) {
 	s.send(t, r).want(t, 200)
 	r = s.request(t, call{method: "PUT", target: "/bucket/k", body: strings.Repeat("x", 1<<16), header: map[string]string{"Expect": "100-continue", "If-None-Match": "*"}})
 	s.send(t, r).wantCode(t, codePrecondition)
+}
+
+// An empty body that waits for 100 gets it, too: botocore counts on it.
+func TestExpectContinueOfNothing(t *testing.T) {
+	s := newServer(t)
+	r := s.request(t, call{method: "PUT", target: "/bucket/k", header: map[string]string{"Expect": "100-continue"}})
+	conn, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := r.Write(conn); err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(conn)
+	for _, want := range []int{100, 200} {
+		resp, err := http.ReadResponse(in, r)
+		if err != nil || resp.StatusCode != want {
+			t.Fatalf("%v, %v; want %d", resp, err, want)
+		}
+		resp.Body.Close()
+	}
 }
 
 func TestErrorsAreNotMistakenForAnswers(t *testing.T) {
