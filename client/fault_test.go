@@ -248,6 +248,11 @@ func TestCacheAndPrefetch(t *testing.T) {
 	f.shards.mu.Unlock()
 	c.Prefetch(l, 0, l.Size)
 	mustRead(t, c, "a", data)
+	for range 2 {
+		if err := c.ReadLayout(t.Context(), l, make([]byte, 100_000), 0); err != nil {
+			t.Error(err)
+		}
+	}
 	if s := c.CacheStats(); s.Bytes > 6<<20 || s.Hits == 0 {
 		t.Errorf("%+v", s)
 	}

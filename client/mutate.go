@@ -9,9 +9,9 @@ import (
 )
 
 // A request that was answered KindBusy is sent again under a new sequence number after a pause, at
-// most busyTries times in all.
+// most busyTries times in all: about 10 s.
 const (
-	busyTries = 8
+	busyTries = 50
 	busyPause = 20 * time.Millisecond
 )
 
@@ -31,7 +31,7 @@ func (c *Client) Do(ctx context.Context, cred granary.Cred, op granary.Op) (gran
 		if r.Err.Kind != granary.KindBusy || try == busyTries || ctx.Err() != nil {
 			return r, r.Err
 		}
-		sleep(ctx, min(busyPause<<try, backoffMax))
+		sleep(ctx, min(busyPause<<min(try, 10), backoffMax))
 	}
 }
 

@@ -48,6 +48,8 @@ func (o *Options) Validate() error {
 		return granary.Errorf(granary.KindInvalid, "client", "", "no master is named")
 	case o.RowSize < 0 || o.RowSize > rowSizeMax:
 		return granary.Errorf(granary.KindInvalid, "client", "", "row size %d is not within 0 to %d", o.RowSize, rowSizeMax)
+	case o.VolumeSize > volumeSizeMax:
+		return granary.Errorf(granary.KindInvalid, "client", "", "volume size %d is over %d", o.VolumeSize, uint64(volumeSizeMax))
 	case o.CacheBytes < 0 || o.AppendWithin < 0 || o.RetryFor < 0:
 		return granary.Errorf(granary.KindInvalid, "client", "", "a size or duration is negative")
 	}
@@ -83,5 +85,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// rowSizeMax keeps a row's memory, k+m times this, within reason.
-const rowSizeMax = 64 << 20
+const (
+	// rowSizeMax keeps an append, which may be a chunk longer, within what a volume server takes, 64 MiB.
+	rowSizeMax = 32 << 20
+	// volumeSizeMax keeps a shard, which may be a row longer, within what a volume server takes, 1 TiB.
+	volumeSizeMax = 1 << 39
+)

@@ -1,19 +1,24 @@
 package client
 
 import (
+	"cmp"
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/dsorchard/granary"
 )
 
 const (
-	excludeFor   = 30 * time.Second // a disk that failed an append gets no new volume of this client for so long
-	placeWithin  = 5 * time.Second  // how long a volume that cannot be placed is asked for: the master needs a moment to notice changes
-	idleFor      = 5 * time.Minute  // a volume without appends is sealed
-	sealWithin   = 30 * time.Second // a retired volume is sealed even if commits into it are still outstanding
-	tendEvery    = 15 * time.Second
-	backoffPlace = 100 * time.Millisecond
+	excludeFor  = 30 * time.Second // a disk that failed an append gets no new volume of this client for so long
+	placeWithin = 5 * time.Second  // how long a volume that cannot be placed is asked for: the master needs a moment to notice changes
+	idleFor     = 5 * time.Minute  // a volume without appends is sealed
+	sealWithin  = 30 * time.Second // a retired volume is sealed even if commits into it are still outstanding
+	tendEvery   = 15 * time.Second
+
+	backoffPlace    = 100 * time.Millisecond
+	backoffPlaceMax = time.Second
 )
 
 // openVolume is a volume that this client appends to. Its writer's flush, of which there is one at a
@@ -44,6 +49,7 @@ func (w *writer) volume(ctx context.Context) (*openVolume, error) {
 	w.vol = v
 	if v != nil {
 		w.full = v.DataShards * w.c.o.RowSize
+		w.parity = v.ParityShards
 	}
 	w.mu.Unlock()
 	return v, err
@@ -51,22 +57,29 @@ func (w *writer) volume(ctx context.Context) (*openVolume, error) {
 
 // open asks the master for a volume without the disks that failed lately. If that cannot be had it
 // asks again for placeWithin, in which the master may notice that a server is back, or gone; and in
-// the end once more with all disks allowed, for one that had a bad moment is better than none.
+// the end once more with all disks allowed, for one that had a bad moment is better than none. Nor
+// are disks left out when that would cost an "auto" volume its last parity: that no redundancy can
+// be had is for the master to say.
 func (w *writer) open(ctx context.Context) (*openVolume, error) {
 	deadline := time.Now().Add(placeWithin)
-	for backoff := backoffPlace; ; backoff = min(2*backoff, time.Second) {
-		exclude := w.c.excluded()
+	exclude := w.c.excluded(max(w.parity, 1))
+	for backoff := backoffPlace; ; backoff = min(2*backoff, backoffPlaceMax) {
 		late := time.Now().After(deadline)
 		if late {
 			exclude = nil
 		}
 		r, err := w.c.Do(ctx, granary.Cred{}, &granary.OpenVolume{Policy: w.policy, Exclude: exclude})
-		switch kind := granary.KindOf(err); {
-		case err == nil && r.Volume == nil:
-			return nil, granary.Errorf(granary.KindInternal, "open volume", "", "the answer holds none")
-		case err == nil:
-			return newOpenVolume(r.Volume)
-		case ctx.Err() != nil || late || kind != granary.KindNoSpace && kind != granary.KindUnavailable && kind != granary.KindExpired:
+		kind := granary.KindOf(err)
+		if err == nil {
+			v, err := newOpenVolume(r.Volume)
+			if err != nil || v.ParityShards > 0 || w.parity == 0 || len(exclude) == 0 {
+				return v, err
+			}
+			w.retire(v)
+			exclude = nil
+			continue
+		}
+		if ctx.Err() != nil || late || kind != granary.KindNoSpace && kind != granary.KindUnavailable && kind != granary.KindExpired {
 			return nil, err
 		}
 		w.c.log.Warn("no volume to write to yet", "policy", w.policy, "excluded", len(exclude), "err", err)
@@ -75,6 +88,9 @@ func (w *writer) open(ctx context.Context) (*openVolume, error) {
 }
 
 func newOpenVolume(v *granary.Volume) (*openVolume, error) {
+	if v == nil {
+		return nil, granary.Errorf(granary.KindInternal, "open volume", "", "the answer holds none")
+	}
 	if v.DataShards < 1 || v.ParityShards < 0 || len(v.Shards) != v.DataShards+v.ParityShards {
 		return nil, granary.Errorf(granary.KindInternal, "open volume", "", "volume %d has %d shards, %d+%d", v.ID, len(v.Shards), v.DataShards, v.ParityShards)
 	}
@@ -139,19 +155,16 @@ func (c *Client) exclude(disk granary.DiskID) {
 	c.badDisks[disk] = time.Now().Add(excludeFor)
 }
 
-// excluded returns the disks that are to be kept out.
-func (c *Client) excluded() []granary.DiskID {
+// excluded returns the disks that are to be kept out, but at most n, those that failed last: when
+// more than parity covers are slow, it is more likely that this client is.
+func (c *Client) excluded(n int) []granary.DiskID {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	var disks []granary.DiskID
-	for d, until := range c.badDisks {
-		if time.Now().After(until) {
-			delete(c.badDisks, d)
-			continue
-		}
-		disks = append(disks, d)
-	}
-	return disks
+	maps.DeleteFunc(c.badDisks, func(_ granary.DiskID, until time.Time) bool { return time.Now().After(until) })
+	disks := slices.SortedFunc(maps.Keys(c.badDisks), func(a, b granary.DiskID) int {
+		return cmp.Or(c.badDisks[b].Compare(c.badDisks[a]), cmp.Compare(a, b))
+	})
+	return disks[:min(n, len(disks))]
 }
 
 // tend seals idle volumes, and those that are thinner than what the policy gives by now, until ctx ends.
@@ -192,6 +205,7 @@ func (w *writer) tend() *openVolume {
 	if v != nil && !w.flying && time.Since(v.used) > idleFor {
 		w.vol, v.retired = nil, time.Now()
 		w.retired = append(w.retired, v)
+		w.scratch = nil
 		w.sealRetired()
 		return nil
 	}

@@ -21,6 +21,7 @@ type writer struct {
 	c      *Client
 	policy granary.PolicyID // one with this k+m
 	auto   bool
+	parity int // parity shards of the last volume; of the flush
 
 	mu      sync.Mutex
 	row     *row // gathers; nil if empty
@@ -43,7 +44,7 @@ func (c *Client) writer(id granary.PolicyID, p granary.Policy) *writer {
 	s := shape{p.DataShards, p.ParityShards}
 	w := c.writers[s]
 	if w == nil {
-		w = &writer{c: c, policy: id, auto: p.Auto(), full: max(p.DataShards, 1) * c.o.RowSize, room: make(chan struct{})}
+		w = &writer{c: c, policy: id, auto: p.Auto(), parity: p.ParityShards, full: max(p.DataShards, 1) * c.o.RowSize, room: make(chan struct{})}
 		c.writers[s] = w
 	}
 	return w
@@ -131,7 +132,10 @@ func (w *writer) shut() {
 // flush makes a row durable on one volume or another, and tells whoever waits for its blocks.
 func (w *writer) flush(ctx context.Context, r *row) {
 	deadline := time.Now().Add(w.c.o.RetryFor)
-	for {
+	for pause := time.Duration(0); ; pause = min(max(2*pause, backoffPlace), backoffPlaceMax) {
+		if pause > backoffPlace { // the first other volume is tried at once, further ones are not squandered
+			sleep(ctx, pause)
+		}
 		v, err := w.volume(ctx)
 		if err != nil {
 			r.fail(err)
