@@ -14,6 +14,7 @@ import (
 const (
 	hedgeAfter   = 50 * time.Millisecond // without an answer from the block's own shard, others are asked too
 	readWithin   = 10 * time.Second      // for one shard's answer
+	hedgesMax    = 8                     // slow reads at once for which others are asked: when all is slow, more reads do not help
 	combosMax    = 256                   // ways of choosing k shards that are tried on bad bytes
 	warnDiskOnce = 10 * time.Second      // a disk's failures are logged at most this often
 )
@@ -64,6 +65,11 @@ func (c *Client) fetch(ctx context.Context, v *granary.Volume, b *granary.BlockI
 			}
 			othersErr = o.err
 		case <-hedge.C:
+			if !c.hedge() {
+				hedge.Reset(hedgeAfter)
+				continue
+			}
+			defer c.hedged()
 		case <-ctx.Done():
 			return nil, granary.Errorf(granary.KindCanceled, "read", blockName(b), "%w", context.Cause(ctx))
 		}
@@ -76,6 +82,23 @@ func (c *Client) fetch(ctx context.Context, v *granary.Volume, b *granary.BlockI
 			return nil, unreadable(b, ownErr, othersErr)
 		}
 	}
+}
+
+// hedge reports whether one more slow read may be asked elsewhere; if so, hedged ends it.
+func (c *Client) hedge() bool {
+	c.reader.mu.Lock()
+	defer c.reader.mu.Unlock()
+	if c.reader.hedges >= hedgesMax {
+		return false
+	}
+	c.reader.hedges++
+	return true
+}
+
+func (c *Client) hedged() {
+	c.reader.mu.Lock()
+	defer c.reader.mu.Unlock()
+	c.reader.hedges--
 }
 
 // fork runs fn in a goroutine that Close waits for.

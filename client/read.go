@@ -27,6 +27,7 @@ type reader struct {
 	mu          sync.Mutex
 	flights     map[granary.BlockID]*flight // whole blocks being read
 	prefetching int
+	hedges      int                          // reads under way that were asked elsewhere too for being slow
 	warned      map[granary.DiskID]time.Time // when a disk's failure was last logged
 }
 

@@ -26,6 +26,8 @@ type UploadOptions struct {
 	Create granary.Create
 	// NoInline makes even the smallest content a block: for parts of a whole that will be put together by reference.
 	NoInline bool
+	// Policy is that of Create.Parent, if the caller knows it; if 0, the master is asked.
+	Policy granary.PolicyID
 }
 
 // Upload is a stream on its way to become a file: cut into chunks, deduplicated, written, and
@@ -66,11 +68,15 @@ type segment struct {
 
 // NewUpload begins an upload. ctx governs all of it: when it ends, so does the upload.
 func (c *Client) NewUpload(ctx context.Context, o UploadOptions) (*Upload, error) {
-	parent, err := Ask[*granary.Found](ctx, c, &granary.Lookup{Base: o.Create.Parent})
-	if err != nil {
-		return nil, err
+	parent := granary.Attr{Inode: o.Create.Parent, Policy: o.Policy}
+	if o.Policy == 0 {
+		found, err := Ask[*granary.Found](ctx, c, &granary.Lookup{Base: o.Create.Parent})
+		if err != nil {
+			return nil, err
+		}
+		parent = found.Entry.Attr
 	}
-	t, err := c.targetOf(ctx, &parent.Entry.Attr)
+	t, err := c.targetOf(ctx, &parent)
 	if err != nil {
 		return nil, err
 	}
@@ -364,17 +370,9 @@ func (u *Upload) link(xattrs []granary.Xattr) (granary.Result, error) {
 		return u.dress(xattrs)
 	}
 	return u.c.Do(u.ctx, u.o.Cred, &granary.Link{
-		Inode: u.inode, Parent: c.Parent, Name: c.Name, Replace: c.Replace, MakeParents: c.MakeParents,
-		Xattrs: xattrs, Match: match(c),
+		Inode: u.inode, Parent: c.Parent, Name: c.Name, Replace: c.Replace && !c.Exclusive, MakeParents: c.MakeParents,
+		Xattrs: xattrs, Match: c.Match,
 	})
-}
-
-// match is the precondition of the Link that stands for a Create.
-func match(c *granary.Create) *granary.Precondition {
-	if !c.Exclusive || c.Match != nil {
-		return c.Match
-	}
-	return &granary.Precondition{Absent: true}
 }
 
 // dress sets attributes on a file that stays nameless, and returns what it has become.
