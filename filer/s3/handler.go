@@ -182,7 +182,7 @@ func (q *request) fail(err error) {
 	header := q.w.Header()
 	for name := range header { // what was meant for the answer that is not coming
 		if name != "X-Amz-Request-Id" && name != "Server" && !(name == "Content-Range" && status == http.StatusRequestedRangeNotSatisfiable) {
-			header.Del(name)
+			delete(header, name)
 		}
 	}
 	if q.r.Method == http.MethodHead {

@@ -185,6 +185,16 @@ func TestPutThenGet(t *testing.T) {
 	}
 }
 
+func TestMetadataNamesAreLowerCase(t *testing.T) {
+	s := newServer(t)
+	s.do(t, call{method: "PUT", target: "/bucket/k", header: map[string]string{"X-Amz-Meta-Some-Thing": "x"}}).want(t, 200)
+	rec := httptest.NewRecorder()
+	s.handler.ServeHTTP(rec, s.request(t, call{method: "HEAD", target: "/bucket/k"}))
+	if got := rec.Header()["x-amz-meta-some-thing"]; len(got) != 1 || got[0] != "x" {
+		t.Fatal(rec.Header())
+	}
+}
+
 func TestConditionalReads(t *testing.T) {
 	s := newServer(t)
 	etag := s.put(t, "k", "x").header.Get("Etag")

@@ -100,12 +100,16 @@ func (q *request) checkUnsupported() error {
 // isMetadata reports whether an attribute is a header of an object.
 func isMetadata(x granary.Xattr) bool { return strings.HasPrefix(x.Name, xattrPrefix) }
 
-// setMetadata writes the headers that an object has kept.
+// setMetadata writes the headers that an object has kept. Names of user metadata are in lower case on
+// the wire, as in AWS: SDKs hand them on as they come.
 func setMetadata(header http.Header, xattrs []granary.Xattr) {
 	for _, x := range xattrs {
 		name, ok := strings.CutPrefix(x.Name, xattrPrefix)
-		if ok && (strings.HasPrefix(name, metadataPrefix) || isStoredHeader(name)) {
-			header[http.CanonicalHeaderKey(name)] = []string{string(x.Value)}
+		switch {
+		case ok && strings.HasPrefix(name, metadataPrefix):
+			header[name] = []string{string(x.Value)}
+		case ok && isStoredHeader(name):
+			header.Set(name, string(x.Value))
 		}
 	}
 }

@@ -88,6 +88,7 @@ func TestMultipartRefused(t *testing.T) {
 	s.do(t, call{method: "POST", target: "/bucket/k?uploadId=" + id, body: completion(e1, e2)}).wantCode(t, codeEntityTooSmall)
 	s.do(t, call{method: "PUT", target: "/bucket/k?partNumber=0&uploadId=" + id, body: "x"}).wantCode(t, codeInvalidArgument)
 	s.do(t, call{method: "PUT", target: "/bucket/k?partNumber=10001&uploadId=" + id, body: "x"}).wantCode(t, codeInvalidArgument)
+	s.do(t, call{method: "PUT", target: "/bucket/k?partNumber=1", body: "x"}).wantCode(t, codeInvalidRequest)
 	for _, bad := range []string{"..", "x", "../../x", strings.ToUpper(id), strings.Repeat("0", 32), ""} {
 		s.do(t, call{method: "PUT", target: "/bucket/k?partNumber=1&uploadId=" + bad, body: "x"}).wantCode(t, codeNoSuchUpload)
 	}

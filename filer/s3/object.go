@@ -227,6 +227,9 @@ func setChecksums(header http.Header, sums map[algorithm]string) {
 }
 
 func (q *request) putObject() error {
+	if q.query.Has("partNumber") { // a part without its uploadId must not replace the object
+		return refuse(codeInvalidRequest, "A part number needs an upload ID.")
+	}
 	if err := checkKey(q.key); err != nil {
 		return err
 	}
