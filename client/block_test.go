@@ -145,7 +145,7 @@ func TestDeduplication(t *testing.T) {
 	}
 	wg.Wait()
 	stored := f.shards.stored
-	if stored > 40<<20 {
+	if stored > 55<<20 { // one copy in hurried rows; two would take 60 at least
 		t.Errorf("three copies at once stored %d bytes", stored)
 	}
 	if _, err := upload(c, "again", slices.Concat(data, data)); err != nil {
