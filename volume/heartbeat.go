@@ -47,7 +47,7 @@ func (a *alarm) listen() <-chan struct{} {
 
 // Heartbeats runs until ctx ends, and then returns nil: every second, and at once when a disk or a
 // shard fails, it tells every master in masters what there is on the disks; each for itself, so that one that does not answer
-// delays none. Disks without a cluster join the one that the first reply names. A reply that names another
+// delays none. Disks without a cluster join the one that the first reply names. A master of another
 // cluster than the disks' ends it with KindInvalid: this server has been pointed at the wrong masters.
 func (s *Store) Heartbeats(ctx context.Context, addr, zone, rack string, masters []Master) error {
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -97,6 +97,9 @@ func (b *beater) beat(ctx context.Context) error {
 		return nil
 	}
 	b.noteAnswer(err)
+	if granary.IsKind(err, granary.KindInvalid) {
+		return err // the master has a reason to refuse us for good: our disks are another cluster's
+	}
 	if err != nil || reply.Cluster == "" || reply.Cluster == b.store.Cluster() {
 		return nil
 	}

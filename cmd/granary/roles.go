@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -183,7 +184,7 @@ func (p *process) openVolume(l listenOptions, r volumeRole) (*volume.Store, erro
 // heartbeat tells the masters about the store until the process stops.
 func (p *process) heartbeat(store *volume.Store, addr string, r volumeRole, masters []volume.Master) {
 	ctx, cancel := context.WithCancel(context.Background())
-	p.goServe("heartbeats", func() error { return store.Heartbeats(ctx, addr, r.zone, r.rack, masters) })
+	p.goServe("volume server on "+strings.Join(r.dirs, ", "), func() error { return store.Heartbeats(ctx, addr, r.zone, r.rack, masters) })
 	p.onStop(func(context.Context) error { cancel(); return nil })
 }
 

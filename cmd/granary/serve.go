@@ -112,6 +112,9 @@ func serveAll(ctx context.Context, env *environment, o *serveOptions, out io.Wri
 	if err := p.startFiler(o.listenOptions, c); err != nil {
 		return err
 	}
+	if id := store.Cluster(); id != "" && id != c.Cluster() {
+		return fmt.Errorf("%s belongs to cluster %s, and %s is of cluster %s", strings.Join(role.dirs, ", "), id, o.data, c.Cluster())
+	}
 	user := m.RootUser()
 	file, err := keepCredentials(o.data, user)
 	if err != nil {
