@@ -10,7 +10,12 @@ import (
 const (
 	chunkSizeMin    = 256 << 10
 	chunkSizeNormal = 1 << 20
-	cutBufferMax    = 2 * granary.ChunkSizeMax // twice the largest chunk, so that what is left is moved seldom
+	// At the edges of a part chunks are small: min 16 KiB, average 64 KiB, max 256 KiB.
+	edgeChunkSizeMin    = 16 << 10
+	edgeChunkSizeNormal = 64 << 10
+	edgeChunkSizeMax    = 256 << 10
+	edgeSize            = 512 << 10                // bytes at the front of a part that are cut so
+	cutBufferMax        = 2 * granary.ChunkSizeMax // twice the largest chunk, so that what is left is moved seldom
 )
 
 // cutter cuts a stream into chunks. Where it cuts depends on the stream alone, not on how it arrives.
@@ -18,26 +23,46 @@ const (
 // Content-defined cuts are those of "jc-v1.0.0" (Jin et al., IEEE TPDS 2023, as that version of the
 // library has it), which is what jc.JC's zero value is. The library's Chunker wants an io.Reader;
 // its algorithm is called on our own buffer instead, which saves a goroutine and a copy.
+//
+// A part of a whole begins and ends where its uploader chose, not where the content says. With
+// chunks of 1 MiB the one at each border would be new whenever the borders lie elsewhere: a fifth of
+// parts of 8 MiB. So the front of a part, up to the first cut after edgeSize, and what follows the last content-defined
+// cut are cut small, and only the small chunks at the very border differ.
 type cutter struct {
 	bufs    *buffers
 	window  int // bytes that must be there, unless the stream ends, to know the next cut
 	next    func(p []byte) int
+	edge    func(p []byte) int // nil unless the stream is a part
+	front   int                // bytes of a part's front still to be cut small
 	buf     []byte
 	started int // bytes at the front of buf that have been emitted
 }
 
-func newCutter(bufs *buffers, chunking granary.Chunking) (*cutter, error) {
+// newCutter makes a cutter for a stream; part says that the stream is a part of a whole.
+func newCutter(bufs *buffers, chunking granary.Chunking, part bool) (*cutter, error) {
 	if chunking == granary.ChunkingFixed {
 		return &cutter{bufs: bufs, window: chunkSizeNormal, next: func(p []byte) int { return len(p) }}, nil
 	}
-	o := &chunkers.ChunkerOpts{MinSize: chunkSizeMin, NormalSize: chunkSizeNormal, MaxSize: granary.ChunkSizeMax}
+	next, err := contentDefined(chunkSizeMin, chunkSizeNormal, granary.ChunkSizeMax)
+	if err != nil {
+		return nil, err
+	}
+	c := &cutter{bufs: bufs, window: granary.ChunkSizeMax, next: next}
+	if part {
+		c.front = edgeSize
+		c.edge, err = contentDefined(edgeChunkSizeMin, edgeChunkSizeNormal, edgeChunkSizeMax)
+	}
+	return c, err
+}
+
+// contentDefined returns the function that says how long the first chunk of p is.
+func contentDefined(sizeMin, sizeNormal, sizeMax int) (func(p []byte) int, error) {
+	o := &chunkers.ChunkerOpts{MinSize: sizeMin, NormalSize: sizeNormal, MaxSize: sizeMax}
 	algorithm := &jc.JC{}
 	if err := algorithm.Setup(o); err != nil {
 		return nil, granary.Errorf(granary.KindInternal, "cut", "", "%w", err)
 	}
-	return &cutter{bufs: bufs, window: granary.ChunkSizeMax, next: func(p []byte) int {
-		return algorithm.Algorithm(o, p, len(p))
-	}}, nil
+	return func(p []byte) int { return algorithm.Algorithm(o, p, len(p)) }, nil
 }
 
 // write adds bytes to the stream and emits the chunks that are complete. What emit gets is valid
@@ -60,6 +85,9 @@ func (c *cutter) write(p []byte, emit func(chunk []byte) error) error {
 // finish emits what is left, the end of the stream.
 func (c *cutter) finish(emit func(chunk []byte) error) error {
 	for c.buffered() > 0 {
+		if c.edge != nil && c.front <= 0 && c.next(c.buf[c.started:]) == c.buffered() {
+			c.front = c.buffered() // the last chunk ends where the part does
+		}
 		if err := c.emit(emit); err != nil {
 			return err
 		}
@@ -77,7 +105,13 @@ func (c *cutter) buffered() int { return len(c.buf) - c.started }
 
 func (c *cutter) emit(emit func(chunk []byte) error) error {
 	rest := c.buf[c.started:]
-	n := c.next(rest)
+	n := 0
+	if c.front > 0 {
+		n = c.edge(rest)
+		c.front -= n
+	} else {
+		n = c.next(rest)
+	}
 	c.started += n
 	return emit(rest[:n:n])
 }

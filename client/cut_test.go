@@ -22,7 +22,12 @@ func noise(seed uint64, n int) []byte {
 
 func cutAll(t testing.TB, chunking granary.Chunking, data []byte, pieceSize func() int) [][]byte {
 	t.Helper()
-	cut, err := newCutter(&buffers{}, chunking)
+	return cutStream(t, chunking, false, data, pieceSize)
+}
+
+func cutStream(t testing.TB, chunking granary.Chunking, part bool, data []byte, pieceSize func() int) [][]byte {
+	t.Helper()
+	cut, err := newCutter(&buffers{}, chunking, part)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,5 +96,37 @@ func TestCutsDependOnContentAlone(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Parts of 8 MiB whose borders lie elsewhere than last time share nearly all their bytes with those.
+func TestPartsShareChunks(t *testing.T) {
+	const partSize = 8 << 20
+	data := noise(3, 64<<20)
+	parts := func(data []byte) (chunks [][]byte) {
+		for len(data) > 0 {
+			n := min(len(data), partSize)
+			chunks = append(chunks, cutStream(t, granary.ChunkingCDC, true, data[:n], func() int { return 1 << 20 })...)
+			data = data[n:]
+		}
+		return chunks
+	}
+	had := map[string]bool{}
+	for _, c := range parts(data) {
+		had[string(c)] = true
+	}
+	fresh, whole := 0, append(noise(4, 100), data...)
+	var joined []byte
+	for _, c := range parts(whole) {
+		joined = append(joined, c...)
+		if !had[string(c)] {
+			fresh += len(c)
+		}
+	}
+	if !bytes.Equal(joined, whole) {
+		t.Fatal("the chunks are not the stream")
+	}
+	if share := float64(fresh) / float64(len(data)); share > 0.05 {
+		t.Errorf("%.1f %% of the bytes are new after 100 were inserted, want at most 5 %%", 100*share)
 	}
 }

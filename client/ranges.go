@@ -162,7 +162,7 @@ func (g *gathering) pack(r Range) {
 
 // cut cuts a long range like a stream.
 func (g *gathering) cut(c *Client, t *target, r Range) error {
-	cut, err := newCutter(&c.bufs, t.policy.Chunking)
+	cut, err := newCutter(&c.bufs, t.policy.Chunking, false)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,10 @@ type UploadOptions struct {
 	Create granary.Create
 	// NoInline makes even the smallest content a block: for parts of a whole that will be put together by reference.
 	NoInline bool
-	// Policy is that of Create.Parent, if the caller knows it; if 0, the master is asked.
+	// Home is the directory that dataset and policy come from, if Create.Name is a path that leads
+	// out of those of Create.Parent; 0 for Create.Parent.
+	Home granary.InodeID
+	// Policy is that of Home, if the caller knows it; if 0, the master is asked.
 	Policy granary.PolicyID
 }
 
@@ -68,19 +71,22 @@ type segment struct {
 
 // NewUpload begins an upload. ctx governs all of it: when it ends, so does the upload.
 func (c *Client) NewUpload(ctx context.Context, o UploadOptions) (*Upload, error) {
-	parent := granary.Attr{Inode: o.Create.Parent, Policy: o.Policy}
+	if o.Home == 0 {
+		o.Home = o.Create.Parent
+	}
+	home := granary.Attr{Inode: o.Home, Policy: o.Policy}
 	if o.Policy == 0 {
-		found, err := Ask[*granary.Found](ctx, c, &granary.Lookup{Base: o.Create.Parent})
+		found, err := Ask[*granary.Found](ctx, c, &granary.Lookup{Base: o.Home})
 		if err != nil {
 			return nil, err
 		}
-		parent = found.Entry.Attr
+		home = found.Entry.Attr
 	}
-	t, err := c.targetOf(ctx, &parent)
+	t, err := c.targetOf(ctx, &home)
 	if err != nil {
 		return nil, err
 	}
-	cut, err := newCutter(&c.bufs, t.policy.Chunking)
+	cut, err := newCutter(&c.bufs, t.policy.Chunking, o.NoInline)
 	if err != nil {
 		return nil, err
 	}
@@ -215,8 +221,12 @@ func (u *Upload) commit() error {
 	if u.inode == 0 {
 		op := u.o.Create
 		op.Anonymous, op.Content, op.Match, op.Exclusive, op.Replace, op.MakeParents = true, nil, nil, false, false, false
-		op.Name, op.Type = "", granary.TypeRegular
+		op.Parent, op.Name, op.Type = u.o.Home, "", granary.TypeRegular
 		r, err := u.c.Do(u.ctx, u.o.Cred, &op)
+		if granary.IsKind(err, granary.KindNotFound) && u.o.Home != u.o.Create.Parent { // pruned, to be made again by Link
+			op.Parent = u.o.Home.Dataset().Root()
+			r, err = u.c.Do(u.ctx, u.o.Cred, &op)
+		}
 		if err != nil {
 			u.fail(err)
 			return u.failure()
