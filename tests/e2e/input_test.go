@@ -154,11 +154,12 @@ func TestE2EFullDisk(t *testing.T) {
 	}
 	s.Args = []string{"--reserve", fmt.Sprint(uint64(1) << 60)}
 	s.Start(t)
-	out := sh(t, work, `curl -s -w '%{http_code}' -T "$1" "$2/refused"`, kept, s.HTTP)
+	big := randomFile(t, filepath.Join(work, "big"), 5<<20)
+	out := sh(t, work, `curl -s -w '%{http_code}' -T "$1" "$2/refused"`, big, s.HTTP)
 	if !strings.Contains(out, "507") {
 		t.Errorf("a write to a full disk is answered with %q", out)
 	}
 	sh(t, work, `curl -fsS "$2/kept" | cmp - "$1" && [ "$(curl -s -o /dev/null -w '%{http_code}' "$2/refused")" = 404 ]`, kept, s.HTTP)
 	mnt := s.Mount(t)
-	sh(t, mnt, `echo small > small && [ "$(cat small)" = small ] && ! cp "$1" big 2>/dev/null; rm -f big small kept; [ -z "$(ls -A | grep -v buckets)" ]`, kept)
+	sh(t, mnt, `echo small > small && [ "$(cat small)" = small ] && ! cp "$1" big 2>/dev/null; rm -f big small kept; [ -z "$(ls -A | grep -v buckets)" ]`, big)
 }
