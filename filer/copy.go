@@ -36,7 +36,7 @@ func (fs *FS) Copy(ctx context.Context, o CopyOptions) (*Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := fs.place(ctx, o.DstRoot, dst)
+	p, err := fs.placeFile(ctx, "copy", o.DstRoot, dst)
 	if err != nil {
 		return nil, err
 	}
@@ -71,11 +71,11 @@ func (fs *FS) copyOnce(ctx context.Context, o CopyOptions, p place) (*Info, erro
 			return published(r, create, err)
 		}
 		create.Content = nil // over the inline limit of the destination's policy
-		return fs.copyBytes(ctx, o.Cred, src, create)
+		return fs.copyBytes(ctx, o.Cred, &p.home, src, create)
 	}
-	info, err := fs.copyBlocks(ctx, o.Cred, src, create)
+	info, err := fs.copyBlocks(ctx, o.Cred, p.home.Inode, src, create)
 	if granary.IsKind(err, granary.KindCrossDataset) || granary.IsKind(err, granary.KindNotSupported) {
-		return fs.copyBytes(ctx, o.Cred, src, create)
+		return fs.copyBytes(ctx, o.Cred, &p.home, src, create)
 	}
 	return info, err
 }
@@ -111,8 +111,8 @@ func published(r granary.Result, create granary.Create, err error) (*Info, error
 }
 
 // copyBytes copies by value.
-func (fs *FS) copyBytes(ctx context.Context, cred granary.Cred, src *File, create granary.Create) (*Info, error) {
-	up, err := fs.store.NewUpload(ctx, client.UploadOptions{Cred: cred, Create: create})
+func (fs *FS) copyBytes(ctx context.Context, cred granary.Cred, home *granary.Attr, src *File, create granary.Create) (*Info, error) {
+	up, err := fs.store.NewUpload(ctx, client.UploadOptions{Cred: cred, Create: create, Home: home.Inode, Policy: home.Policy})
 	if err != nil {
 		return nil, err
 	}
@@ -125,9 +125,9 @@ func (fs *FS) copyBytes(ctx context.Context, cred granary.Cred, src *File, creat
 }
 
 // copyBlocks copies by reference.
-func (fs *FS) copyBlocks(ctx context.Context, cred granary.Cred, src *File, create granary.Create) (*Info, error) {
+func (fs *FS) copyBlocks(ctx context.Context, cred granary.Cred, home granary.InodeID, src *File, create granary.Create) (*Info, error) {
 	a := src.Info.Attr
-	return fs.assemble(ctx, cred, create, func(dst granary.InodeID) error {
+	return fs.assemble(ctx, cred, home, create, func(dst granary.InodeID) error {
 		if err := fs.copyRanges(ctx, cred, copySteps(nil, a.Inode, dst, 0, a.Size)); err != nil {
 			return err
 		}
@@ -152,7 +152,7 @@ func (fs *FS) Compose(ctx context.Context, o UploadOptions, parts []granary.Inod
 	if err != nil {
 		return nil, err
 	}
-	p, err := fs.place(ctx, o.Root, rel)
+	p, err := fs.placeFile(ctx, "compose", o.Root, rel)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +164,7 @@ func (fs *FS) Compose(ctx context.Context, o UploadOptions, parts []granary.Inod
 		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: o.Mode,
 		UID: o.Cred.UID, GID: o.Cred.GID, Xattrs: o.Xattrs, Replace: !o.Exclusive, MakeParents: true, Match: o.Match,
 	}
-	return fs.assemble(ctx, o.Cred, create, func(dst granary.InodeID) error {
+	return fs.assemble(ctx, o.Cred, p.home.Inode, create, func(dst granary.InodeID) error {
 		var steps []granary.Op
 		var off uint64
 		for i, part := range parts {
@@ -228,16 +228,19 @@ func (fs *FS) copyRanges(ctx context.Context, cred granary.Cred, steps []granary
 	return nil
 }
 
-// assemble makes a nameless file, has it filled, and gives it its name in one step.
-func (fs *FS) assemble(ctx context.Context, cred granary.Cred, create granary.Create, fill func(dst granary.InodeID) error) (*Info, error) {
-	home, err := fs.home(ctx, place{create.Parent, create.Name})
-	if err != nil {
-		return nil, err
-	}
-	r, err := fs.store.Do(ctx, cred, &granary.Create{
+// assemble makes a nameless file with the dataset and policy of home, has it filled, and gives it its
+// name in one step. A home that was pruned meanwhile is made again by that; until then the root of its
+// dataset stands for it.
+func (fs *FS) assemble(ctx context.Context, cred granary.Cred, home granary.InodeID, create granary.Create, fill func(dst granary.InodeID) error) (*Info, error) {
+	op := granary.Create{
 		Parent: home, Type: granary.TypeRegular, Mode: create.Mode,
 		UID: create.UID, GID: create.GID, Anonymous: true,
-	})
+	}
+	r, err := fs.store.Do(ctx, cred, &op)
+	if granary.IsKind(err, granary.KindNotFound) && home != create.Parent {
+		op.Parent = home.Dataset().Root()
+		r, err = fs.store.Do(ctx, cred, &op)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -255,15 +258,4 @@ func (fs *FS) assemble(ctx context.Context, cred granary.Cred, create granary.Cr
 		}
 	}
 	return published(r, create, err)
-}
-
-// home returns the directory that a new file's dataset and policy come from: the one that will hold
-// it or, where that is yet to be made, the last one on the way that exists.
-func (fs *FS) home(ctx context.Context, p place) (granary.InodeID, error) {
-	dir, _ := splitPath(p.rel)
-	if dir == "" {
-		return p.base, nil
-	}
-	at, err := fs.deepest(ctx, p.base, dir)
-	return at.base, err
 }

@@ -162,37 +162,67 @@ func splitPath(rel string) (dir, name string) {
 type place struct {
 	base granary.InodeID
 	rel  string
+	home granary.Attr // the deepest directory on the way that exists; of Inode 0 where nobody asked
 }
 
 // place returns where an entry at rel is or will be, with no symbolic link among the directories.
 //
-// The usual path has no links. Then the place is the root and rel itself, so that a mutation made
-// there walks and makes its parents in the one step in which it takes effect.
+// The usual path has no links. Then the base is the root and the rest rel itself, so that a mutation
+// made there walks and makes its parents in the one step in which it takes effect: a directory that
+// somebody prunes meanwhile is made again.
 func (fs *FS) place(ctx context.Context, root granary.InodeID, rel string) (place, error) {
 	dir, name := splitPath(rel)
 	if dir == "" {
-		return place{root, rel}, nil
+		return place{base: root, rel: rel}, nil
 	}
-	found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: root, Path: dir})
-	switch {
-	case granary.IsKind(err, granary.KindNotFound):
-		return place{root, rel}, nil
-	case err != nil:
+	for at := dir; ; at, _ = splitPath(at) {
+		found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: root, Path: at})
+		switch {
+		case granary.IsKind(err, granary.KindNotFound) && at != "": // and no link before what is missing
+			continue
+		case err != nil:
+			return place{}, err
+		case found.Entry.Attr.Type == granary.TypeSymlink:
+			p, err := fs.deepest(ctx, root, dir)
+			p.rel = joinPath(p.rel, name)
+			return p, err
+		case !found.Entry.Attr.IsDir():
+			return place{}, granary.Errorf(granary.KindNotDir, "walk", at, "")
+		}
+		return place{root, rel, found.Entry.Attr}, nil
+	}
+}
+
+// placeFile returns where a file at rel is or will be, and what directory it takes dataset and
+// policy from. Buckets are not made on the way.
+func (fs *FS) placeFile(ctx context.Context, op string, root granary.InodeID, rel string) (place, error) {
+	p, err := fs.place(ctx, root, rel)
+	if err != nil {
 		return place{}, err
-	case found.Entry.Attr.Type == granary.TypeSymlink:
-		p, err := fs.deepest(ctx, root, dir)
-		p.rel = joinPath(p.rel, name)
-		return p, err
-	case !found.Entry.Attr.IsDir():
-		return place{}, granary.Errorf(granary.KindNotDir, "walk", dir, "")
 	}
-	return place{root, rel}, nil
+	if p.home.Inode == 0 {
+		found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: p.base})
+		switch {
+		case err != nil:
+			return place{}, err
+		case !found.Entry.Attr.IsDir():
+			return place{}, granary.Errorf(granary.KindNotDir, op, rel, "")
+		}
+		p.home = found.Entry.Attr
+	}
+	if p.home.Inode != granary.BucketsInode {
+		return p, nil
+	}
+	if below := strings.TrimPrefix(p.rel, "buckets/"); strings.Contains(below, "/") {
+		return place{}, granary.Errorf(granary.KindNotFound, op, rel, "there is no such bucket")
+	}
+	return place{}, granary.Errorf(granary.KindNotOwner, op, rel, "only buckets can be made among the buckets")
 }
 
 // deepest returns the last directory on the way to rel that exists, and the names that are missing.
 func (fs *FS) deepest(ctx context.Context, root granary.InodeID, rel string) (place, error) {
 	at, rest := "", rel
-	p := place{root, rel}
+	p := place{base: root, rel: rel}
 	for rest != "" {
 		var name string
 		name, rest, _ = strings.Cut(rest, "/")
@@ -207,7 +237,7 @@ func (fs *FS) deepest(ctx context.Context, root granary.InodeID, rel string) (pl
 		case !found.Entry.Attr.IsDir():
 			return place{}, granary.Errorf(granary.KindNotDir, "walk", at, "")
 		}
-		p = place{found.Entry.Attr.Inode, rest}
+		p = place{found.Entry.Attr.Inode, rest, found.Entry.Attr}
 	}
 	return p, nil
 }

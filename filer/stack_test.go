@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,6 +107,7 @@ func TestStack(t *testing.T) {
 	for name, test := range map[string]func(t *testing.T, c *client.Client, fs *FS){
 		"stream": stackStream, "random": stackRandom, "append": stackAppend, "names": stackNames,
 		"uploads": stackUploads, "buckets": stackBuckets,
+		"homes": stackHomes,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, c, fs) })
 	}
@@ -376,4 +378,85 @@ func stackBuckets(t *testing.T, _ *client.Client, fs *FS) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// stackHomes uploads by long paths: dataset and policy are those of the deepest directory there is.
+func stackHomes(t *testing.T, c *client.Client, fs *FS) {
+	ctx := t.Context()
+	if err := fs.CreateBucket(ctx, "bb"); err != nil {
+		t.Fatal(err)
+	}
+	bucket, err := fs.Bucket(ctx, "bb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fixed, err := fs.MkdirAll(ctx, granary.Cred{}, bucket, "/fixed", 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ino, m := range map[granary.InodeID]int{bucket: 1, fixed.Attr.Inode: 2} {
+		policy := granary.Policy{DataShards: 1, ParityShards: m, InlineMax: 8}
+		if _, err := c.Do(ctx, granary.Cred{}, &granary.SetPolicy{Inode: ino, Policy: policy}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	small, large := noise(50, 100), noise(51, 20<<20)
+	for path, parity := range map[string]int{"new/small": 1, "fixed/small": 2, "fixed/new/large": 2} {
+		data := small
+		if strings.HasSuffix(path, "large") {
+			data = large
+		}
+		for i, o := range []UploadOptions{{Root: granary.RootInode, Path: "/buckets/bb/" + path}, {Root: bucket, Path: path}} {
+			data[0], data[1] = byte(i), byte(len(path)) // nothing that the store has
+			info := stackUpload(t, fs, o, data)
+			l := stackLayout(t, c, info.Attr.Inode)
+			if info.Attr.Inode.Dataset() != bucket.Dataset() || len(l.Blocks) == 0 {
+				t.Fatalf("%s: inode %v, %d blocks", o.Path, info.Attr.Inode, len(l.Blocks))
+			}
+			for _, v := range l.Volumes {
+				if v.ParityShards != parity {
+					t.Errorf("%s: %d parity shards, want %d", o.Path, v.ParityShards, parity)
+				}
+			}
+		}
+		stackRead(t, fs, bucket, path, data)
+		copied, err := fs.Copy(ctx, CopyOptions{SrcRoot: bucket, SrcPath: path, DstRoot: granary.RootInode, DstPath: "/buckets/bb/copies/" + path})
+		if err != nil || copied.Attr.Inode.Dataset() != bucket.Dataset() {
+			t.Fatalf("%s: %+v, %v", path, copied, err)
+		}
+	}
+	part := stackUpload(t, fs, UploadOptions{Root: bucket.Dataset().System(), Path: "part", NoInline: true}, noise(52, 100))
+	for _, v := range stackLayout(t, c, part.Attr.Inode).Volumes {
+		if v.ParityShards != 1 {
+			t.Errorf("a part: %d parity shards, want the bucket's", v.ParityShards)
+		}
+	}
+	stackUpload(t, fs, UploadOptions{Root: bucket, Path: "pruned/a"}, small)
+	u, err := fs.Upload(ctx, UploadOptions{Root: bucket, Path: "pruned/b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Abort()
+	if err := fs.Remove(ctx, bucket, "pruned/a", RemoveOptions{Prune: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.Write(noise(53, 20<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.Commit(nil); err != nil {
+		t.Fatalf("into a directory pruned meanwhile: %v", err)
+	}
+	for path, want := range map[string]granary.Kind{"/buckets/nope/x": granary.KindNotFound, "/buckets/nope/x/y": granary.KindNotFound, "/buckets/x": granary.KindNotOwner} {
+		_, err := fs.Upload(ctx, UploadOptions{Root: granary.RootInode, Path: path})
+		wantKind(t, err, want)
+	}
+}
+
+func stackLayout(t *testing.T, c *client.Client, ino granary.InodeID) *granary.Layout {
+	t.Helper()
+	found, err := client.Ask[*granary.Found](t.Context(), c, &granary.Lookup{Base: ino, Layout: &granary.Range{Length: 64 << 20}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found.Layout
 }

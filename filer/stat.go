@@ -80,7 +80,7 @@ func (fs *FS) Remove(ctx context.Context, root granary.InodeID, path string, o R
 	if err != nil {
 		return err
 	}
-	err = fs.removeFile(ctx, place{root, rel}, o)
+	err = fs.removeFile(ctx, place{base: root, rel: rel}, o)
 	if granary.IsKind(err, granary.KindNotDir) { // perhaps only a symbolic link on the way
 		var p place
 		if p, err = fs.place(ctx, root, rel); err == nil {
@@ -151,7 +151,7 @@ func (fs *FS) mkdirs(ctx context.Context, cred granary.Cred, p place, mode uint3
 		if err != nil {
 			return err
 		}
-		p = place{e.Attr.Inode, rest}
+		p = place{base: e.Attr.Inode, rel: rest}
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (fs *FS) Upload(ctx context.Context, o UploadOptions) (*Upload, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := fs.place(ctx, o.Root, rel)
+	p, err := fs.placeFile(ctx, "upload", o.Root, rel)
 	if err != nil {
 		return nil, err
 	}
@@ -43,12 +43,32 @@ func (fs *FS) Upload(ctx context.Context, o UploadOptions) (*Upload, error) {
 		UID: o.Cred.UID, GID: o.Cred.GID, Xattrs: o.Xattrs,
 		Exclusive: o.Exclusive, Replace: !o.Exclusive, MakeParents: true, Match: o.Match,
 	}
-	up, err := fs.store.NewUpload(ctx, client.UploadOptions{Cred: o.Cred, Create: create, NoInline: o.NoInline})
+	policy, err := fs.policyOf(ctx, &p.home)
+	if err != nil {
+		return nil, err
+	}
+	up, err := fs.store.NewUpload(ctx, client.UploadOptions{
+		Cred: o.Cred, Create: create, NoInline: o.NoInline, Home: p.home.Inode, Policy: policy,
+	})
 	if err != nil {
 		return nil, err
 	}
 	_, name := splitPath(rel)
 	return &Upload{up: up, name: name, xattrs: o.Xattrs, absent: o.Exclusive && o.Match == nil}, nil
+}
+
+// policyOf returns the policy that a new file's data is placed by: that of the directory that it
+// will be in. What gathers in a dataset's hidden directory, parts of uploads, is bound for the
+// dataset: its root's policy holds, as it is now and not as it was when the hidden one was made.
+func (fs *FS) policyOf(ctx context.Context, home *granary.Attr) (granary.PolicyID, error) {
+	if system := home.Inode.Dataset().System(); home.Inode != system && home.Parent != system {
+		return home.Policy, nil
+	}
+	found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: home.Inode.Dataset().Root()})
+	if err != nil {
+		return 0, err
+	}
+	return found.Entry.Attr.Policy, nil
 }
 
 // Write adds to the file.
