@@ -149,6 +149,7 @@ type MasterStatus struct {
 	Voter   bool
 	Up      bool
 	Applied Index
+	Joined  bool // it has stored entries or voted: it must not come back empty
 }
 
 // Health is the worst that is true of any volume.

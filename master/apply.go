@@ -101,6 +101,9 @@ func (t *txn) doItem(it item) granary.Result {
 		return t.initCluster(it)
 	case *setMember:
 		return t.setMember(it)
+	case *memberJoined:
+		store(t, keyJoined(it.ID), &numberRecord{})
+		return granary.Result{}
 	}
 	panic(fmt.Sprintf("master: item %T is not known", it))
 }

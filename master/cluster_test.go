@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/wire"
 )
 
 // testTimeout bounds what a test waits for.
@@ -85,11 +86,18 @@ type group struct {
 	peers []Peer
 	with  func(*Options)
 	nodes []*Server // nil: stopped
+	dir   string    // of the nodes' directories, by their ids
 	trans []*raft.InmemTransport
 }
 
 // newGroup starts n nodes over TCP, or in memory, where they can be cut off.
 func newGroup(t *testing.T, n int, inmem bool, with func(*Options)) *group {
+	t.Helper()
+	return newGroupPart(t, n, n, inmem, with)
+}
+
+// newGroupPart starts the first of n founding members; in memory, the others are not connected yet.
+func newGroupPart(t *testing.T, n, first int, inmem bool, with func(*Options)) *group {
 	t.Helper()
 	g := &group{t: t, with: with, nodes: make([]*Server, n)}
 	listeners := make([]net.Listener, n)
@@ -105,9 +113,10 @@ func newGroup(t *testing.T, n int, inmem bool, with func(*Options)) *group {
 		}
 		g.peers = append(g.peers, p)
 	}
-	g.connect(func(i, j int) bool { return true })
+	g.connect(func(i, j int) bool { return max(i, j) < first })
 	dir := t.TempDir()
-	for i := range n {
+	g.dir = dir
+	for i := range first {
 		g.startAt(i, filepath.Join(dir, g.peers[i].ID), listeners[i])
 	}
 	t.Cleanup(func() {
@@ -133,6 +142,15 @@ func (g *group) connect(may func(i, j int) bool) {
 
 func (g *group) startAt(i int, dir string, l net.Listener) {
 	g.t.Helper()
+	s, err := Open(g.options(i, dir, l))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.nodes[i] = s
+}
+
+// options are those of a node of the group.
+func (g *group) options(i int, dir string, l net.Listener) Options {
 	o := testOptions(dir)
 	o.ID, o.GRPCAddr, o.Peers = g.peers[i].ID, g.peers[i].GRPCAddr, g.peers
 	o.RaftAddr, o.Listener = g.peers[i].RaftAddr, l
@@ -142,11 +160,17 @@ func (g *group) startAt(i int, dir string, l net.Listener) {
 	if g.with != nil {
 		g.with(&o)
 	}
-	s, err := Open(o)
-	if err != nil {
-		g.t.Fatal(err)
+	return o
+}
+
+// dial reaches the nodes that run, by plain calls.
+func (g *group) dial(addr string) (wire.Master, func() error, error) {
+	for i, p := range g.peers {
+		if p.GRPCAddr == addr && g.nodes[i] != nil {
+			return g.nodes[i], func() error { return nil }, nil
+		}
 	}
-	g.nodes[i] = s
+	return nil, nil, fmt.Errorf("nobody listens at %s", addr)
 }
 
 // stop ends a node without a word to the others.

@@ -57,6 +57,9 @@ type (
 
 	// setMember records the gRPC address of a node of the Raft group; "" removes it.
 	setMember struct{ ID, GRPCAddr string }
+
+	// memberJoined records that a node of the Raft group has stored entries or voted.
+	memberJoined struct{ ID string }
 )
 
 func (*mutation) item()       {}
@@ -67,6 +70,7 @@ func (*shardsSealed) item()   {}
 func (*reclaim) item()        {}
 func (*initCluster) item()    {}
 func (*setMember) item()      {}
+func (*memberJoined) item()   {}
 
 // commandVersion begins every encoded command. A node that reads another stops: it must not guess.
 const commandVersion = 1
@@ -81,6 +85,7 @@ const (
 	tagReclaim
 	tagInitCluster
 	tagSetMember
+	tagMemberJoined
 )
 
 // marshal encodes the command. It fails only for an op that wire cannot encode.
@@ -130,6 +135,9 @@ func putItem(e *encoder, it item) error {
 		e.u8(tagSetMember)
 		e.str(it.ID)
 		e.str(it.GRPCAddr)
+	case *memberJoined:
+		e.u8(tagMemberJoined)
+		e.str(it.ID)
 	default:
 		return granary.Errorf(granary.KindInternal, "command", "", "item %T is unknown", it)
 	}
@@ -204,6 +212,8 @@ func takeItem(d *decoder) (item, error) {
 		return it, nil
 	case tagSetMember:
 		return &setMember{ID: d.str(), GRPCAddr: d.str()}, nil
+	case tagMemberJoined:
+		return &memberJoined{ID: d.str()}, nil
 	default:
 		return nil, granary.Errorf(granary.KindInvalid, "command", "", "item tag %d is unknown", tag)
 	}

@@ -38,6 +38,8 @@
 //     snapshot is brought there before Raft starts; a hole stops the start (TestStateBehindSnapshot).
 //  14. A failure domain holds at most m shards of a volume, with m = 0 one; what cannot be placed so is
 //     refused (TestPlacementNeverCrowds).
+//  15. A member that has stored entries or voted does not begin again with an empty directory: a leader
+//     that can be reached says so, and without one it waits (TestEmptiedMemberIsRefused).
 //
 // # Format
 //
@@ -85,6 +87,7 @@
 //	p      policy                       the policy; equal ones have one id
 //	u      access key                   S3 user
 //	m      node id                      gRPC address of a node of the Raft group
+//	j      node id                      mark: the node has stored entries or voted
 //
 // A value is a format version (1 byte, now 1), the Raft index of the entry that last changed it
 // (varint), and its fields in the order of format_records.go: unsigned numbers as varints, signed

@@ -28,6 +28,7 @@ const (
 	tablePolicy  = 'p'
 	tableUser    = 'u'
 	tableMember  = 'm'
+	tableJoined  = 'j'
 )
 
 // formatVersion begins every value.
@@ -115,6 +116,7 @@ func keyPolicy(id granary.PolicyID) []byte   { return key(tablePolicy, uint64(id
 func keyServer(id granary.ServerID) []byte { return append(key(tableServer), id...) }
 func keyUser(accessKey string) []byte      { return append(key(tableUser), accessKey...) }
 func keyMember(id string) []byte           { return append(key(tableMember), id...) }
+func keyJoined(id string) []byte           { return append(key(tableJoined), id...) }
 
 // keyID returns the number at the i-th place of a key; 0 if the key is too short.
 func keyID(k []byte, i int) uint64 {

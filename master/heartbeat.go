@@ -169,7 +169,9 @@ func (s *Server) Heartbeat(ctx context.Context, hb *granary.Heartbeat) (*granary
 	if hb.Server == "" || hb.Addr == "" {
 		return nil, granary.Errorf(granary.KindInvalid, "heartbeat", hb.Addr, "server id or address is empty")
 	}
-	s.awaitLeader(ctx, heartbeatPatience)
+	if len(hb.Disks) > 0 {
+		s.awaitLeader(ctx, heartbeatPatience)
+	}
 	st := s.states.acquire()
 	cluster, _ := st.cluster()
 	st.release()

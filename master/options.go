@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/wire"
 )
 
 // ShardControl is what the leader tells volume servers. cmd supplies it; volume.Client is one.
@@ -38,6 +39,10 @@ type Options struct {
 	RootUser granary.User // keys of the S3 root user; empty: made at random at the first start
 	Shards   ShardControl // nil: volumes are not sealed at their servers; for tests
 
+	// Dial reaches another master, and returns what hangs up. With it, a founding member without data asks the
+	// others whether it had some, before it begins; nil: it does not, for tests.
+	Dial func(grpcAddr string) (wire.Master, func() error, error)
+
 	SessionTTL       time.Duration // default 30 s
 	ServerDownAfter  time.Duration // without a heartbeat; default 4 s
 	HeartbeatTimeout time.Duration // of Raft: without a leader, before an election; default 1 s
@@ -49,6 +54,8 @@ type Options struct {
 	CacheBytes int64                 // of the metadata store; 0 for its default
 	Registerer prometheus.Registerer // nil: metrics are counted but not exported
 	Log        *slog.Logger          // nil: none
+
+	foundingReach, foundingPatience time.Duration // see found.go; shorter in tests
 
 	transport raft.Transport     // for tests, instead of TCP
 	hook      func(string) error // for tests: called between the steps of snapshots; an error stops there
@@ -94,6 +101,8 @@ func (o *Options) setDefaults() {
 	setDefault(&o.ServerDownAfter, serverDownAfterDefault)
 	setDefault(&o.HeartbeatTimeout, heartbeatTimeoutDefault)
 	setDefault(&o.SnapshotInterval, snapshotIntervalDefault)
+	setDefault(&o.foundingReach, foundingReachDefault)
+	setDefault(&o.foundingPatience, foundingPatienceDefault)
 	setDefault(&o.SnapshotThreshold, snapshotThresholdDefault)
 	setDefault(&o.TrailingLogs, trailingLogsDefault)
 	if o.Log == nil {

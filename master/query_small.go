@@ -119,6 +119,13 @@ func (s *state) members() map[string]string {
 	return all
 }
 
+// joined returns the nodes that have stored entries or voted.
+func (s *state) joined() map[string]bool {
+	all := map[string]bool{}
+	s.each(key(tableJoined), func(k, _ []byte) { all[string(k[1:])] = true })
+	return all
+}
+
 // policy finds a policy.
 func (s *state) policy(id granary.PolicyID) (granary.Policy, bool) {
 	if r := one[policyRecord](s, keyPolicy(id)); r != nil {

@@ -154,8 +154,10 @@ type raftNode struct {
 	gone   chan struct{} // closed when it has shut down: futures that are left will never be answered
 }
 
-// openRaft starts the node; id is its own. On an error nothing is left open but the transport.
-func openRaft(dir, id string, o *Options, f *fsm, trans raft.Transport) (*raftNode, error) {
+// openRaft starts the node; id is its own. A node without any state asks mayFound before it begins.
+// On an error nothing is left open but the transport.
+func openRaft(id string, o *Options, f *fsm, trans raft.Transport, mayFound func() error) (*raftNode, error) {
+	dir := o.Dir
 	store, err := raftboltdb.New(raftboltdb.Options{
 		Path: filepath.Join(dir, "raft.db"),
 		BoltOptions: &bbolt.Options{
@@ -166,14 +168,14 @@ func openRaft(dir, id string, o *Options, f *fsm, trans raft.Transport) (*raftNo
 		return nil, openError(dir, err)
 	}
 	n := &raftNode{store: store, notify: make(chan bool, notifyBuffer), gone: make(chan struct{})}
-	if err := n.start(id, o, f, trans); err != nil {
+	if err := n.start(id, o, f, trans, mayFound); err != nil {
 		store.Close()
 		return nil, err
 	}
 	return n, nil
 }
 
-func (n *raftNode) start(id string, o *Options, f *fsm, trans raft.Transport) error {
+func (n *raftNode) start(id string, o *Options, f *fsm, trans raft.Transport, mayFound func() error) error {
 	if err := f.recover(n.store); err != nil {
 		return err
 	}
@@ -182,8 +184,17 @@ func (n *raftNode) start(id string, o *Options, f *fsm, trans raft.Transport) er
 		return openError(o.Dir, err)
 	}
 	conf := raftConfig(id, o, n.notify)
-	if err := n.found(id, conf, o, logs, f.snaps, trans); err != nil {
-		return err
+	exists, err := raft.HasExistingState(logs, n.store, f.snaps)
+	if err != nil {
+		return openError(o.Dir, err)
+	}
+	if !exists {
+		if err := mayFound(); err != nil {
+			return err
+		}
+		if err := n.found(id, conf, o, logs, f.snaps, trans); err != nil {
+			return err
+		}
 	}
 	n.Raft, err = raft.NewRaft(conf, f, logs, n.store, f.snaps, trans)
 	if err != nil {
@@ -214,13 +225,6 @@ func raftConfig(id string, o *Options, notify chan<- bool) *raft.Config {
 // found writes the founding configuration into the log of a node that has no state yet. All
 // founding members write the same one, so it does not matter who is first.
 func (n *raftNode) found(id string, conf *raft.Config, o *Options, logs raft.LogStore, snaps raft.SnapshotStore, trans raft.Transport) error {
-	exists, err := raft.HasExistingState(logs, n.store, snaps)
-	if err != nil {
-		return openError(o.Dir, err)
-	}
-	if exists {
-		return nil
-	}
 	peers := o.Peers
 	if len(peers) == 0 {
 		peers = []Peer{{ID: id, GRPCAddr: o.GRPCAddr, RaftAddr: string(trans.LocalAddr())}}

@@ -145,10 +145,14 @@ func (s *Server) fillStatus(l *leadership, status *granary.Status) {
 	status.Leader = s.memberAddr(s.id)
 	status.EffectiveK, status.EffectiveM, status.FailureDomain = effective(status.Policy, l.live.candidates())
 	status.Masters = nil
+	st := s.states.acquire()
+	joined := st.joined()
+	st.release()
 	for _, m := range s.raft.GetConfiguration().Configuration().Servers {
 		self := string(m.ID) == s.id
 		master := granary.MasterStatus{
 			ID: string(m.ID), Addr: s.memberAddr(string(m.ID)), Leader: self, Voter: m.Suffrage == raft.Voter, Up: self,
+			Joined: self || joined[string(m.ID)] || s.witness.saw(string(m.ID)),
 		}
 		if self {
 			master.Applied = status.AppliedIndex

@@ -26,6 +26,7 @@ type Server struct {
 	states  *states
 	snaps   *snapshots
 	trans   raft.Transport
+	witness *witness // trans, as Raft uses it
 	raft    *raftNode
 	budget  *logBudget
 
@@ -98,7 +99,8 @@ func (s *Server) open() error {
 	}
 	s.budget = newLogBudget(s.opts.TrailingLogs)
 	f := &fsm{states: s.states, snaps: s.snaps, metrics: s.metrics, budget: s.budget, applied: func() { kick(s.noticed) }}
-	s.raft, err = openRaft(s.opts.Dir, s.id, &s.opts, f, s.trans)
+	s.witness = newWitness(s.trans)
+	s.raft, err = openRaft(s.id, &s.opts, f, s.witness, s.mayFound)
 	return err
 }
 

@@ -134,6 +134,7 @@ func (p *process) startMaster(l listenOptions, r masterRole) (*master.Server, er
 	o := master.Options{
 		Dir: r.dir, ID: r.id, GRPCAddr: l.addr(portMaster), RaftAddr: l.addr(portRaft),
 		Peers: r.peers, RootUser: r.root, Shards: r.shards, Log: p.log, Registerer: registry,
+		Dial: func(addr string) (wire.Master, func() error, error) { return wire.DialMaster(addr) },
 	}
 	if len(r.peers) <= 1 {
 		o.HeartbeatTimeout = 250 * time.Millisecond // nobody to hear from: lead at once

@@ -115,6 +115,7 @@ func fillMasterStatus(p *pb.MasterStatus, m *granary.MasterStatus) {
 	p.Voter = m.Voter
 	p.Up = m.Up
 	p.Applied = uint64(m.Applied)
+	p.Joined = m.Joined
 }
 
 func masterStatusFrom(p *pb.MasterStatus) granary.MasterStatus {
@@ -125,6 +126,7 @@ func masterStatusFrom(p *pb.MasterStatus) granary.MasterStatus {
 		Voter:   p.Voter,
 		Up:      p.Up,
 		Applied: granary.Index(p.Applied),
+		Joined:  p.Joined,
 	}
 }
 

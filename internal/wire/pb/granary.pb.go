@@ -5691,6 +5691,7 @@ type MasterStatus struct {
 	Voter         bool                   `protobuf:"varint,4,opt,name=voter,proto3" json:"voter,omitempty"`
 	Up            bool                   `protobuf:"varint,5,opt,name=up,proto3" json:"up,omitempty"`
 	Applied       uint64                 `protobuf:"varint,6,opt,name=applied,proto3" json:"applied,omitempty"`
+	Joined        bool                   `protobuf:"varint,7,opt,name=joined,proto3" json:"joined,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5765,6 +5766,13 @@ func (x *MasterStatus) GetApplied() uint64 {
 		return x.Applied
 	}
 	return 0
+}
+
+func (x *MasterStatus) GetJoined() bool {
+	if x != nil {
+		return x.Joined
+	}
+	return false
 }
 
 type Status struct {
@@ -6427,14 +6435,15 @@ const file_granary_proto_rawDesc = "" +
 	"\x05Disks\x12,\n" +
 	"\aservers\x18\x01 \x03(\v2\x12.granary.v1.ServerR\aservers\x12&\n" +
 	"\x05disks\x18\x02 \x03(\v2\x10.granary.v1.DiskR\x05disks\"\v\n" +
-	"\tGetStatus\"\x8a\x01\n" +
+	"\tGetStatus\"\xa2\x01\n" +
 	"\fMasterStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\fR\x04addr\x12\x16\n" +
 	"\x06leader\x18\x03 \x01(\bR\x06leader\x12\x14\n" +
 	"\x05voter\x18\x04 \x01(\bR\x05voter\x12\x0e\n" +
 	"\x02up\x18\x05 \x01(\bR\x02up\x12\x18\n" +
-	"\aapplied\x18\x06 \x01(\x04R\aapplied\"\x9c\x05\n" +
+	"\aapplied\x18\x06 \x01(\x04R\aapplied\x12\x16\n" +
+	"\x06joined\x18\a \x01(\bR\x06joined\"\x9c\x05\n" +
 	"\x06Status\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\fR\acluster\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\fR\x06leader\x122\n" +
