@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -94,17 +95,18 @@ func (env *environment) masters() ([]string, error) {
 	return addrs, nil
 }
 
-// connect opens a client of the cluster for a command or a role.
-func (env *environment) connect(ctx context.Context, name string, log *slog.Logger) (*client.Client, error) {
+// connect opens a client of the cluster for a role; patience is how long its calls look for a leader (0: the default).
+func (env *environment) connect(ctx context.Context, name string, patience time.Duration, log *slog.Logger) (*client.Client, error) {
 	masters, err := env.masters()
 	if err != nil {
 		return nil, err
 	}
 	return client.Open(ctx, client.Options{
-		Masters: masters,
-		Shards:  volume.NewClient(),
-		Name:    sessionName(name),
-		Log:     log,
+		Masters:  masters,
+		Shards:   volume.NewClient(),
+		Name:     sessionName(name),
+		RetryFor: patience,
+		Log:      log,
 	})
 }
 

@@ -28,6 +28,7 @@ type mountOptions struct {
 	readOnly         bool
 	logFile          string
 	readyFD          int
+	patience         time.Duration
 }
 
 func mountCommand(env *environment) *cobra.Command {
@@ -62,6 +63,7 @@ As mount.granary it serves fstab:
 	cmd.Flags().BoolVar(&o.allowOther, "allow-other", false, "let other users than this one in (root's mounts always do)")
 	cmd.Flags().BoolVar(&o.readOnly, "read-only", false, "refuse changes")
 	cmd.Flags().StringVar(&o.logFile, "log-file", "", "where a mount in the background logs (default nowhere)")
+	cmd.Flags().DurationVar(&o.patience, "patience", 10*time.Minute, "how long programs wait for a cluster that does not answer, before they get an error")
 	cmd.Flags().IntVar(&o.readyFD, "ready-fd", 0, "file descriptor that is told when the mount is ready")
 	if err := cmd.Flags().MarkHidden("ready-fd"); err != nil {
 		panic(err)
@@ -92,7 +94,7 @@ func runMount(ctx context.Context, env *environment, o *mountOptions) (err error
 	if err != nil {
 		return err
 	}
-	c, err := env.connect(ctx, "mount "+o.mountPoint, log)
+	c, err := env.connect(ctx, "mount "+o.mountPoint, o.patience, log)
 	if err != nil {
 		return err
 	}
@@ -173,6 +175,7 @@ func daemonize(ctx context.Context, env *environment, o *mountOptions) (err erro
 		return err
 	}
 	args := []string{"mount", o.path, point, "--foreground", "--ready-fd", "3", "--cluster", env.cluster, "--log-level", env.logLevel}
+	args = append(args, "--patience", o.patience.String())
 	if o.allowOther {
 		args = append(args, "--allow-other")
 	}
@@ -288,6 +291,8 @@ func fstabOptions(list string) []string {
 			out = append(out, "--read-only")
 		case "allow_other":
 			out = append(out, "--allow-other")
+		case "patience":
+			out = append(out, "--patience", value)
 		case "cluster":
 			out = append(out, "--cluster", value)
 		case "log_file":

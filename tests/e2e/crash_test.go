@@ -3,15 +3,20 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -135,20 +140,92 @@ func someFiles(t *testing.T, root string, most int) []string {
 	return list
 }
 
-// copyThroughMount copies files one after the other. The mount outlives the server, so no step may
-// fail: it waits until the server is back.
+// copyThroughMount runs copier in a process of its own, until ctx ends. The mount outlives the
+// server, so no step may fail: it waits until the server is back.
+//
+// It must not be this process: starting the server again forks, and the child's copies of open files
+// in the mount are flushed when it executes, which would wait for the server.
 func copyThroughMount(ctx context.Context, t *testing.T, mnt string, files []string, acked *ackList) {
-	for i, local := range files {
-		if ctx.Err() != nil {
-			return
-		}
-		path := filepath.Join("copy", fmt.Sprintf("%05d", i))
-		if err := copyFile(filepath.Join(mnt, path), local, i%3 == 0); err != nil {
-			t.Errorf("copy through the mount: %v", err)
-			return
-		}
-		acked.add(path, local)
+	list := filepath.Join(t.TempDir(), "files")
+	if err := os.WriteFile(list, []byte(strings.Join(files, "\n")), 0o600); err != nil {
+		t.Error(err)
+		return
 	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), copierList+"="+list, copierTo+"="+filepath.Join(mnt, "copy"))
+	cmd.Stderr = os.Stderr
+	stop, err := cmd.StdinPipe()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	if err := cmd.Start(); err != nil {
+		t.Error(err)
+		return
+	}
+	defer context.AfterFunc(ctx, func() { _ = stop.Close() })() // the copier ends when it sees this
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		i, err := strconv.Atoi(lines.Text())
+		if err != nil {
+			t.Errorf("the copier says %q", lines.Text())
+			return
+		}
+		acked.add(filepath.Join("copy", copyName(i)), files[i])
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("copy through the mount: %v", err)
+	}
+}
+
+// Environment of the copier.
+const (
+	copierList = "GRANARY_TEST_COPIER_LIST"
+	copierTo   = "GRANARY_TEST_COPIER_TO"
+)
+
+func copyName(i int) string { return fmt.Sprintf("%05d", i) }
+
+// TestMain is the copier if the environment says so.
+func TestMain(m *testing.M) {
+	list := os.Getenv(copierList)
+	if list == "" {
+		os.Exit(m.Run())
+	}
+	if err := copier(list, os.Getenv(copierTo)); err != nil {
+		fmt.Fprintln(os.Stderr, "copier:", err)
+		os.Exit(1)
+	}
+}
+
+// copier copies the files that list names, one after the other, and prints the number of each when
+// its close has returned, until its standard input ends.
+func copier(list, to string) error {
+	text, err := os.ReadFile(list)
+	if err != nil {
+		return err
+	}
+	stop := make(chan struct{})
+	go func() {
+		defer close(stop)
+		_, _ = io.Copy(io.Discard, os.Stdin) // its end is all that matters
+	}()
+	for i, local := range strings.Split(string(text), "\n") {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		if err := copyFile(filepath.Join(to, copyName(i)), local, i%3 == 0); err != nil {
+			return err
+		}
+		fmt.Println(i)
+	}
+	return nil
 }
 
 func copyFile(to, from string, sync bool) error {
