@@ -104,6 +104,8 @@ func (t *txn) doItem(it item) granary.Result {
 	case *memberJoined:
 		store(t, keyJoined(it.ID), &numberRecord{})
 		return granary.Result{}
+	case *setRoot:
+		return t.setRoot(&it.User)
 	}
 	panic(fmt.Sprintf("master: item %T is not known", it))
 }

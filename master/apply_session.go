@@ -120,6 +120,19 @@ func (t *txn) setUser(op *granary.SetUser) granary.Result {
 	return granary.Result{}
 }
 
+// setRoot makes a user the only root user.
+func (t *txn) setRoot(u *granary.User) granary.Result {
+	t.scan(key(tableUser), keyEnd(key(tableUser)), func(k, v []byte) bool {
+		r, err := unmarshal[userRecord](v)
+		must(err)
+		if r.Root {
+			t.del(k)
+		}
+		return true
+	})
+	return t.setUser(&granary.SetUser{User: *u})
+}
+
 // registerServer records a server and the disks in it. A disk stays with the server that last
 // reported it.
 func (t *txn) registerServer(s *granary.Server) granary.Result {

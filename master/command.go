@@ -60,6 +60,9 @@ type (
 
 	// memberJoined records that a node of the Raft group has stored entries or voted.
 	memberJoined struct{ ID string }
+
+	// setRoot replaces the S3 root user: the keys that any other had are no longer valid.
+	setRoot struct{ User granary.User }
 )
 
 func (*mutation) item()       {}
@@ -71,6 +74,7 @@ func (*reclaim) item()        {}
 func (*initCluster) item()    {}
 func (*setMember) item()      {}
 func (*memberJoined) item()   {}
+func (*setRoot) item()        {}
 
 // commandVersion begins every encoded command. A node that reads another stops: it must not guess.
 const commandVersion = 1
@@ -86,6 +90,7 @@ const (
 	tagInitCluster
 	tagSetMember
 	tagMemberJoined
+	tagSetRoot
 )
 
 // marshal encodes the command. It fails only for an op that wire cannot encode.
@@ -129,8 +134,7 @@ func putItem(e *encoder, it item) error {
 	case *initCluster:
 		e.u8(tagInitCluster)
 		e.str(string(it.Cluster))
-		e.str(it.RootUser.AccessKey)
-		(&userRecord{it.RootUser}).put(e)
+		putUser(e, &it.RootUser)
 	case *setMember:
 		e.u8(tagSetMember)
 		e.str(it.ID)
@@ -138,10 +142,26 @@ func putItem(e *encoder, it item) error {
 	case *memberJoined:
 		e.u8(tagMemberJoined)
 		e.str(it.ID)
+	case *setRoot:
+		e.u8(tagSetRoot)
+		putUser(e, &it.User)
 	default:
 		return granary.Errorf(granary.KindInternal, "command", "", "item %T is unknown", it)
 	}
 	return nil
+}
+
+func putUser(e *encoder, u *granary.User) {
+	e.str(u.AccessKey)
+	(&userRecord{*u}).put(e)
+}
+
+func takeUser(d *decoder) granary.User {
+	access := d.str()
+	var r userRecord
+	r.take(d)
+	r.AccessKey = access
+	return r.User
 }
 
 func putMutation(e *encoder, m *mutation) error {
@@ -203,17 +223,13 @@ func takeItem(d *decoder) (item, error) {
 	case tagReclaim:
 		return &reclaim{Limit: int(d.i64())}, nil
 	case tagInitCluster:
-		it := &initCluster{Cluster: granary.ClusterID(d.str())}
-		access := d.str()
-		var r userRecord
-		r.take(d)
-		it.RootUser = r.User
-		it.RootUser.AccessKey = access
-		return it, nil
+		return &initCluster{Cluster: granary.ClusterID(d.str()), RootUser: takeUser(d)}, nil
 	case tagSetMember:
 		return &setMember{ID: d.str(), GRPCAddr: d.str()}, nil
 	case tagMemberJoined:
 		return &memberJoined{ID: d.str()}, nil
+	case tagSetRoot:
+		return &setRoot{takeUser(d)}, nil
 	default:
 		return nil, granary.Errorf(granary.KindInvalid, "command", "", "item tag %d is unknown", tag)
 	}

@@ -137,22 +137,28 @@ func (s *Server) takeOffice(ctx context.Context) (*leadership, error) {
 	return l, nil
 }
 
-// inaugurate writes what a leader finds missing: the cluster itself, and who its members are.
+// inaugurate writes what a leader finds missing: the cluster itself, the root user that it was given, and
+// who the members are.
 func (l *leadership) inaugurate(ctx context.Context) error {
 	st := l.s.states.acquire()
 	cluster, founded := st.cluster()
 	members := st.members()
+	root, _ := st.rootUser()
 	st.release()
 	var items []item
-	if !founded {
+	given := l.s.opts.RootUser
+	setDefault(&given.Name, "root")
+	given.Root = true
+	switch {
+	case !founded:
 		cluster = granary.ClusterID(randomHex(16))
-		root := l.s.opts.RootUser
-		if root.AccessKey == "" {
-			root.AccessKey, root.SecretKey = randomKey(20), randomKey(40)
+		if given.AccessKey == "" {
+			given.AccessKey, given.SecretKey = randomKey(20), randomKey(40)
 		}
-		setDefault(&root.Name, "root")
-		root.Root = true
-		items = append(items, &initCluster{Cluster: cluster, RootUser: root})
+		items = append(items, &initCluster{Cluster: cluster, RootUser: given})
+	case given.AccessKey != "" && given != root:
+		items = append(items, &setRoot{given})
+		l.s.log.Info("the root user is replaced by the one given", "access key", given.AccessKey)
 	}
 	l.cluster = cluster
 	for id, addr := range l.s.knownMembers() {

@@ -36,7 +36,7 @@ type Options struct {
 	RaftAddr string       // bound and advertised to the other nodes
 	Listener net.Listener // for Raft, instead of binding RaftAddr; closed by Close
 	Peers    []Peer       // the founding members, this one among them; empty: alone
-	RootUser granary.User // keys of the S3 root user; empty: made at random at the first start
+	RootUser granary.User // keys of the S3 root user, whoever it was before; empty: made at random at the first start
 	Shards   ShardControl // nil: volumes are not sealed at their servers; for tests
 
 	// Dial reaches another master, and returns what hangs up. With it, a founding member without data asks the
