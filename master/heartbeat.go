@@ -56,6 +56,9 @@ func (t *liveTable) hear(hb *granary.Heartbeat) {
 		t.changed = make(chan struct{})
 	}
 	t.heard[hb.Server] = t.now()
+	for _, d := range t.registered[hb.Server].Disks {
+		delete(t.usages, d) // a disk that it no longer shows is not there
+	}
 	for _, u := range hb.Disks {
 		t.usages[u.Disk] = u
 	}
@@ -66,10 +69,21 @@ func (t *liveTable) isRegistered(hb *granary.Heartbeat) bool {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	s, ok := t.registered[hb.Server]
-	return ok && s.Addr == hb.Addr && s.Zone == hb.Zone && s.Rack == hb.Rack && slices.Equal(s.Disks, disksOf(hb))
+	return ok && s.Addr == hb.Addr && s.Zone == hb.Zone && s.Rack == hb.Rack && hasAll(s.Disks, disksOf(hb))
 }
 
-// disksOf returns the ids of the disks, sorted.
+// hasAll reports whether the disks of a server, sorted, are among those that it is registered with. Those
+// that it no longer shows stay its own: a volume may have shards on them.
+func hasAll(registered, shown []granary.DiskID) bool {
+	for _, d := range shown {
+		if _, ok := slices.BinarySearch(registered, d); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// disksOf returns the ids of the disks, sorted, each once.
 func disksOf(hb *granary.Heartbeat) []granary.DiskID {
 	ids := make([]granary.DiskID, len(hb.Disks))
 	for i, u := range hb.Disks {

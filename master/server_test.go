@@ -65,6 +65,36 @@ func TestRestartReplaysNothing(t *testing.T) {
 	}
 }
 
+// TestGivenRootUser: the keys that a leader was given replace those of an existing cluster.
+func TestGivenRootUser(t *testing.T) {
+	dir := t.TempDir()
+	s := openAlone(t, dir, nil)
+	old := s.RootUser()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	given := granary.User{AccessKey: "zz-given", SecretKey: "given-secret"}
+	want := given
+	want.Name, want.Root = "root", true
+	for _, with := range []func(*Options){func(o *Options) { o.RootUser = given }, nil} {
+		s = openAlone(t, dir, with)
+		if got := s.RootUser(); got != want {
+			t.Errorf("root user %+v", got)
+		}
+		a, _, err := s.Query(t.Context(), &granary.QueryRequest{Query: &granary.GetUser{AccessKey: want.AccessKey}})
+		if err != nil || a.(*granary.UserIs).User != want {
+			t.Errorf("the given user: %+v, %v", a, err)
+		}
+		_, _, err = s.Query(t.Context(), &granary.QueryRequest{Query: &granary.GetUser{AccessKey: old.AccessKey}})
+		if !granary.IsKind(err, granary.KindNotFound) {
+			t.Errorf("the user before: %v", err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	s := openAlone(t, dir, nil)
@@ -425,6 +455,42 @@ func TestVolumeLife(t *testing.T) {
 	})
 	if len(shards.sealed) != 3 {
 		t.Errorf("sealed %v", shards.sealed)
+	}
+}
+
+// TestHeartbeatsProposeNothing: a server that has been registered is not registered again, though
+// disks were replaced under it or are not there.
+func TestHeartbeatsProposeNothing(t *testing.T) {
+	s := openAlone(t, t.TempDir(), nil)
+	cluster := s.leading.Load().cluster
+	beat := func(disks ...granary.DiskID) uint64 {
+		t.Helper()
+		hb := &granary.Heartbeat{Server: "s1", Cluster: cluster, Addr: "s1:7500"}
+		for _, d := range disks {
+			hb.Disks = append(hb.Disks, granary.DiskUsage{Disk: d, Total: 10 << 30, Free: 9 << 30})
+		}
+		if _, err := s.Heartbeat(t.Context(), hb); err != nil {
+			t.Fatal(err)
+		}
+		applied, _ := s.states.cur.applied()
+		return applied
+	}
+	beat("a", "b")
+	replaced := beat("c", "b")
+	for _, disks := range [][]granary.DiskID{{"b", "c"}, {"c"}, {"a", "b", "c"}, {"c", "b"}} {
+		if applied := beat(disks...); applied != replaced {
+			t.Errorf("disks %v: entry %d was applied after %d", disks, applied, replaced)
+		}
+	}
+	live := s.leading.Load().live
+	if got := live.candidates(); len(got) != 2 || got[0].disk != "b" || got[1].disk != "c" {
+		t.Errorf("of a, b and c, where a is not there, volumes may go to %+v", got)
+	}
+	if _, ok := live.usage("a"); ok {
+		t.Error("a disk that is not there is up")
+	}
+	if applied := beat("d"); applied == replaced {
+		t.Error("a new disk was not registered")
 	}
 }
 
