@@ -36,10 +36,10 @@ func eventually(t *testing.T, what string, f func() error) {
 	}
 }
 
-// testOptions are those of a node that loses no time.
+// testOptions are those of a node that loses no time; slow enough for a busy machine with the race detector.
 func testOptions(dir string) Options {
 	return Options{
-		Dir: dir, GRPCAddr: "localhost:1", HeartbeatTimeout: 200 * time.Millisecond,
+		Dir: dir, GRPCAddr: "localhost:1", HeartbeatTimeout: 300 * time.Millisecond,
 		ServerDownAfter: time.Second, CacheBytes: 4 << 20,
 	}
 }
@@ -238,15 +238,55 @@ func newClient(t *testing.T, s *Server) *testClient {
 	return &testClient{t: t, session: info.Session}
 }
 
-// do sends one op, which must succeed.
-func (c *testClient) do(s *Server, op granary.Op) granary.Result {
+// do sends one op, which must succeed. While the node has lost its office, or an outcome is not known, it tries
+// again: under load a leader may be deposed for a moment.
+func (c *testClient) do(s *Server, op granary.Op) (r granary.Result) {
 	c.t.Helper()
 	c.seq++
-	r, err := c.send(s, c.seq, op)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	eventually(c.t, "an op", func() (err error) {
+		r, err = c.send(s, c.seq, op)
+		if k := granary.KindOf(err); err != nil && k != granary.KindUnavailable && k != granary.KindIndeterminate {
+			c.t.Fatal(err)
+		}
+		return err
+	})
 	return r
+}
+
+// do is testClient.do at whichever node leads.
+func (g *group) do(c *testClient, op granary.Op) {
+	g.t.Helper()
+	c.seq++
+	eventually(g.t, "an op", func() (err error) {
+		for _, s := range g.nodes {
+			if s == nil {
+				continue
+			}
+			if _, err = c.send(s, c.seq, op); err == nil {
+				return nil
+			}
+			if k := granary.KindOf(err); k != granary.KindUnavailable && k != granary.KindIndeterminate {
+				g.t.Fatal(err)
+			}
+		}
+		return err
+	})
+}
+
+// find looks an entry of the root directory up, at whichever node leads.
+func (g *group) find(name string) {
+	g.t.Helper()
+	eventually(g.t, name, func() (err error) {
+		for _, s := range g.nodes {
+			if s == nil {
+				continue
+			}
+			if _, err = lookup(g.t, s, name); err == nil {
+				return nil
+			}
+		}
+		return err
+	})
 }
 
 // send sends one op under a sequence number.

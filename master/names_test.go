@@ -394,7 +394,7 @@ func TestListIsBounded(t *testing.T) {
 		c := command{Time: m.time + 1}
 		for j := range 1000 {
 			m.seq++
-			c.Items = append(c.Items, &mutation{Session: m.session, Request: granary.Request{Seq: m.seq, Op: &granary.Create{
+			c.Items = append(c.Items, &mutation{Session: m.session, LowestUnacked: m.seq, Request: granary.Request{Seq: m.seq, Op: &granary.Create{
 				Parent: granary.RootInode, Name: fmt.Sprintf("d/%02d/%d", i, j), Type: granary.TypeDirectory, MakeParents: true}}})
 		}
 		b, err := c.marshal()
