@@ -114,6 +114,7 @@ const (
 	EntrySizeMax     = 512 << 10      // bytes of one Raft entry
 	CommitChunksMax  = 1024           // chunks in one Content
 	RequestsMax      = 256            // requests in one Mutate call
+	UnackedMax       = 1 << 18        // sequences of a session from its lowest unacknowledged one on
 	DataShardsMax    = 16             // k
 	ParityShardsMax  = 4              // m
 	RowAlignment     = 4096           // watermarks are multiples of this

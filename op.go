@@ -217,7 +217,8 @@ type Request struct {
 }
 
 // MutateRequest carries requests of one session, applied in order, each for itself. All results of
-// sequences below LowestUnacked may be forgotten.
+// sequences below LowestUnacked may be forgotten; a sequence UnackedMax or more above it is
+// KindTooLarge: nothing happened.
 type MutateRequest struct {
 	Session       SessionID
 	LowestUnacked uint64

@@ -128,6 +128,11 @@ func (t *txn) applyMutation(m *mutation) granary.Result {
 		return granary.Result{Index: t.index, Err: granary.Errorf(granary.KindStale, op, "",
 			"request %d of session %d was acknowledged before", seq, m.Session)}
 	}
+	if seq-session.Lowest >= granary.UnackedMax { // or a client that acknowledges nothing would fill the store
+		return granary.Result{Index: t.index, Err: granary.Errorf(granary.KindTooLarge, op, "",
+			"request %d of session %d: it has acknowledged results below %d only, and %d at most are kept",
+			seq, m.Session, session.Lowest, granary.UnackedMax)}
+	}
 	r := t.do(m.Session, m.Request.Op)
 	t.settle(&r)
 	if _, closed := m.Request.Op.(*granary.CloseSession); closed {

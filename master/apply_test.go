@@ -32,6 +32,29 @@ func TestCreateLookupUnlink(t *testing.T) {
 	}
 }
 
+// TestResultsAreBounded: a client that acknowledges nothing is refused before its results fill the
+// store, and goes on once it does.
+func TestResultsAreBounded(t *testing.T) {
+	m := newMachine(t)
+	defer m.close()
+	send := func(seq, lowest uint64) granary.Kind {
+		return kindOf(m.item(&mutation{Session: m.session, LowestUnacked: lowest, Request: granary.Request{Seq: seq, Op: &granary.SetAttr{Inode: granary.RootInode}}}))
+	}
+	if k := send(granary.UnackedMax-1, 0); k != granary.KindNone {
+		t.Errorf("the last that is kept: %v", k)
+	}
+	if k := send(granary.UnackedMax, 0); k != granary.KindTooLarge {
+		t.Errorf("one more: %v", k)
+	}
+	if k := send(granary.UnackedMax-1, 0); k != granary.KindNone {
+		t.Errorf("a retry of what is kept: %v", k)
+	}
+	if k := send(granary.UnackedMax, 2); k != granary.KindNone {
+		t.Errorf("after an acknowledgement: %v", k)
+	}
+	m.check()
+}
+
 func TestFailedOperationHasNoEffect(t *testing.T) {
 	m := newMachine(t)
 	defer m.close()
