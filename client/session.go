@@ -102,7 +102,6 @@ func (c *Client) openSession(ctx context.Context) (*session, error) {
 	c.mu.Lock()
 	c.cluster = info.Cluster
 	c.mu.Unlock()
-	c.saw(granary.Index(info.Session))
 	return &session{
 		c: c, id: info.Session, ttl: time.Duration(info.TTL), lowest: 1,
 		unacked: map[uint64]struct{}{}, lost: make(chan struct{}),

@@ -94,7 +94,9 @@ func runMount(ctx context.Context, env *environment, o *mountOptions) (err error
 	if err != nil {
 		return err
 	}
-	c, err := env.connect(ctx, "mount "+o.mountPoint, o.patience, log)
+	connecting, cancel := context.WithTimeout(ctx, cliPatience)
+	defer cancel()
+	c, err := env.connect(connecting, "mount "+o.mountPoint, o.patience, log)
 	if err != nil {
 		return err
 	}
