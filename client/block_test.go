@@ -82,7 +82,7 @@ func mustRead(t testing.TB, c *Client, name string, want []byte) {
 
 func TestUploadSizes(t *testing.T) {
 	f, c := newCluster(t, 1, 8, policy(4, 2), nil)
-	for _, size := range []int{0, 1, 4096, 4097, 200_000, 3 << 20, 15 << 20, 17 << 20, 70 << 20} {
+	for _, size := range []int{0, 1, 4096, 4097, 200_000, 3 << 20, 15 << 20, 17 << 20, 48 << 20} {
 		name, data := fmt.Sprint(size), noise(uint64(size), size)
 		r, err := upload(c, name, data)
 		if err != nil {
@@ -96,7 +96,7 @@ func TestUploadSizes(t *testing.T) {
 		}
 		mustRead(t, c, name, data)
 	}
-	if n := f.effects["link/"+fmt.Sprint(70<<20)]; n != 1 {
+	if n := f.effects["link/"+fmt.Sprint(48<<20)]; n != 1 {
 		t.Errorf("linked %d times", n)
 	}
 }
@@ -104,7 +104,7 @@ func TestUploadSizes(t *testing.T) {
 // A single copy of a large file under 4+2 costs at most 1.60 times its size.
 func TestOverhead(t *testing.T) {
 	f, c := newCluster(t, 2, 6, policy(4, 2), nil)
-	const size = 200 << 20
+	const size = 100 << 20
 	u, err := c.NewUpload(t.Context(), UploadOptions{Create: granary.Create{Parent: granary.RootInode, Name: "tar"}})
 	if err != nil {
 		t.Fatal(err)
@@ -249,10 +249,10 @@ func TestWriteRanges(t *testing.T) {
 		t.Errorf("%d commits", n)
 	}
 	write([]Range{{10 << 20, noise(7, 9<<20)}, {5, noise(8, 5)}, {600_000, noise(9, 600_000)}}, false)
-	write([]Range{{0, noise(10, 70<<20)}}, true)
-	for i := range uint64(20) {
+	for i := range uint64(8) {
 		write([]Range{{rand.Uint64N(uint64(len(want))), noise(100+i, rand.IntN(200_000)+1)}}, false)
 	}
+	write([]Range{{0, noise(10, commitBytesMax+1<<20)}}, true)
 	if _, err := c.WriteRanges(t.Context(), granary.Cred{}, attr, []Range{{0, want[:9]}, {8, want[:9]}}, false, nil); !granary.IsKind(err, granary.KindInvalid) {
 		t.Errorf("overlapping ranges: %v", err)
 	}
