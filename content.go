@@ -40,6 +40,9 @@ type Content struct {
 	Chunks       []Chunk
 	// Size makes the file at least this long; bytes nobody wrote are zeros.
 	Size uint64
+	// Parity is the least number of parity shards that the policy asks for: a chunk referenced by
+	// hash that lies in a volume with fewer counts as missing, and a new copy with more takes the place of one with fewer.
+	Parity uint8
 }
 
 // BlockInfo is a stored block, as a reader needs it.

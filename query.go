@@ -57,10 +57,11 @@ type (
 		Next      string // StartAfter of the next call, if Truncated
 	}
 
-	// HasChunks asks which chunks a dataset already has.
+	// HasChunks asks which chunks a dataset already has, in volumes of at least Parity parity shards.
 	HasChunks struct {
 		Dataset DatasetID
 		Hashes  []Hash
+		Parity  uint8
 	}
 	// ChunksHad answers HasChunks, one for each hash.
 	ChunksHad struct{ Has []bool }

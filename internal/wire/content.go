@@ -13,6 +13,7 @@ func contentTo(c *granary.Content) *pb.Content {
 	return &pb.Content{
 		Inline:       c.Inline,
 		InlineOffset: c.InlineOffset,
+		Parity:       uint32(c.Parity),
 		Extents:      listTo(c.Extents, fillExtentWrite),
 		Chunks:       listTo(c.Chunks, fillChunk),
 		Size:         c.Size,
@@ -26,6 +27,7 @@ func (d *decoder) content(p *pb.Content) *granary.Content {
 	return &granary.Content{
 		Inline:       p.Inline,
 		InlineOffset: p.InlineOffset,
+		Parity:       d.uint8(p.Parity, "parity"),
 		Extents:      listFrom(p.Extents, extentWriteFrom),
 		Chunks:       listFrom(p.Chunks, d.chunk),
 		Size:         p.Size,

@@ -17,7 +17,7 @@ func queryTo(q granary.Query) (*pb.Query, error) {
 	case *granary.List:
 		p.Query = &pb.Query_List{List: listQueryTo(q)}
 	case *granary.HasChunks:
-		p.Query = &pb.Query_HasChunks{HasChunks: &pb.HasChunks{Dataset: uint32(q.Dataset), Hashes: hashesTo(q.Hashes)}}
+		p.Query = &pb.Query_HasChunks{HasChunks: &pb.HasChunks{Dataset: uint32(q.Dataset), Hashes: hashesTo(q.Hashes), Parity: uint32(q.Parity)}}
 	case *granary.StatFS:
 		p.Query = &pb.Query_StatFs{StatFs: new(pb.StatFS)}
 	case *granary.GetPolicy:
@@ -54,6 +54,7 @@ func (d *decoder) query(p *pb.Query) granary.Query {
 		return &granary.HasChunks{
 			Dataset: granary.DatasetID(q.HasChunks.Dataset),
 			Hashes:  d.hashes(q.HasChunks.Hashes),
+			Parity:  d.uint8(q.HasChunks.Parity, "parity"),
 		}
 	case *pb.Query_StatFs:
 		return &granary.StatFS{}

@@ -61,12 +61,11 @@ func TestE2EDoors(t *testing.T) {
 	})
 	t.Run("tar through S3", func(t *testing.T) {
 		tar := filepath.Join(work, "src.tar")
-		sh(t, mnt, `tar cf "$1" src`, tar)
+		sh(t, filepath.Dir(src), `tar cf "$1" src`, tar)
 		s.AWS("s3", "mb", "s3://tars").Run(t)
 		s.AWS("s3", "cp", "--no-progress", tar, "s3://tars/src.tar").Run(t)
 		s.AWS("s3", "cp", "--no-progress", "s3://tars/src.tar", tar+".back").Run(t)
 		sh(t, work, `cmp src.tar src.tar.back && cmp src.tar "$1/buckets/tars/src.tar"`, mnt)
-		sh(t, mnt, `mkdir untarred && tar xf buckets/tars/src.tar -C untarred && diff -r untarred/src "$1"`, src)
 	})
 	t.Run("curl", func(t *testing.T) { curlDoors(t, s, mnt, work) })
 	t.Run("rclone", func(t *testing.T) {

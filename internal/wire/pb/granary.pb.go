@@ -3074,6 +3074,7 @@ type Content struct {
 	Extents       []*ExtentWrite         `protobuf:"bytes,3,rep,name=extents,proto3" json:"extents,omitempty"`
 	Chunks        []*Chunk               `protobuf:"bytes,4,rep,name=chunks,proto3" json:"chunks,omitempty"`
 	Size          uint64                 `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
+	Parity        uint32                 `protobuf:"varint,6,opt,name=parity,proto3" json:"parity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3139,6 +3140,13 @@ func (x *Content) GetChunks() []*Chunk {
 func (x *Content) GetSize() uint64 {
 	if x != nil {
 		return x.Size
+	}
+	return 0
+}
+
+func (x *Content) GetParity() uint32 {
+	if x != nil {
+		return x.Parity
 	}
 	return 0
 }
@@ -5091,6 +5099,7 @@ type HasChunks struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Dataset       uint32                 `protobuf:"varint,1,opt,name=dataset,proto3" json:"dataset,omitempty"`
 	Hashes        []byte                 `protobuf:"bytes,2,opt,name=hashes,proto3" json:"hashes,omitempty"` // 32 bytes each
+	Parity        uint32                 `protobuf:"varint,3,opt,name=parity,proto3" json:"parity,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5137,6 +5146,13 @@ func (x *HasChunks) GetHashes() []byte {
 		return x.Hashes
 	}
 	return nil
+}
+
+func (x *HasChunks) GetParity() uint32 {
+	if x != nil {
+		return x.Parity
+	}
+	return 0
 }
 
 type ChunksHad struct {
@@ -6237,13 +6253,14 @@ const file_granary_proto_rawDesc = "" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x16\n" +
 	"\x06length\x18\x02 \x01(\x04R\x06length\x12\x14\n" +
 	"\x05chunk\x18\x03 \x01(\rR\x05chunk\x12!\n" +
-	"\fchunk_offset\x18\x04 \x01(\rR\vchunkOffset\"\xc8\x01\n" +
+	"\fchunk_offset\x18\x04 \x01(\rR\vchunkOffset\"\xe0\x01\n" +
 	"\aContent\x12\x1b\n" +
 	"\x06inline\x18\x01 \x01(\fH\x00R\x06inline\x88\x01\x01\x12#\n" +
 	"\rinline_offset\x18\x02 \x01(\x04R\finlineOffset\x121\n" +
 	"\aextents\x18\x03 \x03(\v2\x17.granary.v1.ExtentWriteR\aextents\x12)\n" +
 	"\x06chunks\x18\x04 \x03(\v2\x11.granary.v1.ChunkR\x06chunks\x12\x12\n" +
-	"\x04size\x18\x05 \x01(\x04R\x04sizeB\t\n" +
+	"\x04size\x18\x05 \x01(\x04R\x04size\x12\x16\n" +
+	"\x06parity\x18\x06 \x01(\rR\x06parityB\t\n" +
 	"\a_inline\"\x80\x01\n" +
 	"\tBlockInfo\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
@@ -6404,10 +6421,11 @@ const file_granary_proto_rawDesc = "" +
 	"\aListing\x12*\n" +
 	"\x05items\x18\x01 \x03(\v2\x14.granary.v1.ListItemR\x05items\x12\x1c\n" +
 	"\ttruncated\x18\x02 \x01(\bR\ttruncated\x12\x12\n" +
-	"\x04next\x18\x03 \x01(\fR\x04next\"=\n" +
+	"\x04next\x18\x03 \x01(\fR\x04next\"U\n" +
 	"\tHasChunks\x12\x18\n" +
 	"\adataset\x18\x01 \x01(\rR\adataset\x12\x16\n" +
-	"\x06hashes\x18\x02 \x01(\fR\x06hashes\"\x1d\n" +
+	"\x06hashes\x18\x02 \x01(\fR\x06hashes\x12\x16\n" +
+	"\x06parity\x18\x03 \x01(\rR\x06parity\"\x1d\n" +
 	"\tChunksHad\x12\x10\n" +
 	"\x03has\x18\x01 \x03(\bR\x03has\"\b\n" +
 	"\x06StatFS\"T\n" +
