@@ -61,9 +61,8 @@ func (t *txn) checkChunks(op string, session granary.SessionID, domain granary.D
 		if chunk.RawLength == 0 || chunk.RawLength > granary.ChunkSizeMax {
 			return granary.Errorf(granary.KindInvalid, op, chunk.Hash.String(), "a chunk of %d bytes", chunk.RawLength)
 		}
-		b := t.get(keyHash(domain, chunk.Hash))
 		switch {
-		case !chunk.New && b == nil:
+		case !chunk.New && !t.has(domain, chunk.Hash, c.Parity):
 			missing = append(missing, uint32(i))
 		case chunk.New:
 			ok, err := t.mayAppend(op, session, chunk)
@@ -84,6 +83,16 @@ func (t *txn) checkChunks(op string, session granary.SessionID, domain granary.D
 		return granary.Errorf(granary.KindMissingChunks, op, "", "%d chunks", len(missing))
 	}
 	return nil
+}
+
+// has reports whether the dataset has the chunk, in a volume of at least that many parity shards.
+func (t *txn) has(domain granary.DatasetID, h granary.Hash, parity uint8) bool {
+	known := fetch[numberRecord](t, keyHash(domain, h))
+	if known == nil {
+		return false
+	}
+	at := t.blocks.get(t, granary.BlockID(known.Number)).Location.Volume
+	return t.volumes.get(t, at).ParityShards >= int(parity)
 }
 
 // mayAppend reports whether a new chunk's volume is the session's, at the epoch that it was written.
@@ -217,35 +226,55 @@ func checkExtents(op string, c *granary.Content) *granary.Error {
 	return nil
 }
 
-// putChunks returns the block of each chunk; new ones get one, unless the dataset has the chunk
-// already: then the new copy is dead space. checkChunks has passed.
+// putChunks returns the block of each chunk. Of a chunk that the dataset has already the new copy
+// counts, and the old one is dead space: whoever writes a known chunk again has a reason, such as a
+// policy that asks for more or shards that do not answer. Only a copy with less parity than the old one
+// is dead itself. checkChunks has passed.
 func (t *txn) putChunks(op string, domain granary.DatasetID, c *granary.Content) ([]granary.BlockID, *granary.Error) {
 	blocks := make([]granary.BlockID, len(c.Chunks))
 	for i := range c.Chunks {
 		chunk := &c.Chunks[i]
-		k := keyHash(domain, chunk.Hash)
-		known := fetch[numberRecord](t, k)
-		if chunk.New {
-			v := t.volumes.get(t, chunk.Location.Volume)
-			v.Watermark = max(v.Watermark, chunk.Watermark)
-			switch {
-			case known == nil:
-				v.LiveBytes += uint64(chunk.Location.Length)
-			case t.blocks.get(t, granary.BlockID(known.Number)).Location != chunk.Location:
-				v.DeadBytes += uint64(chunk.Location.Length)
+		known := fetch[numberRecord](t, keyHash(domain, chunk.Hash))
+		if known != nil {
+			blocks[i] = granary.BlockID(known.Number)
+			if b := t.blocks.get(t, blocks[i]); b.RawLength != chunk.RawLength {
+				return nil, granary.Errorf(granary.KindInvalid, op, chunk.Hash.String(), "the chunk has %d bytes, not %d", b.RawLength, chunk.RawLength)
 			}
-			t.volumes.touch(chunk.Location.Volume)
 		}
+		if !chunk.New {
+			continue
+		}
+		v := t.volumes.get(t, chunk.Location.Volume)
+		v.Watermark = max(v.Watermark, chunk.Watermark)
+		t.volumes.touch(chunk.Location.Volume)
 		if known == nil {
+			v.LiveBytes += uint64(chunk.Location.Length)
 			blocks[i] = t.addBlock(domain, chunk)
 			continue
 		}
-		blocks[i] = granary.BlockID(known.Number)
-		if b := t.blocks.get(t, blocks[i]); b.RawLength != chunk.RawLength {
-			return nil, granary.Errorf(granary.KindInvalid, op, chunk.Hash.String(), "the chunk has %d bytes, not %d", b.RawLength, chunk.RawLength)
-		}
+		t.anotherCopy(blocks[i], &chunk.Location)
 	}
 	return blocks, nil
+}
+
+// anotherCopy takes a new copy of a block into account.
+func (t *txn) anotherCopy(id granary.BlockID, l *granary.Location) {
+	b := t.blocks.get(t, id)
+	if b.Location == *l {
+		return // one copy, named twice
+	}
+	from, to := t.volumes.get(t, b.Location.Volume), t.volumes.get(t, l.Volume)
+	if to.ParityShards < from.ParityShards {
+		to.DeadBytes += uint64(l.Length)
+		return
+	}
+	from.LiveBytes -= uint64(b.Location.Length)
+	from.DeadBytes += uint64(b.Location.Length)
+	to.LiveBytes += uint64(l.Length)
+	t.head.BlockBytes += uint64(l.Length) - uint64(b.Location.Length)
+	t.volumes.touch(b.Location.Volume)
+	b.Location = *l
+	t.blocks.touch(id)
 }
 
 // addBlock makes a block without references yet.

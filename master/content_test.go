@@ -218,11 +218,19 @@ func TestCommitRules(t *testing.T) {
 	if l := ask[*granary.Found](m, &granary.Lookup{Base: f, Layout: &granary.Range{Length: 6}}).Layout; len(l.Extents) != 2 || len(l.Blocks) != 1 || len(l.Volumes) != 1 {
 		t.Fatalf("layout %+v", l)
 	}
-	if had := ask[*granary.ChunksHad](m, &granary.HasChunks{Dataset: 1, Hashes: []granary.Hash{known.Hash, gone.Hash}}); !had.Has[0] || had.Has[1] {
-		t.Fatalf("%v", had.Has)
+	had := func() []bool {
+		q := &granary.HasChunks{Dataset: 1, Hashes: []granary.Hash{known.Hash, gone.Hash}, Parity: 1}
+		return ask[*granary.ChunksHad](m, q).Has
+	}
+	if has := had(); has[0] {
+		t.Fatalf("%v, although nobody has reported the disks", has)
+	}
+	m.item(&registerServer{granary.Server{ID: "s", Addr: "a", Disks: []granary.DiskID{"d1", "d2"}}})
+	if has := had(); !has[0] || has[1] {
+		t.Fatalf("%v", has)
 	}
 
-	// A second copy of a known chunk is dead space.
+	// Of two copies of a chunk one is dead space.
 	m.ok(&granary.Commit{Inode: f, Content: m.content(9, []byte("one"))})
 	v := ask[*granary.Volumes](m, &granary.ListVolumes{}).Volumes[0]
 	if v.LiveBytes != 83 || v.DeadBytes != 83 || v.Watermark != m.rowEnd {
@@ -251,6 +259,38 @@ func TestCommitRules(t *testing.T) {
 	if v := ask[*granary.Volumes](m, &granary.ListVolumes{}).Volumes[0]; v.LiveBytes != 0 || v.DeadBytes != 166 {
 		t.Fatalf("%+v", v)
 	}
+}
+
+// TestChunksOfMoreParity refers by hash to a chunk that lies more thinly than the policy asks, and
+// then writes it again.
+func TestChunksOfMoreParity(t *testing.T) {
+	m := newMachine(t)
+	defer m.close()
+	f := m.ok(&granary.Create{Parent: granary.RootInode, Name: "f", Type: granary.TypeRegular}).Attr.Inode
+	thin := m.content(0, []byte("chunk"))
+	m.ok(&granary.Commit{Inode: f, Content: thin})
+	again := granary.Content{Chunks: slices.Clone(thin.Chunks), Extents: []granary.ExtentWrite{{Offset: 5, Length: 5}}, Parity: 2}
+	again.Chunks[0].New = false
+	if r := m.fails(granary.KindMissingChunks, &granary.Commit{Inode: f, Content: again}); !slices.Equal(r.Missing, []uint32{0}) {
+		t.Fatalf("missing %v", r.Missing)
+	}
+	thick := m.ok(&granary.OpenVolume{Policy: 1, Placement: &granary.Placement{DataShards: 1, ParityShards: 2, Disks: []granary.DiskID{"d1", "d2", "d3"}}}).Volume
+	again.Chunks[0].New = true
+	again.Chunks[0].Location = granary.Location{Volume: thick.ID, Epoch: 1, Length: 85}
+	again.Chunks[0].Watermark = granary.RowAlignment
+	m.ok(&granary.Commit{Inode: f, Content: again})
+	l := ask[*granary.Found](m, &granary.Lookup{Base: f, Layout: &granary.Range{Length: 10}}).Layout
+	if len(l.Blocks) != 1 || l.Blocks[0].Location.Volume != thick.ID {
+		t.Fatalf("the block lies at %+v, not in volume %d", l.Blocks, thick.ID)
+	}
+	m.check()
+	// A thinner copy does not take its place.
+	m.ok(&granary.Commit{Inode: f, Content: m.content(20, []byte("chunk"))})
+	l = ask[*granary.Found](m, &granary.Lookup{Base: f, Layout: &granary.Range{Length: 30}}).Layout
+	if len(l.Blocks) != 1 || l.Blocks[0].Location.Volume != thick.ID {
+		t.Fatalf("the block lies at %+v, not in volume %d", l.Blocks, thick.ID)
+	}
+	m.check()
 }
 
 // bigFile makes a file of n windows with several pieces each, all of one block.

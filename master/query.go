@@ -142,19 +142,49 @@ func (v *view) child(id granary.InodeID) (*inodeRecord, error) {
 	return r, err
 }
 
+// hasChunks answers which chunks there are that a new file may refer to: in a volume of enough
+// parity, whose shards are all there. What lies in a volume that has lost some is better written again.
 func (v *view) hasChunks(q *granary.HasChunks) (granary.Answer, error) {
 	if len(q.Hashes) > granary.HasChunksMax {
 		return nil, granary.Errorf(granary.KindTooLarge, "has chunks", "", "%d hashes, of %d at most", len(q.Hashes), granary.HasChunksMax)
 	}
 	a := &granary.ChunksHad{Has: make([]bool, len(q.Hashes))}
+	sound := map[granary.VolumeID]bool{}
 	for i, h := range q.Hashes {
 		r, err := read[numberRecord](v, keyHash(q.Dataset, h))
 		if err != nil {
 			return nil, err
 		}
-		a.Has[i] = r != nil
+		if r == nil {
+			continue
+		}
+		b, err := read[blockRecord](v, keyBlock(granary.BlockID(r.Number)))
+		if err != nil {
+			return nil, err
+		}
+		at := b.Location.Volume
+		if _, asked := sound[at]; !asked {
+			if sound[at], err = v.sound(at, int(q.Parity)); err != nil {
+				return nil, err
+			}
+		}
+		a.Has[i] = sound[at]
 	}
 	return a, nil
+}
+
+// sound reports whether a volume has at least that much parity, and all of its shards.
+func (v *view) sound(id granary.VolumeID, parity int) (bool, error) {
+	r, err := read[volumeRecord](v, keyVolume(id))
+	if err != nil || r.ParityShards < parity {
+		return false, err
+	}
+	for _, disk := range r.Disks {
+		if server, ok := v.places.disks[disk]; !ok || !v.up(server, disk) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 func (v *view) getPolicy(q *granary.GetPolicy) (granary.Answer, error) {
