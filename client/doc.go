@@ -19,7 +19,8 @@
 // # Invariants
 //
 //  1. A request keeps its (session, sequence) until it is answered or given up for good; a new
-//     sequence number is a new request. Nothing is repeated after its session has ended.
+//     sequence number is a new request. Nothing that may have been applied is repeated after its
+//     session has ended.
 //  2. A chunk is committed as new only after all k+m shards have acknowledged its row.
 //  3. A writer never appends again to a volume of which an append has failed, and appends are made
 //     by one flush at a time: Prev is always the end that the shard acknowledged last.

@@ -237,34 +237,51 @@ func (s *session) take() []*call {
 }
 
 // fly sends one batch until it is answered, always under the same sequence numbers.
+//
+// Requests that meet the end of their session, and were certainly not applied before, count as never
+// sent: they go to the next session. So a client that could not renew its session goes on with another
+// as if nothing had been, but for what belonged to the old one.
 func (s *session) fly(batch []*call) {
 	requests := make([]granary.Request, len(batch))
 	for i, q := range batch {
 		requests[i] = q.req
 	}
 	var results []granary.Result
+	maybe := false // an earlier attempt may have been applied
 	err := s.c.lead(s.c.ctx, "mutate", func(ctx context.Context, m wire.Master) (err error) {
 		results, err = m.Mutate(ctx, &granary.MutateRequest{
 			Session: s.id, LowestUnacked: s.lowestUnacked(), Requests: requests,
 		})
 		if err == nil && len(results) != len(requests) {
-			return granary.Errorf(granary.KindInternal, "mutate", "", "%d results for %d requests", len(results), len(requests))
+			err = granary.Errorf(granary.KindInternal, "mutate", "", "%d results for %d requests", len(results), len(requests))
 		}
+		maybe = maybe || err != nil && !granary.IsKind(err, granary.KindExpired) && (ctx.Err() != nil || !granary.IsKind(err, granary.KindUnavailable))
 		return err
 	})
+	outcomes := make([]error, len(batch))
 	expired := granary.IsKind(err, granary.KindExpired)
-	for i, q := range batch {
-		var r granary.Result
+	for i := range batch {
+		outcomes[i] = err
+		over := expired && err != nil
 		if err == nil {
-			r = results[i]
-			s.c.saw(r.Index)
-			expired = expired || r.Err != nil && r.Err.Kind == granary.KindExpired
+			s.c.saw(results[i].Index)
+			over = results[i].Err != nil && results[i].Err.Kind == granary.KindExpired
+			expired = expired || over
 		}
-		q.finish(r, err)
+		if over && !maybe {
+			outcomes[i] = errNotSent
+		}
 	}
 	s.landed(batch)
 	if expired {
 		s.lose()
+	}
+	for i, q := range batch {
+		var r granary.Result
+		if outcomes[i] == nil {
+			r = results[i]
+		}
+		q.finish(r, outcomes[i])
 	}
 }
 

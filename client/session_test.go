@@ -120,12 +120,8 @@ func TestExpiry(t *testing.T) {
 		defer closeClient(t, c)
 		first := c.Session()
 		f.expire(first)
-		_, err := c.Do(t.Context(), granary.Cred{}, setXattr("a"))
-		if !granary.IsKind(err, granary.KindExpired) {
-			t.Fatalf("got %v, not KindExpired", err)
-		}
-		if _, err := c.Do(t.Context(), granary.Cred{}, setXattr("b")); err != nil {
-			t.Fatal(err)
+		if _, err := c.Do(t.Context(), granary.Cred{}, setXattr("a")); err != nil {
+			t.Fatalf("a request that met the end of its session, and was not applied: %v", err)
 		}
 		if c.Session() == first || c.Session() == 0 || lost.Load() != uint64(first) {
 			t.Errorf("session %d after %d, lost %d", c.Session(), first, lost.Load())
@@ -141,6 +137,23 @@ func TestExpiry(t *testing.T) {
 		time.Sleep(11 * time.Second)
 		if lost.Load() != uint64(second) {
 			t.Error("keepalive did not notice the loss")
+		}
+		// Applied, the reply lost, and the session gone when it is asked for: nobody knows, so it is not repeated.
+		if _, err := c.Do(t.Context(), granary.Cred{}, setXattr("c")); err != nil {
+			t.Fatal(err)
+		}
+		third := c.Session()
+		f.mu.Lock()
+		f.fault = func(string) fakeFate {
+			f.fault = func(string) fakeFate { delete(f.sessions, third); return fateServed }
+			return fateReplyLost
+		}
+		f.mu.Unlock()
+		if _, err := c.Do(t.Context(), granary.Cred{}, setXattr("d")); !granary.IsKind(err, granary.KindExpired) {
+			t.Errorf("got %v, not KindExpired", err)
+		}
+		if _, err := c.Do(t.Context(), granary.Cred{}, setXattr("e")); err != nil {
+			t.Error(err)
 		}
 	})
 }
