@@ -8,9 +8,11 @@ import (
 	"github.com/dsorchard/granary/internal/block"
 )
 
-// chunkKey names a chunk in its deduplication domain.
+// chunkKey names a chunk in its deduplication domain. What is written under one k+m does not stand
+// for the same chunk under another, which may ask for more parity.
 type chunkKey struct {
 	dataset granary.DatasetID
+	shape   shape
 	hash    granary.Hash
 }
 
@@ -148,7 +150,17 @@ type target struct {
 	policy   granary.Policy
 }
 
-func (t *target) key(p *piece) chunkKey { return chunkKey{t.dataset, p.hash} }
+func (t *target) key(p *piece) chunkKey { return chunkKey{t.dataset, shapeOf(t.policy), p.hash} }
+
+// parity returns how many parity shards a chunk must have that content here may refer to. Under
+// "auto" those are as many as the last volume had; before the first one nothing is asked for: to widen
+// what was written when the cluster was smaller is the movers' task.
+func (c *Client) parity(t *target) uint8 {
+	w := c.writer(t.policyID, t.policy)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return uint8(w.parity)
+}
 
 // askMin is the amount of unknown data from which it pays to ask the master what it has before writing.
 const askMin = chunkSizeMin
@@ -218,7 +230,7 @@ func (c *Client) ask(ctx context.Context, t *target, pieces []*piece) error {
 		for i, p := range unknown[:n] {
 			hashes[i] = p.hash
 		}
-		had, err := Ask[*granary.ChunksHad](ctx, c, &granary.HasChunks{Dataset: t.dataset, Hashes: hashes})
+		had, err := Ask[*granary.ChunksHad](ctx, c, &granary.HasChunks{Dataset: t.dataset, Hashes: hashes, Parity: c.parity(t)})
 		if err != nil {
 			return err
 		}

@@ -191,18 +191,18 @@ func (c *Client) commitDirty(ctx context.Context, cred granary.Cred, t *target, 
 		return granary.Result{}, err
 	}
 	return c.settle(ctx, t, d.pieces, func(chunks []granary.Chunk) (granary.Result, error) {
-		commit.Content = d.content(chunks)
+		commit.Content = d.content(chunks, c.parity(t))
 		return c.Do(ctx, cred, &commit)
 	})
 }
 
 // content is the content of a batch, of which chunks has the distinct pieces.
-func (d *dirty) content(chunks []granary.Chunk) granary.Content {
+func (d *dirty) content(chunks []granary.Chunk, parity uint8) granary.Content {
 	index := make(map[granary.Hash]uint32, len(chunks))
 	for i := range chunks {
 		index[chunks[i].Hash] = uint32(i)
 	}
-	content := granary.Content{Chunks: chunks}
+	content := granary.Content{Chunks: chunks, Parity: parity}
 	for _, e := range d.extents {
 		content.Extents = append(content.Extents, granary.ExtentWrite{
 			Offset: e.offset, Length: uint64(e.length), Chunk: index[e.piece.hash], ChunkOffset: uint32(e.chunkOffset),

@@ -254,7 +254,7 @@ func (u *Upload) settle(s *segment) error {
 		return err
 	}
 	_, err := u.c.settle(u.ctx, &u.t, s.pieces, func(chunks []granary.Chunk) (granary.Result, error) {
-		return u.c.Do(u.ctx, u.o.Cred, &granary.Commit{Inode: u.inode, Content: contentOf(s.offset, s.pieces, chunks)})
+		return u.c.Do(u.ctx, u.o.Cred, &granary.Commit{Inode: u.inode, Content: contentOf(s.offset, s.pieces, chunks, u.c.parity(&u.t))})
 	})
 	if err != nil {
 		return err
@@ -292,8 +292,8 @@ func (u *Upload) last() bool {
 }
 
 // contentOf is the content of consecutive pieces from offset on, of which chunks has the distinct ones.
-func contentOf(offset uint64, pieces []*piece, chunks []granary.Chunk) granary.Content {
-	content := granary.Content{Chunks: chunks}
+func contentOf(offset uint64, pieces []*piece, chunks []granary.Chunk, parity uint8) granary.Content {
+	content := granary.Content{Chunks: chunks, Parity: parity}
 	index := make(map[granary.Hash]uint32, len(chunks))
 	for i := range chunks {
 		index[chunks[i].Hash] = uint32(i)
@@ -353,7 +353,7 @@ func (u *Upload) whole(op *granary.Create) (granary.Result, error) {
 	}
 	unique(pieces)
 	return u.c.settle(u.ctx, &u.t, pieces, func(chunks []granary.Chunk) (granary.Result, error) {
-		content := contentOf(0, pieces, chunks)
+		content := contentOf(0, pieces, chunks, u.c.parity(&u.t))
 		op.Content = &content
 		return u.c.Do(u.ctx, u.o.Cred, op)
 	})

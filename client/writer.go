@@ -21,7 +21,6 @@ type writer struct {
 	c      *Client
 	policy granary.PolicyID // one with this k+m
 	auto   bool
-	parity int // parity shards of the last volume; of the flush
 
 	mu      sync.Mutex
 	row     *row // gathers; nil if empty
@@ -29,6 +28,7 @@ type writer struct {
 	full    int  // bytes at which a row is full
 	room    chan struct{}
 	vol     *openVolume
+	parity  int // parity shards of the last volume
 	retired []*openVolume // given up, not sealed yet
 
 	scratch [][]byte // of the flush: streams and parity, from the last row
@@ -37,11 +37,13 @@ type writer struct {
 // shape is what tells writers apart.
 type shape struct{ k, m int }
 
+func shapeOf(p granary.Policy) shape { return shape{p.DataShards, p.ParityShards} }
+
 // writer returns the writer for a policy.
 func (c *Client) writer(id granary.PolicyID, p granary.Policy) *writer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s := shape{p.DataShards, p.ParityShards}
+	s := shapeOf(p)
 	w := c.writers[s]
 	if w == nil {
 		w = &writer{c: c, policy: id, auto: p.Auto(), parity: p.ParityShards, full: max(p.DataShards, 1) * c.o.RowSize, room: make(chan struct{})}
