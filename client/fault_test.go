@@ -257,3 +257,32 @@ func TestCacheAndPrefetch(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// A master that is away while a volume is wanted leaves no doubt: nothing was committed.
+func TestNoVolumeIsCertain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeCluster(11, 1)
+		f.policy, f.shards = policy(1, 1), newFakeShards(3)
+		c := openClient(t, f, func(o *Options) { o.RetryFor = 2 * time.Second })
+		defer closeClient(t, c)
+		r, err := upload(c, "f", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.mu.Lock()
+		f.fault = func(op string) fakeFate {
+			if op == "mutate" {
+				return fateReplyLost
+			}
+			return fateServed
+		}
+		f.mu.Unlock()
+		_, err = c.WriteRanges(t.Context(), granary.Cred{}, r.Attr, []Range{{Data: noise(1, 100_000)}}, true, nil)
+		if !granary.IsKind(err, granary.KindUnavailable) {
+			t.Errorf("got %v, not KindUnavailable", err)
+		}
+		f.mu.Lock()
+		f.fault = nil
+		f.mu.Unlock()
+	})
+}

@@ -140,7 +140,7 @@ func (w *writer) flush(ctx context.Context, r *row) {
 		}
 		v, err := w.volume(ctx)
 		if err != nil {
-			r.fail(err)
+			r.fail(uncommitted(err))
 			return
 		}
 		if err = w.append(ctx, v, r); err == nil {
@@ -157,6 +157,16 @@ func (w *writer) flush(ctx context.Context, r *row) {
 		}
 		w.c.log.Warn("volume given up, its row goes to another", "volume", v.ID, "err", err)
 	}
+}
+
+// uncommitted returns the error of what was not even tried to be committed: whether a volume was
+// opened may be unknown, but that the content was not committed is certain, and it may be tried again.
+func uncommitted(err error) error {
+	switch granary.KindOf(err) {
+	case granary.KindIndeterminate, granary.KindExpired:
+		return granary.Errorf(granary.KindUnavailable, "write", "", "no volume to write to: %w", err)
+	}
+	return err
 }
 
 func (r *row) fail(err error) {
