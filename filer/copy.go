@@ -206,7 +206,8 @@ func copySteps(steps []granary.Op, src, dst granary.InodeID, off, size uint64) [
 }
 
 // copyRanges performs CopyRange operations, many in one call. The first goes alone: on a file that
-// cannot be copied so it fails before others are asked for.
+// cannot be copied so it fails before others are asked for. What of a range was not copied, because it
+// is finely cut, follows in a range of its own.
 func (fs *FS) copyRanges(ctx context.Context, cred granary.Cred, steps []granary.Op) error {
 	for n := 1; len(steps) > 0; n = granary.RequestsMax {
 		batch := steps[:min(n, len(steps))]
@@ -214,16 +215,22 @@ func (fs *FS) copyRanges(ctx context.Context, cred granary.Cred, steps []granary
 		if err != nil {
 			return err
 		}
+		var rest []granary.Op
 		for i, r := range results {
-			op := batch[i].(*granary.CopyRange)
+			op := *batch[i].(*granary.CopyRange)
 			switch {
 			case r.Err != nil:
 				return r.Err
-			case r.Offset != op.Length:
-				return granary.Errorf(granary.KindStale, "copy", op.Src.String(), "%d of %d bytes at %d", r.Offset, op.Length, op.SrcOffset)
+			case r.Offset > op.Length:
+				return granary.Errorf(granary.KindInternal, "copy", op.Src.String(), "%d of %d bytes at %d", r.Offset, op.Length, op.SrcOffset)
+			case r.Offset == 0 && op.Length > 0:
+				return granary.Errorf(granary.KindStale, "copy", op.Src.String(), "it ends at %d", op.SrcOffset)
+			case r.Offset < op.Length:
+				op.SrcOffset, op.DstOffset, op.Length = op.SrcOffset+r.Offset, op.DstOffset+r.Offset, op.Length-r.Offset
+				rest = append(rest, &op)
 			}
 		}
-		steps = steps[len(batch):]
+		steps = append(rest, steps[len(batch):]...)
 	}
 	return nil
 }

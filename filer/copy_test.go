@@ -143,7 +143,7 @@ func TestCopyOfChangingSource(t *testing.T) {
 	if err != nil || f.stored(info.Attr.Inode) != text(4000) {
 		t.Fatalf("%+v: %v", info, err)
 	}
-	changes = copyRetries
+	changes = 10 * copyRetries
 	_, err = fs.Copy(t.Context(), o)
 	wantKind(t, err, granary.KindStale)
 	if len(f.session) != 0 {
@@ -183,6 +183,18 @@ func TestCompose(t *testing.T) {
 	wantKind(t, err, granary.KindExists)
 	if len(f.session) != 0 {
 		t.Fatalf("%d nameless inodes are left", len(f.session))
+	}
+}
+
+// TestCopyGoesOn copies files so finely cut that one step does not get far.
+func TestCopyGoesOn(t *testing.T) {
+	fs, f := testFS(t, Options{})
+	f.copyMax = 7
+	content := text(100)
+	tree(t, fs, f, granary.RootInode, "fine="+content)
+	info, err := fs.Copy(t.Context(), CopyOptions{SrcRoot: granary.RootInode, SrcPath: "/fine", DstRoot: granary.RootInode, DstPath: "/copy"})
+	if err != nil || f.stored(info.Attr.Inode) != content {
+		t.Fatalf("%+v: %v", info, err)
 	}
 }
 

@@ -27,7 +27,8 @@ type fake struct {
 
 	inlineMax  int
 	blockSize  int
-	extentsMax int // in one layout; 0 for any number
+	extentsMax int    // in one layout; 0 for any number
+	copyMax    uint64 // bytes that one CopyRange takes; 0 for any number
 
 	writes   []fakeWrite                               // what WriteRanges was called with
 	ops      []granary.Op                              // what Do and DoAll were called with
@@ -578,6 +579,9 @@ func (f *fake) copyRange(op *granary.CopyRange) (granary.Result, error) {
 		return granary.Result{}, fakeErr(granary.KindNotSupported, "copy", op.Src.String())
 	}
 	n := min(op.Length, src.attr.Size-min(op.SrcOffset, src.attr.Size))
+	if f.copyMax > 0 {
+		n = min(n, f.copyMax)
+	}
 	data := make([]byte, max(uint64(len(dst.data)), op.DstOffset+n))
 	copy(data, dst.data)
 	copy(data[op.DstOffset:], src.data[op.SrcOffset:op.SrcOffset+n])
