@@ -118,6 +118,7 @@ const (
 	DataShardsMax    = 16             // k
 	ParityShardsMax  = 4              // m
 	RowAlignment     = 4096           // watermarks are multiples of this
+	ShardSizeMax     = 1 << 40        // bytes of a shard's stream: no watermark is beyond
 	ReadDirMax       = 4096           // entries in one ReadDir reply
 	ListMax          = 1000           // keys in one List reply
 	HasChunksMax     = 4096           // hashes in one HasChunks query

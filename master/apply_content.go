@@ -102,7 +102,7 @@ func (t *txn) mayAppend(op string, session granary.SessionID, c *granary.Chunk) 
 	switch {
 	case v == nil || v.State != granary.VolumeOpen || v.Owner != session || v.Epoch != l.Epoch:
 		return false, nil
-	case int(l.Shard) >= v.DataShards || l.Length == 0 || c.Watermark%granary.RowAlignment != 0,
+	case int(l.Shard) >= v.DataShards || l.Length == 0 || c.Watermark%granary.RowAlignment != 0 || c.Watermark > granary.ShardSizeMax,
 		l.Offset > c.Watermark || uint64(l.Length) > c.Watermark-l.Offset:
 		return false, granary.Errorf(granary.KindInvalid, op, c.Hash.String(), "shard %d, %d bytes at %d, row's end %d: not in volume %d",
 			l.Shard, l.Length, l.Offset, c.Watermark, l.Volume)

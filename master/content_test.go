@@ -385,3 +385,22 @@ func TestCopyRangeIsBounded(t *testing.T) {
 	m.fails(granary.KindCrossDataset, &granary.CopyRange{Src: src, Dst: other, Length: 1})
 	m.check()
 }
+
+// TestWatermarkIsBounded: what no shard can be as long as is no watermark, for volumes are sealed there.
+func TestWatermarkIsBounded(t *testing.T) {
+	m := newMachine(t)
+	defer m.close()
+	id := m.ok(&granary.Create{Parent: granary.RootInode, Name: "f", Type: granary.TypeRegular}).Attr.Inode
+	for name, change := range map[string]func(*granary.Chunk){
+		"far beyond any shard": func(c *granary.Chunk) { c.Watermark = 1 << 62 },
+		"one row too long":     func(c *granary.Chunk) { c.Watermark = granary.ShardSizeMax + granary.RowAlignment },
+	} {
+		c := m.content(0, []byte(name))
+		change(&c.Chunks[0])
+		if r := m.do(&granary.Commit{Inode: id, Content: c}); kindOf(r) != granary.KindInvalid {
+			t.Errorf("%s: %v", name, r.Err)
+		}
+	}
+	m.ok(&granary.Commit{Inode: id, Content: m.content(0, []byte("as it should be"))})
+	m.check()
+}
