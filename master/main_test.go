@@ -9,7 +9,7 @@ import (
 
 // checksDefault is how often a property is tried in a run that does not say -rapid.checks: enough to
 // catch what breaks often, in a time that one likes to wait.
-const checksDefault = "30"
+const checksDefault = "20"
 
 func TestMain(m *testing.M) {
 	flag.Parse()

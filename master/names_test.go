@@ -390,7 +390,7 @@ func TestListIsBounded(t *testing.T) {
 	m := newMachine(t)
 	defer m.close()
 	m.ok(&granary.Create{Parent: granary.RootInode, Name: "z/last", Type: granary.TypeRegular, MakeParents: true})
-	for i := range 25 {
+	for i := range 21 {
 		c := command{Time: m.time + 1}
 		for j := range 1000 {
 			m.seq++

@@ -76,6 +76,10 @@ func (s *Server) verifyLeader() error {
 // says that this node still leads in the term in which it took office. So no read index has to
 // be waited for; and a term that is not l's any more, though this node may lead again in it, is
 // refused. A node that is alone needs nobody's word.
+//
+// Raft also counts the answer to a heartbeat that was under way when it was asked. Such an answer is older
+// than the question by less than the time for an election, unless it was held up for longer than that and
+// met a leader that had not noticed, such as one whose machine had stood still.
 func (l *leadership) confirm(ctx context.Context) error {
 	if voters := l.s.voters(); len(voters) != 1 || string(voters[0].ID) != l.s.id {
 		if err := l.s.check.wait(ctx); err != nil {
