@@ -82,7 +82,7 @@ func mustRead(t testing.TB, c *Client, name string, want []byte) {
 
 func TestUploadSizes(t *testing.T) {
 	f, c := newCluster(t, 1, 8, policy(4, 2), nil)
-	for _, size := range []int{0, 1, 4096, 4097, 200_000, 3 << 20, 15 << 20, 17 << 20, 48 << 20} {
+	for _, size := range []int{0, 1, 4096, 4097, 200_000, 3 << 20, 15 << 20, 17 << 20, 42 << 20} {
 		name, data := fmt.Sprint(size), noise(uint64(size), size)
 		r, err := upload(c, name, data)
 		if err != nil {
@@ -96,7 +96,7 @@ func TestUploadSizes(t *testing.T) {
 		}
 		mustRead(t, c, name, data)
 	}
-	if n := f.effects["link/"+fmt.Sprint(48<<20)]; n != 1 {
+	if n := f.effects["link/"+fmt.Sprint(42<<20)]; n != 1 {
 		t.Errorf("linked %d times", n)
 	}
 }
@@ -104,7 +104,7 @@ func TestUploadSizes(t *testing.T) {
 // A single copy of a large file under 4+2 costs at most 1.60 times its size.
 func TestOverhead(t *testing.T) {
 	f, c := newCluster(t, 2, 6, policy(4, 2), nil)
-	const size = 100 << 20
+	const size = 60 << 20
 	u, err := c.NewUpload(t.Context(), UploadOptions{Create: granary.Create{Parent: granary.RootInode, Name: "tar"}})
 	if err != nil {
 		t.Fatal(err)
