@@ -3,12 +3,27 @@ package fuse
 import (
 	"context"
 	"syscall"
+	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 
 	"github.com/dsorchard/granary"
 )
+
+// How long the kernel may keep what it was told: see Coherence in the package's comment.
+const (
+	directoryFor = 100 * time.Millisecond
+	requestFor   = time.Millisecond
+)
+
+// attrFor is how long the kernel may keep attributes.
+func attrFor(a *granary.Attr) time.Duration {
+	if a.IsDir() {
+		return directoryFor
+	}
+	return requestFor
+}
 
 // modeBits are the type bits of st_mode.
 func modeBits(t granary.FileType) uint32 {

@@ -4,8 +4,17 @@
 //
 // # Coherence
 //
-// Attributes and entries are not cached by the kernel (timeout 0): every lookup asks the master, so
-// what another door has done is seen by the next system call. Pages of a file stay in the kernel's
+// The names of files are not cached by the kernel (timeout 0), nor are listings: every lookup of a file and every listing asks
+// the master, so what another door has made, replaced or removed is seen by the next system call. What
+// the kernel is told about a file's attributes serves the one system call that asked: the kernel
+// asks more than once in a call, and without this (1 ms) would be answered by the master each time.
+//
+// Directories on a path are different: every call walks all of them, checking permissions on each, which made
+// nine of ten requests of a cp -a. The kernel keeps their entries and attributes for 100 ms. What this mount
+// changes itself it sees at once; a directory that another door renames or removes may be found under its old
+// name, as itself, for that long. Pushed invalidations will close this gap.
+//
+// Pages of a file stay in the kernel's
 // cache from one open to the next only while the file's content version is the same. There is no
 // kernel write-back cache: with it the kernel, not the master, would own sizes and times.
 //

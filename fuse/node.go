@@ -50,6 +50,10 @@ func (n *node) fs() *filer.FS { return n.m.options.FS }
 // child makes the kernel's node of an entry and fills in its attributes.
 func (n *node) child(ctx context.Context, e *granary.Entry, out *gofuse.EntryOut) *gofs.Inode {
 	fillAttr(&out.Attr, &e.Attr)
+	if e.Attr.IsDir() {
+		out.SetEntryTimeout(directoryFor)
+	}
+	out.SetAttrTimeout(attrFor(&e.Attr))
 	return n.NewInode(ctx, &node{m: n.m, ino: e.Attr.Inode}, stableAttr(&e.Attr))
 }
 
@@ -69,6 +73,7 @@ func (n *node) Getattr(_ context.Context, _ gofs.FileHandle, out *gofuse.AttrOut
 		return filer.Errno(err)
 	}
 	fillAttr(&out.Attr, &a)
+	out.SetTimeout(attrFor(&a))
 	return 0
 }
 
@@ -79,6 +84,7 @@ func (n *node) Setattr(ctx context.Context, _ gofs.FileHandle, in *gofuse.SetAtt
 		return filer.Errno(err)
 	}
 	fillAttr(&out.Attr, &a)
+	out.SetTimeout(attrFor(&a))
 	return 0
 }
 

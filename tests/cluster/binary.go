@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,7 +104,7 @@ type Command struct {
 // Try runs the command and returns its standard output; the error has its standard error.
 func (c Command) Try(ctx context.Context) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, c.Name, c.Args...)
-	cmd.Dir, cmd.Env = c.Dir, append(os.Environ(), c.Env...)
+	cmd.Dir, cmd.Env = c.Dir, append(environment(), c.Env...)
 	cmd.Stdin = bytes.NewReader(c.In)
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
@@ -111,6 +112,12 @@ func (c Command) Try(ctx context.Context) ([]byte, error) {
 		return out.Bytes(), fmt.Errorf("%s %s: %w\n%s%s", c.Name, strings.Join(c.Args, " "), err, tail(out.String()), tail(errOut.String()))
 	}
 	return out.Bytes(), nil
+}
+
+// environment is this process's, but for what makes some S3 clients load certificates that plain HTTP
+// has no use for, and fail at it.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "AWS_") })
 }
 
 // Run is Try; a failure ends the test.

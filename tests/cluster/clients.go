@@ -36,7 +36,6 @@ func (a *Access) Rclone(args ...string) Command {
 		"RCLONE_CONFIG_G_TYPE=s3", "RCLONE_CONFIG_G_PROVIDER=Other", "RCLONE_CONFIG_G_ENDPOINT=" + a.S3,
 		"RCLONE_CONFIG_G_ACCESS_KEY_ID=" + a.AccessKey, "RCLONE_CONFIG_G_SECRET_ACCESS_KEY=" + a.SecretKey,
 		"RCLONE_CONFIG_G_REGION=us-east-1",
-		"AWS_CA_BUNDLE=", // it would make rclone load certificates that plain HTTP has no use for
 	}}
 }
 
