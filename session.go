@@ -34,12 +34,13 @@ type HeartbeatReply struct {
 }
 
 // ETagOf returns the ETag of a file, unquoted: the stored one, or one made of the inode and its
-// content's version, which changes whenever the content does.
+// content's version, which changes whenever the content does. The suffix tells S3 clients, as that of
+// a multipart upload does, that it is no MD5 to check the content against.
 func ETagOf(a *Attr, stored string) string {
 	if stored != "" {
 		return stored
 	}
-	return fmt.Sprintf("%016x%016x", uint64(a.Inode), uint64(a.ContentVersion))
+	return fmt.Sprintf("%016x%016x-1", uint64(a.Inode), uint64(a.ContentVersion))
 }
 
 // XattrETag is where S3 keeps the ETag of an object, unquoted.

@@ -28,7 +28,7 @@ type writer struct {
 	full    int  // bytes at which a row is full
 	room    chan struct{}
 	vol     *openVolume
-	parity  int // parity shards of the last volume
+	parity  int           // parity shards of the last volume
 	retired []*openVolume // given up, not sealed yet
 
 	scratch [][]byte // of the flush: streams and parity, from the last row
