@@ -567,3 +567,21 @@ func TestAllocate(t *testing.T) {
 	_, err := h.WriteAt(t.Context(), []byte("x"), granary.FileSizeMax)
 	wantKind(t, err, granary.KindFileTooLarge)
 }
+
+// TestReadAcrossMovedWindows reads through more windows of one read, all out of date, than one place
+// of a file is tried.
+func TestReadAcrossMovedWindows(t *testing.T) {
+	fs, f := testFS(t, Options{})
+	f.extentsMax, f.blockSize = 1, 1000
+	h := mustCreate(t, fs, "file", readWrite())
+	want := strings.Repeat("x", 1000) + strings.Repeat("y", (2*staleRetries)*1000)
+	mustWrite(t, h, want, 0)
+	mustFlush(t, h)
+	for range 2 {
+		got := make([]byte, len(want))
+		if n, err := h.ReadAt(t.Context(), got, 0); n != len(want) || string(got) != want {
+			t.Fatalf("read %d of %d bytes: %v", n, len(want), err)
+		}
+		f.moveBlocks(h.Inode())
+	}
+}

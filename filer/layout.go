@@ -10,7 +10,7 @@ import (
 const (
 	layoutSpan   = 64 << 20 // bytes of a file whose layout is fetched at once
 	layoutsMax   = 8        // windows kept for one inode
-	staleRetries = 3        // layouts fetched anew because blocks have moved, in one read
+	staleRetries = 3        // layouts fetched anew because blocks have moved, for one place of a file
 )
 
 // window is a layout and the range of the file that it covers.
@@ -107,7 +107,7 @@ func readWindows(ctx context.Context, c content, ws windows, p []byte, off uint6
 		if err != nil {
 			return err
 		}
-		p, off = p[n:], off+uint64(n)
+		p, off, retries = p[n:], off+uint64(n), 0
 	}
 	return nil
 }
