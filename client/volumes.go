@@ -32,7 +32,6 @@ type openVolume struct {
 	used    time.Time // of the last append (writer.mu)
 	pins    int       // blocks in it whose commit is not settled (writer.mu)
 	retired time.Time // when it was given up, or zero (writer.mu)
-	sealing bool      // its seal was sent (writer.mu)
 }
 
 // volume returns the writer's open volume, and opens one if there is none.

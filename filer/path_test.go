@@ -191,7 +191,7 @@ func TestMkdirAllAndRemove(t *testing.T) {
 			t.Fatal(path, err)
 		}
 	}
-	if info, err = fs.Stat(ctx, root, "/a/b/d/e", StatOptions{}); err != nil {
+	if _, err = fs.Stat(ctx, root, "/a/b/d/e", StatOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	_, err = fs.MkdirAll(ctx, granary.Cred{}, root, "/a/b/file", 0o755)

@@ -22,7 +22,6 @@ type Server struct {
 	Args   []string  // further arguments
 	Log    string    // file that gathers what it prints
 	Ready  time.Time // when it last answered first after a start
-	binary string
 	cmd    *exec.Cmd
 	ended  chan struct{}
 }
