@@ -197,7 +197,9 @@ func devCluster(ctx context.Context, env *environment, o *devOptions, out io.Wri
 		}
 		return err
 	}
-	printDevCluster(out, dir, s.snapshot())
+	if err := printDevCluster(out, dir, s.snapshot()); err != nil {
+		return err
+	}
 	<-ctx.Done()
 	return nil
 }
@@ -220,9 +222,9 @@ func devKeys(env *environment, dir string) (access, secret string, err error) {
 	return "GR" + strings.ToUpper(hex.EncodeToString(random[:9])), hex.EncodeToString(random[10:]), nil
 }
 
-func printDevCluster(out io.Writer, dir string, f *clusterFile) {
+func printDevCluster(out io.Writer, dir string, f *clusterFile) error {
 	env := &environment{}
-	_ = env.print(out, nil, func(t *tableWriter) {
+	err := env.print(out, nil, func(t *tableWriter) {
 		t.row("ROLE", "NAME", "PID", "ADDRESSES", "LOG")
 		for _, p := range f.Processes {
 			var addrs []string
@@ -234,7 +236,11 @@ func printDevCluster(out io.Writer, dir string, f *clusterFile) {
 			t.row(p.Role, p.Name, p.Pid, strings.Join(addrs, " "), p.Log)
 		}
 	})
-	fmt.Fprintf(out, "\nexport GRANARY_CLUSTER=%s\nS3 keys are in %s. Stop with interrupt or SIGTERM.\n", f.Cluster, clusterFileName(dir))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "\nexport GRANARY_CLUSTER=%s\nS3 keys are in %s. Stop with interrupt or SIGTERM.\n", f.Cluster, clusterFileName(dir))
+	return err
 }
 
 // devStart asks the supervisor of the dev-cluster in dir to start a role again.
