@@ -9,10 +9,11 @@
 // the kernel is told about a file's attributes serves the one system call that asked: the kernel
 // asks more than once in a call, and without this (1 ms) would be answered by the master each time.
 //
-// Directories on a path are different: every call walks all of them, checking permissions on each, which made
-// nine of ten requests of a cp -a. The kernel keeps their entries and attributes for 100 ms. What this mount
-// changes itself it sees at once; a directory that another door renames or removes may be found under its old
-// name, as itself, for that long. Pushed invalidations will close this gap.
+// Directories on a path are different: every call walks all of them, checking permissions on each. The
+// kernel keeps their entries and attributes for 100 ms. What this mount changes itself it sees at once; a
+// directory that another door renames or removes may be found under its old name, as itself, for that
+// long. Strictly both times are gaps in the one history that all doors share: until invalidations are
+// pushed, they are its price for a path walk that does not ask the master at every step.
 //
 // Pages of a file stay in the kernel's
 // cache from one open to the next only while the file's content version is the same. There is no
