@@ -1,5 +1,7 @@
 package granary
 
+import "fmt"
+
 // FileType is the type of an inode. The values are stored.
 type FileType uint8
 
@@ -13,6 +15,27 @@ const (
 	TypeCharDevice
 	TypeBlockDevice
 )
+
+// String returns the type in words, as listings show it.
+func (t FileType) String() string {
+	switch t {
+	case TypeRegular:
+		return "file"
+	case TypeDirectory:
+		return "directory"
+	case TypeSymlink:
+		return "symlink"
+	case TypeFifo:
+		return "fifo"
+	case TypeSocket:
+		return "socket"
+	case TypeCharDevice:
+		return "char device"
+	case TypeBlockDevice:
+		return "block device"
+	}
+	return fmt.Sprintf("type %d", uint8(t))
+}
 
 // Flags of an inode. The values are stored.
 type Flags uint32

@@ -46,29 +46,9 @@ type fileReport struct {
 
 func fileReportOf(name string, a granary.Attr, target string) fileReport {
 	return fileReport{
-		Name: name, Type: typeName(a.Type), Inode: a.Inode, Mode: fmt.Sprintf("%04o", a.Mode), Nlink: a.Nlink, UID: a.UID,
+		Name: name, Type: a.Type.String(), Inode: a.Inode, Mode: fmt.Sprintf("%04o", a.Mode), Nlink: a.Nlink, UID: a.UID,
 		GID: a.GID, Size: a.Size, Mtime: a.Mtime.Std(), Ctime: a.Ctime.Std(), Target: target, Version: a.Version,
 	}
-}
-
-func typeName(t granary.FileType) string {
-	switch t {
-	case granary.TypeRegular:
-		return "file"
-	case granary.TypeDirectory:
-		return "directory"
-	case granary.TypeSymlink:
-		return "symlink"
-	case granary.TypeFifo:
-		return "fifo"
-	case granary.TypeSocket:
-		return "socket"
-	case granary.TypeCharDevice:
-		return "char device"
-	case granary.TypeBlockDevice:
-		return "block device"
-	}
-	return fmt.Sprintf("type %d", t)
 }
 
 func (r *fileReport) row(t *tableWriter) {
@@ -377,7 +357,7 @@ func getTree(ctx context.Context, fs *filer.FS, name, local string, a granary.At
 		case granary.TypeSymlink:
 			err = os.Symlink(e.Target, to)
 		default:
-			err = fmt.Errorf("%s is a %s", from, typeName(e.Attr.Type))
+			err = fmt.Errorf("%s is a %s", from, e.Attr.Type.String())
 		}
 		if err != nil {
 			return err

@@ -107,7 +107,7 @@ func newListing(dir string, entries []granary.Entry, next string) *listing {
 	l := &listing{Path: strings.TrimSuffix(dir, "/") + "/", Entries: make([]listingEntry, len(entries)), More: next != "", Next: next}
 	for i, e := range entries {
 		l.Entries[i] = listingEntry{
-			Name: e.Name, Href: hrefOf(&e), Type: typeName(e.Attr.Type), Size: e.Attr.Size,
+			Name: e.Name, Href: hrefOf(&e), Type: e.Attr.Type.String(), Size: e.Attr.Size,
 			Mtime: e.Attr.Mtime.Std().UTC().Format(time.RFC3339Nano), Mode: fmt.Sprintf("%04o", e.Attr.Mode), Target: e.Target,
 		}
 	}
@@ -122,27 +122,6 @@ func hrefOf(e *granary.Entry) string {
 		href += "/"
 	}
 	return href
-}
-
-func typeName(t granary.FileType) string {
-	switch t {
-	case granary.TypeRegular:
-		return "file"
-	case granary.TypeDirectory:
-		return "directory"
-	case granary.TypeSymlink:
-		return "symlink"
-	case granary.TypeFifo:
-		return "fifo"
-	case granary.TypeSocket:
-		return "socket"
-	case granary.TypeCharDevice:
-		return "char device"
-	case granary.TypeBlockDevice:
-		return "block device"
-	default:
-		return fmt.Sprintf("type %d", uint8(t))
-	}
 }
 
 type (
@@ -180,7 +159,7 @@ func newListingPage(dir string, entries []granary.Entry, next string, later bool
 	for i, e := range entries {
 		mtime := e.Attr.Mtime.Std().UTC()
 		p.Rows[i] = row{
-			Name: visible(e.Name), Href: hrefOf(&e), Target: visible(e.Target), Type: typeName(e.Attr.Type),
+			Name: visible(e.Name), Href: hrefOf(&e), Target: visible(e.Target), Type: e.Attr.Type.String(),
 			Time: mtime.Format("2006-01-02 15:04"), TimeExact: mtime.Format(time.RFC3339Nano),
 		}
 		if e.Attr.Type == granary.TypeRegular {
