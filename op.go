@@ -1,5 +1,7 @@
 package granary
 
+import "fmt"
+
 // Op is a mutation of the metadata: one of the structs of this file. Each takes effect whole or not
 // at all, at one point of the one history.
 //
@@ -40,6 +42,7 @@ type (
 		Replace     bool     // an existing non-directory is replaced by the new inode
 		MakeParents bool
 		Anonymous   bool // no dentry: the inode belongs to the session until Link gives it a name; Parent gives dataset and policy
+		Open        bool // the session opens what it made or found: it counts as Opened (KeepAlive) from then on
 		Match       *Precondition
 	}
 
@@ -94,18 +97,20 @@ type (
 	}
 
 	// SetAttr changes what is not nil. A change of Size truncates or extends. The leader's time
-	// stands for Atime and Mtime with the Now flags.
+	// stands for Atime and Mtime with the Now flags. Opened says that the caller has the file open for
+	// writing: a change of Size then needs no permission, as with ftruncate(2).
 	// Result: Attr.
 	SetAttr struct {
-		Inode           InodeID
-		Mode            *uint32
-		UID, GID        *uint32
-		Size            *uint64
-		Atime, Mtime    *Time
-		AtimeNow        bool
-		MtimeNow        bool
-		KillSuidgid     bool  // clear set-id bits, as a write or chown by an ordinary user does
-		TruncateVersion Index // unused so far: reserved for conditional truncation
+		Inode        InodeID
+		Mode         *uint32
+		UID, GID     *uint32
+		Size         *uint64
+		Atime, Mtime *Time
+		AtimeNow     bool
+		MtimeNow     bool
+		KillSuidgid  bool // clear set-id bits, as a write or chown by an ordinary user does
+		Opened       bool
+		Match        *Precondition
 	}
 
 	// SetXattr sets one attribute; with CreateOnly it must be new, with ReplaceOnly it must exist.
@@ -132,6 +137,51 @@ type (
 		Content Content
 		AtEnd   bool
 		Mtime   *Time // nil for the leader's time
+		Match   *Precondition
+	}
+
+	// Allocate changes a range of a regular file, as fallocate(2) does with Mode. Space is not reserved: what Reserve
+	// does beyond the size is to extend it. Less is done when the range has thousands of extents: go on from there.
+	// Result: Attr, Offset: bytes done.
+	Allocate struct {
+		Inode          InodeID
+		Offset, Length uint64
+		Mode           AllocateMode
+		KeepSize       bool // the file does not get longer
+	}
+
+	// Assemble makes one file of the content of others, without moving data, and gives it a name: the completion of a
+	// multipart upload, whatever the number of parts, in one small step. Upload is a directory; Parts are names in it, in
+	// the order of the content. The leader leaves in Sources what they are, and of which state of the directory, before the
+	// op is logged. The directory leaves the tree in the same step, with all that is in it. The extents move
+	// afterwards, some at a time; meanwhile the file can be read, renamed and removed, and writing to it is KindBusy.
+	//
+	// Create gives name, parent, mode, owner, attributes and precondition, as for a Create with Replace; its Content is nil.
+	// A part that is not there, that is not a regular file or that has inline content (unless the last) is
+	// KindInvalid, naming it.
+	// Result: Attr; Replaced.
+	Assemble struct {
+		Create  Create
+		Upload  InodeID
+		Parts   []string
+		Sources *Sources // by the leader
+	}
+
+	// CreateDataset makes a directory that is the root of a new dataset: in RootInode or in BucketsInode.
+	// Result: Attr.
+	CreateDataset struct {
+		Parent   InodeID
+		Name     string
+		Mode     uint32
+		UID, GID uint32
+	}
+
+	// SetQuota limits a dataset, or what a user or group owns in it. Only the superuser may.
+	SetQuota struct {
+		Dataset DatasetID
+		Scope   QuotaScope
+		ID      uint32 // uid or gid; 0 for the dataset itself
+		Limit   Quota  // zero lifts the limit
 	}
 
 	// CopyRange makes a range of Dst refer to the same blocks as a range of Src: no data moves. The
@@ -176,6 +226,52 @@ type (
 	SetUser struct{ User User }
 )
 
+// AllocateMode is what Allocate does with a range.
+type AllocateMode uint8
+
+// Modes of Allocate.
+const (
+	AllocateReserve AllocateMode = iota // extend the file, if it ends before the range does
+	AllocatePunch                       // make the range a hole; always with KeepSize
+	AllocateZero                        // make the range read as zeros
+)
+
+// Sources are the parts of an Assemble, as the leader found them.
+type Sources struct {
+	Version Index // of the upload's directory; the op is KindStale under another
+	Inodes  []InodeID
+	Sizes   []uint64 // bytes
+}
+
+// QuotaScope is what a quota or usage is of, within a dataset.
+type QuotaScope uint8
+
+// Scopes of quotas.
+const (
+	QuotaDataset QuotaScope = iota
+	QuotaUser
+	QuotaGroup
+)
+
+// String returns the word that listings print.
+func (s QuotaScope) String() string {
+	switch s {
+	case QuotaDataset:
+		return "dataset"
+	case QuotaUser:
+		return "user"
+	case QuotaGroup:
+		return "group"
+	}
+	return fmt.Sprintf("scope %d", uint8(s))
+}
+
+// Quota is a limit that no operation may bring a usage above (KindQuota); 0 is none.
+type Quota struct {
+	Bytes  uint64 // sum of file sizes
+	Inodes uint64
+}
+
 // Placement is the leader's choice for a new volume.
 type Placement struct {
 	DataShards   int
@@ -191,23 +287,27 @@ type User struct {
 	Root      bool
 }
 
-func (*Create) op()       {}
-func (*Unlink) op()       {}
-func (*Rmdir) op()        {}
-func (*RemoveTree) op()   {}
-func (*Rename) op()       {}
-func (*Link) op()         {}
-func (*SetAttr) op()      {}
-func (*SetXattr) op()     {}
-func (*RemoveXattr) op()  {}
-func (*Commit) op()       {}
-func (*CopyRange) op()    {}
-func (*Release) op()      {}
-func (*SetPolicy) op()    {}
-func (*OpenVolume) op()   {}
-func (*SealVolume) op()   {}
-func (*CloseSession) op() {}
-func (*SetUser) op()      {}
+func (*Create) op()        {}
+func (*Unlink) op()        {}
+func (*Rmdir) op()         {}
+func (*RemoveTree) op()    {}
+func (*Rename) op()        {}
+func (*Link) op()          {}
+func (*SetAttr) op()       {}
+func (*SetXattr) op()      {}
+func (*RemoveXattr) op()   {}
+func (*Commit) op()        {}
+func (*CopyRange) op()     {}
+func (*Release) op()       {}
+func (*Allocate) op()      {}
+func (*Assemble) op()      {}
+func (*CreateDataset) op() {}
+func (*SetQuota) op()      {}
+func (*SetPolicy) op()     {}
+func (*OpenVolume) op()    {}
+func (*SealVolume) op()    {}
+func (*CloseSession) op()  {}
+func (*SetUser) op()       {}
 
 // Request is one mutation of a session. Seq counts from 1 and is used once; a retry repeats it.
 type Request struct {

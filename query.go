@@ -14,11 +14,17 @@ type (
 	// from one state. An empty path is the inode itself. Components "." and ".." are not known here.
 	// A symbolic link on the way ends the walk: Rest holds the components that follow it. One at the end is returned
 	// itself.
+	//
+	// With the caller's Cred, each directory on the way must be searchable, and what is found must allow Access; else it
+	// is KindPermission. With Open, the regular file that is found counts as opened by the request's session
+	// (KeepAlive), and is kept when its last name goes.
 	Lookup struct {
 		Base   InodeID
 		Path   string
 		Xattrs bool
 		Layout *Range // regular files
+		Access Access
+		Open   bool
 	}
 	// Found answers Lookup.
 	Found struct {
@@ -66,12 +72,39 @@ type (
 	// ChunksHad answers HasChunks, one for each hash.
 	ChunksHad struct{ Has []bool }
 
-	// StatFS asks for space and inodes.
-	StatFS struct{}
+	// StatFS asks for space and inodes: those of the dataset that an inode belongs to, if it has a quota; 0 for the
+	// cluster's.
+	StatFS struct{ Inode InodeID }
 	// FSStats answers StatFS. Bytes are of user data that would still fit under the root's policy.
 	FSStats struct {
 		Bytes, BytesFree uint64
 		Files            uint64
+		FilesFree        uint64
+	}
+
+	// ListDatasets lists datasets above an id.
+	ListDatasets struct {
+		After DatasetID
+		Limit int // at most ReadDirMax; 0 for that
+	}
+	// Datasets answers ListDatasets.
+	Datasets struct {
+		Datasets []Dataset
+		More     bool
+	}
+
+	// ListUsage lists what users or groups own in a dataset, by id from From on: those that own something or have a
+	// limit.
+	ListUsage struct {
+		Dataset DatasetID
+		Scope   QuotaScope // QuotaUser or QuotaGroup
+		From    uint32
+		Limit   int // at most ReadDirMax; 0 for that
+	}
+	// Usages answers ListUsage.
+	Usages struct {
+		Usages []Usage
+		More   bool
 	}
 
 	// GetPolicy asks for a policy.
@@ -128,8 +161,36 @@ type (
 		Health        Health
 		Reasons       []string
 		AppliedIndex  Index
+		Incarnation   uint64 // how often the cluster was restored from a backup
 	}
 )
+
+// Access is a set of permissions, with the bits of access(2). The zero value asks for none.
+type Access uint8
+
+// Permissions.
+const (
+	AccessExecute Access = 1 // of a directory: search
+	AccessWrite   Access = 2
+	AccessRead    Access = 4
+)
+
+// Dataset is a dataset with what it holds.
+type Dataset struct {
+	ID     DatasetID
+	Parent InodeID // of its root's name …
+	Name   string  // … which is this; "" for RootDataset
+	Root   Attr
+	Usage  Usage
+}
+
+// Usage is what a dataset holds, or what a user or group owns of it.
+type Usage struct {
+	ID     uint32 // uid or gid; 0 for a dataset
+	Bytes  uint64 // sum of file sizes; a file of several names counts once
+	Inodes uint64
+	Limit  Quota
+}
 
 // Range is a range of a file, in bytes.
 type Range struct{ Offset, Length uint64 }
@@ -146,6 +207,7 @@ type ListItem struct {
 type MasterStatus struct {
 	ID      string
 	Addr    string // gRPC
+	Raft    string // address of its Raft node
 	Leader  bool
 	Voter   bool
 	Up      bool
@@ -182,16 +244,18 @@ func (h Health) String() string {
 // MarshalText returns String.
 func (h Health) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
-func (*Lookup) query()      {}
-func (*ReadDir) query()     {}
-func (*List) query()        {}
-func (*HasChunks) query()   {}
-func (*StatFS) query()      {}
-func (*GetPolicy) query()   {}
-func (*GetUser) query()     {}
-func (*ListVolumes) query() {}
-func (*ListDisks) query()   {}
-func (*GetStatus) query()   {}
+func (*Lookup) query()       {}
+func (*ReadDir) query()      {}
+func (*List) query()         {}
+func (*HasChunks) query()    {}
+func (*StatFS) query()       {}
+func (*GetPolicy) query()    {}
+func (*GetUser) query()      {}
+func (*ListVolumes) query()  {}
+func (*ListDisks) query()    {}
+func (*ListDatasets) query() {}
+func (*ListUsage) query()    {}
+func (*GetStatus) query()    {}
 
 func (*Found) answer()     {}
 func (*Directory) answer() {}
@@ -202,10 +266,17 @@ func (*PolicyIs) answer()  {}
 func (*UserIs) answer()    {}
 func (*Volumes) answer()   {}
 func (*Disks) answer()     {}
+func (*Datasets) answer()  {}
+func (*Usages) answer()    {}
 func (*Status) answer()    {}
 
 // QueryRequest carries one query.
 type QueryRequest struct {
 	MinIndex Index
+	Session  SessionID // for Lookup with Open; else it may be 0
+	Cred     *Cred     // of the caller; nil: nothing is refused
+	// Follower lets a node that does not lead answer, from a state as new as the leader's when it was asked. It knows
+	// less well than the leader which servers are up.
+	Follower bool
 	Query    Query
 }

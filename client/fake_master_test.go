@@ -174,14 +174,30 @@ func (m *fakeMaster) OpenSession(ctx context.Context, req *granary.OpenSession) 
 	return info, err
 }
 
-func (m *fakeMaster) KeepAlive(ctx context.Context, id granary.SessionID) error {
-	return m.serve(ctx, "keepalive", func() error {
+func (m *fakeMaster) KeepAlive(ctx context.Context, req *granary.KeepAlive) (*granary.KeepAliveReply, error) {
+	return &granary.KeepAliveReply{Term: 1}, m.serve(ctx, "keepalive", func() error {
 		m.f.keptAlive++
-		if m.f.sessions[id] == nil {
+		if m.f.sessions[req.Session] == nil {
 			return granary.Errorf(granary.KindExpired, "keepalive", "", "")
 		}
 		return nil
 	})
+}
+
+func (m *fakeMaster) Identify(context.Context) (*granary.MasterIdentity, error) {
+	return nil, granary.Errorf(granary.KindNotSupported, "identify", "", "")
+}
+
+func (m *fakeMaster) ReadIndex(context.Context) (granary.Index, error) {
+	return 0, granary.Errorf(granary.KindNotSupported, "read index", "", "")
+}
+
+func (m *fakeMaster) ChangeMember(context.Context, *granary.MemberChange) error {
+	return granary.Errorf(granary.KindNotSupported, "change member", "", "")
+}
+
+func (m *fakeMaster) ReadBackup(context.Context, *granary.ReadBackup) (*granary.BackupPiece, error) {
+	return nil, granary.Errorf(granary.KindNotSupported, "read backup", "", "")
 }
 
 func (m *fakeMaster) Heartbeat(context.Context, *granary.Heartbeat) (*granary.HeartbeatReply, error) {

@@ -122,7 +122,8 @@ func (s *session) keepAlive(ctx context.Context) {
 			return
 		}
 		err := s.c.lead(ctx, "keepalive", func(ctx context.Context, m wire.Master) error {
-			return m.KeepAlive(ctx, s.id)
+			_, err := m.KeepAlive(ctx, &granary.KeepAlive{Session: s.id})
+			return err
 		})
 		switch {
 		case granary.IsKind(err, granary.KindExpired):

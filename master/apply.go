@@ -182,6 +182,14 @@ func (t *txn) do(session granary.SessionID, op granary.Op) granary.Result {
 		return t.endSession(session)
 	case *granary.SetUser:
 		return t.setUser(op)
+	case *granary.Allocate:
+		return t.allocate(op)
+	case *granary.Assemble:
+		return t.assemble(session, op)
+	case *granary.CreateDataset:
+		return t.createDataset(op)
+	case *granary.SetQuota:
+		return t.setQuota(op)
 	}
 	return failed(granary.KindNotSupported, opName(op), "", "this master does not know the operation")
 }
@@ -228,6 +236,14 @@ func opName(op granary.Op) string {
 		return "close session"
 	case *granary.SetUser:
 		return "set user"
+	case *granary.Allocate:
+		return "allocate"
+	case *granary.Assemble:
+		return "assemble"
+	case *granary.CreateDataset:
+		return "create dataset"
+	case *granary.SetQuota:
+		return "set quota"
 	}
 	return "mutate"
 }

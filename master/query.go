@@ -64,6 +64,10 @@ func (v *view) answer(q granary.Query) (granary.Answer, error) {
 		return v.listDisks()
 	case *granary.GetStatus:
 		return v.status()
+	case *granary.ListDatasets:
+		return v.listDatasets(q)
+	case *granary.ListUsage:
+		return v.listUsage(q)
 	}
 	return nil, granary.Errorf(granary.KindNotSupported, "query", "", "this master does not know %T", q)
 }

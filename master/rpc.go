@@ -74,17 +74,20 @@ func (s *Server) OpenSession(ctx context.Context, req *granary.OpenSession) (*gr
 }
 
 // KeepAlive implements wire.Master.
-func (s *Server) KeepAlive(ctx context.Context, session granary.SessionID) error {
+func (s *Server) KeepAlive(ctx context.Context, req *granary.KeepAlive) (*granary.KeepAliveReply, error) {
 	_, done, err := s.begin(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer done()
 	l, err := s.leader("keep alive")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return l.renew("keep alive", session)
+	if err := l.renew("keep alive", req.Session); err != nil {
+		return nil, err
+	}
+	return &granary.KeepAliveReply{Term: l.term}, nil
 }
 
 func (l *leadership) renew(op string, session granary.SessionID) error {

@@ -354,7 +354,7 @@ func TestSessionExpiry(t *testing.T) {
 	s := openAlone(t, t.TempDir(), func(o *Options) { o.SessionTTL = 150 * time.Millisecond })
 	idle, busy := newClient(t, s), newClient(t, s)
 	eventually(t, "the end of the idle session", func() error {
-		if err := s.KeepAlive(t.Context(), busy.session); err != nil {
+		if _, err := s.KeepAlive(t.Context(), &granary.KeepAlive{Session: busy.session}); err != nil {
 			t.Fatal(err)
 		}
 		st := s.states.acquire()
@@ -369,7 +369,7 @@ func TestSessionExpiry(t *testing.T) {
 	if _, err := idle.send(s, 1, createOp("late")); !granary.IsKind(err, granary.KindExpired) {
 		t.Errorf("a request of an expired session: %v", err)
 	}
-	if err := s.KeepAlive(t.Context(), idle.session); !granary.IsKind(err, granary.KindExpired) {
+	if _, err := s.KeepAlive(t.Context(), &granary.KeepAlive{Session: idle.session}); !granary.IsKind(err, granary.KindExpired) {
 		t.Errorf("keeping an expired session alive: %v", err)
 	}
 	if _, err := busy.send(s, 1, createOp("timely")); err != nil {

@@ -19,7 +19,8 @@ func answerTo(a granary.Answer) (*pb.Answer, error) {
 	case *granary.ChunksHad:
 		p.Answer = &pb.Answer_ChunksHad{ChunksHad: &pb.ChunksHad{Has: a.Has}}
 	case *granary.FSStats:
-		p.Answer = &pb.Answer_FsStats{FsStats: &pb.FSStats{Bytes: a.Bytes, BytesFree: a.BytesFree, Files: a.Files}}
+		p.Answer = &pb.Answer_FsStats{FsStats: &pb.FSStats{
+			Bytes: a.Bytes, BytesFree: a.BytesFree, Files: a.Files, FilesFree: a.FilesFree}}
 	case *granary.PolicyIs:
 		p.Answer = &pb.Answer_PolicyIs{PolicyIs: &pb.PolicyIs{Policy: policyTo(&a.Policy)}}
 	case *granary.UserIs:
@@ -31,6 +32,10 @@ func answerTo(a granary.Answer) (*pb.Answer, error) {
 			Servers: listTo(a.Servers, fillServer), Disks: listTo(a.Disks, fillDisk)}}
 	case *granary.Status:
 		p.Answer = &pb.Answer_Status{Status: statusTo(a)}
+	case *granary.Datasets:
+		p.Answer = &pb.Answer_Datasets{Datasets: &pb.Datasets{Datasets: listTo(a.Datasets, fillDataset), More: a.More}}
+	case *granary.Usages:
+		p.Answer = &pb.Answer_Usages{Usages: &pb.Usages{Usages: listTo(a.Usages, fillUsage), More: a.More}}
 	default:
 		return nil, granary.Errorf(granary.KindInternal, "encode", "answer", "no encoding for %T", a)
 	}
@@ -53,7 +58,12 @@ func (d *decoder) answer(p *pb.Answer) granary.Answer {
 	case *pb.Answer_ChunksHad:
 		return &granary.ChunksHad{Has: a.ChunksHad.Has}
 	case *pb.Answer_FsStats:
-		return &granary.FSStats{Bytes: a.FsStats.Bytes, BytesFree: a.FsStats.BytesFree, Files: a.FsStats.Files}
+		return &granary.FSStats{
+			Bytes:     a.FsStats.Bytes,
+			BytesFree: a.FsStats.BytesFree,
+			Files:     a.FsStats.Files,
+			FilesFree: a.FsStats.FilesFree,
+		}
 	case *pb.Answer_PolicyIs:
 		return &granary.PolicyIs{Policy: d.policy(a.PolicyIs.Policy)}
 	case *pb.Answer_UserIs:
@@ -67,6 +77,10 @@ func (d *decoder) answer(p *pb.Answer) granary.Answer {
 		}
 	case *pb.Answer_Status:
 		return d.status(a.Status)
+	case *pb.Answer_Datasets:
+		return &granary.Datasets{Datasets: listFrom(a.Datasets.Datasets, d.dataset), More: a.Datasets.More}
+	case *pb.Answer_Usages:
+		return &granary.Usages{Usages: listFrom(a.Usages.Usages, d.usage), More: a.Usages.More}
 	default:
 		d.bad("no answer, or one that is not known here")
 		return nil
@@ -111,6 +125,7 @@ func (d *decoder) listItem(p *pb.ListItem) granary.ListItem {
 func fillMasterStatus(p *pb.MasterStatus, m *granary.MasterStatus) {
 	p.Id = []byte(m.ID)
 	p.Addr = []byte(m.Addr)
+	p.Raft = []byte(m.Raft)
 	p.Leader = m.Leader
 	p.Voter = m.Voter
 	p.Up = m.Up
@@ -122,6 +137,7 @@ func masterStatusFrom(p *pb.MasterStatus) granary.MasterStatus {
 	return granary.MasterStatus{
 		ID:      string(p.Id),
 		Addr:    string(p.Addr),
+		Raft:    string(p.Raft),
 		Leader:  p.Leader,
 		Voter:   p.Voter,
 		Up:      p.Up,
@@ -153,6 +169,7 @@ func statusTo(a *granary.Status) *pb.Status {
 		Health:        uint32(a.Health),
 		Reasons:       textsTo(a.Reasons),
 		AppliedIndex:  uint64(a.AppliedIndex),
+		Incarnation:   a.Incarnation,
 	}
 }
 
@@ -179,5 +196,6 @@ func (d *decoder) status(p *pb.Status) *granary.Status {
 		Health:        granary.Health(d.uint8(p.Health, "health")),
 		Reasons:       textsFrom[string](p.Reasons),
 		AppliedIndex:  granary.Index(p.AppliedIndex),
+		Incarnation:   p.Incarnation,
 	}
 }

@@ -73,11 +73,12 @@ func (c *masterClient) OpenSession(ctx context.Context, req *granary.OpenSession
 }
 
 // KeepAlive implements Master.
-func (c *masterClient) KeepAlive(ctx context.Context, session granary.SessionID) error {
-	if _, err := c.rpc.KeepAlive(ctx, &pb.KeepAliveRequest{Session: uint64(session)}); err != nil {
-		return errorOf(ctx, err, "keep alive", c.addr, false)
+func (c *masterClient) KeepAlive(ctx context.Context, req *granary.KeepAlive) (*granary.KeepAliveReply, error) {
+	p, err := c.rpc.KeepAlive(ctx, keepAliveTo(req))
+	if err != nil {
+		return nil, errorOf(ctx, err, "keep alive", c.addr, false)
 	}
-	return nil
+	return keepAliveReplyFrom(p), nil
 }
 
 // Mutate implements Master.
@@ -108,11 +109,11 @@ func (c *masterClient) Mutate(ctx context.Context, req *granary.MutateRequest) (
 
 // Query implements Master.
 func (c *masterClient) Query(ctx context.Context, req *granary.QueryRequest) (granary.Answer, granary.Index, error) {
-	q, err := queryTo(req.Query)
+	p, err := queryRequestTo(req)
 	if err != nil {
 		return nil, 0, err
 	}
-	reply, err := c.rpc.Query(ctx, &pb.QueryRequest{MinIndex: uint64(req.MinIndex), Query: q})
+	reply, err := c.rpc.Query(ctx, p)
 	if err != nil {
 		return nil, 0, errorOf(ctx, err, "query", c.addr, false)
 	}
@@ -131,4 +132,39 @@ func (c *masterClient) Heartbeat(ctx context.Context, hb *granary.Heartbeat) (*g
 		return nil, errorOf(ctx, err, "heartbeat", c.addr, false)
 	}
 	return heartbeatReplyFrom(p), nil
+}
+
+// Identify implements Master.
+func (c *masterClient) Identify(ctx context.Context) (*granary.MasterIdentity, error) {
+	p, err := c.rpc.Identify(ctx, new(pb.IdentifyRequest))
+	if err != nil {
+		return nil, errorOf(ctx, err, "identify", c.addr, false)
+	}
+	return masterIdentityFrom(p), nil
+}
+
+// ReadIndex implements Master.
+func (c *masterClient) ReadIndex(ctx context.Context) (granary.Index, error) {
+	p, err := c.rpc.ReadIndex(ctx, new(pb.ReadIndexRequest))
+	if err != nil {
+		return 0, errorOf(ctx, err, "read index", c.addr, false)
+	}
+	return granary.Index(p.Index), nil
+}
+
+// ChangeMember implements Master.
+func (c *masterClient) ChangeMember(ctx context.Context, req *granary.MemberChange) error {
+	if _, err := c.rpc.ChangeMember(ctx, memberChangeTo(req)); err != nil {
+		return errorOf(ctx, err, "change member", c.addr, true)
+	}
+	return nil
+}
+
+// ReadBackup implements Master.
+func (c *masterClient) ReadBackup(ctx context.Context, req *granary.ReadBackup) (*granary.BackupPiece, error) {
+	p, err := c.rpc.ReadBackup(ctx, &pb.ReadBackupRequest{Id: []byte(req.ID), Offset: req.Offset})
+	if err != nil {
+		return nil, errorOf(ctx, err, "read backup", c.addr, false)
+	}
+	return backupPieceFrom(p), nil
 }

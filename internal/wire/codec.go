@@ -125,3 +125,27 @@ func textsFrom[S ~string](in [][]byte) []S {
 	}
 	return out
 }
+
+// numbersTo turns a list of numbers of some type into plain ones.
+func numbersTo[N ~uint64](in []N) []uint64 {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make([]uint64, len(in))
+	for i, v := range in {
+		out[i] = uint64(v)
+	}
+	return out
+}
+
+// numbersFrom is the reverse of numbersTo.
+func numbersFrom[N ~uint64](in []uint64) []N {
+	if len(in) == 0 {
+		return nil
+	}
+	out := make([]N, len(in))
+	for i, v := range in {
+		out[i] = N(v)
+	}
+	return out
+}

@@ -21,15 +21,18 @@ var (
 		&granary.Create{}, &granary.Unlink{}, &granary.Rmdir{}, &granary.RemoveTree{}, &granary.Rename{},
 		&granary.Link{}, &granary.SetAttr{}, &granary.SetXattr{}, &granary.RemoveXattr{}, &granary.Commit{},
 		&granary.CopyRange{}, &granary.Release{}, &granary.SetPolicy{}, &granary.OpenVolume{},
-		&granary.SealVolume{}, &granary.CloseSession{}, &granary.SetUser{},
+		&granary.SealVolume{}, &granary.CloseSession{}, &granary.SetUser{}, &granary.Allocate{}, &granary.Assemble{},
+		&granary.CreateDataset{}, &granary.SetQuota{},
 	}
 	allQueries = []granary.Query{
 		&granary.Lookup{}, &granary.ReadDir{}, &granary.List{}, &granary.HasChunks{}, &granary.StatFS{},
 		&granary.GetPolicy{}, &granary.GetUser{}, &granary.ListVolumes{}, &granary.ListDisks{}, &granary.GetStatus{},
+		&granary.ListDatasets{}, &granary.ListUsage{},
 	}
 	allAnswers = []granary.Answer{
 		&granary.Found{}, &granary.Directory{}, &granary.Listing{}, &granary.ChunksHad{}, &granary.FSStats{},
 		&granary.PolicyIs{}, &granary.UserIs{}, &granary.Volumes{}, &granary.Disks{}, &granary.Status{},
+		&granary.Datasets{}, &granary.Usages{},
 	}
 )
 

@@ -14,10 +14,18 @@ import (
 // same session and sequence. KindExpired says that the session is gone.
 type Master interface {
 	OpenSession(ctx context.Context, req *granary.OpenSession) (*granary.SessionInfo, error)
-	KeepAlive(ctx context.Context, session granary.SessionID) error
+	KeepAlive(ctx context.Context, req *granary.KeepAlive) (*granary.KeepAliveReply, error)
 	// Mutate returns one result for each request, in order.
 	Mutate(ctx context.Context, req *granary.MutateRequest) ([]granary.Result, error)
 	// Query returns the answer and the index of the state that it was read from.
 	Query(ctx context.Context, req *granary.QueryRequest) (granary.Answer, granary.Index, error)
 	Heartbeat(ctx context.Context, hb *granary.Heartbeat) (*granary.HeartbeatReply, error)
+	// Identify is answered by every node, whether it leads or not, and also by one that waits to be added.
+	Identify(ctx context.Context) (*granary.MasterIdentity, error)
+	// ReadIndex is answered by the leader: every state from this index on holds all that was acknowledged before the call.
+	ReadIndex(ctx context.Context) (granary.Index, error)
+	// ChangeMember returns when the change is done. Repeating it is harmless.
+	ChangeMember(ctx context.Context, req *granary.MemberChange) error
+	// ReadBackup is answered by every node of a cluster. An ID that the node no longer keeps is KindNotFound.
+	ReadBackup(ctx context.Context, req *granary.ReadBackup) (*granary.BackupPiece, error)
 }

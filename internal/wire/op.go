@@ -67,6 +67,14 @@ func opTo(op granary.Op) (*pb.Op, error) {
 		p.Op = &pb.Op_CloseSession{CloseSession: new(pb.CloseSession)}
 	case *granary.SetUser:
 		p.Op = &pb.Op_SetUser{SetUser: &pb.SetUser{User: userTo(&o.User)}}
+	case *granary.Allocate:
+		p.Op = &pb.Op_Allocate{Allocate: allocateTo(o)}
+	case *granary.Assemble:
+		p.Op = &pb.Op_Assemble{Assemble: assembleTo(o)}
+	case *granary.CreateDataset:
+		p.Op = &pb.Op_CreateDataset{CreateDataset: createDatasetTo(o)}
+	case *granary.SetQuota:
+		p.Op = &pb.Op_SetQuota{SetQuota: setQuotaTo(o)}
 	default:
 		return nil, granary.Errorf(granary.KindInvalid, "encode", "op", "no encoding for %T", op)
 	}
@@ -110,6 +118,14 @@ func (d *decoder) op(p *pb.Op) granary.Op {
 		return &granary.CloseSession{}
 	case *pb.Op_SetUser:
 		return &granary.SetUser{User: d.user(o.SetUser.User)}
+	case *pb.Op_Allocate:
+		return d.allocate(o.Allocate)
+	case *pb.Op_Assemble:
+		return d.assemble(o.Assemble)
+	case *pb.Op_CreateDataset:
+		return createDatasetFrom(o.CreateDataset)
+	case *pb.Op_SetQuota:
+		return d.setQuota(o.SetQuota)
 	default:
 		d.bad("no op, or one that is not known here")
 		return nil
@@ -147,6 +163,7 @@ func createTo(o *granary.Create) *pb.Create {
 		Replace:     o.Replace,
 		MakeParents: o.MakeParents,
 		Anonymous:   o.Anonymous,
+		Open:        o.Open,
 		Match:       preconditionTo(o.Match),
 	}
 }
@@ -168,6 +185,7 @@ func (d *decoder) create(p *pb.Create) *granary.Create {
 		Replace:     p.Replace,
 		MakeParents: p.MakeParents,
 		Anonymous:   p.Anonymous,
+		Open:        p.Open,
 		Match:       preconditionFrom(p.Match),
 	}
 }
@@ -244,33 +262,35 @@ func (d *decoder) link(p *pb.Link) *granary.Link {
 
 func setAttrTo(o *granary.SetAttr) *pb.SetAttr {
 	return &pb.SetAttr{
-		Inode:           uint64(o.Inode),
-		Mode:            o.Mode,
-		Uid:             o.UID,
-		Gid:             o.GID,
-		Size:            o.Size,
-		Atime:           (*int64)(o.Atime),
-		Mtime:           (*int64)(o.Mtime),
-		AtimeNow:        o.AtimeNow,
-		MtimeNow:        o.MtimeNow,
-		KillSuidgid:     o.KillSuidgid,
-		TruncateVersion: uint64(o.TruncateVersion),
+		Inode:       uint64(o.Inode),
+		Mode:        o.Mode,
+		Uid:         o.UID,
+		Gid:         o.GID,
+		Size:        o.Size,
+		Atime:       (*int64)(o.Atime),
+		Mtime:       (*int64)(o.Mtime),
+		AtimeNow:    o.AtimeNow,
+		MtimeNow:    o.MtimeNow,
+		KillSuidgid: o.KillSuidgid,
+		Opened:      o.Opened,
+		Match:       preconditionTo(o.Match),
 	}
 }
 
 func setAttrFrom(p *pb.SetAttr) *granary.SetAttr {
 	return &granary.SetAttr{
-		Inode:           granary.InodeID(p.Inode),
-		Mode:            p.Mode,
-		UID:             p.Uid,
-		GID:             p.Gid,
-		Size:            p.Size,
-		Atime:           (*granary.Time)(p.Atime),
-		Mtime:           (*granary.Time)(p.Mtime),
-		AtimeNow:        p.AtimeNow,
-		MtimeNow:        p.MtimeNow,
-		KillSuidgid:     p.KillSuidgid,
-		TruncateVersion: granary.Index(p.TruncateVersion),
+		Inode:       granary.InodeID(p.Inode),
+		Mode:        p.Mode,
+		UID:         p.Uid,
+		GID:         p.Gid,
+		Size:        p.Size,
+		Atime:       (*granary.Time)(p.Atime),
+		Mtime:       (*granary.Time)(p.Mtime),
+		AtimeNow:    p.AtimeNow,
+		MtimeNow:    p.MtimeNow,
+		KillSuidgid: p.KillSuidgid,
+		Opened:      p.Opened,
+		Match:       preconditionFrom(p.Match),
 	}
 }
 
@@ -291,47 +311,6 @@ func (d *decoder) setXattr(p *pb.SetXattr) *granary.SetXattr {
 		Xattr:       d.xattr(p.Xattr),
 		CreateOnly:  p.CreateOnly,
 		ReplaceOnly: p.ReplaceOnly,
-	}
-}
-
-func commitTo(o *granary.Commit) *pb.Commit {
-	return &pb.Commit{
-		Inode:   uint64(o.Inode),
-		Content: contentTo(&o.Content),
-		AtEnd:   o.AtEnd,
-		Mtime:   (*int64)(o.Mtime),
-	}
-}
-
-func (d *decoder) commit(p *pb.Commit) *granary.Commit {
-	o := &granary.Commit{
-		Inode: granary.InodeID(p.Inode),
-		AtEnd: p.AtEnd,
-		Mtime: (*granary.Time)(p.Mtime),
-	}
-	if d.required(p.Content != nil, "content") {
-		o.Content = *d.content(p.Content)
-	}
-	return o
-}
-
-func copyRangeTo(o *granary.CopyRange) *pb.CopyRange {
-	return &pb.CopyRange{
-		Src:       uint64(o.Src),
-		Dst:       uint64(o.Dst),
-		SrcOffset: o.SrcOffset,
-		DstOffset: o.DstOffset,
-		Length:    o.Length,
-	}
-}
-
-func copyRangeFrom(p *pb.CopyRange) *granary.CopyRange {
-	return &granary.CopyRange{
-		Src:       granary.InodeID(p.Src),
-		Dst:       granary.InodeID(p.Dst),
-		SrcOffset: p.SrcOffset,
-		DstOffset: p.DstOffset,
-		Length:    p.Length,
 	}
 }
 

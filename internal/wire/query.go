@@ -5,6 +5,33 @@ import (
 	"github.com/dsorchard/granary/internal/wire/pb"
 )
 
+// queryRequestTo fails for a query that has no encoding.
+func queryRequestTo(r *granary.QueryRequest) (*pb.QueryRequest, error) {
+	q, err := queryTo(r.Query)
+	if err != nil {
+		return nil, err
+	}
+	p := &pb.QueryRequest{MinIndex: uint64(r.MinIndex), Session: uint64(r.Session), Follower: r.Follower, Query: q}
+	if r.Cred != nil {
+		p.Cred = credTo(r.Cred)
+	}
+	return p, nil
+}
+
+func (d *decoder) queryRequest(p *pb.QueryRequest) *granary.QueryRequest {
+	r := &granary.QueryRequest{
+		MinIndex: granary.Index(p.MinIndex),
+		Session:  granary.SessionID(p.Session),
+		Follower: p.Follower,
+		Query:    d.query(p.Query),
+	}
+	if p.Cred != nil {
+		cred := d.cred(p.Cred)
+		r.Cred = &cred
+	}
+	return r
+}
+
 // queryTo has a case for every Query.
 func queryTo(q granary.Query) (*pb.Query, error) {
 	p := new(pb.Query)
@@ -19,7 +46,7 @@ func queryTo(q granary.Query) (*pb.Query, error) {
 	case *granary.HasChunks:
 		p.Query = &pb.Query_HasChunks{HasChunks: &pb.HasChunks{Dataset: uint32(q.Dataset), Hashes: hashesTo(q.Hashes), Parity: uint32(q.Parity)}}
 	case *granary.StatFS:
-		p.Query = &pb.Query_StatFs{StatFs: new(pb.StatFS)}
+		p.Query = &pb.Query_StatFs{StatFs: &pb.StatFS{Inode: uint64(q.Inode)}}
 	case *granary.GetPolicy:
 		p.Query = &pb.Query_GetPolicy{GetPolicy: &pb.GetPolicy{Policy: uint32(q.Policy)}}
 	case *granary.GetUser:
@@ -30,6 +57,11 @@ func queryTo(q granary.Query) (*pb.Query, error) {
 		p.Query = &pb.Query_ListDisks{ListDisks: new(pb.ListDisks)}
 	case *granary.GetStatus:
 		p.Query = &pb.Query_GetStatus{GetStatus: new(pb.GetStatus)}
+	case *granary.ListDatasets:
+		p.Query = &pb.Query_ListDatasets{ListDatasets: &pb.ListDatasets{After: uint32(q.After), Limit: int64(q.Limit)}}
+	case *granary.ListUsage:
+		p.Query = &pb.Query_ListUsage{ListUsage: &pb.ListUsage{
+			Dataset: uint32(q.Dataset), Scope: uint32(q.Scope), From: q.From, Limit: int64(q.Limit)}}
 	default:
 		return nil, granary.Errorf(granary.KindInvalid, "encode", "query", "no encoding for %T", q)
 	}
@@ -40,7 +72,7 @@ func queryTo(q granary.Query) (*pb.Query, error) {
 func (d *decoder) query(p *pb.Query) granary.Query {
 	switch q := p.GetQuery().(type) {
 	case *pb.Query_Lookup:
-		return lookupFrom(q.Lookup)
+		return d.lookup(q.Lookup)
 	case *pb.Query_ReadDir:
 		return &granary.ReadDir{
 			Inode:    granary.InodeID(q.ReadDir.Inode),
@@ -57,7 +89,7 @@ func (d *decoder) query(p *pb.Query) granary.Query {
 			Parity:  d.uint8(q.HasChunks.Parity, "parity"),
 		}
 	case *pb.Query_StatFs:
-		return &granary.StatFS{}
+		return &granary.StatFS{Inode: granary.InodeID(q.StatFs.Inode)}
 	case *pb.Query_GetPolicy:
 		return &granary.GetPolicy{Policy: granary.PolicyID(q.GetPolicy.Policy)}
 	case *pb.Query_GetUser:
@@ -71,6 +103,18 @@ func (d *decoder) query(p *pb.Query) granary.Query {
 		return &granary.ListDisks{}
 	case *pb.Query_GetStatus:
 		return &granary.GetStatus{}
+	case *pb.Query_ListDatasets:
+		return &granary.ListDatasets{
+			After: granary.DatasetID(q.ListDatasets.After),
+			Limit: d.int(q.ListDatasets.Limit, "limit"),
+		}
+	case *pb.Query_ListUsage:
+		return &granary.ListUsage{
+			Dataset: granary.DatasetID(q.ListUsage.Dataset),
+			Scope:   granary.QuotaScope(d.uint8(q.ListUsage.Scope, "scope")),
+			From:    q.ListUsage.From,
+			Limit:   d.int(q.ListUsage.Limit, "limit"),
+		}
 	default:
 		d.bad("no query, or one that is not known here")
 		return nil
@@ -78,15 +122,21 @@ func (d *decoder) query(p *pb.Query) granary.Query {
 }
 
 func lookupTo(q *granary.Lookup) *pb.Lookup {
-	p := &pb.Lookup{Base: uint64(q.Base), Path: []byte(q.Path), Xattrs: q.Xattrs}
+	p := &pb.Lookup{Base: uint64(q.Base), Path: []byte(q.Path), Xattrs: q.Xattrs, Access: uint32(q.Access), Open: q.Open}
 	if q.Layout != nil {
 		p.Layout = &pb.Range{Offset: q.Layout.Offset, Length: q.Layout.Length}
 	}
 	return p
 }
 
-func lookupFrom(p *pb.Lookup) *granary.Lookup {
-	q := &granary.Lookup{Base: granary.InodeID(p.Base), Path: string(p.Path), Xattrs: p.Xattrs}
+func (d *decoder) lookup(p *pb.Lookup) *granary.Lookup {
+	q := &granary.Lookup{
+		Base:   granary.InodeID(p.Base),
+		Path:   string(p.Path),
+		Xattrs: p.Xattrs,
+		Access: granary.Access(d.uint8(p.Access, "access")),
+		Open:   p.Open,
+	}
 	if p.Layout != nil {
 		q.Layout = &granary.Range{Offset: p.Layout.Offset, Length: p.Layout.Length}
 	}

@@ -38,7 +38,9 @@ func (m *fakeMaster) OpenSession(ctx context.Context, req *granary.OpenSession) 
 	return &granary.SessionInfo{Session: 9, Cluster: "c", TTL: 30}, m.call(ctx, req)
 }
 
-func (m *fakeMaster) KeepAlive(ctx context.Context, s granary.SessionID) error { return m.call(ctx, s) }
+func (m *fakeMaster) KeepAlive(ctx context.Context, req *granary.KeepAlive) (*granary.KeepAliveReply, error) {
+	return &granary.KeepAliveReply{Term: 7, Masters: []string{"a", "b"}}, m.call(ctx, req)
+}
 
 func (m *fakeMaster) Mutate(ctx context.Context, req *granary.MutateRequest) ([]granary.Result, error) {
 	results := make([]granary.Result, len(req.Requests))
@@ -53,7 +55,23 @@ func (m *fakeMaster) Query(ctx context.Context, req *granary.QueryRequest) (gran
 }
 
 func (m *fakeMaster) Heartbeat(ctx context.Context, hb *granary.Heartbeat) (*granary.HeartbeatReply, error) {
-	return &granary.HeartbeatReply{Cluster: "c", Leader: true}, m.call(ctx, hb)
+	return &granary.HeartbeatReply{Cluster: "c", Leader: true, Masters: []string{"a"}}, m.call(ctx, hb)
+}
+
+func (m *fakeMaster) Identify(ctx context.Context) (*granary.MasterIdentity, error) {
+	return &granary.MasterIdentity{ID: "i", GRPCAddr: "g", RaftAddr: "r", Cluster: "c", Term: 3, Empty: true}, m.call(ctx, "identify")
+}
+
+func (m *fakeMaster) ReadIndex(ctx context.Context) (granary.Index, error) {
+	return 11, m.call(ctx, "read index")
+}
+
+func (m *fakeMaster) ChangeMember(ctx context.Context, req *granary.MemberChange) error {
+	return m.call(ctx, req)
+}
+
+func (m *fakeMaster) ReadBackup(ctx context.Context, req *granary.ReadBackup) (*granary.BackupPiece, error) {
+	return &granary.BackupPiece{ID: "b", Cluster: "c", Index: 5, Size: 9, Data: []byte("d")}, m.call(ctx, req)
 }
 
 // serve puts a master on a loopback port and connects to it.
@@ -104,7 +122,22 @@ func calls(c Master) map[string]func(context.Context) error {
 			_, err := c.OpenSession(ctx, &granary.OpenSession{Client: "test", Nonce: 4})
 			return err
 		},
-		"keep alive": func(ctx context.Context) error { return c.KeepAlive(ctx, 9) },
+		"keep alive": func(ctx context.Context) error {
+			_, err := c.KeepAlive(ctx, &granary.KeepAlive{Session: 9})
+			return err
+		},
+		"identify": func(ctx context.Context) error {
+			_, err := c.Identify(ctx)
+			return err
+		},
+		"read index": func(ctx context.Context) error {
+			_, err := c.ReadIndex(ctx)
+			return err
+		},
+		"read backup": func(ctx context.Context) error {
+			_, err := c.ReadBackup(ctx, &granary.ReadBackup{ID: "b"})
+			return err
+		},
 		"mutate": func(ctx context.Context) error {
 			_, err := c.Mutate(ctx, mutation())
 			return err
@@ -137,10 +170,11 @@ func TestCallsArrive(t *testing.T) {
 	}
 	received(&granary.OpenSession{Client: "test", Nonce: 4})
 
-	if err := c.KeepAlive(ctx, 9); err != nil {
-		t.Error(err)
+	keepAlive := &granary.KeepAlive{Session: 9, Term: 2, All: true, Opened: []granary.InodeID{1, 2}, Closed: []granary.InodeID{3}}
+	if r, err := c.KeepAlive(ctx, keepAlive); err != nil || !reflect.DeepEqual(r, &granary.KeepAliveReply{Term: 7, Masters: []string{"a", "b"}}) {
+		t.Errorf("keep alive: %v, %v", r, err)
 	}
-	received(granary.SessionID(9))
+	received(keepAlive)
 
 	results, err := c.Mutate(ctx, mutation())
 	if err != nil || !reflect.DeepEqual(results, []granary.Result{{Index: 1}, {Index: 2}}) {
@@ -148,7 +182,8 @@ func TestCallsArrive(t *testing.T) {
 	}
 	received(mutation())
 
-	query := &granary.QueryRequest{MinIndex: 8, Query: &granary.Lookup{Base: 1, Path: "a/b", Layout: &granary.Range{}}}
+	query := &granary.QueryRequest{MinIndex: 8, Session: 9, Cred: &granary.Cred{UID: 3, Groups: []uint32{4}}, Follower: true,
+		Query: &granary.Lookup{Base: 1, Path: "a/b", Layout: &granary.Range{}, Access: granary.AccessRead, Open: true}}
 	answer, index, err := c.Query(ctx, query)
 	if err != nil || index != 12 || !reflect.DeepEqual(answer, m.answer) {
 		t.Errorf("query: %v, %v, %v", answer, index, err)
@@ -157,10 +192,31 @@ func TestCallsArrive(t *testing.T) {
 
 	hb := &granary.Heartbeat{Server: "s", Disks: []granary.DiskUsage{{Disk: "d", Path: "/p"}}}
 	reply, err := c.Heartbeat(ctx, hb)
-	if err != nil || *reply != (granary.HeartbeatReply{Cluster: "c", Leader: true}) {
+	if err != nil || !reflect.DeepEqual(reply, &granary.HeartbeatReply{Cluster: "c", Leader: true, Masters: []string{"a"}}) {
 		t.Errorf("heartbeat: %v, %v", reply, err)
 	}
 	received(hb)
+	adminCallsArrive(t, c, received)
+}
+
+func adminCallsArrive(t *testing.T, c Master, received func(any)) {
+	ctx := t.Context()
+	if m, err := c.Identify(ctx); err != nil || *m != (granary.MasterIdentity{ID: "i", GRPCAddr: "g", RaftAddr: "r", Cluster: "c", Term: 3, Empty: true}) {
+		t.Errorf("identify: %v, %v", m, err)
+	}
+	if index, err := c.ReadIndex(ctx); err != nil || index != 11 {
+		t.Errorf("read index: %v, %v", index, err)
+	}
+	change := &granary.MemberChange{Action: granary.MemberAdd, ID: "i", GRPCAddr: "g"}
+	if err := c.ChangeMember(ctx, change); err != nil {
+		t.Error(err)
+	}
+	received(change)
+	read := &granary.ReadBackup{ID: "b", Offset: 4}
+	if b, err := c.ReadBackup(ctx, read); err != nil || !reflect.DeepEqual(b, &granary.BackupPiece{ID: "b", Cluster: "c", Index: 5, Size: 9, Data: []byte("d")}) {
+		t.Errorf("read backup: %v, %v", b, err)
+	}
+	received(read)
 }
 
 func TestBigMessages(t *testing.T) {
@@ -230,13 +286,13 @@ func TestEveryKindCrosses(t *testing.T) {
 			t.Errorf("%v has no code", k)
 		}
 		m.err = granary.Errorf(k, "op", "subject", "")
-		if err := c.KeepAlive(t.Context(), 1); err == nil || granary.KindOf(err) != k {
+		if _, err := c.KeepAlive(t.Context(), &granary.KeepAlive{Session: 1}); err == nil || granary.KindOf(err) != k {
 			t.Errorf("%v became %v", k, err)
 		}
 	}
 	// One that only a newer master knows.
 	m.err = granary.Errorf(200, "op", "subject", "")
-	if err := c.KeepAlive(t.Context(), 1); granary.KindOf(err) != 200 {
+	if _, err := c.KeepAlive(t.Context(), &granary.KeepAlive{Session: 1}); granary.KindOf(err) != 200 {
 		t.Errorf("kind 200 became %v", err)
 	}
 }
@@ -325,8 +381,8 @@ func TestReconnects(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- s.Serve(l) }()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		for err = c.KeepAlive(ctx, 1); granary.IsKind(err, granary.KindUnavailable); {
-			err = c.KeepAlive(ctx, 1)
+		for _, err = c.KeepAlive(ctx, &granary.KeepAlive{Session: 1}); granary.IsKind(err, granary.KindUnavailable); {
+			_, err = c.KeepAlive(ctx, &granary.KeepAlive{Session: 1})
 		}
 		cancel()
 		if err != nil {
@@ -337,7 +393,7 @@ func TestReconnects(t *testing.T) {
 			t.Error(err)
 		}
 		l = nil
-		if err := c.KeepAlive(t.Context(), 1); !granary.IsKind(err, granary.KindUnavailable) {
+		if _, err := c.KeepAlive(t.Context(), &granary.KeepAlive{Session: 1}); !granary.IsKind(err, granary.KindUnavailable) {
 			t.Errorf("with nobody there: %v", err)
 		}
 	}

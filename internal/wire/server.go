@@ -58,10 +58,11 @@ func (s *masterServer) OpenSession(ctx context.Context, p *pb.OpenSessionRequest
 }
 
 func (s *masterServer) KeepAlive(ctx context.Context, p *pb.KeepAliveRequest) (*pb.KeepAliveReply, error) {
-	if err := s.master.KeepAlive(ctx, granary.SessionID(p.Session)); err != nil {
+	reply, err := s.master.KeepAlive(ctx, keepAliveFrom(p))
+	if err != nil {
 		return nil, statusOf(err)
 	}
-	return new(pb.KeepAliveReply), nil
+	return keepAliveReplyTo(reply), nil
 }
 
 func (s *masterServer) Mutate(ctx context.Context, p *pb.MutateRequest) (*pb.MutateReply, error) {
@@ -79,7 +80,7 @@ func (s *masterServer) Mutate(ctx context.Context, p *pb.MutateRequest) (*pb.Mut
 
 func (s *masterServer) Query(ctx context.Context, p *pb.QueryRequest) (*pb.QueryReply, error) {
 	d := decoder{subject: "query"}
-	req := &granary.QueryRequest{MinIndex: granary.Index(p.MinIndex), Query: d.query(p.Query)}
+	req := d.queryRequest(p)
 	if d.err != nil {
 		return nil, statusOf(d.err)
 	}
@@ -105,4 +106,40 @@ func (s *masterServer) Heartbeat(ctx context.Context, p *pb.HeartbeatRequest) (*
 		return nil, statusOf(err)
 	}
 	return heartbeatReplyTo(reply), nil
+}
+
+func (s *masterServer) Identify(ctx context.Context, _ *pb.IdentifyRequest) (*pb.MasterIdentity, error) {
+	m, err := s.master.Identify(ctx)
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return masterIdentityTo(m), nil
+}
+
+func (s *masterServer) ReadIndex(ctx context.Context, _ *pb.ReadIndexRequest) (*pb.ReadIndexReply, error) {
+	index, err := s.master.ReadIndex(ctx)
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return &pb.ReadIndexReply{Index: uint64(index)}, nil
+}
+
+func (s *masterServer) ChangeMember(ctx context.Context, p *pb.MemberChange) (*pb.ChangeMemberReply, error) {
+	d := decoder{subject: "member change"}
+	req := d.memberChange(p)
+	if d.err != nil {
+		return nil, statusOf(d.err)
+	}
+	if err := s.master.ChangeMember(ctx, req); err != nil {
+		return nil, statusOf(err)
+	}
+	return new(pb.ChangeMemberReply), nil
+}
+
+func (s *masterServer) ReadBackup(ctx context.Context, p *pb.ReadBackupRequest) (*pb.BackupPiece, error) {
+	piece, err := s.master.ReadBackup(ctx, &granary.ReadBackup{ID: string(p.Id), Offset: p.Offset})
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return backupPieceTo(piece), nil
 }

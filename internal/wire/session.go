@@ -50,11 +50,11 @@ func (d *decoder) heartbeat(p *pb.HeartbeatRequest) *granary.Heartbeat {
 }
 
 func heartbeatReplyTo(r *granary.HeartbeatReply) *pb.HeartbeatReply {
-	return &pb.HeartbeatReply{Cluster: []byte(r.Cluster), Leader: r.Leader}
+	return &pb.HeartbeatReply{Cluster: []byte(r.Cluster), Leader: r.Leader, Masters: textsTo(r.Masters)}
 }
 
 func heartbeatReplyFrom(p *pb.HeartbeatReply) *granary.HeartbeatReply {
-	return &granary.HeartbeatReply{Cluster: granary.ClusterID(p.Cluster), Leader: p.Leader}
+	return &granary.HeartbeatReply{Cluster: granary.ClusterID(p.Cluster), Leader: p.Leader, Masters: textsFrom[string](p.Masters)}
 }
 
 func mutateTo(m *granary.MutateRequest) (*pb.MutateRequest, error) {

@@ -144,6 +144,10 @@ func (x *SessionInfo) GetTtl() int64 {
 type KeepAliveRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Session       uint64                 `protobuf:"varint,1,opt,name=session,proto3" json:"session,omitempty"`
+	Term          uint64                 `protobuf:"varint,2,opt,name=term,proto3" json:"term,omitempty"`
+	All           bool                   `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
+	Opened        []uint64               `protobuf:"varint,4,rep,packed,name=opened,proto3" json:"opened,omitempty"`
+	Closed        []uint64               `protobuf:"varint,5,rep,packed,name=closed,proto3" json:"closed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -185,8 +189,38 @@ func (x *KeepAliveRequest) GetSession() uint64 {
 	return 0
 }
 
+func (x *KeepAliveRequest) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *KeepAliveRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+func (x *KeepAliveRequest) GetOpened() []uint64 {
+	if x != nil {
+		return x.Opened
+	}
+	return nil
+}
+
+func (x *KeepAliveRequest) GetClosed() []uint64 {
+	if x != nil {
+		return x.Closed
+	}
+	return nil
+}
+
 type KeepAliveReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Term          uint64                 `protobuf:"varint,1,opt,name=term,proto3" json:"term,omitempty"`
+	Masters       [][]byte               `protobuf:"bytes,2,rep,name=masters,proto3" json:"masters,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -221,6 +255,444 @@ func (*KeepAliveReply) Descriptor() ([]byte, []int) {
 	return file_granary_proto_rawDescGZIP(), []int{3}
 }
 
+func (x *KeepAliveReply) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *KeepAliveReply) GetMasters() [][]byte {
+	if x != nil {
+		return x.Masters
+	}
+	return nil
+}
+
+type IdentifyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IdentifyRequest) Reset() {
+	*x = IdentifyRequest{}
+	mi := &file_granary_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdentifyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdentifyRequest) ProtoMessage() {}
+
+func (x *IdentifyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdentifyRequest.ProtoReflect.Descriptor instead.
+func (*IdentifyRequest) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{4}
+}
+
+type MasterIdentity struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	GrpcAddr      []byte                 `protobuf:"bytes,2,opt,name=grpc_addr,json=grpcAddr,proto3" json:"grpc_addr,omitempty"`
+	RaftAddr      []byte                 `protobuf:"bytes,3,opt,name=raft_addr,json=raftAddr,proto3" json:"raft_addr,omitempty"`
+	Cluster       []byte                 `protobuf:"bytes,4,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Term          uint64                 `protobuf:"varint,5,opt,name=term,proto3" json:"term,omitempty"`
+	Empty         bool                   `protobuf:"varint,6,opt,name=empty,proto3" json:"empty,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MasterIdentity) Reset() {
+	*x = MasterIdentity{}
+	mi := &file_granary_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MasterIdentity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MasterIdentity) ProtoMessage() {}
+
+func (x *MasterIdentity) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MasterIdentity.ProtoReflect.Descriptor instead.
+func (*MasterIdentity) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *MasterIdentity) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *MasterIdentity) GetGrpcAddr() []byte {
+	if x != nil {
+		return x.GrpcAddr
+	}
+	return nil
+}
+
+func (x *MasterIdentity) GetRaftAddr() []byte {
+	if x != nil {
+		return x.RaftAddr
+	}
+	return nil
+}
+
+func (x *MasterIdentity) GetCluster() []byte {
+	if x != nil {
+		return x.Cluster
+	}
+	return nil
+}
+
+func (x *MasterIdentity) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
+	}
+	return 0
+}
+
+func (x *MasterIdentity) GetEmpty() bool {
+	if x != nil {
+		return x.Empty
+	}
+	return false
+}
+
+type ReadIndexRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadIndexRequest) Reset() {
+	*x = ReadIndexRequest{}
+	mi := &file_granary_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadIndexRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadIndexRequest) ProtoMessage() {}
+
+func (x *ReadIndexRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadIndexRequest.ProtoReflect.Descriptor instead.
+func (*ReadIndexRequest) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{6}
+}
+
+type ReadIndexReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadIndexReply) Reset() {
+	*x = ReadIndexReply{}
+	mi := &file_granary_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadIndexReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadIndexReply) ProtoMessage() {}
+
+func (x *ReadIndexReply) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadIndexReply.ProtoReflect.Descriptor instead.
+func (*ReadIndexReply) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ReadIndexReply) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+type MemberChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Action        uint32                 `protobuf:"varint,1,opt,name=action,proto3" json:"action,omitempty"`
+	Id            []byte                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	GrpcAddr      []byte                 `protobuf:"bytes,3,opt,name=grpc_addr,json=grpcAddr,proto3" json:"grpc_addr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberChange) Reset() {
+	*x = MemberChange{}
+	mi := &file_granary_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberChange) ProtoMessage() {}
+
+func (x *MemberChange) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberChange.ProtoReflect.Descriptor instead.
+func (*MemberChange) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *MemberChange) GetAction() uint32 {
+	if x != nil {
+		return x.Action
+	}
+	return 0
+}
+
+func (x *MemberChange) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *MemberChange) GetGrpcAddr() []byte {
+	if x != nil {
+		return x.GrpcAddr
+	}
+	return nil
+}
+
+type ChangeMemberReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeMemberReply) Reset() {
+	*x = ChangeMemberReply{}
+	mi := &file_granary_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeMemberReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeMemberReply) ProtoMessage() {}
+
+func (x *ChangeMemberReply) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeMemberReply.ProtoReflect.Descriptor instead.
+func (*ChangeMemberReply) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{9}
+}
+
+type ReadBackupRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Offset        int64                  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadBackupRequest) Reset() {
+	*x = ReadBackupRequest{}
+	mi := &file_granary_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadBackupRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadBackupRequest) ProtoMessage() {}
+
+func (x *ReadBackupRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadBackupRequest.ProtoReflect.Descriptor instead.
+func (*ReadBackupRequest) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ReadBackupRequest) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *ReadBackupRequest) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+type BackupPiece struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Cluster       []byte                 `protobuf:"bytes,2,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	Index         uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
+	Size          int64                  `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
+	Data          []byte                 `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupPiece) Reset() {
+	*x = BackupPiece{}
+	mi := &file_granary_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupPiece) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupPiece) ProtoMessage() {}
+
+func (x *BackupPiece) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupPiece.ProtoReflect.Descriptor instead.
+func (*BackupPiece) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *BackupPiece) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *BackupPiece) GetCluster() []byte {
+	if x != nil {
+		return x.Cluster
+	}
+	return nil
+}
+
+func (x *BackupPiece) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *BackupPiece) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *BackupPiece) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 type HeartbeatRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Server        []byte                 `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
@@ -236,7 +708,7 @@ type HeartbeatRequest struct {
 
 func (x *HeartbeatRequest) Reset() {
 	*x = HeartbeatRequest{}
-	mi := &file_granary_proto_msgTypes[4]
+	mi := &file_granary_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -248,7 +720,7 @@ func (x *HeartbeatRequest) String() string {
 func (*HeartbeatRequest) ProtoMessage() {}
 
 func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[4]
+	mi := &file_granary_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -261,7 +733,7 @@ func (x *HeartbeatRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatRequest.ProtoReflect.Descriptor instead.
 func (*HeartbeatRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{4}
+	return file_granary_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HeartbeatRequest) GetServer() []byte {
@@ -317,13 +789,14 @@ type HeartbeatReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Cluster       []byte                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	Leader        bool                   `protobuf:"varint,2,opt,name=leader,proto3" json:"leader,omitempty"`
+	Masters       [][]byte               `protobuf:"bytes,3,rep,name=masters,proto3" json:"masters,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HeartbeatReply) Reset() {
 	*x = HeartbeatReply{}
-	mi := &file_granary_proto_msgTypes[5]
+	mi := &file_granary_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -335,7 +808,7 @@ func (x *HeartbeatReply) String() string {
 func (*HeartbeatReply) ProtoMessage() {}
 
 func (x *HeartbeatReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[5]
+	mi := &file_granary_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -348,7 +821,7 @@ func (x *HeartbeatReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeartbeatReply.ProtoReflect.Descriptor instead.
 func (*HeartbeatReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{5}
+	return file_granary_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HeartbeatReply) GetCluster() []byte {
@@ -365,6 +838,13 @@ func (x *HeartbeatReply) GetLeader() bool {
 	return false
 }
 
+func (x *HeartbeatReply) GetMasters() [][]byte {
+	if x != nil {
+		return x.Masters
+	}
+	return nil
+}
+
 type ErrorDetail struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -378,7 +858,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_granary_proto_msgTypes[6]
+	mi := &file_granary_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -390,7 +870,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[6]
+	mi := &file_granary_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -403,7 +883,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{6}
+	return file_granary_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ErrorDetail) GetKind() uint32 {
@@ -450,7 +930,7 @@ type NotLeader struct {
 
 func (x *NotLeader) Reset() {
 	*x = NotLeader{}
-	mi := &file_granary_proto_msgTypes[7]
+	mi := &file_granary_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -462,7 +942,7 @@ func (x *NotLeader) String() string {
 func (*NotLeader) ProtoMessage() {}
 
 func (x *NotLeader) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[7]
+	mi := &file_granary_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -475,7 +955,7 @@ func (x *NotLeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotLeader.ProtoReflect.Descriptor instead.
 func (*NotLeader) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{7}
+	return file_granary_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *NotLeader) GetLeader() []byte {
@@ -496,7 +976,7 @@ type MutateRequest struct {
 
 func (x *MutateRequest) Reset() {
 	*x = MutateRequest{}
-	mi := &file_granary_proto_msgTypes[8]
+	mi := &file_granary_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -508,7 +988,7 @@ func (x *MutateRequest) String() string {
 func (*MutateRequest) ProtoMessage() {}
 
 func (x *MutateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[8]
+	mi := &file_granary_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -521,7 +1001,7 @@ func (x *MutateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MutateRequest.ProtoReflect.Descriptor instead.
 func (*MutateRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{8}
+	return file_granary_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MutateRequest) GetSession() uint64 {
@@ -554,7 +1034,7 @@ type MutateReply struct {
 
 func (x *MutateReply) Reset() {
 	*x = MutateReply{}
-	mi := &file_granary_proto_msgTypes[9]
+	mi := &file_granary_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +1046,7 @@ func (x *MutateReply) String() string {
 func (*MutateReply) ProtoMessage() {}
 
 func (x *MutateReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[9]
+	mi := &file_granary_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +1059,7 @@ func (x *MutateReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MutateReply.ProtoReflect.Descriptor instead.
 func (*MutateReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{9}
+	return file_granary_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MutateReply) GetResults() []*Result {
@@ -600,7 +1080,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_granary_proto_msgTypes[10]
+	mi := &file_granary_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -612,7 +1092,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[10]
+	mi := &file_granary_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -625,7 +1105,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{10}
+	return file_granary_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Request) GetSeq() uint64 {
@@ -660,7 +1140,7 @@ type Cred struct {
 
 func (x *Cred) Reset() {
 	*x = Cred{}
-	mi := &file_granary_proto_msgTypes[11]
+	mi := &file_granary_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -672,7 +1152,7 @@ func (x *Cred) String() string {
 func (*Cred) ProtoMessage() {}
 
 func (x *Cred) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[11]
+	mi := &file_granary_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -685,7 +1165,7 @@ func (x *Cred) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cred.ProtoReflect.Descriptor instead.
 func (*Cred) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{11}
+	return file_granary_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Cred) GetUid() uint32 {
@@ -725,7 +1205,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_granary_proto_msgTypes[12]
+	mi := &file_granary_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +1217,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[12]
+	mi := &file_granary_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +1230,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{12}
+	return file_granary_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Result) GetErr() *ErrorDetail {
@@ -830,6 +1310,10 @@ type Op struct {
 	//	*Op_SealVolume
 	//	*Op_CloseSession
 	//	*Op_SetUser
+	//	*Op_Allocate
+	//	*Op_Assemble
+	//	*Op_CreateDataset
+	//	*Op_SetQuota
 	Op            isOp_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -837,7 +1321,7 @@ type Op struct {
 
 func (x *Op) Reset() {
 	*x = Op{}
-	mi := &file_granary_proto_msgTypes[13]
+	mi := &file_granary_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -849,7 +1333,7 @@ func (x *Op) String() string {
 func (*Op) ProtoMessage() {}
 
 func (x *Op) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[13]
+	mi := &file_granary_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -862,7 +1346,7 @@ func (x *Op) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Op.ProtoReflect.Descriptor instead.
 func (*Op) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{13}
+	return file_granary_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Op) GetOp() isOp_Op {
@@ -1025,6 +1509,42 @@ func (x *Op) GetSetUser() *SetUser {
 	return nil
 }
 
+func (x *Op) GetAllocate() *Allocate {
+	if x != nil {
+		if x, ok := x.Op.(*Op_Allocate); ok {
+			return x.Allocate
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetAssemble() *Assemble {
+	if x != nil {
+		if x, ok := x.Op.(*Op_Assemble); ok {
+			return x.Assemble
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetCreateDataset() *CreateDataset {
+	if x != nil {
+		if x, ok := x.Op.(*Op_CreateDataset); ok {
+			return x.CreateDataset
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetSetQuota() *SetQuota {
+	if x != nil {
+		if x, ok := x.Op.(*Op_SetQuota); ok {
+			return x.SetQuota
+		}
+	}
+	return nil
+}
+
 type isOp_Op interface {
 	isOp_Op()
 }
@@ -1097,6 +1617,22 @@ type Op_SetUser struct {
 	SetUser *SetUser `protobuf:"bytes,17,opt,name=set_user,json=setUser,proto3,oneof"`
 }
 
+type Op_Allocate struct {
+	Allocate *Allocate `protobuf:"bytes,18,opt,name=allocate,proto3,oneof"`
+}
+
+type Op_Assemble struct {
+	Assemble *Assemble `protobuf:"bytes,19,opt,name=assemble,proto3,oneof"`
+}
+
+type Op_CreateDataset struct {
+	CreateDataset *CreateDataset `protobuf:"bytes,20,opt,name=create_dataset,json=createDataset,proto3,oneof"`
+}
+
+type Op_SetQuota struct {
+	SetQuota *SetQuota `protobuf:"bytes,21,opt,name=set_quota,json=setQuota,proto3,oneof"`
+}
+
 func (*Op_Create) isOp_Op() {}
 
 func (*Op_Unlink) isOp_Op() {}
@@ -1131,6 +1667,14 @@ func (*Op_CloseSession) isOp_Op() {}
 
 func (*Op_SetUser) isOp_Op() {}
 
+func (*Op_Allocate) isOp_Op() {}
+
+func (*Op_Assemble) isOp_Op() {}
+
+func (*Op_CreateDataset) isOp_Op() {}
+
+func (*Op_SetQuota) isOp_Op() {}
+
 type Precondition struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Absent        bool                   `protobuf:"varint,1,opt,name=absent,proto3" json:"absent,omitempty"`
@@ -1143,7 +1687,7 @@ type Precondition struct {
 
 func (x *Precondition) Reset() {
 	*x = Precondition{}
-	mi := &file_granary_proto_msgTypes[14]
+	mi := &file_granary_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1155,7 +1699,7 @@ func (x *Precondition) String() string {
 func (*Precondition) ProtoMessage() {}
 
 func (x *Precondition) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[14]
+	mi := &file_granary_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1168,7 +1712,7 @@ func (x *Precondition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Precondition.ProtoReflect.Descriptor instead.
 func (*Precondition) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{14}
+	return file_granary_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Precondition) GetAbsent() bool {
@@ -1217,13 +1761,14 @@ type Create struct {
 	MakeParents   bool                   `protobuf:"varint,14,opt,name=make_parents,json=makeParents,proto3" json:"make_parents,omitempty"`
 	Anonymous     bool                   `protobuf:"varint,15,opt,name=anonymous,proto3" json:"anonymous,omitempty"`
 	Match         *Precondition          `protobuf:"bytes,16,opt,name=match,proto3" json:"match,omitempty"`
+	Open          bool                   `protobuf:"varint,17,opt,name=open,proto3" json:"open,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Create) Reset() {
 	*x = Create{}
-	mi := &file_granary_proto_msgTypes[15]
+	mi := &file_granary_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +1780,7 @@ func (x *Create) String() string {
 func (*Create) ProtoMessage() {}
 
 func (x *Create) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[15]
+	mi := &file_granary_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +1793,7 @@ func (x *Create) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Create.ProtoReflect.Descriptor instead.
 func (*Create) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{15}
+	return file_granary_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Create) GetParent() uint64 {
@@ -1363,6 +1908,13 @@ func (x *Create) GetMatch() *Precondition {
 	return nil
 }
 
+func (x *Create) GetOpen() bool {
+	if x != nil {
+		return x.Open
+	}
+	return false
+}
+
 type Unlink struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Parent        uint64                 `protobuf:"varint,1,opt,name=parent,proto3" json:"parent,omitempty"`
@@ -1377,7 +1929,7 @@ type Unlink struct {
 
 func (x *Unlink) Reset() {
 	*x = Unlink{}
-	mi := &file_granary_proto_msgTypes[16]
+	mi := &file_granary_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1389,7 +1941,7 @@ func (x *Unlink) String() string {
 func (*Unlink) ProtoMessage() {}
 
 func (x *Unlink) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[16]
+	mi := &file_granary_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1402,7 +1954,7 @@ func (x *Unlink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unlink.ProtoReflect.Descriptor instead.
 func (*Unlink) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{16}
+	return file_granary_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Unlink) GetParent() uint64 {
@@ -1457,7 +2009,7 @@ type Rmdir struct {
 
 func (x *Rmdir) Reset() {
 	*x = Rmdir{}
-	mi := &file_granary_proto_msgTypes[17]
+	mi := &file_granary_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1469,7 +2021,7 @@ func (x *Rmdir) String() string {
 func (*Rmdir) ProtoMessage() {}
 
 func (x *Rmdir) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[17]
+	mi := &file_granary_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1482,7 +2034,7 @@ func (x *Rmdir) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rmdir.ProtoReflect.Descriptor instead.
 func (*Rmdir) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{17}
+	return file_granary_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Rmdir) GetParent() uint64 {
@@ -1509,7 +2061,7 @@ type RemoveTree struct {
 
 func (x *RemoveTree) Reset() {
 	*x = RemoveTree{}
-	mi := &file_granary_proto_msgTypes[18]
+	mi := &file_granary_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1521,7 +2073,7 @@ func (x *RemoveTree) String() string {
 func (*RemoveTree) ProtoMessage() {}
 
 func (x *RemoveTree) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[18]
+	mi := &file_granary_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1534,7 +2086,7 @@ func (x *RemoveTree) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveTree.ProtoReflect.Descriptor instead.
 func (*RemoveTree) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{18}
+	return file_granary_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RemoveTree) GetParent() uint64 {
@@ -1566,7 +2118,7 @@ type Rename struct {
 
 func (x *Rename) Reset() {
 	*x = Rename{}
-	mi := &file_granary_proto_msgTypes[19]
+	mi := &file_granary_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1578,7 +2130,7 @@ func (x *Rename) String() string {
 func (*Rename) ProtoMessage() {}
 
 func (x *Rename) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[19]
+	mi := &file_granary_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1591,7 +2143,7 @@ func (x *Rename) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rename.ProtoReflect.Descriptor instead.
 func (*Rename) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{19}
+	return file_granary_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Rename) GetSrcParent() uint64 {
@@ -1658,7 +2210,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_granary_proto_msgTypes[20]
+	mi := &file_granary_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +2222,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[20]
+	mi := &file_granary_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +2235,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{20}
+	return file_granary_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Link) GetInode() uint64 {
@@ -1736,25 +2288,26 @@ func (x *Link) GetMatch() *Precondition {
 }
 
 type SetAttr struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Inode           uint64                 `protobuf:"varint,1,opt,name=inode,proto3" json:"inode,omitempty"`
-	Mode            *uint32                `protobuf:"varint,2,opt,name=mode,proto3,oneof" json:"mode,omitempty"`
-	Uid             *uint32                `protobuf:"varint,3,opt,name=uid,proto3,oneof" json:"uid,omitempty"`
-	Gid             *uint32                `protobuf:"varint,4,opt,name=gid,proto3,oneof" json:"gid,omitempty"`
-	Size            *uint64                `protobuf:"varint,5,opt,name=size,proto3,oneof" json:"size,omitempty"`
-	Atime           *int64                 `protobuf:"varint,6,opt,name=atime,proto3,oneof" json:"atime,omitempty"`
-	Mtime           *int64                 `protobuf:"varint,7,opt,name=mtime,proto3,oneof" json:"mtime,omitempty"`
-	AtimeNow        bool                   `protobuf:"varint,8,opt,name=atime_now,json=atimeNow,proto3" json:"atime_now,omitempty"`
-	MtimeNow        bool                   `protobuf:"varint,9,opt,name=mtime_now,json=mtimeNow,proto3" json:"mtime_now,omitempty"`
-	KillSuidgid     bool                   `protobuf:"varint,10,opt,name=kill_suidgid,json=killSuidgid,proto3" json:"kill_suidgid,omitempty"`
-	TruncateVersion uint64                 `protobuf:"varint,11,opt,name=truncate_version,json=truncateVersion,proto3" json:"truncate_version,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Inode         uint64                 `protobuf:"varint,1,opt,name=inode,proto3" json:"inode,omitempty"`
+	Mode          *uint32                `protobuf:"varint,2,opt,name=mode,proto3,oneof" json:"mode,omitempty"`
+	Uid           *uint32                `protobuf:"varint,3,opt,name=uid,proto3,oneof" json:"uid,omitempty"`
+	Gid           *uint32                `protobuf:"varint,4,opt,name=gid,proto3,oneof" json:"gid,omitempty"`
+	Size          *uint64                `protobuf:"varint,5,opt,name=size,proto3,oneof" json:"size,omitempty"`
+	Atime         *int64                 `protobuf:"varint,6,opt,name=atime,proto3,oneof" json:"atime,omitempty"`
+	Mtime         *int64                 `protobuf:"varint,7,opt,name=mtime,proto3,oneof" json:"mtime,omitempty"`
+	AtimeNow      bool                   `protobuf:"varint,8,opt,name=atime_now,json=atimeNow,proto3" json:"atime_now,omitempty"`
+	MtimeNow      bool                   `protobuf:"varint,9,opt,name=mtime_now,json=mtimeNow,proto3" json:"mtime_now,omitempty"`
+	KillSuidgid   bool                   `protobuf:"varint,10,opt,name=kill_suidgid,json=killSuidgid,proto3" json:"kill_suidgid,omitempty"`
+	Opened        bool                   `protobuf:"varint,12,opt,name=opened,proto3" json:"opened,omitempty"`
+	Match         *Precondition          `protobuf:"bytes,13,opt,name=match,proto3" json:"match,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SetAttr) Reset() {
 	*x = SetAttr{}
-	mi := &file_granary_proto_msgTypes[21]
+	mi := &file_granary_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1766,7 +2319,7 @@ func (x *SetAttr) String() string {
 func (*SetAttr) ProtoMessage() {}
 
 func (x *SetAttr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[21]
+	mi := &file_granary_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1779,7 +2332,7 @@ func (x *SetAttr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAttr.ProtoReflect.Descriptor instead.
 func (*SetAttr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{21}
+	return file_granary_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SetAttr) GetInode() uint64 {
@@ -1852,11 +2405,18 @@ func (x *SetAttr) GetKillSuidgid() bool {
 	return false
 }
 
-func (x *SetAttr) GetTruncateVersion() uint64 {
+func (x *SetAttr) GetOpened() bool {
 	if x != nil {
-		return x.TruncateVersion
+		return x.Opened
 	}
-	return 0
+	return false
+}
+
+func (x *SetAttr) GetMatch() *Precondition {
+	if x != nil {
+		return x.Match
+	}
+	return nil
 }
 
 type SetXattr struct {
@@ -1871,7 +2431,7 @@ type SetXattr struct {
 
 func (x *SetXattr) Reset() {
 	*x = SetXattr{}
-	mi := &file_granary_proto_msgTypes[22]
+	mi := &file_granary_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1883,7 +2443,7 @@ func (x *SetXattr) String() string {
 func (*SetXattr) ProtoMessage() {}
 
 func (x *SetXattr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[22]
+	mi := &file_granary_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1896,7 +2456,7 @@ func (x *SetXattr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetXattr.ProtoReflect.Descriptor instead.
 func (*SetXattr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{22}
+	return file_granary_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SetXattr) GetInode() uint64 {
@@ -1937,7 +2497,7 @@ type RemoveXattr struct {
 
 func (x *RemoveXattr) Reset() {
 	*x = RemoveXattr{}
-	mi := &file_granary_proto_msgTypes[23]
+	mi := &file_granary_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1949,7 +2509,7 @@ func (x *RemoveXattr) String() string {
 func (*RemoveXattr) ProtoMessage() {}
 
 func (x *RemoveXattr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[23]
+	mi := &file_granary_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1962,7 +2522,7 @@ func (x *RemoveXattr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveXattr.ProtoReflect.Descriptor instead.
 func (*RemoveXattr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{23}
+	return file_granary_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RemoveXattr) GetInode() uint64 {
@@ -1985,13 +2545,14 @@ type Commit struct {
 	Content       *Content               `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"` // required
 	AtEnd         bool                   `protobuf:"varint,3,opt,name=at_end,json=atEnd,proto3" json:"at_end,omitempty"`
 	Mtime         *int64                 `protobuf:"varint,4,opt,name=mtime,proto3,oneof" json:"mtime,omitempty"`
+	Match         *Precondition          `protobuf:"bytes,5,opt,name=match,proto3" json:"match,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Commit) Reset() {
 	*x = Commit{}
-	mi := &file_granary_proto_msgTypes[24]
+	mi := &file_granary_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2564,7 @@ func (x *Commit) String() string {
 func (*Commit) ProtoMessage() {}
 
 func (x *Commit) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[24]
+	mi := &file_granary_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2577,7 @@ func (x *Commit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Commit.ProtoReflect.Descriptor instead.
 func (*Commit) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{24}
+	return file_granary_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Commit) GetInode() uint64 {
@@ -2047,6 +2608,13 @@ func (x *Commit) GetMtime() int64 {
 	return 0
 }
 
+func (x *Commit) GetMatch() *Precondition {
+	if x != nil {
+		return x.Match
+	}
+	return nil
+}
+
 type CopyRange struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Src           uint64                 `protobuf:"varint,1,opt,name=src,proto3" json:"src,omitempty"`
@@ -2060,7 +2628,7 @@ type CopyRange struct {
 
 func (x *CopyRange) Reset() {
 	*x = CopyRange{}
-	mi := &file_granary_proto_msgTypes[25]
+	mi := &file_granary_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2072,7 +2640,7 @@ func (x *CopyRange) String() string {
 func (*CopyRange) ProtoMessage() {}
 
 func (x *CopyRange) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[25]
+	mi := &file_granary_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2085,7 +2653,7 @@ func (x *CopyRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRange.ProtoReflect.Descriptor instead.
 func (*CopyRange) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{25}
+	return file_granary_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CopyRange) GetSrc() uint64 {
@@ -2123,6 +2691,406 @@ func (x *CopyRange) GetLength() uint64 {
 	return 0
 }
 
+type Allocate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Inode         uint64                 `protobuf:"varint,1,opt,name=inode,proto3" json:"inode,omitempty"`
+	Offset        uint64                 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	Length        uint64                 `protobuf:"varint,3,opt,name=length,proto3" json:"length,omitempty"`
+	Mode          uint32                 `protobuf:"varint,4,opt,name=mode,proto3" json:"mode,omitempty"`
+	KeepSize      bool                   `protobuf:"varint,5,opt,name=keep_size,json=keepSize,proto3" json:"keep_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Allocate) Reset() {
+	*x = Allocate{}
+	mi := &file_granary_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Allocate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Allocate) ProtoMessage() {}
+
+func (x *Allocate) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Allocate.ProtoReflect.Descriptor instead.
+func (*Allocate) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Allocate) GetInode() uint64 {
+	if x != nil {
+		return x.Inode
+	}
+	return 0
+}
+
+func (x *Allocate) GetOffset() uint64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *Allocate) GetLength() uint64 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
+func (x *Allocate) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
+func (x *Allocate) GetKeepSize() bool {
+	if x != nil {
+		return x.KeepSize
+	}
+	return false
+}
+
+type Assemble struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Create        *Create                `protobuf:"bytes,1,opt,name=create,proto3" json:"create,omitempty"` // required
+	Upload        uint64                 `protobuf:"varint,2,opt,name=upload,proto3" json:"upload,omitempty"`
+	Parts         [][]byte               `protobuf:"bytes,3,rep,name=parts,proto3" json:"parts,omitempty"`
+	Sources       *Sources               `protobuf:"bytes,4,opt,name=sources,proto3" json:"sources,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Assemble) Reset() {
+	*x = Assemble{}
+	mi := &file_granary_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Assemble) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Assemble) ProtoMessage() {}
+
+func (x *Assemble) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Assemble.ProtoReflect.Descriptor instead.
+func (*Assemble) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Assemble) GetCreate() *Create {
+	if x != nil {
+		return x.Create
+	}
+	return nil
+}
+
+func (x *Assemble) GetUpload() uint64 {
+	if x != nil {
+		return x.Upload
+	}
+	return 0
+}
+
+func (x *Assemble) GetParts() [][]byte {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *Assemble) GetSources() *Sources {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+type Sources struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	Inodes        []uint64               `protobuf:"varint,2,rep,packed,name=inodes,proto3" json:"inodes,omitempty"`
+	Sizes         []uint64               `protobuf:"varint,3,rep,packed,name=sizes,proto3" json:"sizes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Sources) Reset() {
+	*x = Sources{}
+	mi := &file_granary_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Sources) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Sources) ProtoMessage() {}
+
+func (x *Sources) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Sources.ProtoReflect.Descriptor instead.
+func (*Sources) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *Sources) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Sources) GetInodes() []uint64 {
+	if x != nil {
+		return x.Inodes
+	}
+	return nil
+}
+
+func (x *Sources) GetSizes() []uint64 {
+	if x != nil {
+		return x.Sizes
+	}
+	return nil
+}
+
+type CreateDataset struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Parent        uint64                 `protobuf:"varint,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	Name          []byte                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Mode          uint32                 `protobuf:"varint,3,opt,name=mode,proto3" json:"mode,omitempty"`
+	Uid           uint32                 `protobuf:"varint,4,opt,name=uid,proto3" json:"uid,omitempty"`
+	Gid           uint32                 `protobuf:"varint,5,opt,name=gid,proto3" json:"gid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateDataset) Reset() {
+	*x = CreateDataset{}
+	mi := &file_granary_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateDataset) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateDataset) ProtoMessage() {}
+
+func (x *CreateDataset) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateDataset.ProtoReflect.Descriptor instead.
+func (*CreateDataset) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *CreateDataset) GetParent() uint64 {
+	if x != nil {
+		return x.Parent
+	}
+	return 0
+}
+
+func (x *CreateDataset) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *CreateDataset) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
+func (x *CreateDataset) GetUid() uint32 {
+	if x != nil {
+		return x.Uid
+	}
+	return 0
+}
+
+func (x *CreateDataset) GetGid() uint32 {
+	if x != nil {
+		return x.Gid
+	}
+	return 0
+}
+
+type SetQuota struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dataset       uint32                 `protobuf:"varint,1,opt,name=dataset,proto3" json:"dataset,omitempty"`
+	Scope         uint32                 `protobuf:"varint,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Id            uint32                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`
+	Limit         *Quota                 `protobuf:"bytes,4,opt,name=limit,proto3" json:"limit,omitempty"` // required
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetQuota) Reset() {
+	*x = SetQuota{}
+	mi := &file_granary_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetQuota) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetQuota) ProtoMessage() {}
+
+func (x *SetQuota) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetQuota.ProtoReflect.Descriptor instead.
+func (*SetQuota) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *SetQuota) GetDataset() uint32 {
+	if x != nil {
+		return x.Dataset
+	}
+	return 0
+}
+
+func (x *SetQuota) GetScope() uint32 {
+	if x != nil {
+		return x.Scope
+	}
+	return 0
+}
+
+func (x *SetQuota) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *SetQuota) GetLimit() *Quota {
+	if x != nil {
+		return x.Limit
+	}
+	return nil
+}
+
+type Quota struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Bytes         uint64                 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Inodes        uint64                 `protobuf:"varint,2,opt,name=inodes,proto3" json:"inodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Quota) Reset() {
+	*x = Quota{}
+	mi := &file_granary_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Quota) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Quota) ProtoMessage() {}
+
+func (x *Quota) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Quota.ProtoReflect.Descriptor instead.
+func (*Quota) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Quota) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Quota) GetInodes() uint64 {
+	if x != nil {
+		return x.Inodes
+	}
+	return 0
+}
+
 type Release struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Inode         uint64                 `protobuf:"varint,1,opt,name=inode,proto3" json:"inode,omitempty"`
@@ -2132,7 +3100,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_granary_proto_msgTypes[26]
+	mi := &file_granary_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2144,7 +3112,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[26]
+	mi := &file_granary_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2157,7 +3125,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{26}
+	return file_granary_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Release) GetInode() uint64 {
@@ -2177,7 +3145,7 @@ type SetPolicy struct {
 
 func (x *SetPolicy) Reset() {
 	*x = SetPolicy{}
-	mi := &file_granary_proto_msgTypes[27]
+	mi := &file_granary_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2189,7 +3157,7 @@ func (x *SetPolicy) String() string {
 func (*SetPolicy) ProtoMessage() {}
 
 func (x *SetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[27]
+	mi := &file_granary_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2202,7 +3170,7 @@ func (x *SetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicy.ProtoReflect.Descriptor instead.
 func (*SetPolicy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{27}
+	return file_granary_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *SetPolicy) GetInode() uint64 {
@@ -2230,7 +3198,7 @@ type OpenVolume struct {
 
 func (x *OpenVolume) Reset() {
 	*x = OpenVolume{}
-	mi := &file_granary_proto_msgTypes[28]
+	mi := &file_granary_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2242,7 +3210,7 @@ func (x *OpenVolume) String() string {
 func (*OpenVolume) ProtoMessage() {}
 
 func (x *OpenVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[28]
+	mi := &file_granary_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2255,7 +3223,7 @@ func (x *OpenVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenVolume.ProtoReflect.Descriptor instead.
 func (*OpenVolume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{28}
+	return file_granary_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *OpenVolume) GetPolicy() uint32 {
@@ -2290,7 +3258,7 @@ type Placement struct {
 
 func (x *Placement) Reset() {
 	*x = Placement{}
-	mi := &file_granary_proto_msgTypes[29]
+	mi := &file_granary_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2302,7 +3270,7 @@ func (x *Placement) String() string {
 func (*Placement) ProtoMessage() {}
 
 func (x *Placement) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[29]
+	mi := &file_granary_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2315,7 +3283,7 @@ func (x *Placement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Placement.ProtoReflect.Descriptor instead.
 func (*Placement) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{29}
+	return file_granary_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Placement) GetDataShards() int64 {
@@ -2349,7 +3317,7 @@ type SealVolume struct {
 
 func (x *SealVolume) Reset() {
 	*x = SealVolume{}
-	mi := &file_granary_proto_msgTypes[30]
+	mi := &file_granary_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2361,7 +3329,7 @@ func (x *SealVolume) String() string {
 func (*SealVolume) ProtoMessage() {}
 
 func (x *SealVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[30]
+	mi := &file_granary_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2374,7 +3342,7 @@ func (x *SealVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealVolume.ProtoReflect.Descriptor instead.
 func (*SealVolume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{30}
+	return file_granary_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *SealVolume) GetVolume() uint64 {
@@ -2399,7 +3367,7 @@ type CloseSession struct {
 
 func (x *CloseSession) Reset() {
 	*x = CloseSession{}
-	mi := &file_granary_proto_msgTypes[31]
+	mi := &file_granary_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2411,7 +3379,7 @@ func (x *CloseSession) String() string {
 func (*CloseSession) ProtoMessage() {}
 
 func (x *CloseSession) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[31]
+	mi := &file_granary_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2424,7 +3392,7 @@ func (x *CloseSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSession.ProtoReflect.Descriptor instead.
 func (*CloseSession) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{31}
+	return file_granary_proto_rawDescGZIP(), []int{45}
 }
 
 type SetUser struct {
@@ -2436,7 +3404,7 @@ type SetUser struct {
 
 func (x *SetUser) Reset() {
 	*x = SetUser{}
-	mi := &file_granary_proto_msgTypes[32]
+	mi := &file_granary_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2448,7 +3416,7 @@ func (x *SetUser) String() string {
 func (*SetUser) ProtoMessage() {}
 
 func (x *SetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[32]
+	mi := &file_granary_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2461,7 +3429,7 @@ func (x *SetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUser.ProtoReflect.Descriptor instead.
 func (*SetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{32}
+	return file_granary_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SetUser) GetUser() *User {
@@ -2483,7 +3451,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_granary_proto_msgTypes[33]
+	mi := &file_granary_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2495,7 +3463,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[33]
+	mi := &file_granary_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2508,7 +3476,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{33}
+	return file_granary_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *User) GetAccessKey() []byte {
@@ -2567,7 +3535,7 @@ type Attr struct {
 
 func (x *Attr) Reset() {
 	*x = Attr{}
-	mi := &file_granary_proto_msgTypes[34]
+	mi := &file_granary_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2579,7 +3547,7 @@ func (x *Attr) String() string {
 func (*Attr) ProtoMessage() {}
 
 func (x *Attr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[34]
+	mi := &file_granary_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2592,7 +3560,7 @@ func (x *Attr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attr.ProtoReflect.Descriptor instead.
 func (*Attr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{34}
+	return file_granary_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Attr) GetInode() uint64 {
@@ -2746,7 +3714,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_granary_proto_msgTypes[35]
+	mi := &file_granary_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2758,7 +3726,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[35]
+	mi := &file_granary_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2771,7 +3739,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{35}
+	return file_granary_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Entry) GetName() []byte {
@@ -2805,7 +3773,7 @@ type Xattr struct {
 
 func (x *Xattr) Reset() {
 	*x = Xattr{}
-	mi := &file_granary_proto_msgTypes[36]
+	mi := &file_granary_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2817,7 +3785,7 @@ func (x *Xattr) String() string {
 func (*Xattr) ProtoMessage() {}
 
 func (x *Xattr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[36]
+	mi := &file_granary_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2830,7 +3798,7 @@ func (x *Xattr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Xattr.ProtoReflect.Descriptor instead.
 func (*Xattr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{36}
+	return file_granary_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *Xattr) GetName() []byte {
@@ -2860,7 +3828,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_granary_proto_msgTypes[37]
+	mi := &file_granary_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2872,7 +3840,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[37]
+	mi := &file_granary_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2885,7 +3853,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{37}
+	return file_granary_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *Location) GetVolume() uint64 {
@@ -2936,7 +3904,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_granary_proto_msgTypes[38]
+	mi := &file_granary_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2948,7 +3916,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[38]
+	mi := &file_granary_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2961,7 +3929,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{38}
+	return file_granary_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Chunk) GetHash() []byte {
@@ -3011,7 +3979,7 @@ type ExtentWrite struct {
 
 func (x *ExtentWrite) Reset() {
 	*x = ExtentWrite{}
-	mi := &file_granary_proto_msgTypes[39]
+	mi := &file_granary_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3023,7 +3991,7 @@ func (x *ExtentWrite) String() string {
 func (*ExtentWrite) ProtoMessage() {}
 
 func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[39]
+	mi := &file_granary_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3036,7 +4004,7 @@ func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtentWrite.ProtoReflect.Descriptor instead.
 func (*ExtentWrite) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{39}
+	return file_granary_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ExtentWrite) GetOffset() uint64 {
@@ -3081,7 +4049,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_granary_proto_msgTypes[40]
+	mi := &file_granary_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3093,7 +4061,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[40]
+	mi := &file_granary_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3106,7 +4074,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{40}
+	return file_granary_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *Content) GetInline() []byte {
@@ -3163,7 +4131,7 @@ type BlockInfo struct {
 
 func (x *BlockInfo) Reset() {
 	*x = BlockInfo{}
-	mi := &file_granary_proto_msgTypes[41]
+	mi := &file_granary_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3175,7 +4143,7 @@ func (x *BlockInfo) String() string {
 func (*BlockInfo) ProtoMessage() {}
 
 func (x *BlockInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[41]
+	mi := &file_granary_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3188,7 +4156,7 @@ func (x *BlockInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockInfo.ProtoReflect.Descriptor instead.
 func (*BlockInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{41}
+	return file_granary_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *BlockInfo) GetId() uint64 {
@@ -3231,7 +4199,7 @@ type Extent struct {
 
 func (x *Extent) Reset() {
 	*x = Extent{}
-	mi := &file_granary_proto_msgTypes[42]
+	mi := &file_granary_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3243,7 +4211,7 @@ func (x *Extent) String() string {
 func (*Extent) ProtoMessage() {}
 
 func (x *Extent) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[42]
+	mi := &file_granary_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3256,7 +4224,7 @@ func (x *Extent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Extent.ProtoReflect.Descriptor instead.
 func (*Extent) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{42}
+	return file_granary_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Extent) GetOffset() uint64 {
@@ -3302,7 +4270,7 @@ type Layout struct {
 
 func (x *Layout) Reset() {
 	*x = Layout{}
-	mi := &file_granary_proto_msgTypes[43]
+	mi := &file_granary_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3314,7 +4282,7 @@ func (x *Layout) String() string {
 func (*Layout) ProtoMessage() {}
 
 func (x *Layout) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[43]
+	mi := &file_granary_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3327,7 +4295,7 @@ func (x *Layout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Layout.ProtoReflect.Descriptor instead.
 func (*Layout) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{43}
+	return file_granary_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Layout) GetSize() uint64 {
@@ -3392,7 +4360,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_granary_proto_msgTypes[44]
+	mi := &file_granary_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3404,7 +4372,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[44]
+	mi := &file_granary_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3417,7 +4385,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{44}
+	return file_granary_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Policy) GetDataShards() int64 {
@@ -3467,7 +4435,7 @@ type ShardPlace struct {
 
 func (x *ShardPlace) Reset() {
 	*x = ShardPlace{}
-	mi := &file_granary_proto_msgTypes[45]
+	mi := &file_granary_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3479,7 +4447,7 @@ func (x *ShardPlace) String() string {
 func (*ShardPlace) ProtoMessage() {}
 
 func (x *ShardPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[45]
+	mi := &file_granary_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3492,7 +4460,7 @@ func (x *ShardPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardPlace.ProtoReflect.Descriptor instead.
 func (*ShardPlace) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{45}
+	return file_granary_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ShardPlace) GetDisk() []byte {
@@ -3541,7 +4509,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_granary_proto_msgTypes[46]
+	mi := &file_granary_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3553,7 +4521,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[46]
+	mi := &file_granary_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3566,7 +4534,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{46}
+	return file_granary_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Volume) GetId() uint64 {
@@ -3650,7 +4618,7 @@ type ShardRef struct {
 
 func (x *ShardRef) Reset() {
 	*x = ShardRef{}
-	mi := &file_granary_proto_msgTypes[47]
+	mi := &file_granary_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3662,7 +4630,7 @@ func (x *ShardRef) String() string {
 func (*ShardRef) ProtoMessage() {}
 
 func (x *ShardRef) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[47]
+	mi := &file_granary_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3675,7 +4643,7 @@ func (x *ShardRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardRef.ProtoReflect.Descriptor instead.
 func (*ShardRef) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{47}
+	return file_granary_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ShardRef) GetDisk() []byte {
@@ -3715,7 +4683,7 @@ type ShardInfo struct {
 
 func (x *ShardInfo) Reset() {
 	*x = ShardInfo{}
-	mi := &file_granary_proto_msgTypes[48]
+	mi := &file_granary_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3727,7 +4695,7 @@ func (x *ShardInfo) String() string {
 func (*ShardInfo) ProtoMessage() {}
 
 func (x *ShardInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[48]
+	mi := &file_granary_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3740,7 +4708,7 @@ func (x *ShardInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardInfo.ProtoReflect.Descriptor instead.
 func (*ShardInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{48}
+	return file_granary_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ShardInfo) GetRef() *ShardRef {
@@ -3814,7 +4782,7 @@ type DiskUsage struct {
 
 func (x *DiskUsage) Reset() {
 	*x = DiskUsage{}
-	mi := &file_granary_proto_msgTypes[49]
+	mi := &file_granary_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3826,7 +4794,7 @@ func (x *DiskUsage) String() string {
 func (*DiskUsage) ProtoMessage() {}
 
 func (x *DiskUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[49]
+	mi := &file_granary_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3839,7 +4807,7 @@ func (x *DiskUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskUsage.ProtoReflect.Descriptor instead.
 func (*DiskUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{49}
+	return file_granary_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *DiskUsage) GetDisk() []byte {
@@ -3903,7 +4871,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_granary_proto_msgTypes[50]
+	mi := &file_granary_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3915,7 +4883,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[50]
+	mi := &file_granary_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3928,7 +4896,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{50}
+	return file_granary_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Disk) GetId() []byte {
@@ -3974,7 +4942,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_granary_proto_msgTypes[51]
+	mi := &file_granary_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3986,7 +4954,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[51]
+	mi := &file_granary_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3999,7 +4967,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{51}
+	return file_granary_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Server) GetId() []byte {
@@ -4055,13 +5023,16 @@ type QueryRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	MinIndex      uint64                 `protobuf:"varint,1,opt,name=min_index,json=minIndex,proto3" json:"min_index,omitempty"`
 	Query         *Query                 `protobuf:"bytes,2,opt,name=query,proto3" json:"query,omitempty"` // required
+	Session       uint64                 `protobuf:"varint,3,opt,name=session,proto3" json:"session,omitempty"`
+	Cred          *Cred                  `protobuf:"bytes,4,opt,name=cred,proto3" json:"cred,omitempty"`
+	Follower      bool                   `protobuf:"varint,5,opt,name=follower,proto3" json:"follower,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_granary_proto_msgTypes[52]
+	mi := &file_granary_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4073,7 +5044,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[52]
+	mi := &file_granary_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4086,7 +5057,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{52}
+	return file_granary_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *QueryRequest) GetMinIndex() uint64 {
@@ -4103,6 +5074,27 @@ func (x *QueryRequest) GetQuery() *Query {
 	return nil
 }
 
+func (x *QueryRequest) GetSession() uint64 {
+	if x != nil {
+		return x.Session
+	}
+	return 0
+}
+
+func (x *QueryRequest) GetCred() *Cred {
+	if x != nil {
+		return x.Cred
+	}
+	return nil
+}
+
+func (x *QueryRequest) GetFollower() bool {
+	if x != nil {
+		return x.Follower
+	}
+	return false
+}
+
 type QueryReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
@@ -4113,7 +5105,7 @@ type QueryReply struct {
 
 func (x *QueryReply) Reset() {
 	*x = QueryReply{}
-	mi := &file_granary_proto_msgTypes[53]
+	mi := &file_granary_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4125,7 +5117,7 @@ func (x *QueryReply) String() string {
 func (*QueryReply) ProtoMessage() {}
 
 func (x *QueryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[53]
+	mi := &file_granary_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4138,7 +5130,7 @@ func (x *QueryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryReply.ProtoReflect.Descriptor instead.
 func (*QueryReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{53}
+	return file_granary_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *QueryReply) GetIndex() uint64 {
@@ -4169,6 +5161,8 @@ type Query struct {
 	//	*Query_ListVolumes
 	//	*Query_ListDisks
 	//	*Query_GetStatus
+	//	*Query_ListDatasets
+	//	*Query_ListUsage
 	Query         isQuery_Query `protobuf_oneof:"query"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4176,7 +5170,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_granary_proto_msgTypes[54]
+	mi := &file_granary_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4188,7 +5182,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[54]
+	mi := &file_granary_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4201,7 +5195,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{54}
+	return file_granary_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Query) GetQuery() isQuery_Query {
@@ -4301,6 +5295,24 @@ func (x *Query) GetGetStatus() *GetStatus {
 	return nil
 }
 
+func (x *Query) GetListDatasets() *ListDatasets {
+	if x != nil {
+		if x, ok := x.Query.(*Query_ListDatasets); ok {
+			return x.ListDatasets
+		}
+	}
+	return nil
+}
+
+func (x *Query) GetListUsage() *ListUsage {
+	if x != nil {
+		if x, ok := x.Query.(*Query_ListUsage); ok {
+			return x.ListUsage
+		}
+	}
+	return nil
+}
+
 type isQuery_Query interface {
 	isQuery_Query()
 }
@@ -4345,6 +5357,14 @@ type Query_GetStatus struct {
 	GetStatus *GetStatus `protobuf:"bytes,10,opt,name=get_status,json=getStatus,proto3,oneof"`
 }
 
+type Query_ListDatasets struct {
+	ListDatasets *ListDatasets `protobuf:"bytes,11,opt,name=list_datasets,json=listDatasets,proto3,oneof"`
+}
+
+type Query_ListUsage struct {
+	ListUsage *ListUsage `protobuf:"bytes,12,opt,name=list_usage,json=listUsage,proto3,oneof"`
+}
+
 func (*Query_Lookup) isQuery_Query() {}
 
 func (*Query_ReadDir) isQuery_Query() {}
@@ -4365,6 +5385,10 @@ func (*Query_ListDisks) isQuery_Query() {}
 
 func (*Query_GetStatus) isQuery_Query() {}
 
+func (*Query_ListDatasets) isQuery_Query() {}
+
+func (*Query_ListUsage) isQuery_Query() {}
+
 type Answer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Answer:
@@ -4379,6 +5403,8 @@ type Answer struct {
 	//	*Answer_Volumes
 	//	*Answer_Disks
 	//	*Answer_Status
+	//	*Answer_Datasets
+	//	*Answer_Usages
 	Answer        isAnswer_Answer `protobuf_oneof:"answer"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4386,7 +5412,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_granary_proto_msgTypes[55]
+	mi := &file_granary_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4398,7 +5424,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[55]
+	mi := &file_granary_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4411,7 +5437,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{55}
+	return file_granary_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Answer) GetAnswer() isAnswer_Answer {
@@ -4511,6 +5537,24 @@ func (x *Answer) GetStatus() *Status {
 	return nil
 }
 
+func (x *Answer) GetDatasets() *Datasets {
+	if x != nil {
+		if x, ok := x.Answer.(*Answer_Datasets); ok {
+			return x.Datasets
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetUsages() *Usages {
+	if x != nil {
+		if x, ok := x.Answer.(*Answer_Usages); ok {
+			return x.Usages
+		}
+	}
+	return nil
+}
+
 type isAnswer_Answer interface {
 	isAnswer_Answer()
 }
@@ -4555,6 +5599,14 @@ type Answer_Status struct {
 	Status *Status `protobuf:"bytes,10,opt,name=status,proto3,oneof"`
 }
 
+type Answer_Datasets struct {
+	Datasets *Datasets `protobuf:"bytes,11,opt,name=datasets,proto3,oneof"`
+}
+
+type Answer_Usages struct {
+	Usages *Usages `protobuf:"bytes,12,opt,name=usages,proto3,oneof"`
+}
+
 func (*Answer_Found) isAnswer_Answer() {}
 
 func (*Answer_Directory) isAnswer_Answer() {}
@@ -4575,6 +5627,10 @@ func (*Answer_Disks) isAnswer_Answer() {}
 
 func (*Answer_Status) isAnswer_Answer() {}
 
+func (*Answer_Datasets) isAnswer_Answer() {}
+
+func (*Answer_Usages) isAnswer_Answer() {}
+
 type Range struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Offset        uint64                 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
@@ -4585,7 +5641,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_granary_proto_msgTypes[56]
+	mi := &file_granary_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4597,7 +5653,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[56]
+	mi := &file_granary_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4610,7 +5666,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{56}
+	return file_granary_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Range) GetOffset() uint64 {
@@ -4633,13 +5689,15 @@ type Lookup struct {
 	Path          []byte                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
 	Xattrs        bool                   `protobuf:"varint,3,opt,name=xattrs,proto3" json:"xattrs,omitempty"`
 	Layout        *Range                 `protobuf:"bytes,4,opt,name=layout,proto3" json:"layout,omitempty"`
+	Access        uint32                 `protobuf:"varint,5,opt,name=access,proto3" json:"access,omitempty"`
+	Open          bool                   `protobuf:"varint,6,opt,name=open,proto3" json:"open,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_granary_proto_msgTypes[57]
+	mi := &file_granary_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4651,7 +5709,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[57]
+	mi := &file_granary_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4664,7 +5722,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{57}
+	return file_granary_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Lookup) GetBase() uint64 {
@@ -4695,6 +5753,20 @@ func (x *Lookup) GetLayout() *Range {
 	return nil
 }
 
+func (x *Lookup) GetAccess() uint32 {
+	if x != nil {
+		return x.Access
+	}
+	return 0
+}
+
+func (x *Lookup) GetOpen() bool {
+	if x != nil {
+		return x.Open
+	}
+	return false
+}
+
 type Found struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Entry         *Entry                 `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"` // required
@@ -4708,7 +5780,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_granary_proto_msgTypes[58]
+	mi := &file_granary_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4720,7 +5792,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[58]
+	mi := &file_granary_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4733,7 +5805,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{58}
+	return file_granary_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Found) GetEntry() *Entry {
@@ -4783,7 +5855,7 @@ type ReadDir struct {
 
 func (x *ReadDir) Reset() {
 	*x = ReadDir{}
-	mi := &file_granary_proto_msgTypes[59]
+	mi := &file_granary_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4795,7 +5867,7 @@ func (x *ReadDir) String() string {
 func (*ReadDir) ProtoMessage() {}
 
 func (x *ReadDir) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[59]
+	mi := &file_granary_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4808,7 +5880,7 @@ func (x *ReadDir) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDir.ProtoReflect.Descriptor instead.
 func (*ReadDir) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{59}
+	return file_granary_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ReadDir) GetInode() uint64 {
@@ -4849,7 +5921,7 @@ type Directory struct {
 
 func (x *Directory) Reset() {
 	*x = Directory{}
-	mi := &file_granary_proto_msgTypes[60]
+	mi := &file_granary_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4861,7 +5933,7 @@ func (x *Directory) String() string {
 func (*Directory) ProtoMessage() {}
 
 func (x *Directory) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[60]
+	mi := &file_granary_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4874,7 +5946,7 @@ func (x *Directory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Directory.ProtoReflect.Descriptor instead.
 func (*Directory) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{60}
+	return file_granary_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Directory) GetEntries() []*Entry {
@@ -4904,7 +5976,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_granary_proto_msgTypes[61]
+	mi := &file_granary_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4916,7 +5988,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[61]
+	mi := &file_granary_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4929,7 +6001,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{61}
+	return file_granary_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *List) GetRoot() uint64 {
@@ -4979,7 +6051,7 @@ type ListItem struct {
 
 func (x *ListItem) Reset() {
 	*x = ListItem{}
-	mi := &file_granary_proto_msgTypes[62]
+	mi := &file_granary_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4991,7 +6063,7 @@ func (x *ListItem) String() string {
 func (*ListItem) ProtoMessage() {}
 
 func (x *ListItem) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[62]
+	mi := &file_granary_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5004,7 +6076,7 @@ func (x *ListItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListItem.ProtoReflect.Descriptor instead.
 func (*ListItem) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{62}
+	return file_granary_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ListItem) GetKey() []byte {
@@ -5046,7 +6118,7 @@ type Listing struct {
 
 func (x *Listing) Reset() {
 	*x = Listing{}
-	mi := &file_granary_proto_msgTypes[63]
+	mi := &file_granary_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5058,7 +6130,7 @@ func (x *Listing) String() string {
 func (*Listing) ProtoMessage() {}
 
 func (x *Listing) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[63]
+	mi := &file_granary_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5071,7 +6143,7 @@ func (x *Listing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listing.ProtoReflect.Descriptor instead.
 func (*Listing) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{63}
+	return file_granary_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *Listing) GetItems() []*ListItem {
@@ -5106,7 +6178,7 @@ type HasChunks struct {
 
 func (x *HasChunks) Reset() {
 	*x = HasChunks{}
-	mi := &file_granary_proto_msgTypes[64]
+	mi := &file_granary_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5118,7 +6190,7 @@ func (x *HasChunks) String() string {
 func (*HasChunks) ProtoMessage() {}
 
 func (x *HasChunks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[64]
+	mi := &file_granary_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5131,7 +6203,7 @@ func (x *HasChunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HasChunks.ProtoReflect.Descriptor instead.
 func (*HasChunks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{64}
+	return file_granary_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *HasChunks) GetDataset() uint32 {
@@ -5164,7 +6236,7 @@ type ChunksHad struct {
 
 func (x *ChunksHad) Reset() {
 	*x = ChunksHad{}
-	mi := &file_granary_proto_msgTypes[65]
+	mi := &file_granary_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5176,7 +6248,7 @@ func (x *ChunksHad) String() string {
 func (*ChunksHad) ProtoMessage() {}
 
 func (x *ChunksHad) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[65]
+	mi := &file_granary_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5189,7 +6261,7 @@ func (x *ChunksHad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunksHad.ProtoReflect.Descriptor instead.
 func (*ChunksHad) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{65}
+	return file_granary_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *ChunksHad) GetHas() []bool {
@@ -5201,13 +6273,14 @@ func (x *ChunksHad) GetHas() []bool {
 
 type StatFS struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Inode         uint64                 `protobuf:"varint,1,opt,name=inode,proto3" json:"inode,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatFS) Reset() {
 	*x = StatFS{}
-	mi := &file_granary_proto_msgTypes[66]
+	mi := &file_granary_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5219,7 +6292,7 @@ func (x *StatFS) String() string {
 func (*StatFS) ProtoMessage() {}
 
 func (x *StatFS) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[66]
+	mi := &file_granary_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5232,7 +6305,14 @@ func (x *StatFS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatFS.ProtoReflect.Descriptor instead.
 func (*StatFS) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{66}
+	return file_granary_proto_rawDescGZIP(), []int{80}
+}
+
+func (x *StatFS) GetInode() uint64 {
+	if x != nil {
+		return x.Inode
+	}
+	return 0
 }
 
 type FSStats struct {
@@ -5240,13 +6320,14 @@ type FSStats struct {
 	Bytes         uint64                 `protobuf:"varint,1,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	BytesFree     uint64                 `protobuf:"varint,2,opt,name=bytes_free,json=bytesFree,proto3" json:"bytes_free,omitempty"`
 	Files         uint64                 `protobuf:"varint,3,opt,name=files,proto3" json:"files,omitempty"`
+	FilesFree     uint64                 `protobuf:"varint,4,opt,name=files_free,json=filesFree,proto3" json:"files_free,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FSStats) Reset() {
 	*x = FSStats{}
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5258,7 +6339,7 @@ func (x *FSStats) String() string {
 func (*FSStats) ProtoMessage() {}
 
 func (x *FSStats) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5271,7 +6352,7 @@ func (x *FSStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FSStats.ProtoReflect.Descriptor instead.
 func (*FSStats) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{67}
+	return file_granary_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *FSStats) GetBytes() uint64 {
@@ -5295,6 +6376,381 @@ func (x *FSStats) GetFiles() uint64 {
 	return 0
 }
 
+func (x *FSStats) GetFilesFree() uint64 {
+	if x != nil {
+		return x.FilesFree
+	}
+	return 0
+}
+
+type ListDatasets struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	After         uint32                 `protobuf:"varint,1,opt,name=after,proto3" json:"after,omitempty"`
+	Limit         int64                  `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDatasets) Reset() {
+	*x = ListDatasets{}
+	mi := &file_granary_proto_msgTypes[82]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDatasets) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDatasets) ProtoMessage() {}
+
+func (x *ListDatasets) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[82]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDatasets.ProtoReflect.Descriptor instead.
+func (*ListDatasets) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{82}
+}
+
+func (x *ListDatasets) GetAfter() uint32 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *ListDatasets) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type Dataset struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Parent        uint64                 `protobuf:"varint,2,opt,name=parent,proto3" json:"parent,omitempty"`
+	Name          []byte                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Root          *Attr                  `protobuf:"bytes,4,opt,name=root,proto3" json:"root,omitempty"`   // absent: all zeros
+	Usage         *Usage                 `protobuf:"bytes,5,opt,name=usage,proto3" json:"usage,omitempty"` // required
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dataset) Reset() {
+	*x = Dataset{}
+	mi := &file_granary_proto_msgTypes[83]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dataset) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dataset) ProtoMessage() {}
+
+func (x *Dataset) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[83]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dataset.ProtoReflect.Descriptor instead.
+func (*Dataset) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{83}
+}
+
+func (x *Dataset) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Dataset) GetParent() uint64 {
+	if x != nil {
+		return x.Parent
+	}
+	return 0
+}
+
+func (x *Dataset) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *Dataset) GetRoot() *Attr {
+	if x != nil {
+		return x.Root
+	}
+	return nil
+}
+
+func (x *Dataset) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
+type Datasets struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Datasets      []*Dataset             `protobuf:"bytes,1,rep,name=datasets,proto3" json:"datasets,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Datasets) Reset() {
+	*x = Datasets{}
+	mi := &file_granary_proto_msgTypes[84]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Datasets) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Datasets) ProtoMessage() {}
+
+func (x *Datasets) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[84]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Datasets.ProtoReflect.Descriptor instead.
+func (*Datasets) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{84}
+}
+
+func (x *Datasets) GetDatasets() []*Dataset {
+	if x != nil {
+		return x.Datasets
+	}
+	return nil
+}
+
+func (x *Datasets) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type Usage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Inodes        uint64                 `protobuf:"varint,3,opt,name=inodes,proto3" json:"inodes,omitempty"`
+	Limit         *Quota                 `protobuf:"bytes,4,opt,name=limit,proto3" json:"limit,omitempty"` // required
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Usage) Reset() {
+	*x = Usage{}
+	mi := &file_granary_proto_msgTypes[85]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Usage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Usage) ProtoMessage() {}
+
+func (x *Usage) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[85]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Usage.ProtoReflect.Descriptor instead.
+func (*Usage) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{85}
+}
+
+func (x *Usage) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Usage) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Usage) GetInodes() uint64 {
+	if x != nil {
+		return x.Inodes
+	}
+	return 0
+}
+
+func (x *Usage) GetLimit() *Quota {
+	if x != nil {
+		return x.Limit
+	}
+	return nil
+}
+
+type ListUsage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dataset       uint32                 `protobuf:"varint,1,opt,name=dataset,proto3" json:"dataset,omitempty"`
+	Scope         uint32                 `protobuf:"varint,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	From          uint32                 `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"`
+	Limit         int64                  `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUsage) Reset() {
+	*x = ListUsage{}
+	mi := &file_granary_proto_msgTypes[86]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUsage) ProtoMessage() {}
+
+func (x *ListUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[86]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUsage.ProtoReflect.Descriptor instead.
+func (*ListUsage) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{86}
+}
+
+func (x *ListUsage) GetDataset() uint32 {
+	if x != nil {
+		return x.Dataset
+	}
+	return 0
+}
+
+func (x *ListUsage) GetScope() uint32 {
+	if x != nil {
+		return x.Scope
+	}
+	return 0
+}
+
+func (x *ListUsage) GetFrom() uint32 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *ListUsage) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type Usages struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Usages        []*Usage               `protobuf:"bytes,1,rep,name=usages,proto3" json:"usages,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Usages) Reset() {
+	*x = Usages{}
+	mi := &file_granary_proto_msgTypes[87]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Usages) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Usages) ProtoMessage() {}
+
+func (x *Usages) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[87]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Usages.ProtoReflect.Descriptor instead.
+func (*Usages) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{87}
+}
+
+func (x *Usages) GetUsages() []*Usage {
+	if x != nil {
+		return x.Usages
+	}
+	return nil
+}
+
+func (x *Usages) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
 type GetPolicy struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Policy        uint32                 `protobuf:"varint,1,opt,name=policy,proto3" json:"policy,omitempty"`
@@ -5304,7 +6760,7 @@ type GetPolicy struct {
 
 func (x *GetPolicy) Reset() {
 	*x = GetPolicy{}
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5316,7 +6772,7 @@ func (x *GetPolicy) String() string {
 func (*GetPolicy) ProtoMessage() {}
 
 func (x *GetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5329,7 +6785,7 @@ func (x *GetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicy.ProtoReflect.Descriptor instead.
 func (*GetPolicy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{68}
+	return file_granary_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *GetPolicy) GetPolicy() uint32 {
@@ -5348,7 +6804,7 @@ type PolicyIs struct {
 
 func (x *PolicyIs) Reset() {
 	*x = PolicyIs{}
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5360,7 +6816,7 @@ func (x *PolicyIs) String() string {
 func (*PolicyIs) ProtoMessage() {}
 
 func (x *PolicyIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5373,7 +6829,7 @@ func (x *PolicyIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyIs.ProtoReflect.Descriptor instead.
 func (*PolicyIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{69}
+	return file_granary_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *PolicyIs) GetPolicy() *Policy {
@@ -5392,7 +6848,7 @@ type GetUser struct {
 
 func (x *GetUser) Reset() {
 	*x = GetUser{}
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5404,7 +6860,7 @@ func (x *GetUser) String() string {
 func (*GetUser) ProtoMessage() {}
 
 func (x *GetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5417,7 +6873,7 @@ func (x *GetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUser.ProtoReflect.Descriptor instead.
 func (*GetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{70}
+	return file_granary_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *GetUser) GetAccessKey() []byte {
@@ -5436,7 +6892,7 @@ type UserIs struct {
 
 func (x *UserIs) Reset() {
 	*x = UserIs{}
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5448,7 +6904,7 @@ func (x *UserIs) String() string {
 func (*UserIs) ProtoMessage() {}
 
 func (x *UserIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5461,7 +6917,7 @@ func (x *UserIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserIs.ProtoReflect.Descriptor instead.
 func (*UserIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{71}
+	return file_granary_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *UserIs) GetUser() *User {
@@ -5481,7 +6937,7 @@ type ListVolumes struct {
 
 func (x *ListVolumes) Reset() {
 	*x = ListVolumes{}
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5493,7 +6949,7 @@ func (x *ListVolumes) String() string {
 func (*ListVolumes) ProtoMessage() {}
 
 func (x *ListVolumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5506,7 +6962,7 @@ func (x *ListVolumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumes.ProtoReflect.Descriptor instead.
 func (*ListVolumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{72}
+	return file_granary_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *ListVolumes) GetAfter() uint64 {
@@ -5533,7 +6989,7 @@ type Volumes struct {
 
 func (x *Volumes) Reset() {
 	*x = Volumes{}
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5545,7 +7001,7 @@ func (x *Volumes) String() string {
 func (*Volumes) ProtoMessage() {}
 
 func (x *Volumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5558,7 +7014,7 @@ func (x *Volumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volumes.ProtoReflect.Descriptor instead.
 func (*Volumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{73}
+	return file_granary_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *Volumes) GetVolumes() []*Volume {
@@ -5583,7 +7039,7 @@ type ListDisks struct {
 
 func (x *ListDisks) Reset() {
 	*x = ListDisks{}
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5595,7 +7051,7 @@ func (x *ListDisks) String() string {
 func (*ListDisks) ProtoMessage() {}
 
 func (x *ListDisks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5608,7 +7064,7 @@ func (x *ListDisks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDisks.ProtoReflect.Descriptor instead.
 func (*ListDisks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{74}
+	return file_granary_proto_rawDescGZIP(), []int{94}
 }
 
 type Disks struct {
@@ -5621,7 +7077,7 @@ type Disks struct {
 
 func (x *Disks) Reset() {
 	*x = Disks{}
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5633,7 +7089,7 @@ func (x *Disks) String() string {
 func (*Disks) ProtoMessage() {}
 
 func (x *Disks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5646,7 +7102,7 @@ func (x *Disks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disks.ProtoReflect.Descriptor instead.
 func (*Disks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{75}
+	return file_granary_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *Disks) GetServers() []*Server {
@@ -5671,7 +7127,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5683,7 +7139,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5696,7 +7152,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{76}
+	return file_granary_proto_rawDescGZIP(), []int{96}
 }
 
 type MasterStatus struct {
@@ -5708,13 +7164,14 @@ type MasterStatus struct {
 	Up            bool                   `protobuf:"varint,5,opt,name=up,proto3" json:"up,omitempty"`
 	Applied       uint64                 `protobuf:"varint,6,opt,name=applied,proto3" json:"applied,omitempty"`
 	Joined        bool                   `protobuf:"varint,7,opt,name=joined,proto3" json:"joined,omitempty"`
+	Raft          []byte                 `protobuf:"bytes,8,opt,name=raft,proto3" json:"raft,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MasterStatus) Reset() {
 	*x = MasterStatus{}
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5726,7 +7183,7 @@ func (x *MasterStatus) String() string {
 func (*MasterStatus) ProtoMessage() {}
 
 func (x *MasterStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5739,7 +7196,7 @@ func (x *MasterStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterStatus.ProtoReflect.Descriptor instead.
 func (*MasterStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{77}
+	return file_granary_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *MasterStatus) GetId() []byte {
@@ -5791,6 +7248,13 @@ func (x *MasterStatus) GetJoined() bool {
 	return false
 }
 
+func (x *MasterStatus) GetRaft() []byte {
+	if x != nil {
+		return x.Raft
+	}
+	return nil
+}
+
 type Status struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Cluster       []byte                 `protobuf:"bytes,1,opt,name=cluster,proto3" json:"cluster,omitempty"`
@@ -5814,13 +7278,14 @@ type Status struct {
 	Health        uint32                 `protobuf:"varint,19,opt,name=health,proto3" json:"health,omitempty"`
 	Reasons       [][]byte               `protobuf:"bytes,20,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	AppliedIndex  uint64                 `protobuf:"varint,21,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	Incarnation   uint64                 `protobuf:"varint,22,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5832,7 +7297,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5845,7 +7310,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{78}
+	return file_granary_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *Status) GetCluster() []byte {
@@ -5995,6 +7460,13 @@ func (x *Status) GetAppliedIndex() uint64 {
 	return 0
 }
 
+func (x *Status) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
 var File_granary_proto protoreflect.FileDescriptor
 
 const file_granary_proto_rawDesc = "" +
@@ -6007,10 +7479,41 @@ const file_granary_proto_rawDesc = "" +
 	"\vSessionInfo\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x10\n" +
-	"\x03ttl\x18\x03 \x01(\x03R\x03ttl\",\n" +
+	"\x03ttl\x18\x03 \x01(\x03R\x03ttl\"\x82\x01\n" +
 	"\x10KeepAliveRequest\x12\x18\n" +
-	"\asession\x18\x01 \x01(\x04R\asession\"\x10\n" +
-	"\x0eKeepAliveReply\"\xe0\x01\n" +
+	"\asession\x18\x01 \x01(\x04R\asession\x12\x12\n" +
+	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x10\n" +
+	"\x03all\x18\x03 \x01(\bR\x03all\x12\x16\n" +
+	"\x06opened\x18\x04 \x03(\x04R\x06opened\x12\x16\n" +
+	"\x06closed\x18\x05 \x03(\x04R\x06closed\">\n" +
+	"\x0eKeepAliveReply\x12\x12\n" +
+	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x18\n" +
+	"\amasters\x18\x02 \x03(\fR\amasters\"\x11\n" +
+	"\x0fIdentifyRequest\"\x9e\x01\n" +
+	"\x0eMasterIdentity\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1b\n" +
+	"\tgrpc_addr\x18\x02 \x01(\fR\bgrpcAddr\x12\x1b\n" +
+	"\traft_addr\x18\x03 \x01(\fR\braftAddr\x12\x18\n" +
+	"\acluster\x18\x04 \x01(\fR\acluster\x12\x12\n" +
+	"\x04term\x18\x05 \x01(\x04R\x04term\x12\x14\n" +
+	"\x05empty\x18\x06 \x01(\bR\x05empty\"\x12\n" +
+	"\x10ReadIndexRequest\"&\n" +
+	"\x0eReadIndexReply\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\"S\n" +
+	"\fMemberChange\x12\x16\n" +
+	"\x06action\x18\x01 \x01(\rR\x06action\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\fR\x02id\x12\x1b\n" +
+	"\tgrpc_addr\x18\x03 \x01(\fR\bgrpcAddr\"\x13\n" +
+	"\x11ChangeMemberReply\";\n" +
+	"\x11ReadBackupRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\"u\n" +
+	"\vBackupPiece\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
+	"\acluster\x18\x02 \x01(\fR\acluster\x12\x14\n" +
+	"\x05index\x18\x03 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04size\x18\x04 \x01(\x03R\x04size\x12\x12\n" +
+	"\x04data\x18\x05 \x01(\fR\x04data\"\xe0\x01\n" +
 	"\x10HeartbeatRequest\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\fR\x06server\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x12\n" +
@@ -6018,10 +7521,11 @@ const file_granary_proto_rawDesc = "" +
 	"\x04zone\x18\x04 \x01(\fR\x04zone\x12\x12\n" +
 	"\x04rack\x18\x05 \x01(\fR\x04rack\x12+\n" +
 	"\x05disks\x18\x06 \x03(\v2\x15.granary.v1.DiskUsageR\x05disks\x121\n" +
-	"\bpoisoned\x18\a \x03(\v2\x15.granary.v1.ShardInfoR\bpoisoned\"B\n" +
+	"\bpoisoned\x18\a \x03(\v2\x15.granary.v1.ShardInfoR\bpoisoned\"\\\n" +
 	"\x0eHeartbeatReply\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\fR\acluster\x12\x16\n" +
-	"\x06leader\x18\x02 \x01(\bR\x06leader\"\xa6\x01\n" +
+	"\x06leader\x18\x02 \x01(\bR\x06leader\x12\x18\n" +
+	"\amasters\x18\x03 \x03(\fR\amasters\"\xa6\x01\n" +
 	"\vErrorDetail\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x0e\n" +
 	"\x02op\x18\x02 \x01(\fR\x02op\x12\x18\n" +
@@ -6054,7 +7558,7 @@ const file_granary_proto_rawDesc = "" +
 	"\breplaced\x18\x05 \x01(\bR\breplaced\x12\x16\n" +
 	"\x06offset\x18\x06 \x01(\x04R\x06offset\x12*\n" +
 	"\x06volume\x18\a \x01(\v2\x12.granary.v1.VolumeR\x06volume\x12\x18\n" +
-	"\amissing\x18\b \x03(\rR\amissing\"\xff\x06\n" +
+	"\amissing\x18\b \x03(\rR\amissing\"\xe0\b\n" +
 	"\x02Op\x12,\n" +
 	"\x06create\x18\x01 \x01(\v2\x12.granary.v1.CreateH\x00R\x06create\x12,\n" +
 	"\x06unlink\x18\x02 \x01(\v2\x12.granary.v1.UnlinkH\x00R\x06unlink\x12)\n" +
@@ -6078,13 +7582,17 @@ const file_granary_proto_rawDesc = "" +
 	"\vseal_volume\x18\x0f \x01(\v2\x16.granary.v1.SealVolumeH\x00R\n" +
 	"sealVolume\x12?\n" +
 	"\rclose_session\x18\x10 \x01(\v2\x18.granary.v1.CloseSessionH\x00R\fcloseSession\x120\n" +
-	"\bset_user\x18\x11 \x01(\v2\x13.granary.v1.SetUserH\x00R\asetUserB\x04\n" +
+	"\bset_user\x18\x11 \x01(\v2\x13.granary.v1.SetUserH\x00R\asetUser\x122\n" +
+	"\ballocate\x18\x12 \x01(\v2\x14.granary.v1.AllocateH\x00R\ballocate\x122\n" +
+	"\bassemble\x18\x13 \x01(\v2\x14.granary.v1.AssembleH\x00R\bassemble\x12B\n" +
+	"\x0ecreate_dataset\x18\x14 \x01(\v2\x19.granary.v1.CreateDatasetH\x00R\rcreateDataset\x123\n" +
+	"\tset_quota\x18\x15 \x01(\v2\x14.granary.v1.SetQuotaH\x00R\bsetQuotaB\x04\n" +
 	"\x02op\"n\n" +
 	"\fPrecondition\x12\x16\n" +
 	"\x06absent\x18\x01 \x01(\bR\x06absent\x12\x18\n" +
 	"\apresent\x18\x02 \x01(\bR\apresent\x12\x12\n" +
 	"\x04etag\x18\x03 \x01(\fR\x04etag\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\x04R\aversion\"\xc5\x03\n" +
+	"\aversion\x18\x04 \x01(\x04R\aversion\"\xd9\x03\n" +
 	"\x06Create\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\x04R\x06parent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x12\n" +
@@ -6102,7 +7610,8 @@ const file_granary_proto_rawDesc = "" +
 	"\areplace\x18\r \x01(\bR\areplace\x12!\n" +
 	"\fmake_parents\x18\x0e \x01(\bR\vmakeParents\x12\x1c\n" +
 	"\tanonymous\x18\x0f \x01(\bR\tanonymous\x12.\n" +
-	"\x05match\x18\x10 \x01(\v2\x18.granary.v1.PreconditionR\x05match\"\xab\x01\n" +
+	"\x05match\x18\x10 \x01(\v2\x18.granary.v1.PreconditionR\x05match\x12\x12\n" +
+	"\x04open\x18\x11 \x01(\bR\x04open\"\xab\x01\n" +
 	"\x06Unlink\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\x04R\x06parent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x1b\n" +
@@ -6135,7 +7644,7 @@ const file_granary_proto_rawDesc = "" +
 	"\areplace\x18\x04 \x01(\bR\areplace\x12!\n" +
 	"\fmake_parents\x18\x05 \x01(\bR\vmakeParents\x12)\n" +
 	"\x06xattrs\x18\x06 \x03(\v2\x11.granary.v1.XattrR\x06xattrs\x12.\n" +
-	"\x05match\x18\a \x01(\v2\x18.granary.v1.PreconditionR\x05match\"\xf3\x02\n" +
+	"\x05match\x18\a \x01(\v2\x18.granary.v1.PreconditionR\x05match\"\x96\x03\n" +
 	"\aSetAttr\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x17\n" +
 	"\x04mode\x18\x02 \x01(\rH\x00R\x04mode\x88\x01\x01\x12\x15\n" +
@@ -6147,14 +7656,15 @@ const file_granary_proto_rawDesc = "" +
 	"\tatime_now\x18\b \x01(\bR\batimeNow\x12\x1b\n" +
 	"\tmtime_now\x18\t \x01(\bR\bmtimeNow\x12!\n" +
 	"\fkill_suidgid\x18\n" +
-	" \x01(\bR\vkillSuidgid\x12)\n" +
-	"\x10truncate_version\x18\v \x01(\x04R\x0ftruncateVersionB\a\n" +
+	" \x01(\bR\vkillSuidgid\x12\x16\n" +
+	"\x06opened\x18\f \x01(\bR\x06opened\x12.\n" +
+	"\x05match\x18\r \x01(\v2\x18.granary.v1.PreconditionR\x05matchB\a\n" +
 	"\x05_modeB\x06\n" +
 	"\x04_uidB\x06\n" +
 	"\x04_gidB\a\n" +
 	"\x05_sizeB\b\n" +
 	"\x06_atimeB\b\n" +
-	"\x06_mtime\"\x8d\x01\n" +
+	"\x06_mtimeJ\x04\b\v\x10\f\"\x8d\x01\n" +
 	"\bSetXattr\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12'\n" +
 	"\x05xattr\x18\x02 \x01(\v2\x11.granary.v1.XattrR\x05xattr\x12\x1f\n" +
@@ -6163,12 +7673,13 @@ const file_granary_proto_rawDesc = "" +
 	"\freplace_only\x18\x04 \x01(\bR\vreplaceOnly\"7\n" +
 	"\vRemoveXattr\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\fR\x04name\"\x89\x01\n" +
+	"\x04name\x18\x02 \x01(\fR\x04name\"\xb9\x01\n" +
 	"\x06Commit\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12-\n" +
 	"\acontent\x18\x02 \x01(\v2\x13.granary.v1.ContentR\acontent\x12\x15\n" +
 	"\x06at_end\x18\x03 \x01(\bR\x05atEnd\x12\x19\n" +
-	"\x05mtime\x18\x04 \x01(\x03H\x00R\x05mtime\x88\x01\x01B\b\n" +
+	"\x05mtime\x18\x04 \x01(\x03H\x00R\x05mtime\x88\x01\x01\x12.\n" +
+	"\x05match\x18\x05 \x01(\v2\x18.granary.v1.PreconditionR\x05matchB\b\n" +
 	"\x06_mtime\"\x85\x01\n" +
 	"\tCopyRange\x12\x10\n" +
 	"\x03src\x18\x01 \x01(\x04R\x03src\x12\x10\n" +
@@ -6177,7 +7688,36 @@ const file_granary_proto_rawDesc = "" +
 	"src_offset\x18\x03 \x01(\x04R\tsrcOffset\x12\x1d\n" +
 	"\n" +
 	"dst_offset\x18\x04 \x01(\x04R\tdstOffset\x12\x16\n" +
-	"\x06length\x18\x05 \x01(\x04R\x06length\"\x1f\n" +
+	"\x06length\x18\x05 \x01(\x04R\x06length\"\x81\x01\n" +
+	"\bAllocate\x12\x14\n" +
+	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x16\n" +
+	"\x06length\x18\x03 \x01(\x04R\x06length\x12\x12\n" +
+	"\x04mode\x18\x04 \x01(\rR\x04mode\x12\x1b\n" +
+	"\tkeep_size\x18\x05 \x01(\bR\bkeepSize\"\x93\x01\n" +
+	"\bAssemble\x12*\n" +
+	"\x06create\x18\x01 \x01(\v2\x12.granary.v1.CreateR\x06create\x12\x16\n" +
+	"\x06upload\x18\x02 \x01(\x04R\x06upload\x12\x14\n" +
+	"\x05parts\x18\x03 \x03(\fR\x05parts\x12-\n" +
+	"\asources\x18\x04 \x01(\v2\x13.granary.v1.SourcesR\asources\"Q\n" +
+	"\aSources\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x16\n" +
+	"\x06inodes\x18\x02 \x03(\x04R\x06inodes\x12\x14\n" +
+	"\x05sizes\x18\x03 \x03(\x04R\x05sizes\"s\n" +
+	"\rCreateDataset\x12\x16\n" +
+	"\x06parent\x18\x01 \x01(\x04R\x06parent\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\fR\x04name\x12\x12\n" +
+	"\x04mode\x18\x03 \x01(\rR\x04mode\x12\x10\n" +
+	"\x03uid\x18\x04 \x01(\rR\x03uid\x12\x10\n" +
+	"\x03gid\x18\x05 \x01(\rR\x03gid\"s\n" +
+	"\bSetQuota\x12\x18\n" +
+	"\adataset\x18\x01 \x01(\rR\adataset\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\rR\x05scope\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\rR\x02id\x12'\n" +
+	"\x05limit\x18\x04 \x01(\v2\x11.granary.v1.QuotaR\x05limit\"5\n" +
+	"\x05Quota\x12\x14\n" +
+	"\x05bytes\x18\x01 \x01(\x04R\x05bytes\x12\x16\n" +
+	"\x06inodes\x18\x02 \x01(\x04R\x06inodes\"\x1f\n" +
 	"\aRelease\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\"M\n" +
 	"\tSetPolicy\x12\x14\n" +
@@ -6345,14 +7885,17 @@ const file_granary_proto_rawDesc = "" +
 	"\x04rack\x18\x04 \x01(\fR\x04rack\x12\x0e\n" +
 	"\x02up\x18\x05 \x01(\bR\x02up\x12\x14\n" +
 	"\x05disks\x18\x06 \x03(\fR\x05disks\x12\x17\n" +
-	"\aseen_at\x18\a \x01(\x03R\x06seenAt\"T\n" +
+	"\aseen_at\x18\a \x01(\x03R\x06seenAt\"\xb0\x01\n" +
 	"\fQueryRequest\x12\x1b\n" +
 	"\tmin_index\x18\x01 \x01(\x04R\bminIndex\x12'\n" +
-	"\x05query\x18\x02 \x01(\v2\x11.granary.v1.QueryR\x05query\"N\n" +
+	"\x05query\x18\x02 \x01(\v2\x11.granary.v1.QueryR\x05query\x12\x18\n" +
+	"\asession\x18\x03 \x01(\x04R\asession\x12$\n" +
+	"\x04cred\x18\x04 \x01(\v2\x10.granary.v1.CredR\x04cred\x12\x1a\n" +
+	"\bfollower\x18\x05 \x01(\bR\bfollower\"N\n" +
 	"\n" +
 	"QueryReply\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12*\n" +
-	"\x06answer\x18\x02 \x01(\v2\x12.granary.v1.AnswerR\x06answer\"\x97\x04\n" +
+	"\x06answer\x18\x02 \x01(\v2\x12.granary.v1.AnswerR\x06answer\"\x90\x05\n" +
 	"\x05Query\x12,\n" +
 	"\x06lookup\x18\x01 \x01(\v2\x12.granary.v1.LookupH\x00R\x06lookup\x120\n" +
 	"\bread_dir\x18\x02 \x01(\v2\x13.granary.v1.ReadDirH\x00R\areadDir\x12&\n" +
@@ -6368,8 +7911,11 @@ const file_granary_proto_rawDesc = "" +
 	"list_disks\x18\t \x01(\v2\x15.granary.v1.ListDisksH\x00R\tlistDisks\x126\n" +
 	"\n" +
 	"get_status\x18\n" +
-	" \x01(\v2\x15.granary.v1.GetStatusH\x00R\tgetStatusB\a\n" +
-	"\x05query\"\xfd\x03\n" +
+	" \x01(\v2\x15.granary.v1.GetStatusH\x00R\tgetStatus\x12?\n" +
+	"\rlist_datasets\x18\v \x01(\v2\x18.granary.v1.ListDatasetsH\x00R\flistDatasets\x126\n" +
+	"\n" +
+	"list_usage\x18\f \x01(\v2\x15.granary.v1.ListUsageH\x00R\tlistUsageB\a\n" +
+	"\x05query\"\xdf\x04\n" +
 	"\x06Answer\x12)\n" +
 	"\x05found\x18\x01 \x01(\v2\x11.granary.v1.FoundH\x00R\x05found\x125\n" +
 	"\tdirectory\x18\x02 \x01(\v2\x15.granary.v1.DirectoryH\x00R\tdirectory\x12/\n" +
@@ -6382,16 +7928,20 @@ const file_granary_proto_rawDesc = "" +
 	"\avolumes\x18\b \x01(\v2\x13.granary.v1.VolumesH\x00R\avolumes\x12)\n" +
 	"\x05disks\x18\t \x01(\v2\x11.granary.v1.DisksH\x00R\x05disks\x12,\n" +
 	"\x06status\x18\n" +
-	" \x01(\v2\x12.granary.v1.StatusH\x00R\x06statusB\b\n" +
+	" \x01(\v2\x12.granary.v1.StatusH\x00R\x06status\x122\n" +
+	"\bdatasets\x18\v \x01(\v2\x14.granary.v1.DatasetsH\x00R\bdatasets\x12,\n" +
+	"\x06usages\x18\f \x01(\v2\x12.granary.v1.UsagesH\x00R\x06usagesB\b\n" +
 	"\x06answer\"7\n" +
 	"\x05Range\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x16\n" +
-	"\x06length\x18\x02 \x01(\x04R\x06length\"s\n" +
+	"\x06length\x18\x02 \x01(\x04R\x06length\"\x9f\x01\n" +
 	"\x06Lookup\x12\x12\n" +
 	"\x04base\x18\x01 \x01(\x04R\x04base\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\fR\x04path\x12\x16\n" +
 	"\x06xattrs\x18\x03 \x01(\bR\x06xattrs\x12)\n" +
-	"\x06layout\x18\x04 \x01(\v2\x11.granary.v1.RangeR\x06layout\"\xb3\x01\n" +
+	"\x06layout\x18\x04 \x01(\v2\x11.granary.v1.RangeR\x06layout\x12\x16\n" +
+	"\x06access\x18\x05 \x01(\rR\x06access\x12\x12\n" +
+	"\x04open\x18\x06 \x01(\bR\x04open\"\xb3\x01\n" +
 	"\x05Found\x12'\n" +
 	"\x05entry\x18\x01 \x01(\v2\x11.granary.v1.EntryR\x05entry\x12\x16\n" +
 	"\x06parent\x18\x02 \x01(\x04R\x06parent\x12\x12\n" +
@@ -6427,13 +7977,41 @@ const file_granary_proto_rawDesc = "" +
 	"\x06hashes\x18\x02 \x01(\fR\x06hashes\x12\x16\n" +
 	"\x06parity\x18\x03 \x01(\rR\x06parity\"\x1d\n" +
 	"\tChunksHad\x12\x10\n" +
-	"\x03has\x18\x01 \x03(\bR\x03has\"\b\n" +
-	"\x06StatFS\"T\n" +
+	"\x03has\x18\x01 \x03(\bR\x03has\"\x1e\n" +
+	"\x06StatFS\x12\x14\n" +
+	"\x05inode\x18\x01 \x01(\x04R\x05inode\"s\n" +
 	"\aFSStats\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\x04R\x05bytes\x12\x1d\n" +
 	"\n" +
 	"bytes_free\x18\x02 \x01(\x04R\tbytesFree\x12\x14\n" +
-	"\x05files\x18\x03 \x01(\x04R\x05files\"#\n" +
+	"\x05files\x18\x03 \x01(\x04R\x05files\x12\x1d\n" +
+	"\n" +
+	"files_free\x18\x04 \x01(\x04R\tfilesFree\":\n" +
+	"\fListDatasets\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\rR\x05after\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x03R\x05limit\"\x94\x01\n" +
+	"\aDataset\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12\x16\n" +
+	"\x06parent\x18\x02 \x01(\x04R\x06parent\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\fR\x04name\x12$\n" +
+	"\x04root\x18\x04 \x01(\v2\x10.granary.v1.AttrR\x04root\x12'\n" +
+	"\x05usage\x18\x05 \x01(\v2\x11.granary.v1.UsageR\x05usage\"O\n" +
+	"\bDatasets\x12/\n" +
+	"\bdatasets\x18\x01 \x03(\v2\x13.granary.v1.DatasetR\bdatasets\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"n\n" +
+	"\x05Usage\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\rR\x02id\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x16\n" +
+	"\x06inodes\x18\x03 \x01(\x04R\x06inodes\x12'\n" +
+	"\x05limit\x18\x04 \x01(\v2\x11.granary.v1.QuotaR\x05limit\"e\n" +
+	"\tListUsage\x12\x18\n" +
+	"\adataset\x18\x01 \x01(\rR\adataset\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\rR\x05scope\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\rR\x04from\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\x03R\x05limit\"G\n" +
+	"\x06Usages\x12)\n" +
+	"\x06usages\x18\x01 \x03(\v2\x11.granary.v1.UsageR\x06usages\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"#\n" +
 	"\tGetPolicy\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\rR\x06policy\"6\n" +
 	"\bPolicyIs\x12*\n" +
@@ -6453,7 +8031,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x05Disks\x12,\n" +
 	"\aservers\x18\x01 \x03(\v2\x12.granary.v1.ServerR\aservers\x12&\n" +
 	"\x05disks\x18\x02 \x03(\v2\x10.granary.v1.DiskR\x05disks\"\v\n" +
-	"\tGetStatus\"\xa2\x01\n" +
+	"\tGetStatus\"\xb6\x01\n" +
 	"\fMasterStatus\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\fR\x04addr\x12\x16\n" +
@@ -6461,7 +8039,8 @@ const file_granary_proto_rawDesc = "" +
 	"\x05voter\x18\x04 \x01(\bR\x05voter\x12\x0e\n" +
 	"\x02up\x18\x05 \x01(\bR\x02up\x12\x18\n" +
 	"\aapplied\x18\x06 \x01(\x04R\aapplied\x12\x16\n" +
-	"\x06joined\x18\a \x01(\bR\x06joined\"\x9c\x05\n" +
+	"\x06joined\x18\a \x01(\bR\x06joined\x12\x12\n" +
+	"\x04raft\x18\b \x01(\fR\x04raft\"\xbe\x05\n" +
 	"\x06Status\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\fR\acluster\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\fR\x06leader\x122\n" +
@@ -6488,13 +8067,19 @@ const file_granary_proto_rawDesc = "" +
 	"\x0efailure_domain\x18\x12 \x01(\fR\rfailureDomain\x12\x16\n" +
 	"\x06health\x18\x13 \x01(\rR\x06health\x12\x18\n" +
 	"\areasons\x18\x14 \x03(\fR\areasons\x12#\n" +
-	"\rapplied_index\x18\x15 \x01(\x04R\fappliedIndex2\xd7\x02\n" +
+	"\rapplied_index\x18\x15 \x01(\x04R\fappliedIndex\x12 \n" +
+	"\vincarnation\x18\x16 \x01(\x04R\vincarnation2\xf2\x04\n" +
 	"\x06Master\x12F\n" +
 	"\vOpenSession\x12\x1e.granary.v1.OpenSessionRequest\x1a\x17.granary.v1.SessionInfo\x12E\n" +
 	"\tKeepAlive\x12\x1c.granary.v1.KeepAliveRequest\x1a\x1a.granary.v1.KeepAliveReply\x12<\n" +
 	"\x06Mutate\x12\x19.granary.v1.MutateRequest\x1a\x17.granary.v1.MutateReply\x129\n" +
 	"\x05Query\x12\x18.granary.v1.QueryRequest\x1a\x16.granary.v1.QueryReply\x12E\n" +
-	"\tHeartbeat\x12\x1c.granary.v1.HeartbeatRequest\x1a\x1a.granary.v1.HeartbeatReplyB/Z-github.com/dsorchard/granary/internal/wire/pbb\x06proto3"
+	"\tHeartbeat\x12\x1c.granary.v1.HeartbeatRequest\x1a\x1a.granary.v1.HeartbeatReply\x12C\n" +
+	"\bIdentify\x12\x1b.granary.v1.IdentifyRequest\x1a\x1a.granary.v1.MasterIdentity\x12E\n" +
+	"\tReadIndex\x12\x1c.granary.v1.ReadIndexRequest\x1a\x1a.granary.v1.ReadIndexReply\x12G\n" +
+	"\fChangeMember\x12\x18.granary.v1.MemberChange\x1a\x1d.granary.v1.ChangeMemberReply\x12D\n" +
+	"\n" +
+	"ReadBackup\x12\x1d.granary.v1.ReadBackupRequest\x1a\x17.granary.v1.BackupPieceB/Z-github.com/dsorchard/granary/internal/wire/pbb\x06proto3"
 
 var (
 	file_granary_proto_rawDescOnce sync.Once
@@ -6508,189 +8093,236 @@ func file_granary_proto_rawDescGZIP() []byte {
 	return file_granary_proto_rawDescData
 }
 
-var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 79)
+var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 99)
 var file_granary_proto_goTypes = []any{
 	(*OpenSessionRequest)(nil), // 0: granary.v1.OpenSessionRequest
 	(*SessionInfo)(nil),        // 1: granary.v1.SessionInfo
 	(*KeepAliveRequest)(nil),   // 2: granary.v1.KeepAliveRequest
 	(*KeepAliveReply)(nil),     // 3: granary.v1.KeepAliveReply
-	(*HeartbeatRequest)(nil),   // 4: granary.v1.HeartbeatRequest
-	(*HeartbeatReply)(nil),     // 5: granary.v1.HeartbeatReply
-	(*ErrorDetail)(nil),        // 6: granary.v1.ErrorDetail
-	(*NotLeader)(nil),          // 7: granary.v1.NotLeader
-	(*MutateRequest)(nil),      // 8: granary.v1.MutateRequest
-	(*MutateReply)(nil),        // 9: granary.v1.MutateReply
-	(*Request)(nil),            // 10: granary.v1.Request
-	(*Cred)(nil),               // 11: granary.v1.Cred
-	(*Result)(nil),             // 12: granary.v1.Result
-	(*Op)(nil),                 // 13: granary.v1.Op
-	(*Precondition)(nil),       // 14: granary.v1.Precondition
-	(*Create)(nil),             // 15: granary.v1.Create
-	(*Unlink)(nil),             // 16: granary.v1.Unlink
-	(*Rmdir)(nil),              // 17: granary.v1.Rmdir
-	(*RemoveTree)(nil),         // 18: granary.v1.RemoveTree
-	(*Rename)(nil),             // 19: granary.v1.Rename
-	(*Link)(nil),               // 20: granary.v1.Link
-	(*SetAttr)(nil),            // 21: granary.v1.SetAttr
-	(*SetXattr)(nil),           // 22: granary.v1.SetXattr
-	(*RemoveXattr)(nil),        // 23: granary.v1.RemoveXattr
-	(*Commit)(nil),             // 24: granary.v1.Commit
-	(*CopyRange)(nil),          // 25: granary.v1.CopyRange
-	(*Release)(nil),            // 26: granary.v1.Release
-	(*SetPolicy)(nil),          // 27: granary.v1.SetPolicy
-	(*OpenVolume)(nil),         // 28: granary.v1.OpenVolume
-	(*Placement)(nil),          // 29: granary.v1.Placement
-	(*SealVolume)(nil),         // 30: granary.v1.SealVolume
-	(*CloseSession)(nil),       // 31: granary.v1.CloseSession
-	(*SetUser)(nil),            // 32: granary.v1.SetUser
-	(*User)(nil),               // 33: granary.v1.User
-	(*Attr)(nil),               // 34: granary.v1.Attr
-	(*Entry)(nil),              // 35: granary.v1.Entry
-	(*Xattr)(nil),              // 36: granary.v1.Xattr
-	(*Location)(nil),           // 37: granary.v1.Location
-	(*Chunk)(nil),              // 38: granary.v1.Chunk
-	(*ExtentWrite)(nil),        // 39: granary.v1.ExtentWrite
-	(*Content)(nil),            // 40: granary.v1.Content
-	(*BlockInfo)(nil),          // 41: granary.v1.BlockInfo
-	(*Extent)(nil),             // 42: granary.v1.Extent
-	(*Layout)(nil),             // 43: granary.v1.Layout
-	(*Policy)(nil),             // 44: granary.v1.Policy
-	(*ShardPlace)(nil),         // 45: granary.v1.ShardPlace
-	(*Volume)(nil),             // 46: granary.v1.Volume
-	(*ShardRef)(nil),           // 47: granary.v1.ShardRef
-	(*ShardInfo)(nil),          // 48: granary.v1.ShardInfo
-	(*DiskUsage)(nil),          // 49: granary.v1.DiskUsage
-	(*Disk)(nil),               // 50: granary.v1.Disk
-	(*Server)(nil),             // 51: granary.v1.Server
-	(*QueryRequest)(nil),       // 52: granary.v1.QueryRequest
-	(*QueryReply)(nil),         // 53: granary.v1.QueryReply
-	(*Query)(nil),              // 54: granary.v1.Query
-	(*Answer)(nil),             // 55: granary.v1.Answer
-	(*Range)(nil),              // 56: granary.v1.Range
-	(*Lookup)(nil),             // 57: granary.v1.Lookup
-	(*Found)(nil),              // 58: granary.v1.Found
-	(*ReadDir)(nil),            // 59: granary.v1.ReadDir
-	(*Directory)(nil),          // 60: granary.v1.Directory
-	(*List)(nil),               // 61: granary.v1.List
-	(*ListItem)(nil),           // 62: granary.v1.ListItem
-	(*Listing)(nil),            // 63: granary.v1.Listing
-	(*HasChunks)(nil),          // 64: granary.v1.HasChunks
-	(*ChunksHad)(nil),          // 65: granary.v1.ChunksHad
-	(*StatFS)(nil),             // 66: granary.v1.StatFS
-	(*FSStats)(nil),            // 67: granary.v1.FSStats
-	(*GetPolicy)(nil),          // 68: granary.v1.GetPolicy
-	(*PolicyIs)(nil),           // 69: granary.v1.PolicyIs
-	(*GetUser)(nil),            // 70: granary.v1.GetUser
-	(*UserIs)(nil),             // 71: granary.v1.UserIs
-	(*ListVolumes)(nil),        // 72: granary.v1.ListVolumes
-	(*Volumes)(nil),            // 73: granary.v1.Volumes
-	(*ListDisks)(nil),          // 74: granary.v1.ListDisks
-	(*Disks)(nil),              // 75: granary.v1.Disks
-	(*GetStatus)(nil),          // 76: granary.v1.GetStatus
-	(*MasterStatus)(nil),       // 77: granary.v1.MasterStatus
-	(*Status)(nil),             // 78: granary.v1.Status
+	(*IdentifyRequest)(nil),    // 4: granary.v1.IdentifyRequest
+	(*MasterIdentity)(nil),     // 5: granary.v1.MasterIdentity
+	(*ReadIndexRequest)(nil),   // 6: granary.v1.ReadIndexRequest
+	(*ReadIndexReply)(nil),     // 7: granary.v1.ReadIndexReply
+	(*MemberChange)(nil),       // 8: granary.v1.MemberChange
+	(*ChangeMemberReply)(nil),  // 9: granary.v1.ChangeMemberReply
+	(*ReadBackupRequest)(nil),  // 10: granary.v1.ReadBackupRequest
+	(*BackupPiece)(nil),        // 11: granary.v1.BackupPiece
+	(*HeartbeatRequest)(nil),   // 12: granary.v1.HeartbeatRequest
+	(*HeartbeatReply)(nil),     // 13: granary.v1.HeartbeatReply
+	(*ErrorDetail)(nil),        // 14: granary.v1.ErrorDetail
+	(*NotLeader)(nil),          // 15: granary.v1.NotLeader
+	(*MutateRequest)(nil),      // 16: granary.v1.MutateRequest
+	(*MutateReply)(nil),        // 17: granary.v1.MutateReply
+	(*Request)(nil),            // 18: granary.v1.Request
+	(*Cred)(nil),               // 19: granary.v1.Cred
+	(*Result)(nil),             // 20: granary.v1.Result
+	(*Op)(nil),                 // 21: granary.v1.Op
+	(*Precondition)(nil),       // 22: granary.v1.Precondition
+	(*Create)(nil),             // 23: granary.v1.Create
+	(*Unlink)(nil),             // 24: granary.v1.Unlink
+	(*Rmdir)(nil),              // 25: granary.v1.Rmdir
+	(*RemoveTree)(nil),         // 26: granary.v1.RemoveTree
+	(*Rename)(nil),             // 27: granary.v1.Rename
+	(*Link)(nil),               // 28: granary.v1.Link
+	(*SetAttr)(nil),            // 29: granary.v1.SetAttr
+	(*SetXattr)(nil),           // 30: granary.v1.SetXattr
+	(*RemoveXattr)(nil),        // 31: granary.v1.RemoveXattr
+	(*Commit)(nil),             // 32: granary.v1.Commit
+	(*CopyRange)(nil),          // 33: granary.v1.CopyRange
+	(*Allocate)(nil),           // 34: granary.v1.Allocate
+	(*Assemble)(nil),           // 35: granary.v1.Assemble
+	(*Sources)(nil),            // 36: granary.v1.Sources
+	(*CreateDataset)(nil),      // 37: granary.v1.CreateDataset
+	(*SetQuota)(nil),           // 38: granary.v1.SetQuota
+	(*Quota)(nil),              // 39: granary.v1.Quota
+	(*Release)(nil),            // 40: granary.v1.Release
+	(*SetPolicy)(nil),          // 41: granary.v1.SetPolicy
+	(*OpenVolume)(nil),         // 42: granary.v1.OpenVolume
+	(*Placement)(nil),          // 43: granary.v1.Placement
+	(*SealVolume)(nil),         // 44: granary.v1.SealVolume
+	(*CloseSession)(nil),       // 45: granary.v1.CloseSession
+	(*SetUser)(nil),            // 46: granary.v1.SetUser
+	(*User)(nil),               // 47: granary.v1.User
+	(*Attr)(nil),               // 48: granary.v1.Attr
+	(*Entry)(nil),              // 49: granary.v1.Entry
+	(*Xattr)(nil),              // 50: granary.v1.Xattr
+	(*Location)(nil),           // 51: granary.v1.Location
+	(*Chunk)(nil),              // 52: granary.v1.Chunk
+	(*ExtentWrite)(nil),        // 53: granary.v1.ExtentWrite
+	(*Content)(nil),            // 54: granary.v1.Content
+	(*BlockInfo)(nil),          // 55: granary.v1.BlockInfo
+	(*Extent)(nil),             // 56: granary.v1.Extent
+	(*Layout)(nil),             // 57: granary.v1.Layout
+	(*Policy)(nil),             // 58: granary.v1.Policy
+	(*ShardPlace)(nil),         // 59: granary.v1.ShardPlace
+	(*Volume)(nil),             // 60: granary.v1.Volume
+	(*ShardRef)(nil),           // 61: granary.v1.ShardRef
+	(*ShardInfo)(nil),          // 62: granary.v1.ShardInfo
+	(*DiskUsage)(nil),          // 63: granary.v1.DiskUsage
+	(*Disk)(nil),               // 64: granary.v1.Disk
+	(*Server)(nil),             // 65: granary.v1.Server
+	(*QueryRequest)(nil),       // 66: granary.v1.QueryRequest
+	(*QueryReply)(nil),         // 67: granary.v1.QueryReply
+	(*Query)(nil),              // 68: granary.v1.Query
+	(*Answer)(nil),             // 69: granary.v1.Answer
+	(*Range)(nil),              // 70: granary.v1.Range
+	(*Lookup)(nil),             // 71: granary.v1.Lookup
+	(*Found)(nil),              // 72: granary.v1.Found
+	(*ReadDir)(nil),            // 73: granary.v1.ReadDir
+	(*Directory)(nil),          // 74: granary.v1.Directory
+	(*List)(nil),               // 75: granary.v1.List
+	(*ListItem)(nil),           // 76: granary.v1.ListItem
+	(*Listing)(nil),            // 77: granary.v1.Listing
+	(*HasChunks)(nil),          // 78: granary.v1.HasChunks
+	(*ChunksHad)(nil),          // 79: granary.v1.ChunksHad
+	(*StatFS)(nil),             // 80: granary.v1.StatFS
+	(*FSStats)(nil),            // 81: granary.v1.FSStats
+	(*ListDatasets)(nil),       // 82: granary.v1.ListDatasets
+	(*Dataset)(nil),            // 83: granary.v1.Dataset
+	(*Datasets)(nil),           // 84: granary.v1.Datasets
+	(*Usage)(nil),              // 85: granary.v1.Usage
+	(*ListUsage)(nil),          // 86: granary.v1.ListUsage
+	(*Usages)(nil),             // 87: granary.v1.Usages
+	(*GetPolicy)(nil),          // 88: granary.v1.GetPolicy
+	(*PolicyIs)(nil),           // 89: granary.v1.PolicyIs
+	(*GetUser)(nil),            // 90: granary.v1.GetUser
+	(*UserIs)(nil),             // 91: granary.v1.UserIs
+	(*ListVolumes)(nil),        // 92: granary.v1.ListVolumes
+	(*Volumes)(nil),            // 93: granary.v1.Volumes
+	(*ListDisks)(nil),          // 94: granary.v1.ListDisks
+	(*Disks)(nil),              // 95: granary.v1.Disks
+	(*GetStatus)(nil),          // 96: granary.v1.GetStatus
+	(*MasterStatus)(nil),       // 97: granary.v1.MasterStatus
+	(*Status)(nil),             // 98: granary.v1.Status
 }
 var file_granary_proto_depIdxs = []int32{
-	49, // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
-	48, // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
-	7,  // 2: granary.v1.ErrorDetail.not_leader:type_name -> granary.v1.NotLeader
-	10, // 3: granary.v1.MutateRequest.requests:type_name -> granary.v1.Request
-	12, // 4: granary.v1.MutateReply.results:type_name -> granary.v1.Result
-	11, // 5: granary.v1.Request.cred:type_name -> granary.v1.Cred
-	13, // 6: granary.v1.Request.op:type_name -> granary.v1.Op
-	6,  // 7: granary.v1.Result.err:type_name -> granary.v1.ErrorDetail
-	34, // 8: granary.v1.Result.attr:type_name -> granary.v1.Attr
-	46, // 9: granary.v1.Result.volume:type_name -> granary.v1.Volume
-	15, // 10: granary.v1.Op.create:type_name -> granary.v1.Create
-	16, // 11: granary.v1.Op.unlink:type_name -> granary.v1.Unlink
-	17, // 12: granary.v1.Op.rmdir:type_name -> granary.v1.Rmdir
-	18, // 13: granary.v1.Op.remove_tree:type_name -> granary.v1.RemoveTree
-	19, // 14: granary.v1.Op.rename:type_name -> granary.v1.Rename
-	20, // 15: granary.v1.Op.link:type_name -> granary.v1.Link
-	21, // 16: granary.v1.Op.set_attr:type_name -> granary.v1.SetAttr
-	22, // 17: granary.v1.Op.set_xattr:type_name -> granary.v1.SetXattr
-	23, // 18: granary.v1.Op.remove_xattr:type_name -> granary.v1.RemoveXattr
-	24, // 19: granary.v1.Op.commit:type_name -> granary.v1.Commit
-	25, // 20: granary.v1.Op.copy_range:type_name -> granary.v1.CopyRange
-	26, // 21: granary.v1.Op.release:type_name -> granary.v1.Release
-	27, // 22: granary.v1.Op.set_policy:type_name -> granary.v1.SetPolicy
-	28, // 23: granary.v1.Op.open_volume:type_name -> granary.v1.OpenVolume
-	30, // 24: granary.v1.Op.seal_volume:type_name -> granary.v1.SealVolume
-	31, // 25: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
-	32, // 26: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
-	36, // 27: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
-	40, // 28: granary.v1.Create.content:type_name -> granary.v1.Content
-	14, // 29: granary.v1.Create.match:type_name -> granary.v1.Precondition
-	14, // 30: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
-	36, // 31: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
-	14, // 32: granary.v1.Link.match:type_name -> granary.v1.Precondition
-	36, // 33: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
-	40, // 34: granary.v1.Commit.content:type_name -> granary.v1.Content
-	44, // 35: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
-	29, // 36: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
-	33, // 37: granary.v1.SetUser.user:type_name -> granary.v1.User
-	34, // 38: granary.v1.Entry.attr:type_name -> granary.v1.Attr
-	37, // 39: granary.v1.Chunk.location:type_name -> granary.v1.Location
-	39, // 40: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
-	38, // 41: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
-	37, // 42: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
-	42, // 43: granary.v1.Layout.extents:type_name -> granary.v1.Extent
-	41, // 44: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
-	46, // 45: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
-	45, // 46: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
-	47, // 47: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
-	49, // 48: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
-	54, // 49: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
-	55, // 50: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
-	57, // 51: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
-	59, // 52: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
-	61, // 53: granary.v1.Query.list:type_name -> granary.v1.List
-	64, // 54: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
-	66, // 55: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
-	68, // 56: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
-	70, // 57: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
-	72, // 58: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
-	74, // 59: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
-	76, // 60: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
-	58, // 61: granary.v1.Answer.found:type_name -> granary.v1.Found
-	60, // 62: granary.v1.Answer.directory:type_name -> granary.v1.Directory
-	63, // 63: granary.v1.Answer.listing:type_name -> granary.v1.Listing
-	65, // 64: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	67, // 65: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	69, // 66: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	71, // 67: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	73, // 68: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	75, // 69: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	78, // 70: granary.v1.Answer.status:type_name -> granary.v1.Status
-	56, // 71: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	35, // 72: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	36, // 73: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	43, // 74: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	35, // 75: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	34, // 76: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	62, // 77: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	44, // 78: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	33, // 79: granary.v1.UserIs.user:type_name -> granary.v1.User
-	46, // 80: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	51, // 81: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	50, // 82: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	77, // 83: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	44, // 84: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	0,  // 85: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,  // 86: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	8,  // 87: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	52, // 88: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	4,  // 89: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	1,  // 90: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,  // 91: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	9,  // 92: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	53, // 93: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	5,  // 94: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	90, // [90:95] is the sub-list for method output_type
-	85, // [85:90] is the sub-list for method input_type
-	85, // [85:85] is the sub-list for extension type_name
-	85, // [85:85] is the sub-list for extension extendee
-	0,  // [0:85] is the sub-list for field type_name
+	63,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
+	62,  // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
+	15,  // 2: granary.v1.ErrorDetail.not_leader:type_name -> granary.v1.NotLeader
+	18,  // 3: granary.v1.MutateRequest.requests:type_name -> granary.v1.Request
+	20,  // 4: granary.v1.MutateReply.results:type_name -> granary.v1.Result
+	19,  // 5: granary.v1.Request.cred:type_name -> granary.v1.Cred
+	21,  // 6: granary.v1.Request.op:type_name -> granary.v1.Op
+	14,  // 7: granary.v1.Result.err:type_name -> granary.v1.ErrorDetail
+	48,  // 8: granary.v1.Result.attr:type_name -> granary.v1.Attr
+	60,  // 9: granary.v1.Result.volume:type_name -> granary.v1.Volume
+	23,  // 10: granary.v1.Op.create:type_name -> granary.v1.Create
+	24,  // 11: granary.v1.Op.unlink:type_name -> granary.v1.Unlink
+	25,  // 12: granary.v1.Op.rmdir:type_name -> granary.v1.Rmdir
+	26,  // 13: granary.v1.Op.remove_tree:type_name -> granary.v1.RemoveTree
+	27,  // 14: granary.v1.Op.rename:type_name -> granary.v1.Rename
+	28,  // 15: granary.v1.Op.link:type_name -> granary.v1.Link
+	29,  // 16: granary.v1.Op.set_attr:type_name -> granary.v1.SetAttr
+	30,  // 17: granary.v1.Op.set_xattr:type_name -> granary.v1.SetXattr
+	31,  // 18: granary.v1.Op.remove_xattr:type_name -> granary.v1.RemoveXattr
+	32,  // 19: granary.v1.Op.commit:type_name -> granary.v1.Commit
+	33,  // 20: granary.v1.Op.copy_range:type_name -> granary.v1.CopyRange
+	40,  // 21: granary.v1.Op.release:type_name -> granary.v1.Release
+	41,  // 22: granary.v1.Op.set_policy:type_name -> granary.v1.SetPolicy
+	42,  // 23: granary.v1.Op.open_volume:type_name -> granary.v1.OpenVolume
+	44,  // 24: granary.v1.Op.seal_volume:type_name -> granary.v1.SealVolume
+	45,  // 25: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
+	46,  // 26: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
+	34,  // 27: granary.v1.Op.allocate:type_name -> granary.v1.Allocate
+	35,  // 28: granary.v1.Op.assemble:type_name -> granary.v1.Assemble
+	37,  // 29: granary.v1.Op.create_dataset:type_name -> granary.v1.CreateDataset
+	38,  // 30: granary.v1.Op.set_quota:type_name -> granary.v1.SetQuota
+	50,  // 31: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
+	54,  // 32: granary.v1.Create.content:type_name -> granary.v1.Content
+	22,  // 33: granary.v1.Create.match:type_name -> granary.v1.Precondition
+	22,  // 34: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
+	50,  // 35: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
+	22,  // 36: granary.v1.Link.match:type_name -> granary.v1.Precondition
+	22,  // 37: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
+	50,  // 38: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
+	54,  // 39: granary.v1.Commit.content:type_name -> granary.v1.Content
+	22,  // 40: granary.v1.Commit.match:type_name -> granary.v1.Precondition
+	23,  // 41: granary.v1.Assemble.create:type_name -> granary.v1.Create
+	36,  // 42: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
+	39,  // 43: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
+	58,  // 44: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
+	43,  // 45: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
+	47,  // 46: granary.v1.SetUser.user:type_name -> granary.v1.User
+	48,  // 47: granary.v1.Entry.attr:type_name -> granary.v1.Attr
+	51,  // 48: granary.v1.Chunk.location:type_name -> granary.v1.Location
+	53,  // 49: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
+	52,  // 50: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
+	51,  // 51: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
+	56,  // 52: granary.v1.Layout.extents:type_name -> granary.v1.Extent
+	55,  // 53: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
+	60,  // 54: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
+	59,  // 55: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
+	61,  // 56: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
+	63,  // 57: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
+	68,  // 58: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
+	19,  // 59: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
+	69,  // 60: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
+	71,  // 61: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
+	73,  // 62: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
+	75,  // 63: granary.v1.Query.list:type_name -> granary.v1.List
+	78,  // 64: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
+	80,  // 65: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
+	88,  // 66: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
+	90,  // 67: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
+	92,  // 68: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
+	94,  // 69: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
+	96,  // 70: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
+	82,  // 71: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
+	86,  // 72: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
+	72,  // 73: granary.v1.Answer.found:type_name -> granary.v1.Found
+	74,  // 74: granary.v1.Answer.directory:type_name -> granary.v1.Directory
+	77,  // 75: granary.v1.Answer.listing:type_name -> granary.v1.Listing
+	79,  // 76: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	81,  // 77: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	89,  // 78: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	91,  // 79: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	93,  // 80: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	95,  // 81: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	98,  // 82: granary.v1.Answer.status:type_name -> granary.v1.Status
+	84,  // 83: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	87,  // 84: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	70,  // 85: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	49,  // 86: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	50,  // 87: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	57,  // 88: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	49,  // 89: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	48,  // 90: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	76,  // 91: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	48,  // 92: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	85,  // 93: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	83,  // 94: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	39,  // 95: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	85,  // 96: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	58,  // 97: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	47,  // 98: granary.v1.UserIs.user:type_name -> granary.v1.User
+	60,  // 99: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	65,  // 100: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	64,  // 101: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	97,  // 102: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	58,  // 103: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	0,   // 104: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 105: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	16,  // 106: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	66,  // 107: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	12,  // 108: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 109: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 110: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 111: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 112: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	1,   // 113: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 114: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	17,  // 115: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	67,  // 116: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	13,  // 117: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 118: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 119: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 120: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 121: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	113, // [113:122] is the sub-list for method output_type
+	104, // [104:113] is the sub-list for method input_type
+	104, // [104:104] is the sub-list for extension type_name
+	104, // [104:104] is the sub-list for extension extendee
+	0,   // [0:104] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
@@ -6698,8 +8330,8 @@ func file_granary_proto_init() {
 	if File_granary_proto != nil {
 		return
 	}
-	file_granary_proto_msgTypes[6].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[13].OneofWrappers = []any{
+	file_granary_proto_msgTypes[14].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[21].OneofWrappers = []any{
 		(*Op_Create)(nil),
 		(*Op_Unlink)(nil),
 		(*Op_Rmdir)(nil),
@@ -6717,12 +8349,16 @@ func file_granary_proto_init() {
 		(*Op_SealVolume)(nil),
 		(*Op_CloseSession)(nil),
 		(*Op_SetUser)(nil),
+		(*Op_Allocate)(nil),
+		(*Op_Assemble)(nil),
+		(*Op_CreateDataset)(nil),
+		(*Op_SetQuota)(nil),
 	}
-	file_granary_proto_msgTypes[21].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[24].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[40].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[43].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[54].OneofWrappers = []any{
+	file_granary_proto_msgTypes[29].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[32].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[54].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[57].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[68].OneofWrappers = []any{
 		(*Query_Lookup)(nil),
 		(*Query_ReadDir)(nil),
 		(*Query_List)(nil),
@@ -6733,8 +8369,10 @@ func file_granary_proto_init() {
 		(*Query_ListVolumes)(nil),
 		(*Query_ListDisks)(nil),
 		(*Query_GetStatus)(nil),
+		(*Query_ListDatasets)(nil),
+		(*Query_ListUsage)(nil),
 	}
-	file_granary_proto_msgTypes[55].OneofWrappers = []any{
+	file_granary_proto_msgTypes[69].OneofWrappers = []any{
 		(*Answer_Found)(nil),
 		(*Answer_Directory)(nil),
 		(*Answer_Listing)(nil),
@@ -6745,6 +8383,8 @@ func file_granary_proto_init() {
 		(*Answer_Volumes)(nil),
 		(*Answer_Disks)(nil),
 		(*Answer_Status)(nil),
+		(*Answer_Datasets)(nil),
+		(*Answer_Usages)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -6752,7 +8392,7 @@ func file_granary_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_proto_rawDesc), len(file_granary_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   79,
+			NumMessages:   99,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

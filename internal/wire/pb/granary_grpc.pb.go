@@ -27,11 +27,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Master_OpenSession_FullMethodName = "/granary.v1.Master/OpenSession"
-	Master_KeepAlive_FullMethodName   = "/granary.v1.Master/KeepAlive"
-	Master_Mutate_FullMethodName      = "/granary.v1.Master/Mutate"
-	Master_Query_FullMethodName       = "/granary.v1.Master/Query"
-	Master_Heartbeat_FullMethodName   = "/granary.v1.Master/Heartbeat"
+	Master_OpenSession_FullMethodName  = "/granary.v1.Master/OpenSession"
+	Master_KeepAlive_FullMethodName    = "/granary.v1.Master/KeepAlive"
+	Master_Mutate_FullMethodName       = "/granary.v1.Master/Mutate"
+	Master_Query_FullMethodName        = "/granary.v1.Master/Query"
+	Master_Heartbeat_FullMethodName    = "/granary.v1.Master/Heartbeat"
+	Master_Identify_FullMethodName     = "/granary.v1.Master/Identify"
+	Master_ReadIndex_FullMethodName    = "/granary.v1.Master/ReadIndex"
+	Master_ChangeMember_FullMethodName = "/granary.v1.Master/ChangeMember"
+	Master_ReadBackup_FullMethodName   = "/granary.v1.Master/ReadBackup"
 )
 
 // MasterClient is the client API for Master service.
@@ -45,6 +49,10 @@ type MasterClient interface {
 	Mutate(ctx context.Context, in *MutateRequest, opts ...grpc.CallOption) (*MutateReply, error)
 	Query(ctx context.Context, in *QueryRequest, opts ...grpc.CallOption) (*QueryReply, error)
 	Heartbeat(ctx context.Context, in *HeartbeatRequest, opts ...grpc.CallOption) (*HeartbeatReply, error)
+	Identify(ctx context.Context, in *IdentifyRequest, opts ...grpc.CallOption) (*MasterIdentity, error)
+	ReadIndex(ctx context.Context, in *ReadIndexRequest, opts ...grpc.CallOption) (*ReadIndexReply, error)
+	ChangeMember(ctx context.Context, in *MemberChange, opts ...grpc.CallOption) (*ChangeMemberReply, error)
+	ReadBackup(ctx context.Context, in *ReadBackupRequest, opts ...grpc.CallOption) (*BackupPiece, error)
 }
 
 type masterClient struct {
@@ -105,6 +113,46 @@ func (c *masterClient) Heartbeat(ctx context.Context, in *HeartbeatRequest, opts
 	return out, nil
 }
 
+func (c *masterClient) Identify(ctx context.Context, in *IdentifyRequest, opts ...grpc.CallOption) (*MasterIdentity, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MasterIdentity)
+	err := c.cc.Invoke(ctx, Master_Identify_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *masterClient) ReadIndex(ctx context.Context, in *ReadIndexRequest, opts ...grpc.CallOption) (*ReadIndexReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadIndexReply)
+	err := c.cc.Invoke(ctx, Master_ReadIndex_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *masterClient) ChangeMember(ctx context.Context, in *MemberChange, opts ...grpc.CallOption) (*ChangeMemberReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ChangeMemberReply)
+	err := c.cc.Invoke(ctx, Master_ChangeMember_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *masterClient) ReadBackup(ctx context.Context, in *ReadBackupRequest, opts ...grpc.CallOption) (*BackupPiece, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BackupPiece)
+	err := c.cc.Invoke(ctx, Master_ReadBackup_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // MasterServer is the server API for Master service.
 // All implementations must embed UnimplementedMasterServer
 // for forward compatibility.
@@ -116,6 +164,10 @@ type MasterServer interface {
 	Mutate(context.Context, *MutateRequest) (*MutateReply, error)
 	Query(context.Context, *QueryRequest) (*QueryReply, error)
 	Heartbeat(context.Context, *HeartbeatRequest) (*HeartbeatReply, error)
+	Identify(context.Context, *IdentifyRequest) (*MasterIdentity, error)
+	ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexReply, error)
+	ChangeMember(context.Context, *MemberChange) (*ChangeMemberReply, error)
+	ReadBackup(context.Context, *ReadBackupRequest) (*BackupPiece, error)
 	mustEmbedUnimplementedMasterServer()
 }
 
@@ -140,6 +192,18 @@ func (UnimplementedMasterServer) Query(context.Context, *QueryRequest) (*QueryRe
 }
 func (UnimplementedMasterServer) Heartbeat(context.Context, *HeartbeatRequest) (*HeartbeatReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Heartbeat not implemented")
+}
+func (UnimplementedMasterServer) Identify(context.Context, *IdentifyRequest) (*MasterIdentity, error) {
+	return nil, status.Error(codes.Unimplemented, "method Identify not implemented")
+}
+func (UnimplementedMasterServer) ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReadIndex not implemented")
+}
+func (UnimplementedMasterServer) ChangeMember(context.Context, *MemberChange) (*ChangeMemberReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method ChangeMember not implemented")
+}
+func (UnimplementedMasterServer) ReadBackup(context.Context, *ReadBackupRequest) (*BackupPiece, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReadBackup not implemented")
 }
 func (UnimplementedMasterServer) mustEmbedUnimplementedMasterServer() {}
 func (UnimplementedMasterServer) testEmbeddedByValue()                {}
@@ -252,6 +316,78 @@ func _Master_Heartbeat_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Master_Identify_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(IdentifyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MasterServer).Identify(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Master_Identify_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MasterServer).Identify(ctx, req.(*IdentifyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Master_ReadIndex_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadIndexRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MasterServer).ReadIndex(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Master_ReadIndex_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MasterServer).ReadIndex(ctx, req.(*ReadIndexRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Master_ChangeMember_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MemberChange)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MasterServer).ChangeMember(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Master_ChangeMember_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MasterServer).ChangeMember(ctx, req.(*MemberChange))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Master_ReadBackup_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadBackupRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MasterServer).ReadBackup(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Master_ReadBackup_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MasterServer).ReadBackup(ctx, req.(*ReadBackupRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Master_ServiceDesc is the grpc.ServiceDesc for Master service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -278,6 +414,22 @@ var Master_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Heartbeat",
 			Handler:    _Master_Heartbeat_Handler,
+		},
+		{
+			MethodName: "Identify",
+			Handler:    _Master_Identify_Handler,
+		},
+		{
+			MethodName: "ReadIndex",
+			Handler:    _Master_ReadIndex_Handler,
+		},
+		{
+			MethodName: "ChangeMember",
+			Handler:    _Master_ChangeMember_Handler,
+		},
+		{
+			MethodName: "ReadBackup",
+			Handler:    _Master_ReadBackup_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
