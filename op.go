@@ -156,13 +156,15 @@ type (
 	// op is logged. The directory leaves the tree in the same step, with all that is in it. The extents move
 	// afterwards, some at a time; meanwhile the file can be read, renamed and removed, and writing to it is KindBusy.
 	//
-	// Create gives name, parent, mode, owner, attributes and precondition, as for a Create with Replace; its Content is nil.
+	// Version, if not 0, is that of the directory as the caller has checked the parts: the op is KindStale if anything
+	// was put into it since. Create gives name, parent, mode, owner, attributes and precondition, as for a Create with Replace; its Content is nil.
 	// A part that is not there, that is not a regular file or that has inline content (unless the last) is
 	// KindInvalid, naming it.
 	// Result: Attr; Replaced.
 	Assemble struct {
 		Create  Create
 		Upload  InodeID
+		Version Index
 		Parts   []string
 		Sources *Sources // by the leader
 	}

@@ -89,7 +89,7 @@
 //	m      node id                      gRPC address of a node of the Raft group
 //	j      node id                      mark: the node has stored entries or voted
 //
-// A value is a format version (1 byte, now 1), the Raft index of the entry that last changed it
+// A value is a format version (1 byte, now 2; 1 is read too), the Raft index of the entry that last changed it
 // (varint), and its fields in the order of format_records.go: unsigned numbers as varints, signed
 // ones as zigzag varints, hashes as 32 bytes, text and bytes with a varint length before them. In a
 // window, each piece is the distance from the end of the one before, its length, block and offset in

@@ -31,8 +31,9 @@ const (
 	tableJoined  = 'j'
 )
 
-// formatVersion begins every value.
-const formatVersion = 1
+// formatVersion begins every value that is written. Values of earlier versions are read as well: they lack the fields
+// that came later, which are zero then.
+const formatVersion = 2
 
 // errFormat is the cause of every decoding error.
 var errFormat = errors.New("malformed value")
@@ -155,9 +156,10 @@ func (e *encoder) bool(v bool) {
 
 // decoder takes them off again. After a failure every read gives zeros, and done tells.
 type decoder struct {
-	b     []byte
-	index granary.Index // of the value, from its header
-	bad   bool
+	b       []byte
+	version uint8         // of the format, from the value's header
+	index   granary.Index // of the value, from its header
+	bad     bool
 }
 
 func (d *decoder) fail() { d.bad, d.b = true, nil }
@@ -256,7 +258,7 @@ func header(index granary.Index) encoder {
 // open reads the header of a value.
 func open(b []byte) decoder {
 	d := decoder{b: b}
-	if d.u8() != formatVersion {
+	if d.version = d.u8(); d.version < 1 || d.version > formatVersion {
 		d.fail()
 	}
 	d.index = granary.Index(d.u64())

@@ -43,6 +43,12 @@ type headRecord struct {
 	Sessions      uint64
 	Queue         uint64 // items in the queue of removals
 	DyingDirs     uint64 // of them, directories
+
+	// Since format 2.
+	Incarnation uint64 // how often the cluster was restored from a backup
+	Digest      uint64 // of all that was ever written, entry by entry; see digest.go
+	CheckIndex  uint64 // the last entry after which Digest was kept to be compared …
+	CheckDigest uint64 // … and what it was
 }
 
 func (r *headRecord) put(e *encoder) {
@@ -51,7 +57,8 @@ func (r *headRecord) put(e *encoder) {
 	e.i64(int64(r.Time))
 	e.str(string(r.Cluster))
 	for _, v := range [...]uint64{uint64(r.LastSession), uint64(r.LastBlock), uint64(r.LastVolume), uint64(r.LastDataset),
-		uint64(r.LastPolicy), r.Files, r.LogicalBytes, r.UniqueBytes, r.BlockBytes, r.Sessions, r.Queue, r.DyingDirs} {
+		uint64(r.LastPolicy), r.Files, r.LogicalBytes, r.UniqueBytes, r.BlockBytes, r.Sessions, r.Queue, r.DyingDirs,
+		r.Incarnation, r.Digest, r.CheckIndex, r.CheckDigest} {
 		e.u64(v)
 	}
 }
@@ -67,6 +74,9 @@ func (r *headRecord) take(d *decoder) {
 	r.LastPolicy = granary.PolicyID(d.u32())
 	r.Files, r.LogicalBytes, r.UniqueBytes, r.BlockBytes = d.u64(), d.u64(), d.u64(), d.u64()
 	r.Sessions, r.Queue, r.DyingDirs = d.u64(), d.u64(), d.u64()
+	if d.version >= 2 {
+		r.Incarnation, r.Digest, r.CheckIndex, r.CheckDigest = d.u64(), d.u64(), d.u64(), d.u64()
+	}
 }
 
 // inodeRecord is an inode. Attr.Inode comes from the key, Attr.Version from the header.

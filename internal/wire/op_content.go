@@ -72,6 +72,7 @@ func assembleTo(o *granary.Assemble) *pb.Assemble {
 	return &pb.Assemble{
 		Create:  createTo(&o.Create),
 		Upload:  uint64(o.Upload),
+		Version: uint64(o.Version),
 		Parts:   textsTo(o.Parts),
 		Sources: sourcesTo(o.Sources),
 	}
@@ -80,6 +81,7 @@ func assembleTo(o *granary.Assemble) *pb.Assemble {
 func (d *decoder) assemble(p *pb.Assemble) *granary.Assemble {
 	o := &granary.Assemble{
 		Upload:  granary.InodeID(p.Upload),
+		Version: granary.Index(p.Version),
 		Parts:   textsFrom[string](p.Parts),
 		Sources: sourcesFrom(p.Sources),
 	}
