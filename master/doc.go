@@ -20,7 +20,7 @@
 //  5. A new block is referenced only while its volume is open, at its epoch, to the session that
 //     commits (TestCommitRules).
 //  6. A block has as many references as pieces of extents name it, at least one; with the last, it
-//     and its hash leave the store (check in the tests recounts all).
+//     and its hash leave the store (CheckState recounts all).
 //  7. A name is a directory's or another's: of the keys "name" and "name/" at most one exists.
 //  8. Nothing in one entry is unbounded: removals, large truncations and ended sessions go to the
 //     queue, and leave it in steps of at most 2,000 keys (TestReclaimInSteps, TestLargeTruncation).

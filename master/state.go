@@ -16,6 +16,7 @@ import (
 // stateOptions says how to open the state.
 type stateOptions struct {
 	CacheBytes int64        // of the block cache; 0 for 128 MiB
+	ReadOnly   bool         // nothing is written, and nothing can be applied
 	FS         vfs.FS       // nil for the operating system's
 	Log        *slog.Logger // nil for none
 }
@@ -62,6 +63,7 @@ func pebbleOptions(o stateOptions) *pebble.Options {
 		L0CompactionThreshold: 2,
 		MaxOpenFiles:          1000,
 		Logger:                storeLog{o.Log},
+		ReadOnly:              o.ReadOnly,
 	}
 	if p.FS == nil {
 		p.FS = vfs.Default

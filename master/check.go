@@ -1,15 +1,65 @@
 package master
 
 import (
+	"context"
 	"errors"
 	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/dsorchard/granary"
 )
 
+// violationsMax is how many violations a report tells; it counts all.
+const violationsMax = 100
+
+// StateReport is what a check of a state found.
+type StateReport struct {
+	Cluster      granary.ClusterID
+	Index        granary.Index // of the last entry in it
+	Time         granary.Time  // of the last command in it
+	Incarnation  uint64
+	Inodes       uint64 // files, directories and others that have a name or are kept open
+	Blocks       uint64
+	Volumes      uint64
+	Datasets     uint64
+	Sessions     uint64
+	Queued       uint64   // removals not completed yet
+	LogicalBytes uint64   // sum of the sizes of files
+	BlockBytes   uint64   // of blocks, as stored
+	Violations   []string // the first of them
+	Violated     uint64   // how many there are
+}
+
+// Err is nil if the check found nothing wrong.
+func (r *StateReport) Err() error {
+	if r.Violated == 0 {
+		return nil
+	}
+	errs := make([]error, 0, len(r.Violations)+1)
+	for _, v := range r.Violations {
+		errs = append(errs, errors.New(v))
+	}
+	if more := r.Violated - uint64(len(r.Violations)); more > 0 {
+		errs = append(errs, fmt.Errorf("and %d more", more))
+	}
+	return granary.Errorf(granary.KindCorrupt, "check", string(r.Cluster), "%w", errors.Join(errs...))
+}
+
+// CheckState checks the state in a directory, which nobody else may use: it recounts references,
+// names, links, sums and quotas, and looks for what hangs on nothing. It changes nothing.
+func CheckState(ctx context.Context, dir string) (*StateReport, error) {
+	st, err := openState(dir, stateOptions{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	r, err := st.audit(ctx)
+	return r, errors.Join(err, st.close())
+}
+
 // audit recounts everything that the state keeps counts of.
 type audit struct {
-	errs     []error
+	report   StateReport
 	head     headRecord
 	inodes   map[granary.InodeID]*inodeRecord
 	queued   map[granary.InodeID]*inodeRecord
@@ -32,11 +82,41 @@ type audit struct {
 	queue    uint64
 }
 
-func (a *audit) bad(format string, args ...any) { a.errs = append(a.errs, fmt.Errorf(format, args...)) }
+func (a *audit) bad(format string, args ...any) {
+	a.report.Violated++
+	if len(a.report.Violations) < violationsMax {
+		a.report.Violations = append(a.report.Violations, fmt.Sprintf(format, args...))
+	}
+}
 
 // check verifies the invariants of the state.
 func (s *state) check() error {
-	a := &audit{
+	r, err := s.audit(context.Background())
+	if err != nil {
+		return err
+	}
+	return r.Err()
+}
+
+// audit checks the state as it is now, whatever is applied meanwhile.
+func (s *state) audit(ctx context.Context) (*StateReport, error) {
+	s.life.RLock()
+	defer s.life.RUnlock()
+	if s.closed {
+		return nil, errClosed("check")
+	}
+	snap := s.db.NewSnapshot()
+	a := newAudit()
+	err := a.run(ctx, snap)
+	if err := errors.Join(err, snap.Close()); err != nil {
+		return nil, granary.Errorf(granary.KindInternal, "check", "", "metadata store: %w", err)
+	}
+	a.finish()
+	return &a.report, nil
+}
+
+func newAudit() *audit {
+	return &audit{
 		inodes: map[granary.InodeID]*inodeRecord{}, queued: map[granary.InodeID]*inodeRecord{},
 		names: map[granary.InodeID]uint64{}, entries: map[granary.InodeID]uint64{}, subdirs: map[granary.InodeID]uint64{},
 		orphans: map[granary.InodeID]granary.SessionID{}, extents: map[granary.InodeID]uint64{},
@@ -47,14 +127,48 @@ func (s *state) check() error {
 		datasets: map[granary.DatasetID]*datasetRecord{},
 		sessions: map[granary.SessionID]bool{}, ending: map[granary.SessionID]bool{},
 	}
+}
+
+// run reads all tables, and then compares.
+func (a *audit) run(ctx context.Context, r pebble.Reader) error {
 	for _, table := range []byte{tableHead, tableInode, tableQueue, tableSession, tableDentry, tableOrphan, tableExtent, tableInline,
 		tableXattr, tableBlock, tableHash, tableVolume, tableWriting, tableDataset} {
-		s.each([]byte{table}, a.load)
+		if err := a.scan(ctx, r, table); err != nil {
+			return err
+		}
 	}
 	a.checkInodes()
 	a.checkBlocks()
 	a.checkSums()
-	return errors.Join(a.errs...)
+	return nil
+}
+
+// auditKeys is how many keys are read between two looks at whether to go on.
+const auditKeys = 4096
+
+func (a *audit) scan(ctx context.Context, r pebble.Reader, table byte) error {
+	prefix := []byte{table}
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: keyEnd(prefix)})
+	if err != nil {
+		return err
+	}
+	n := 0
+	for ok := it.First(); ok; ok = it.Next() {
+		if n++; n%auditKeys == 0 && ctx.Err() != nil {
+			return errors.Join(ctx.Err(), it.Close())
+		}
+		a.load(it.Key(), it.Value())
+	}
+	return errors.Join(it.Error(), it.Close())
+}
+
+// finish fills in what the report tells besides.
+func (a *audit) finish() {
+	r, h := &a.report, &a.head
+	r.Cluster, r.Index, r.Time, r.Incarnation = h.Cluster, granary.Index(h.Applied), h.Time, h.Incarnation
+	r.Inodes, r.Blocks, r.Volumes = uint64(len(a.inodes)), uint64(len(a.blocks)), uint64(len(a.volumes))
+	r.Datasets, r.Sessions, r.Queued = uint64(len(a.datasets)), uint64(len(a.sessions)), a.queue
+	r.LogicalBytes, r.BlockBytes = h.LogicalBytes, h.BlockBytes
 }
 
 func decoded[T any, P record[T]](a *audit, k, b []byte) P {
