@@ -348,6 +348,8 @@ func (f *fake) apply(op granary.Op) (granary.Result, error) {
 		return granary.Result{Attr: in.attr}, nil
 	case *granary.CopyRange:
 		return f.copyRange(op)
+	case *granary.Allocate:
+		return f.allocate(op)
 	case *granary.Release:
 		if !f.session[op.Inode] {
 			return granary.Result{}, fakeErr(granary.KindNotFound, "release", op.Inode.String())
@@ -566,6 +568,25 @@ func (f *fake) setAttr(op *granary.SetAttr) (granary.Result, error) {
 	}
 	f.touch(in)
 	return granary.Result{Attr: in.attr}, nil
+}
+
+func (f *fake) allocate(op *granary.Allocate) (granary.Result, error) {
+	in, n := f.inodes[op.Inode], op.Length
+	if in == nil {
+		return granary.Result{}, fakeErr(granary.KindNotFound, "allocate", op.Inode.String())
+	}
+	if f.copyMax > 0 {
+		n = min(n, f.copyMax)
+	}
+	data := bytes.Clone(in.data)
+	if op.Mode != granary.AllocatePunch && !op.KeepSize {
+		data = append(data, make([]byte, max(int(op.Offset+n)-len(data), 0))...)
+	}
+	if op.Mode != granary.AllocateReserve {
+		clear(data[min(op.Offset, uint64(len(data))):min(op.Offset+n, uint64(len(data)))])
+	}
+	f.setData(in, data)
+	return granary.Result{Attr: in.attr, Offset: n}, nil
 }
 
 func (f *fake) copyRange(op *granary.CopyRange) (granary.Result, error) {

@@ -198,17 +198,15 @@ func (h *Handle) Flush(ctx context.Context) error {
 // Sync is Flush, under the name of fsync(2).
 func (h *Handle) Sync(ctx context.Context) error { return h.Flush(ctx) }
 
-// Allocate makes the file at least off+length bytes long, unless keepSize. No space is reserved:
-// bytes nobody wrote take none.
-func (h *Handle) Allocate(ctx context.Context, off, length uint64, keepSize bool) error {
-	end := off + length
+// Allocate changes a range as fallocate(2) does with the mode. No space is reserved: bytes nobody wrote take none. What
+// was written before is committed first; what is written meanwhile counts as written after it. An error may come when
+// the front of the range is done.
+func (h *Handle) Allocate(ctx context.Context, mode granary.AllocateMode, off, length uint64, keepSize bool) error {
 	switch {
 	case !h.flags.Write && !h.flags.Append, length == 0, h.closed.Load():
 		return h.invalid("allocate", "%d bytes at %d, or not open for writing", length, off)
-	case end < off, end > granary.FileSizeMax:
+	case off > granary.FileSizeMax || length > granary.FileSizeMax-off:
 		return granary.Errorf(granary.KindFileTooLarge, "allocate", h.in.id.String(), "%d bytes at offset %d", length, off)
-	case keepSize:
-		return nil
 	}
 	in := h.in
 	if err := in.acquire(ctx, "allocate"); err != nil {
@@ -220,20 +218,21 @@ func (h *Handle) Allocate(ctx context.Context, off, length uint64, keepSize bool
 		defer in.mu.Unlock()
 		return h.report(err)
 	}
-	// A commit that adds nothing but a size never makes the file shorter.
-	r, err := in.fs.store.Do(ctx, h.cred, &granary.Commit{Inode: in.id, Content: granary.Content{Size: end}})
-	if err != nil {
-		return err
+	op := granary.Allocate{Inode: in.id, Offset: off, Length: length, Mode: mode, KeepSize: keepSize}
+	for op.Length > 0 {
+		r, err := in.fs.store.Do(ctx, h.cred, &op)
+		switch {
+		case err != nil:
+			return err
+		case r.Offset == 0 || r.Offset > op.Length:
+			return granary.Errorf(granary.KindInternal, "allocate", in.id.String(), "%d of %d bytes were done", r.Offset, op.Length)
+		}
+		op.Offset, op.Length = op.Offset+r.Offset, op.Length-r.Offset
+		in.mu.Lock()
+		in.adopt(r.Attr)
+		in.mu.Unlock()
 	}
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	in.adopt(r.Attr)
 	return nil
-}
-
-// PunchHole is not supported: KindNotSupported.
-func (h *Handle) PunchHole(ctx context.Context, off, length uint64) error {
-	return granary.Errorf(granary.KindNotSupported, "punch hole", h.in.id.String(), "")
 }
 
 // Close flushes and gives the handle up, even when it returns an error. The last handle of an

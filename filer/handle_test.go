@@ -134,6 +134,19 @@ func TestHandleModel(t *testing.T) {
 				}
 				model = append(model[:min(len(model), int(size))], make([]byte, max(int(size)-len(model), 0))...)
 			},
+			"allocate": func(t *rapid.T) {
+				off := rapid.IntRange(0, modelSize-1).Draw(t, "off")
+				n := rapid.IntRange(1, modelSize-off).Draw(t, "n")
+				mode := rapid.SampledFrom([]granary.AllocateMode{granary.AllocateReserve, granary.AllocatePunch, granary.AllocateZero}).Draw(t, "mode")
+				keep := rapid.Bool().Draw(t, "keep size")
+				check(handles[rapid.IntRange(0, 2).Draw(t, "h")].Allocate(ctx, mode, uint64(off), uint64(n), keep))
+				if mode != granary.AllocatePunch && !keep {
+					model = append(model, make([]byte, max(off+n-len(model), 0))...)
+				}
+				if mode != granary.AllocateReserve {
+					clear(model[min(off, len(model)):min(off+n, len(model))])
+				}
+			},
 			"flush": func(t *rapid.T) { check(handles[rapid.IntRange(0, 2).Draw(t, "h")].Flush(ctx)) },
 			"flush full pieces": func(t *rapid.T) {
 				check(handles[0].in.acquire(ctx, "test"))
@@ -545,25 +558,36 @@ func TestSyncHandle(t *testing.T) {
 	wantKind(t, err, granary.KindInvalid)
 }
 
-// TestAllocate makes a file longer and never shorter.
+// TestAllocate changes ranges of a file with unflushed data, in steps of a few bytes.
 func TestAllocate(t *testing.T) {
 	fs, f := testFS(t, Options{})
+	f.copyMax = 3
 	h := mustCreate(t, fs, "file", readWrite())
-	mustWrite(t, h, "0123456789", 0)
 	for _, step := range []struct {
+		mode        granary.AllocateMode
 		off, length uint64
 		keep        bool
-		want        int
-	}{{0, 5, false, 10}, {8, 12, false, 20}, {100, 5, true, 20}} {
-		if err := h.Allocate(t.Context(), step.off, step.length, step.keep); err != nil {
+		want        string
+	}{
+		{granary.AllocateReserve, 0, 5, false, "0123456789"},
+		{granary.AllocateReserve, 8, 4, false, "0123456789.."},
+		{granary.AllocateReserve, 100, 5, true, "0123456789.."},
+		{granary.AllocatePunch, 2, 5, false, "01.....789.."},
+		{granary.AllocatePunch, 8, 50, true, "01234567...."},
+		{granary.AllocateZero, 9, 5, true, "012345678..."},
+		{granary.AllocateZero, 9, 5, false, "012345678....."},
+	} {
+		mustWrite(t, h, "0123456789", 0)
+		if err := h.Allocate(t.Context(), step.mode, step.off, step.length, step.keep); err != nil {
 			t.Fatal(err)
 		}
-		if got := len(f.stored(h.Inode())); got != step.want {
-			t.Fatalf("%+v: %d bytes", step, got)
+		want := strings.ReplaceAll(step.want, ".", "\x00")
+		if got := readAll(t, h); got != want || f.stored(h.Inode()) != want {
+			t.Fatalf("%+v: read %q, stored %q", step, got, f.stored(h.Inode()))
 		}
 	}
-	wantKind(t, h.Allocate(t.Context(), 1<<62, 1<<63, false), granary.KindFileTooLarge)
-	wantKind(t, h.PunchHole(t.Context(), 0, 1), granary.KindNotSupported)
+	wantKind(t, h.Allocate(t.Context(), granary.AllocateReserve, 1<<62, 1<<63, false), granary.KindFileTooLarge)
+	wantKind(t, h.Allocate(t.Context(), granary.AllocatePunch, 1, 0, false), granary.KindInvalid)
 	_, err := h.WriteAt(t.Context(), []byte("x"), granary.FileSizeMax)
 	wantKind(t, err, granary.KindFileTooLarge)
 }

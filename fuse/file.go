@@ -10,6 +10,7 @@ import (
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
+	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/filer"
 )
 
@@ -53,11 +54,23 @@ func (f *file) Flush(context.Context) syscall.Errno { return filer.Errno(f.h.Flu
 func (f *file) Fsync(context.Context, uint32) syscall.Errno { return filer.Errno(f.h.Sync(f.m.ctx)) }
 
 // Allocate is fallocate. Space is not reserved: Granary places blocks when they are written.
-func (f *file) Allocate(_ context.Context, off, size uint64, mode uint32) syscall.Errno {
-	if mode&^unix.FALLOC_FL_KEEP_SIZE != 0 {
+func (f *file) Allocate(_ context.Context, off, size uint64, flags uint32) syscall.Errno {
+	var mode granary.AllocateMode
+	switch flags &^ unix.FALLOC_FL_KEEP_SIZE {
+	case 0:
+		mode = granary.AllocateReserve
+	case unix.FALLOC_FL_PUNCH_HOLE:
+		mode = granary.AllocatePunch
+	case unix.FALLOC_FL_ZERO_RANGE:
+		mode = granary.AllocateZero
+	default:
 		return syscall.EOPNOTSUPP
 	}
-	return filer.Errno(f.h.Allocate(f.m.ctx, off, size, mode&unix.FALLOC_FL_KEEP_SIZE != 0))
+	keepSize := flags&unix.FALLOC_FL_KEEP_SIZE != 0
+	if mode == granary.AllocatePunch && !keepSize {
+		return syscall.EOPNOTSUPP
+	}
+	return filer.Errno(f.h.Allocate(f.m.ctx, mode, off, size, keepSize))
 }
 
 // Release is the last close.

@@ -165,16 +165,7 @@ func (t *txn) copyInline(op *granary.CopyRange, src, dst *inodeRecord, n uint64)
 		t.setInline(dst, t.inline(src)[:min(src.Inline, n)])
 		return nil
 	}
-	if dst.Inline <= op.DstOffset {
-		return nil
-	}
-	b := t.inline(dst)
-	if op.DstOffset+n >= dst.Inline {
-		b = b[:op.DstOffset]
-	} else {
-		clear(b[op.DstOffset : op.DstOffset+n])
-	}
-	t.setInline(dst, b)
+	t.clearInline(dst, op.DstOffset, op.DstOffset+n)
 	return nil
 }
 

@@ -38,6 +38,18 @@ func (f *sparse) truncate(size uint64) {
 	f.size = size
 }
 
+func (f *sparse) allocate(op *granary.Allocate) {
+	end := op.Offset + op.Length
+	for at := range f.bytes {
+		if op.Mode != granary.AllocateReserve && at >= op.Offset && at < end {
+			delete(f.bytes, at)
+		}
+	}
+	if op.Mode != granary.AllocatePunch && !op.KeepSize {
+		f.size = max(f.size, end)
+	}
+}
+
 // contents is a store of chunks, as volume servers would have it.
 type contents map[granary.Hash][]byte
 
@@ -126,6 +138,16 @@ func TestContentAgainstModel(t *testing.T) {
 				if r := m.ok(&granary.SetAttr{Inode: f.id, Size: &size}); r.Attr.Size != size {
 					rt.Fatalf("size %d, want %d", r.Attr.Size, size)
 				}
+			},
+			"allocate": func(rt *rapid.T) {
+				f, at := file(), offset("at")
+				op := &granary.Allocate{Inode: f.id, Offset: at, KeepSize: rapid.Bool().Draw(rt, "keep size"),
+					Length: rapid.SampledFrom([]uint64{1, 7, 30, 100, windowSize, windowSize + 30}).Draw(rt, "n"),
+					Mode:   rapid.SampledFrom([]granary.AllocateMode{granary.AllocateReserve, granary.AllocatePunch, granary.AllocateZero}).Draw(rt, "mode")}
+				if r := m.ok(op); r.Offset != op.Length {
+					rt.Fatalf("did %d of %d", r.Offset, op.Length)
+				}
+				f.allocate(op)
 			},
 			"copy": func(rt *rapid.T) {
 				src, dst, from, to := file(), file(), offset("from"), offset("to")
