@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The test command. Without an argument it runs everything that CI runs: formatting and vet, the
 # unit tests (with the race detector where a C compiler is there), then the end-to-end tests with a
-# real kernel mount and real S3 clients. "e2e", "chaos", "unit" or "fuzz" runs that part only.
+# real kernel mount and real S3 clients. "e2e", "chaos" (with ten minutes of trouble, or what
+# GRANARY_CHAOS says), "unit" or "fuzz" runs that part only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 part=${1:-all}
@@ -22,7 +23,7 @@ unit() {
 
 clients() {
   bash deploy/packages.sh fusermount3:fuse3 curl:curl aws:awscli s3cmd:s3cmd rclone:rclone \
-    git:git rsync:rsync sqlite3:sqlite3 tar:tar diff:diffutils attr:attr
+    git:git rsync:rsync sqlite3:sqlite3 tar:tar diff:diffutils attr:attr ip:iproute2
   if [ ! -e /dev/fuse ]; then echo "missing: /dev/fuse (load the fuse kernel module)" >&2; exit 1; fi
 }
 
@@ -46,7 +47,7 @@ case "$part" in
   all) unit; e2e ;;
   unit) unit ;;
   e2e) e2e '^TestE2E' ;;
-  chaos) e2e '^TestChaos' ;;
+  chaos) GRANARY_CHAOS=${GRANARY_CHAOS:-10m} e2e '^TestChaos' ;;
   fuzz) fuzz ;;
   *) echo "usage: tests/run.sh [unit|e2e|chaos|fuzz]" >&2; exit 2 ;;
 esac
