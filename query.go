@@ -270,12 +270,24 @@ func (*Datasets) answer()  {}
 func (*Usages) answer()    {}
 func (*Status) answer()    {}
 
+// AnyNodeAnswers reports whether a node that does not lead can answer a query. The others need what only the leader
+// knows: how much space disks have, and what sessions have open; and keys of users are given out by the leader alone.
+func AnyNodeAnswers(q Query) bool {
+	switch q := q.(type) {
+	case *Lookup:
+		return !q.Open
+	case *ReadDir, *List, *HasChunks, *GetPolicy, *ListVolumes, *ListDatasets, *ListUsage:
+		return true
+	}
+	return false
+}
+
 // QueryRequest carries one query.
 type QueryRequest struct {
 	MinIndex Index
 	Session  SessionID // for Lookup with Open; else it may be 0
 	Cred     *Cred     // of the caller; nil: nothing is refused
-	// Follower lets a node that does not lead answer, from a state as new as the leader's when it was asked. It knows
+	// Follower lets a node that does not lead answer (AnyNodeAnswers), from a state as new as the leader's when it was asked. It knows
 	// less well than the leader which servers are up.
 	Follower bool
 	Query    Query

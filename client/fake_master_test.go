@@ -43,6 +43,8 @@ type fakeCluster struct {
 	keptAlive  int
 	opSessions int
 	openErr    *granary.Error // what OpenVolume answers, if set
+	following  bool           // followers answer queries
+	followed   int            // queries that they answered
 	hold       chan struct{}  // if set, Mutate calls wait until it is closed
 }
 
@@ -156,6 +158,21 @@ func (m *fakeMaster) serve(ctx context.Context, op string, fn func() error) erro
 	}
 	f.mu.Unlock()
 	return err
+}
+
+// follows reports whether this endpoint does not lead, but answers queries that any node may.
+func (m *fakeMaster) follows() bool {
+	m.f.mu.Lock()
+	defer m.f.mu.Unlock()
+	return m.addr != m.f.leader && m.f.following
+}
+
+// serveFollowing runs fn at a follower.
+func (m *fakeMaster) serveFollowing(_ context.Context, _ string, fn func() error) error {
+	m.f.mu.Lock()
+	defer m.f.mu.Unlock()
+	m.f.followed++
+	return fn()
 }
 
 func (m *fakeMaster) OpenSession(ctx context.Context, req *granary.OpenSession) (info *granary.SessionInfo, err error) {
@@ -467,7 +484,11 @@ func (f *fakeCluster) openVolume(id granary.SessionID, op *granary.OpenVolume) g
 }
 
 func (m *fakeMaster) Query(ctx context.Context, req *granary.QueryRequest) (answer granary.Answer, index granary.Index, err error) {
-	err = m.serve(ctx, "query", func() error {
+	serve := m.serve
+	if req.Follower && m.follows() {
+		serve = m.serveFollowing
+	}
+	err = serve(ctx, "query", func() error {
 		f := m.f
 		if req.MinIndex > f.index {
 			return granary.Errorf(granary.KindInternal, "query", "", "index %d of the future", req.MinIndex)

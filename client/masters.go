@@ -18,6 +18,9 @@ const (
 	attemptFirst = 3 * time.Second
 	attemptMax   = 12 * time.Second
 
+	// attemptFollower is for the one question to a master that may follow.
+	attemptFollower = 2 * time.Second
+
 	backoffFirst = 10 * time.Millisecond
 	backoffMax   = 200 * time.Millisecond
 
@@ -33,6 +36,7 @@ type masters struct {
 
 	mu     sync.Mutex
 	leader string // address to ask next
+	turn   int    // which of addrs the next query goes to that any may answer
 	conns  map[string]masterConn
 }
 
@@ -49,16 +53,30 @@ func newMasters(dial Dialer, addrs []string) *masters {
 func (m *masters) pick() (wire.Master, string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	addr := m.leader
+	master, err := m.connect(m.leader)
+	return master, m.leader, err
+}
+
+// next returns the configured masters in turn.
+func (m *masters) next() (wire.Master, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	addr := m.addrs[m.turn]
+	m.turn = (m.turn + 1) % len(m.addrs)
+	return m.connect(addr)
+}
+
+// connect returns the connection to a master, which stays. The caller holds mu.
+func (m *masters) connect(addr string) (wire.Master, error) {
 	if conn, ok := m.conns[addr]; ok {
-		return conn, addr, nil
+		return conn, nil
 	}
 	master, closeConn, err := m.dial(addr)
 	if err != nil {
-		return nil, addr, granary.Errorf(granary.KindUnavailable, "dial", addr, "%w", err)
+		return nil, granary.Errorf(granary.KindUnavailable, "dial", addr, "%w", err)
 	}
 	m.conns[addr] = masterConn{master, closeConn}
-	return master, addr, nil
+	return master, nil
 }
 
 // leave records that the master at from did not serve a call, and chooses the one to ask next: the

@@ -36,6 +36,10 @@ type Options struct {
 	RetryFor     time.Duration // how long a call looks for a leader before KindUnavailable; default 60 s
 	Log          *slog.Logger
 
+	// ReadFollowers spreads queries over all masters. The answers are as new as the leader's; each costs a message
+	// between two masters, shared by those who ask at the same time, and the leader answers fewer.
+	ReadFollowers bool
+
 	// OnExpired is called, if set, when the master has ended a session: what belonged to it
 	// (nameless inodes, open volumes, locks) is gone. The next call opens another session.
 	OnExpired func(granary.SessionID)

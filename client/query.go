@@ -9,20 +9,42 @@ import (
 
 // Query asks the master. The answer is no older than any mutation or answer that this client has seen.
 func (c *Client) Query(ctx context.Context, q granary.Query) (granary.Answer, error) {
-	var answer granary.Answer
-	err := c.lead(ctx, "query", func(ctx context.Context, m wire.Master) error {
-		a, index, err := m.Query(ctx, &granary.QueryRequest{MinIndex: granary.Index(c.index.Load()), Query: q})
-		if err != nil {
-			return err
+	if c.o.ReadFollowers && granary.AnyNodeAnswers(q) {
+		if a, err := c.askNext(ctx, q); err == nil || !again(err) {
+			return a, err
 		}
-		c.saw(index)
-		answer = a
-		return nil
+	}
+	var answer granary.Answer
+	err := c.lead(ctx, "query", func(ctx context.Context, m wire.Master) (err error) {
+		answer, err = c.askOne(ctx, m, q)
+		return err
 	})
 	if granary.IsKind(err, granary.KindIndeterminate) { // a question has no effect to be unsure of
 		err = granary.Errorf(granary.KindUnavailable, "query", "", "%w", err)
 	}
 	return answer, err
+}
+
+func (c *Client) askOne(ctx context.Context, m wire.Master, q granary.Query) (granary.Answer, error) {
+	a, index, err := m.Query(ctx, &granary.QueryRequest{
+		MinIndex: granary.Index(c.index.Load()), Follower: c.o.ReadFollowers, Query: q,
+	})
+	if err == nil {
+		c.saw(index)
+	}
+	return a, err
+}
+
+// askNext asks the master whose turn it is, once. What it does not answer is the leader's.
+func (c *Client) askNext(ctx context.Context, q granary.Query) (granary.Answer, error) {
+	m, err := c.masters.next()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptFollower)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
+	return c.askOne(ctx, m, q)
 }
 
 // Ask is Query with the answer's type, such as *granary.Found.

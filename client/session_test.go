@@ -208,3 +208,30 @@ func TestBusy(t *testing.T) {
 		}
 	})
 }
+
+// Queries go to all masters in turn, if the client is to read from followers; what a follower cannot answer goes to
+// the leader.
+func TestReadFollowers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeCluster(1, 3)
+		c := openClient(t, f, func(o *Options) { o.ReadFollowers = true })
+		defer closeClient(t, c)
+		ask := func(n int) {
+			for range n {
+				if _, err := c.Query(t.Context(), &granary.Lookup{Base: granary.RootInode}); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		f.following = true
+		ask(9)
+		if f.followed != 6 {
+			t.Errorf("followers answered %d of 9 queries", f.followed)
+		}
+		f.following = false
+		ask(9)
+		if f.followed != 6 {
+			t.Errorf("followers that refuse answered %d queries", f.followed-6)
+		}
+	})
+}

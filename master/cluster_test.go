@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,6 +89,10 @@ type group struct {
 	nodes []*Server // nil: stopped
 	dir   string    // of the nodes' directories, by their ids
 	trans []*raft.InmemTransport
+
+	mu      sync.Mutex
+	running []*Server               // as nodes, for other goroutines
+	may     func(from, to int) bool // whether a node reaches another
 }
 
 // newGroup starts n nodes over TCP, or in memory, where they can be cut off.
@@ -99,7 +104,7 @@ func newGroup(t *testing.T, n int, inmem bool, with func(*Options)) *group {
 // newGroupPart starts the first of n founding members; in memory, the others are not connected yet.
 func newGroupPart(t *testing.T, n, first int, inmem bool, with func(*Options)) *group {
 	t.Helper()
-	g := &group{t: t, with: with, nodes: make([]*Server, n)}
+	g := &group{t: t, with: with, nodes: make([]*Server, n), running: make([]*Server, n)}
 	listeners := make([]net.Listener, n)
 	for i := range n {
 		p := Peer{ID: fmt.Sprintf("n%d", i), GRPCAddr: fmt.Sprintf("grpc%d", i)}
@@ -113,7 +118,7 @@ func newGroupPart(t *testing.T, n, first int, inmem bool, with func(*Options)) *
 		}
 		g.peers = append(g.peers, p)
 	}
-	g.connect(func(i, j int) bool { return max(i, j) < first })
+	g.connect(func(i, j int) bool { return !inmem || max(i, j) < first })
 	dir := t.TempDir()
 	g.dir = dir
 	for i := range first {
@@ -127,8 +132,11 @@ func newGroupPart(t *testing.T, n, first int, inmem bool, with func(*Options)) *
 	return g
 }
 
-// connect lets the nodes reach each other that may; in memory only.
+// connect lets the nodes reach each other that may: Raft in memory only, calls always.
 func (g *group) connect(may func(i, j int) bool) {
+	g.mu.Lock()
+	g.may = may
+	g.mu.Unlock()
 	for i, a := range g.trans {
 		for j, b := range g.trans {
 			if may(i, j) {
@@ -146,7 +154,15 @@ func (g *group) startAt(i int, dir string, l net.Listener) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
+	g.run(i, s)
+}
+
+// run makes s, or nil, the node that others reach.
+func (g *group) run(i int, s *Server) {
 	g.nodes[i] = s
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.running[i] = s
 }
 
 // options are those of a node of the group.
@@ -154,6 +170,7 @@ func (g *group) options(i int, dir string, l net.Listener) Options {
 	o := testOptions(dir)
 	o.ID, o.GRPCAddr, o.Peers = g.peers[i].ID, g.peers[i].GRPCAddr, g.peers
 	o.RaftAddr, o.Listener = g.peers[i].RaftAddr, l
+	o.Dial = func(addr string) (wire.Master, func() error, error) { return g.dial(i, addr) }
 	if g.trans != nil {
 		o.transport = g.trans[i]
 	}
@@ -164,13 +181,64 @@ func (g *group) options(i int, dir string, l net.Listener) Options {
 }
 
 // dial reaches the nodes that run, by plain calls.
-func (g *group) dial(addr string) (wire.Master, func() error, error) {
+func (g *group) dial(from int, addr string) (wire.Master, func() error, error) {
 	for i, p := range g.peers {
-		if p.GRPCAddr == addr && g.nodes[i] != nil {
-			return g.nodes[i], func() error { return nil }, nil
+		if p.GRPCAddr == addr {
+			l := &testLink{g: g, from: from, to: i}
+			_, err := l.end()
+			return l, func() error { return nil }, err
 		}
 	}
-	return nil, nil, fmt.Errorf("nobody listens at %s", addr)
+	return nil, nil, fmt.Errorf("nobody has the address %s", addr)
+}
+
+// testLink is a connection between two nodes: to whichever Server runs at its end, unless they are cut off
+// from each other.
+type testLink struct {
+	wire.Master
+	g        *group
+	from, to int
+}
+
+func (l *testLink) end() (*Server, error) {
+	l.g.mu.Lock()
+	defer l.g.mu.Unlock()
+	if s := l.g.running[l.to]; s != nil && l.g.may(l.from, l.to) && l.g.may(l.to, l.from) {
+		return s, nil
+	}
+	return nil, granary.Errorf(granary.KindUnavailable, "dial", "", "nobody answers")
+}
+
+func (l *testLink) Query(ctx context.Context, req *granary.QueryRequest) (granary.Answer, granary.Index, error) {
+	s, err := l.end()
+	if err != nil {
+		return nil, 0, err
+	}
+	return s.Query(ctx, req)
+}
+
+func (l *testLink) Heartbeat(ctx context.Context, hb *granary.Heartbeat) (*granary.HeartbeatReply, error) {
+	s, err := l.end()
+	if err != nil {
+		return nil, err
+	}
+	return s.Heartbeat(ctx, hb)
+}
+
+func (l *testLink) Identify(ctx context.Context) (*granary.MasterIdentity, error) {
+	s, err := l.end()
+	if err != nil {
+		return nil, err
+	}
+	return s.Identify(ctx)
+}
+
+func (l *testLink) ReadIndex(ctx context.Context) (granary.Index, error) {
+	s, err := l.end()
+	if err != nil {
+		return 0, err
+	}
+	return s.ReadIndex(ctx)
 }
 
 // stop ends a node without a word to the others.
@@ -180,7 +248,7 @@ func (g *group) stop(i int) (dir string) {
 	if s == nil {
 		return ""
 	}
-	g.nodes[i] = nil
+	g.run(i, nil)
 	if err := s.stop(); err != nil {
 		g.t.Error(err)
 	}

@@ -31,7 +31,7 @@ func (s *Server) mayFound() error {
 		return granary.Errorf(granary.KindCorrupt, "master.open", s.opts.Dir,
 			"node %s belongs to cluster %s, but its Raft log is gone", s.id, s.ident.Cluster)
 	}
-	if s.opts.Dial == nil || len(s.opts.Peers) < 2 {
+	if len(s.opts.Peers) < 2 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.opts.foundingPatience)

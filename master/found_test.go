@@ -14,7 +14,7 @@ import (
 // asking are options of nodes that ask the others before they begin.
 func (g *group) asking(i int) Options {
 	o := g.options(i, filepath.Join(g.dir, g.peers[i].ID), nil)
-	o.Dial, o.foundingReach, o.foundingPatience = g.dial, 200*time.Millisecond, 300*time.Millisecond
+	o.foundingReach, o.foundingPatience = 200*time.Millisecond, 300*time.Millisecond
 	return o
 }
 

@@ -10,7 +10,8 @@ import (
 	"github.com/dsorchard/granary"
 )
 
-// liveTable is what the leader knows from heartbeats. It begins empty with each leadership; for one
+// liveTable is what a node knows from heartbeats. The leader's begins empty with each leadership, and
+// each node has one for as long as it runs, for the queries that it answers as a follower. For one
 // ServerDownAfter a server that has not been heard of is taken to be up by readers, who find out
 // soon enough, but not by placement, which waits (settled).
 type liveTable struct {
@@ -47,8 +48,8 @@ func (t *liveTable) setRegistered(servers []granary.Server) {
 	}
 }
 
-// hear records a heartbeat of a registered server.
-func (t *liveTable) hear(hb *granary.Heartbeat) {
+// hear records a heartbeat of a server that is registered with these disks.
+func (t *liveTable) hear(hb *granary.Heartbeat, disks []granary.DiskID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if _, ok := t.heard[hb.Server]; !ok {
@@ -56,12 +57,19 @@ func (t *liveTable) hear(hb *granary.Heartbeat) {
 		t.changed = make(chan struct{})
 	}
 	t.heard[hb.Server] = t.now()
-	for _, d := range t.registered[hb.Server].Disks {
+	for _, d := range disks {
 		delete(t.usages, d) // a disk that it no longer shows is not there
 	}
 	for _, u := range hb.Disks {
 		t.usages[u.Disk] = u
 	}
+}
+
+// disksOf returns the disks that a server is registered with.
+func (t *liveTable) disksOf(id granary.ServerID) []granary.DiskID {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.registered[id].Disks
 }
 
 // isRegistered reports whether the state knows the server as the heartbeat shows it.
@@ -172,7 +180,7 @@ func (t *liveTable) candidates() []candidate {
 	return cs
 }
 
-// Heartbeat implements wire.Master. Every master answers; the leader takes note. A server whose
+// Heartbeat implements wire.Master. Every master answers and takes note; the leader also registers. A server whose
 // disks belong to no cluster yet is told which to join, and is registered once it has.
 func (s *Server) Heartbeat(ctx context.Context, hb *granary.Heartbeat) (*granary.HeartbeatReply, error) {
 	ctx, done, err := s.begin(ctx)
@@ -188,10 +196,14 @@ func (s *Server) Heartbeat(ctx context.Context, hb *granary.Heartbeat) (*granary
 	}
 	st := s.states.acquire()
 	cluster, _ := st.cluster()
+	disks := st.disksOf(hb.Server)
 	st.release()
 	if hb.Cluster != "" && cluster != "" && hb.Cluster != cluster {
 		return nil, granary.Errorf(granary.KindInvalid, "heartbeat", hb.Addr,
 			"the disks of server %s belong to cluster %s, and this is a master of cluster %s", hb.Server, hb.Cluster, cluster)
+	}
+	if hb.Cluster != "" {
+		s.heard.hear(hb, disks)
 	}
 	reply := &granary.HeartbeatReply{Cluster: cluster}
 	l := s.leading.Load()
@@ -205,7 +217,7 @@ func (s *Server) Heartbeat(ctx context.Context, hb *granary.Heartbeat) (*granary
 	if err := l.register(ctx, hb); err != nil {
 		return nil, err
 	}
-	l.live.hear(hb)
+	l.live.hear(hb, l.live.disksOf(hb.Server))
 	return reply, nil
 }
 

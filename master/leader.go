@@ -23,6 +23,7 @@ type leadership struct {
 	term     uint64
 	cluster  granary.ClusterID
 	prop     *proposer
+	check    *rounds[struct{}] // whether this node still leads; shared by readers
 	sessions *sessionTable
 	live     *liveTable
 	sealNow  chan struct{} // says that there may be something to seal
@@ -97,6 +98,7 @@ func (s *Server) tryLead(ctx context.Context) error {
 	if err := l.inaugurate(ctx); err != nil {
 		return err
 	}
+	l.tasks.Go(func() { l.check.run(ctx) })
 	s.leading.Store(l)
 	s.metrics.leading.Set(1)
 	s.log.Info("leading", "term", l.term, "cluster", l.cluster)
@@ -130,6 +132,7 @@ func (s *Server) takeOffice(ctx context.Context) (*leadership, error) {
 		live:     newLiveTable(now, s.opts.ServerDownAfter, s.now),
 		sealNow:  make(chan struct{}, 1),
 	}
+	l.check = newRounds(newQuorum(l).confirm)
 	for _, rec := range st.sessions() {
 		l.sessions.add(rec.ID, now)
 	}

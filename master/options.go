@@ -39,8 +39,8 @@ type Options struct {
 	RootUser granary.User // keys of the S3 root user, whoever it was before; empty: made at random at the first start
 	Shards   ShardControl // nil: volumes are not sealed at their servers; for tests
 
-	// Dial reaches another master, and returns what hangs up. With it, a founding member without data asks the
-	// others whether it had some, before it begins; nil: it does not, for tests.
+	// Dial reaches another master, and returns what hangs up. Only who is alone needs none: the others are asked whether a
+	// leader still leads before it answers a query, and a founding member without data asks whether it had some.
 	Dial func(grpcAddr string) (wire.Master, func() error, error)
 
 	SessionTTL       time.Duration // default 30 s
@@ -81,6 +81,8 @@ func (o *Options) Validate() error {
 		return optionsError("neither RaftAddr nor Listener is given")
 	case len(o.Peers) > 0 && len(o.Peers)%2 == 0:
 		return optionsError("%d masters: an even number survives no more failures than one less; use 1, 3 or 5", len(o.Peers))
+	case len(o.Peers) > 1 && o.Dial == nil:
+		return optionsError("Dial is not given, and there are %d masters, which have to reach each other", len(o.Peers))
 	case (o.RootUser.AccessKey == "") != (o.RootUser.SecretKey == ""):
 		return optionsError("the root user needs both an access key and a secret key")
 	case o.SessionTTL < 0 || o.ServerDownAfter < 0 || o.HeartbeatTimeout < 0 || o.SnapshotInterval < 0:

@@ -204,33 +204,3 @@ func TestProposerOutcomes(t *testing.T) {
 		}
 	})
 }
-
-// TestVerifierShares: readers that arrive during a check share the next one, and never the current.
-func TestVerifierShares(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		rounds := 0
-		release := make(chan struct{})
-		v := verifier{verify: func() error { rounds++; <-release; return nil }}
-		var wg sync.WaitGroup
-		wg.Go(func() { _ = v.wait(t.Context()) })
-		synctest.Wait()
-		for range 50 {
-			wg.Go(func() {
-				if err := v.wait(t.Context()); err != nil {
-					t.Error(err)
-				}
-			})
-		}
-		synctest.Wait()
-		if rounds != 1 {
-			t.Fatalf("%d rounds before the first ended", rounds)
-		}
-		release <- struct{}{}
-		synctest.Wait()
-		release <- struct{}{}
-		wg.Wait()
-		if rounds != 2 {
-			t.Errorf("%d rounds for 51 readers, want 2", rounds)
-		}
-	})
-}

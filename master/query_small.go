@@ -96,6 +96,14 @@ func (s *state) servers() []granary.Server {
 	return all
 }
 
+// disksOf returns the disks that a server is registered with.
+func (s *state) disksOf(id granary.ServerID) []granary.DiskID {
+	if r := s.places.Load().servers[id]; r != nil {
+		return r.Disks
+	}
+	return nil
+}
+
 // pendingReclaim reports whether the queue of removals holds anything.
 func (s *state) pendingReclaim() bool { return s.current().Queue > 0 }
 

@@ -3,70 +3,11 @@ package master
 import (
 	"context"
 	"errors"
-	"sync"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/dsorchard/granary"
 )
-
-// verifier shares one question "do I still lead?" among all readers that wait for it. A round is put
-// only after all who take part in it have arrived, so its answer holds for each of them.
-type verifier struct {
-	verify func() error
-
-	mu      sync.Mutex
-	next    *verifyRound
-	running bool
-}
-
-type verifyRound struct {
-	done chan struct{}
-	err  error
-}
-
-// wait takes part in the next round.
-func (v *verifier) wait(ctx context.Context) error {
-	v.mu.Lock()
-	if v.next == nil {
-		v.next = &verifyRound{done: make(chan struct{})}
-	}
-	r := v.next
-	if !v.running {
-		v.running = true
-		go v.run()
-	}
-	v.mu.Unlock()
-	select {
-	case <-r.done:
-		return r.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// run puts rounds until nobody waits.
-func (v *verifier) run() {
-	for {
-		v.mu.Lock()
-		r := v.next
-		v.next = nil
-		if r == nil {
-			v.running = false
-			v.mu.Unlock()
-			return
-		}
-		v.mu.Unlock()
-		r.err = v.verify()
-		close(r.done)
-	}
-}
-
-// verifyLeader asks a quorum whether this node leads. The server's end is an answer too.
-func (s *Server) verifyLeader() error {
-	s.metrics.verified.Inc()
-	return s.awaitRaft(s.ctx, s.raft.VerifyLeader())
-}
 
 // confirm establishes that the state here, read from now on, holds everything acknowledged before
 // confirm was called.
@@ -75,16 +16,12 @@ func (s *Server) verifyLeader() error {
 // applied here before it took office. What a later leader acknowledged there cannot be, if a quorum
 // says that this node still leads in the term in which it took office. So no read index has to
 // be waited for; and a term that is not l's any more, though this node may lead again in it, is
-// refused. A node that is alone needs nobody's word.
-//
-// Raft also counts the answer to a heartbeat that was under way when it was asked. Such an answer is older
-// than the question by less than the time for an election, unless it was held up for longer than that and
-// met a leader that had not noticed, such as one whose machine had stood still.
+// refused. A node that is alone needs nobody's word. What the quorum's word proves stands at quorum.
 func (l *leadership) confirm(ctx context.Context) error {
 	if voters := l.s.voters(); len(voters) != 1 || string(voters[0].ID) != l.s.id {
-		if err := l.s.check.wait(ctx); err != nil {
+		if _, err := l.check.wait(ctx); err != nil {
 			if ctx.Err() != nil {
-				return granary.Errorf(granary.KindUnavailable, "query", "", "the request ended: %w", context.Cause(ctx))
+				return l.s.ended(ctx)
 			}
 			return l.s.notLeader("query")
 		}
@@ -95,6 +32,14 @@ func (l *leadership) confirm(ctx context.Context) error {
 	return nil
 }
 
+// ended is the answer to a query whose context has ended: with the request, or with this server.
+func (s *Server) ended(ctx context.Context) error {
+	if errors.Is(context.Cause(ctx), errClosing) {
+		return s.notLeader("query")
+	}
+	return granary.Errorf(granary.KindUnavailable, "query", "", "the request ended: %w", context.Cause(ctx))
+}
+
 // Query implements wire.Master.
 func (s *Server) Query(ctx context.Context, req *granary.QueryRequest) (granary.Answer, granary.Index, error) {
 	ctx, done, err := s.begin(ctx)
@@ -103,6 +48,9 @@ func (s *Server) Query(ctx context.Context, req *granary.QueryRequest) (granary.
 	}
 	defer done()
 	l, err := s.leader("query")
+	if err != nil && req.Follower && granary.AnyNodeAnswers(req.Query) {
+		return s.follow(ctx, req)
+	}
 	if err != nil {
 		return nil, 0, err
 	}
@@ -115,15 +63,21 @@ func (s *Server) Query(ctx context.Context, req *granary.QueryRequest) (granary.
 	if err := s.reach(ctx, st, uint64(req.MinIndex)); err != nil {
 		return nil, 0, err
 	}
-	answer, index, err := st.query(ctx, req.Query, l.live)
+	answer, index, err := s.answer(ctx, st, req, l.live)
+	if status, ok := answer.(*granary.Status); ok && err == nil {
+		s.fillStatus(l, status)
+	}
+	return answer, index, err
+}
+
+// answer answers from a state.
+func (s *Server) answer(ctx context.Context, st *heldState, req *granary.QueryRequest, live liveness) (granary.Answer, granary.Index, error) {
+	answer, index, err := st.query(ctx, req.Query, live)
 	if err != nil {
-		if errors.Is(ctx.Err(), context.Canceled) && errors.Is(context.Cause(ctx), errClosing) {
+		if ctx.Err() != nil && errors.Is(context.Cause(ctx), errClosing) {
 			return nil, 0, s.notLeader("query")
 		}
 		return nil, 0, err
-	}
-	if status, ok := answer.(*granary.Status); ok {
-		s.fillStatus(l, status)
 	}
 	return answer, index, nil
 }

@@ -36,10 +36,14 @@ type Server struct {
 	serving context.Context // of requests: ends when the loops have ended
 	refuse  context.CancelFunc
 	leading atomic.Pointer[leadership] // nil while this node does not lead
-	check   verifier
+	links   *links
+	heard   *liveTable // from heartbeats, whoever leads
 	peers   *peerTable
 	noticed chan struct{} // entries were applied
-	ident   identity      // written by watchApplied alone, once the node runs
+
+	readIndex *rounds[granary.Index] // asked of the leader while this node follows
+
+	ident identity // written by watchApplied alone, once the node runs
 
 	mu      sync.Mutex
 	closing bool
@@ -61,11 +65,13 @@ func Open(o Options) (*Server, error) {
 	s := &Server{opts: o, metrics: m, now: time.Now, noticed: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.serving, s.refuse = context.WithCancel(context.Background())
+	s.links, s.heard = newLinks(o.Dial), newLiveTable(s.now(), o.ServerDownAfter, s.now)
+	s.readIndex = newRounds(s.askReadIndex)
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
-	s.check.verify = func() error { return s.verifyLeader() }
 	s.peers = newPeerTable(s.raft)
+	s.loops.Go(func() { s.readIndex.run(s.ctx) })
 	s.loops.Go(s.watchLeadership)
 	s.loops.Go(s.watchApplied)
 	s.loops.Go(s.watchLog)
@@ -220,7 +226,7 @@ func (s *Server) stop() error {
 func (s *Server) release() error {
 	s.cancel()
 	s.refuse()
-	var errs []error
+	errs := []error{s.links.close()}
 	if s.raft != nil {
 		errs = append(errs, s.raft.store.Close())
 	}

@@ -31,6 +31,7 @@ type state struct {
 	mu        sync.Mutex
 	published headRecord    // what readers see
 	advanced  chan struct{} // closed when published moves
+	retired   chan struct{} // closed when another state has taken this one's place
 
 	life   sync.RWMutex // readers hold it, so that close waits for them
 	closed bool
@@ -86,7 +87,7 @@ func openState(dir string, o stateOptions) (*state, error) {
 	if err != nil {
 		return nil, granary.Errorf(granary.KindInternal, "open", dir, "metadata store: %w", err)
 	}
-	s := &state{db: db, advanced: make(chan struct{})}
+	s := &state{db: db, advanced: make(chan struct{}), retired: make(chan struct{})}
 	if b := readKey(db, keyHead()); b != nil {
 		head, err := unmarshal[headRecord](b)
 		if err != nil {
@@ -144,7 +145,7 @@ func (s *state) publish() {
 	s.advanced = make(chan struct{})
 }
 
-// waitApplied waits until readers see the entry.
+// waitApplied waits until readers see the entry. They never will once the state has been replaced.
 func (s *state) waitApplied(ctx context.Context, index uint64) error {
 	for {
 		s.mu.Lock()
@@ -155,9 +156,21 @@ func (s *state) waitApplied(ctx context.Context, index uint64) error {
 		}
 		select {
 		case <-advanced:
+		case <-s.retired:
+			return granary.Errorf(granary.KindUnavailable, "wait", "", "for entry %d, at %d: a snapshot took this state's place", index, seen)
 		case <-ctx.Done():
 			return granary.Errorf(granary.KindCanceled, "wait", "", "for entry %d, at %d: %w", index, seen, ctx.Err())
 		}
+	}
+}
+
+// replaced reports whether another state has taken this one's place.
+func (s *state) replaced() bool {
+	select {
+	case <-s.retired:
+		return true
+	default:
+		return false
 	}
 }
 

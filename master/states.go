@@ -166,6 +166,7 @@ func (s *states) replace(build func(dir string) error) error {
 	s.cur = next
 	s.retired.Add(1)
 	s.mu.Unlock()
+	close(old.retired)
 	old.release() // the reference of states itself
 	return s.hook("restore: swapped")
 }

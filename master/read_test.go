@@ -1,0 +1,221 @@
+package master
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/wire"
+)
+
+// TestRoundsShare: readers that arrive during a round share the next one, and never the current; after the end
+// there is none.
+func TestRoundsShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		count := 0
+		release := make(chan struct{})
+		v := newRounds(func(context.Context) (int, error) { count++; <-release; return count, nil })
+		ctx, cancel := context.WithCancel(t.Context())
+		var owner, wg sync.WaitGroup
+		owner.Go(func() { v.run(ctx) })
+		wg.Go(func() { _, _ = v.wait(t.Context()) })
+		synctest.Wait()
+		for range 50 {
+			wg.Go(func() {
+				if n, err := v.wait(t.Context()); err != nil || n != 2 {
+					t.Errorf("round %d, %v", n, err)
+				}
+			})
+		}
+		synctest.Wait()
+		if count != 1 {
+			t.Fatalf("%d rounds before the first ended", count)
+		}
+		release <- struct{}{}
+		synctest.Wait()
+		release <- struct{}{}
+		wg.Wait()
+		cancel()
+		owner.Wait()
+		if _, err := v.wait(t.Context()); err == nil || count != 2 {
+			t.Errorf("%d rounds for 51 readers, want 2; after the end %v", count, err)
+		}
+	})
+}
+
+// liar is a link whose Identify says what the test wants.
+type liar struct {
+	wire.Master
+	say func(ctx context.Context, who *granary.MasterIdentity) error
+}
+
+func (l *liar) Identify(ctx context.Context) (*granary.MasterIdentity, error) {
+	who, err := l.Master.Identify(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return who, l.say(ctx, who)
+}
+
+// TestQuorumsWord: a majority in the leader's own term confirms it, without waiting for the rest; anything less
+// does not, though Raft's heartbeats go on.
+func TestQuorumsWord(t *testing.T) {
+	var mu sync.Mutex
+	say := map[string]func(context.Context, *granary.MasterIdentity) error{}
+	g := newGroup(t, 3, false, func(o *Options) {
+		dial := o.Dial
+		o.Dial = func(addr string) (wire.Master, func() error, error) {
+			m, hangUp, err := dial(addr)
+			return &liar{m, func(ctx context.Context, who *granary.MasterIdentity) error {
+				mu.Lock()
+				f := say[addr]
+				mu.Unlock()
+				if f == nil {
+					return nil
+				}
+				return f(ctx, who)
+			}}, hangUp, err
+		}
+	})
+	leader := g.leader()
+	c := newClient(t, g.nodes[leader])
+	c.do(g.nodes[leader], createOp("a"))
+	a, b := g.peers[(leader+1)%3].GRPCAddr, g.peers[(leader+2)%3].GRPCAddr
+	lies := map[string]func(context.Context, *granary.MasterIdentity) error{
+		"a later term":    func(_ context.Context, who *granary.MasterIdentity) error { who.Term++; return nil },
+		"another cluster": func(_ context.Context, who *granary.MasterIdentity) error { who.Cluster = "x"; return nil },
+		"another node":    func(_ context.Context, who *granary.MasterIdentity) error { who.ID = "x"; return nil },
+		"no answer":       func(ctx context.Context, _ *granary.MasterIdentity) error { <-ctx.Done(); return ctx.Err() },
+	}
+	for name, lie := range lies {
+		for _, both := range []bool{false, true} {
+			mu.Lock()
+			clear(say)
+			say[a] = lie
+			if both {
+				say[b] = lie
+			}
+			mu.Unlock()
+			ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
+			if both {
+				ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+			}
+			_, _, err := g.nodes[leader].Query(ctx, &granary.QueryRequest{Query: &granary.Lookup{Base: granary.RootInode, Path: "a"}})
+			cancel()
+			if both != granary.IsKind(err, granary.KindUnavailable) {
+				t.Errorf("%s, of both %v: %v", name, both, err)
+			}
+		}
+	}
+}
+
+func askAny(t *testing.T, s *Server, q granary.Query) (granary.Answer, granary.Index, error) {
+	return s.Query(t.Context(), &granary.QueryRequest{Follower: true, Query: q})
+}
+
+// TestFollowerReads: a follower answers from a state that holds all that was acknowledged, and sends away what only
+// the leader knows.
+func TestFollowerReads(t *testing.T) {
+	g := newGroup(t, 3, true, nil)
+	leader := g.leader()
+	f := g.nodes[(leader+1)%3]
+	c := newClient(t, g.nodes[leader])
+	for _, name := range []string{"a", "b", "c", "d"} {
+		made := c.do(g.nodes[leader], createOp(name))
+		a, index, err := askAny(t, f, &granary.Lookup{Base: granary.RootInode, Path: name})
+		if err != nil || a.(*granary.Found).Entry.Attr.Inode != made.Attr.Inode || index < made.Index {
+			t.Fatalf("%s: %+v at %d, %v", name, a, index, err)
+		}
+	}
+	for _, s := range g.nodes {
+		beat(t, s, "s1")
+	}
+	if !f.heard.up("s1") {
+		t.Error("a follower does not know who is up")
+	}
+	var notLeader *granary.NotLeader
+	for _, q := range []granary.Query{&granary.GetStatus{}, &granary.ListDisks{}, &granary.StatFS{}, &granary.GetUser{AccessKey: "k"},
+		&granary.Lookup{Base: granary.RootInode, Open: true}} {
+		if _, _, err := askAny(t, f, q); !errors.As(err, &notLeader) || notLeader.Leader != g.peers[leader].GRPCAddr {
+			t.Errorf("%T: %v", q, err)
+		}
+	}
+	if _, err := f.ReadIndex(t.Context()); !errors.As(err, &notLeader) {
+		t.Errorf("a follower's read index: %v", err)
+	}
+}
+
+// TestFollowerCutOff: neither a follower that is cut off nor a deposed leader answers; joined again, they know
+// what came meanwhile.
+func TestFollowerCutOff(t *testing.T) {
+	g := newGroup(t, 3, true, nil)
+	old := g.leader()
+	c := newClient(t, g.nodes[old])
+	c.do(g.nodes[old], createOp("a"))
+	q := &granary.Lookup{Base: granary.RootInode, Path: "b"}
+	all := func(i, j int) bool { return true }
+	for _, out := range []int{(old + 1) % 3, old} { // a follower first, then the leader
+		g.connect(func(i, j int) bool { return (i == out) == (j == out) })
+		leader := g.leader(out)
+		g.do(c, createOp("b"))
+		if a, _, err := askAny(t, g.nodes[out], q); !granary.IsKind(err, granary.KindUnavailable) {
+			t.Errorf("node %d, cut off, answered %+v, %v", out, a, err)
+		}
+		g.connect(all)
+		eventually(t, "an answer", func() error {
+			_, _, err := askAny(t, g.nodes[out], q)
+			if err != nil && !granary.IsKind(err, granary.KindUnavailable) {
+				t.Fatal(err)
+			}
+			return err
+		})
+		g.do(c, &granary.Unlink{Parent: granary.RootInode, Name: "b"})
+		old = leader
+	}
+}
+
+// TestWaitAcrossSnapshot: who waits for an entry while a snapshot takes the state's place goes on with the new one.
+func TestWaitAcrossSnapshot(t *testing.T) {
+	s := openAlone(t, t.TempDir(), nil)
+	c := newClient(t, s)
+	c.do(s, createOp("a"))
+	applied, _ := s.states.cur.applied()
+	var waiting atomic.Bool
+	got := make(chan error, 1)
+	go func() {
+		waiting.Store(true)
+		st, err := s.acquireAt(t.Context(), applied+1)
+		if err == nil {
+			st.release()
+		}
+		got <- err
+	}()
+	eventually(t, "the waiter", func() error {
+		if !waiting.Load() {
+			return errors.New("it has not begun")
+		}
+		return nil
+	})
+	old := s.states.acquire()
+	if err := s.states.replace(func(dir string) error {
+		copied := dir + "-copy"
+		if err := errors.Join(os.Mkdir(copied, 0o700), old.checkpoint(filepath.Join(copied, "state"))); err != nil {
+			return err
+		}
+		return cloneState(copied, dir)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	old.release()
+	c.do(s, createOp("b"))
+	if err := <-got; err != nil {
+		t.Error(err)
+	}
+}
