@@ -60,21 +60,22 @@ type (
 		Match    *Precondition
 	}
 
-	// Rmdir removes an empty directory; in BucketsInode, a dataset that holds no entry but implicit empty directories
-	// and no uploads in progress.
+	// Rmdir removes an empty directory. The root of a dataset goes only if no uploads are in progress, and its dataset goes
+	// with it; in BucketsInode implicit empty directories are no obstacle.
 	Rmdir struct {
 		Parent InodeID
 		Name   string
 	}
 
 	// RemoveTree unlinks a directory (or file) and queues everything below it for reclamation: O(1).
-	// Not for buckets.
+	// Until then that counts for the dataset and its owners. Not for the root of a dataset.
 	RemoveTree struct {
 		Parent InodeID
 		Name   string
 	}
 
-	// Rename moves an entry, replacing what is at the destination as rename(2) says.
+	// Rename moves an entry, replacing what is at the destination as rename(2) says. The root of a dataset keeps its
+	// directory, and is not replaced.
 	// Result: Attr of the moved inode.
 	Rename struct {
 		SrcParent, DstParent InodeID

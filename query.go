@@ -75,11 +75,12 @@ type (
 	// StatFS asks for space and inodes: those of the dataset that an inode belongs to, if it has a quota; 0 for the
 	// cluster's.
 	StatFS struct{ Inode InodeID }
-	// FSStats answers StatFS. Bytes are of user data that would still fit under the root's policy.
+	// FSStats answers StatFS. Bytes are of user data that would still fit under the root's policy, or the dataset's quota
+	// if that is less.
 	FSStats struct {
 		Bytes, BytesFree uint64
-		Files            uint64
-		FilesFree        uint64
+		Files            uint64 // that there are; of a dataset with a quota, inodes of any type
+		FilesFree        uint64 // that can still be made: a quota's rest, or the inode ids left
 	}
 
 	// ListDatasets lists datasets above an id.
@@ -188,7 +189,7 @@ type Dataset struct {
 type Usage struct {
 	ID     uint32 // uid or gid; 0 for a dataset
 	Bytes  uint64 // sum of file sizes; a file of several names counts once
-	Inodes uint64
+	Inodes uint64 // of all types, a dataset's own two directories included
 	Limit  Quota
 }
 

@@ -109,7 +109,8 @@ func (fs *FS) RemoveXattr(ctx context.Context, cred granary.Cred, ino granary.In
 	return err
 }
 
-// StatFS returns the space and the number of files.
-func (fs *FS) StatFS(ctx context.Context) (*granary.FSStats, error) {
-	return ask[*granary.FSStats](ctx, fs.store, &granary.StatFS{})
+// StatFS returns the space and the number of files where an inode lies: its dataset's, if that has a quota. With 0 they
+// are the cluster's.
+func (fs *FS) StatFS(ctx context.Context, ino granary.InodeID) (*granary.FSStats, error) {
+	return ask[*granary.FSStats](ctx, fs.store, &granary.StatFS{Inode: ino})
 }

@@ -201,14 +201,13 @@ func openFlags(flags uint32) filer.OpenFlags {
 
 // Statfs is df.
 func (n *node) Statfs(_ context.Context, out *gofuse.StatfsOut) syscall.Errno {
-	st, err := n.fs().StatFS(n.m.ctx)
+	st, err := n.fs().StatFS(n.m.ctx, n.ino)
 	if err != nil {
 		return filer.Errno(err)
 	}
 	const unit = 4096
-	const inodesFree = 1 << 40 // inode ids do not run out before this
 	out.Bsize, out.Frsize, out.NameLen = unit, unit, granary.NameLengthMax
 	out.Blocks, out.Bfree, out.Bavail = st.Bytes/unit, st.BytesFree/unit, st.BytesFree/unit
-	out.Files, out.Ffree = st.Files+inodesFree, inodesFree
+	out.Files, out.Ffree = st.Files+st.FilesFree, st.FilesFree
 	return 0
 }

@@ -59,6 +59,7 @@ func (t *txn) applyEntry(e entry) []granary.Result {
 	for i, it := range c.Items {
 		results[i] = t.applyItem(it)
 	}
+	t.endEntry()
 	return results
 }
 
@@ -133,7 +134,12 @@ func (t *txn) applyMutation(m *mutation) granary.Result {
 			"request %d of session %d: it has acknowledged results below %d only, and %d at most are kept",
 			seq, m.Session, session.Lowest, granary.UnackedMax)}
 	}
-	r := t.do(m.Session, m.Request.Op)
+	r := t.do(m.Session, &m.Request)
+	if r.Err == nil {
+		if err := t.checkQuotas(op); err != nil {
+			r = granary.Result{Err: err}
+		}
+	}
 	t.settle(&r)
 	if _, closed := m.Request.Op.(*granary.CloseSession); closed {
 		return r
@@ -146,8 +152,8 @@ func (t *txn) applyMutation(m *mutation) granary.Result {
 }
 
 // do dispatches a request.
-func (t *txn) do(session granary.SessionID, op granary.Op) granary.Result {
-	switch op := op.(type) {
+func (t *txn) do(session granary.SessionID, request *granary.Request) granary.Result {
+	switch op := request.Op.(type) {
 	case *granary.Create:
 		return t.create(session, op)
 	case *granary.Unlink:
@@ -189,9 +195,9 @@ func (t *txn) do(session granary.SessionID, op granary.Op) granary.Result {
 	case *granary.CreateDataset:
 		return t.createDataset(op)
 	case *granary.SetQuota:
-		return t.setQuota(op)
+		return t.setQuota(&request.Cred, op)
 	}
-	return failed(granary.KindNotSupported, opName(op), "", "this master does not know the operation")
+	return failed(granary.KindNotSupported, opName(request.Op), "", "this master does not know the operation")
 }
 
 // failed is a result that is an error.

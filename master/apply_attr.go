@@ -24,12 +24,14 @@ func (t *txn) setAttr(op *granary.SetAttr) granary.Result {
 	if op.Mode != nil {
 		r.Mode = *op.Mode & modeMask
 	}
+	uid, gid := r.UID, r.GID
 	if op.UID != nil {
-		r.UID = *op.UID
+		uid = *op.UID
 	}
 	if op.GID != nil {
-		r.GID = *op.GID
+		gid = *op.GID
 	}
+	t.chown(r, uid, gid)
 	if op.KillSuidgid && !r.IsDir() {
 		r.Mode &^= modeSUID
 		if r.Mode&0o010 != 0 {

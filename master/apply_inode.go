@@ -25,6 +25,7 @@ func (t *txn) addInode(r *inodeRecord, typ granary.FileType) {
 		d.Files++
 		t.head.Files++
 	}
+	t.charge(r, 1, 0) // setSize counts what it holds
 	t.inodes.add(r.Inode, r)
 }
 
@@ -43,6 +44,7 @@ func (t *txn) setSize(r *inodeRecord, size uint64) {
 	d.LogicalBytes += size - r.Size
 	t.datasets.touch(r.Inode.Dataset())
 	t.head.LogicalBytes += size - r.Size
+	t.charge(r, 0, int64(size)-int64(r.Size))
 	r.Size = size
 }
 
@@ -62,6 +64,11 @@ func (t *txn) addName(parent *inodeRecord, name string, child *inodeRecord) {
 	parent.Entries++
 	if dir {
 		child.Parent = parent.Inode
+		if child.isDatasetRoot() {
+			id := child.Inode.Dataset()
+			t.datasets.get(t, id).Name = name
+			t.datasets.touch(id)
+		}
 		parent.Subdirs++
 		parent.Nlink++
 	} else {
@@ -133,12 +140,14 @@ func (t *txn) lose(session granary.SessionID, r *inodeRecord, keepOpen bool) {
 	}
 }
 
-// dispose removes an inode that nothing leads to any more. What hangs on it and is more than one
+// dispose removes an inode that nothing leads to any more: it counts for nobody from here on. What hangs on it and is more than one
 // key goes by way of the queue.
 func (t *txn) dispose(r *inodeRecord) {
 	id := r.Inode
 	d := t.datasets.get(t, id.Dataset())
 	t.datasets.touch(id.Dataset())
+	d.Queued++
+	t.charge(r, -1, -r.charged())
 	if !r.IsDir() {
 		d.Files--
 		t.head.Files--
@@ -167,9 +176,10 @@ func (t *txn) dispose(r *inodeRecord) {
 func (t *txn) forgetInode(id granary.InodeID) {
 	d := t.datasets.get(t, id.Dataset())
 	d.Inodes--
+	d.Queued--
 	t.datasets.touch(id.Dataset())
 	if d.Deleted && d.Inodes == 0 {
-		t.datasets.remove(id.Dataset())
+		t.endDataset(id.Dataset())
 	}
 }
 

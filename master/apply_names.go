@@ -213,8 +213,9 @@ func (t *txn) createInode(session granary.SessionID, op *granary.Create, dir *in
 	inheritGroup(dir, r, isDir)
 	switch {
 	case isDir && dir.Inode == granary.BucketsInode:
-		t.head.LastDataset++
-		t.addDataset(t.head.LastDataset, r)
+		if err := t.newDataset("create", r); err != nil {
+			return nil, err
+		}
 	default:
 		r.Inode = t.nextInode(dir.Inode.Dataset())
 		t.addInode(r, op.Type)

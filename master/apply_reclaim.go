@@ -56,6 +56,8 @@ func (t *txn) reclaimItem(k, v []byte, left *int) bool {
 		return t.reclaimTrim(granary.InodeID(id), left)
 	case queueSession:
 		return t.reclaimSession(granary.SessionID(id), left)
+	case queueOwners:
+		return t.forgetOwners(granary.DatasetID(id), left)
 	}
 	panic("master: the queue holds an item of a kind that is not known")
 }

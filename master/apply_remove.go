@@ -85,7 +85,7 @@ func (t *txn) prune(steps []step) {
 	}
 }
 
-// rmdir removes an empty directory, or a bucket without content.
+// rmdir removes an empty directory, or a dataset without content.
 func (t *txn) rmdir(op *granary.Rmdir) granary.Result {
 	dir, r, err := t.victim("rmdir", op.Parent, op.Name)
 	if err != nil {
@@ -94,8 +94,8 @@ func (t *txn) rmdir(op *granary.Rmdir) granary.Result {
 	switch {
 	case !r.IsDir():
 		return failed(granary.KindNotDir, "rmdir", op.Name, "")
-	case dir.Inode == granary.BucketsInode:
-		return t.removeBucket(dir, r, op.Name)
+	case r.isDatasetRoot():
+		return t.removeDataset(dir, r, op.Name)
 	case r.Entries > 0:
 		return failed(granary.KindNotEmpty, "rmdir", op.Name, "")
 	}
@@ -122,26 +122,6 @@ func (t *txn) victim(op string, parent granary.InodeID, name string) (dir, r *in
 	return dir, t.inode(d.Inode), nil
 }
 
-// removeBucket removes a dataset that holds nothing but implicit empty directories.
-func (t *txn) removeBucket(dir, r *inodeRecord, name string) granary.Result {
-	id := r.Inode.Dataset()
-	system := t.inode(id.System())
-	if system.Entries > 0 {
-		return failed(granary.KindNotEmpty, "rmdir", name, "uploads are in progress")
-	}
-	left := emptyTreeMax
-	if !t.emptyTree(r, &left) {
-		return failed(granary.KindNotEmpty, "rmdir", name, "")
-	}
-	t.removeName(dir, name, r)
-	d := t.datasets.get(t, id)
-	d.Deleted = true
-	t.datasets.touch(id)
-	t.dispose(r)
-	t.dispose(system)
-	return granary.Result{}
-}
-
 // emptyTree reports whether a directory holds implicit directories only, all the way down. More of
 // them than left count as content.
 func (t *txn) emptyTree(r *inodeRecord, left *int) bool {
@@ -161,14 +141,15 @@ func (t *txn) emptyTree(r *inodeRecord, left *int) bool {
 	return empty
 }
 
-// removeTree unlinks whatever the name leads to; what is below goes by way of the queue.
+// removeTree unlinks whatever the name leads to; what is below goes by way of the queue, and counts for its owners and
+// the dataset until reclaim comes to it. A dataset is not removed so: nothing but its own removal may end it.
 func (t *txn) removeTree(op *granary.RemoveTree) granary.Result {
 	dir, r, err := t.victim("remove tree", op.Parent, op.Name)
 	switch {
 	case err != nil:
 		return granary.Result{Err: err}
-	case dir.Inode == granary.BucketsInode:
-		return failed(granary.KindNotOwner, "remove tree", op.Name, "a bucket is removed when it is empty")
+	case r.isDatasetRoot():
+		return failed(granary.KindNotOwner, "remove tree", op.Name, "a bucket or dataset is removed when it is empty: remove what is in it first")
 	}
 	t.removeName(dir, op.Name, r)
 	if r.IsDir() || r.Nlink == 0 {

@@ -69,6 +69,8 @@ func (t *txn) checkRename(op *granary.Rename, srcDir, dstDir, src, dst *inodeRec
 	case (srcDir.Inode == granary.BucketsInode) != (dstDir.Inode == granary.BucketsInode),
 		srcDir.Inode.Dataset() != dstDir.Inode.Dataset():
 		return bad(granary.KindCrossDataset, "")
+	case srcDir != dstDir && (src.isDatasetRoot() || op.Exchange && dst.isDatasetRoot()):
+		return bad(granary.KindCrossDataset, "a dataset stays in the directory where it was made")
 	}
 	if err := t.checkCycle(op, srcDir, dstDir, src, dst); err != nil {
 		return err
@@ -77,12 +79,12 @@ func (t *txn) checkRename(op *granary.Rename, srcDir, dstDir, src, dst *inodeRec
 		return nil
 	}
 	switch {
-	case dstDir.Inode == granary.BucketsInode:
-		return bad(granary.KindExists, "a bucket is not replaced by another")
 	case dst.IsDir() && !src.IsDir():
 		return bad(granary.KindIsDir, "")
 	case !dst.IsDir() && src.IsDir():
 		return bad(granary.KindNotDir, "")
+	case dst.isDatasetRoot():
+		return bad(granary.KindExists, "a bucket or dataset is not replaced by a rename")
 	case dst.IsDir() && dst.Entries > 0:
 		return bad(granary.KindNotEmpty, "")
 	}

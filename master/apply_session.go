@@ -90,17 +90,6 @@ func (t *txn) initCluster(it *initCluster) granary.Result {
 	return granary.Result{}
 }
 
-// addDataset makes a dataset with its root, whose attributes are given in part, and its hidden
-// directory.
-func (t *txn) addDataset(id granary.DatasetID, root *inodeRecord) *inodeRecord {
-	t.datasets.add(id, &datasetRecord{NextInode: granary.InodeCounterFirst})
-	root.Inode = id.Root()
-	t.addInode(root, granary.TypeDirectory)
-	system := &inodeRecord{Attr: granary.Attr{Inode: id.System(), Mode: 0o700, Policy: root.Policy, Parent: id.Root()}}
-	t.addInode(system, granary.TypeDirectory)
-	return root
-}
-
 // setMember records the gRPC address of a node.
 func (t *txn) setMember(it *setMember) granary.Result {
 	if it.GRPCAddr == "" {

@@ -23,7 +23,8 @@ type txn struct {
 	inodes   table[granary.InodeID, inodeRecord, *inodeRecord]
 	blocks   table[granary.BlockID, blockRecord, *blockRecord]
 	volumes  table[granary.VolumeID, volumeRecord, *volumeRecord]
-	datasets table[granary.DatasetID, datasetRecord, *datasetRecord]
+	datasets ledger[granary.DatasetID, datasetRecord, *datasetRecord]
+	owners   ledger[ownerKey, ownerRecord, *ownerRecord]
 
 	missing        []uint32 // for the result: chunks that a content lacks
 	serversChanged bool
@@ -31,7 +32,8 @@ type txn struct {
 
 func newTxn(batch *pebble.Batch, head headRecord) *txn {
 	t := &txn{batch: batch, head: head, saved: head, dirty: map[string][]byte{}}
-	t.inodes.key, t.blocks.key, t.volumes.key, t.datasets.key = keyInode, keyBlock, keyVolume, keyDataset
+	t.inodes.key, t.blocks.key, t.volumes.key = keyInode, keyBlock, keyVolume
+	t.datasets.key, t.owners.key = keyDataset, keyOwner
 	return t
 }
 
@@ -41,7 +43,14 @@ func (t *txn) keep() {
 	t.inodes.flush(t)
 	t.blocks.flush(t)
 	t.volumes.flush(t)
-	t.datasets.flush(t)
+	t.datasets.keep()
+	t.owners.keep()
+	t.write()
+	t.saved = t.head
+}
+
+// write moves the changes to the batch.
+func (t *txn) write() {
 	for k, v := range t.dirty {
 		if v == nil {
 			must(t.batch.Delete([]byte(k), nil))
@@ -50,7 +59,13 @@ func (t *txn) keep() {
 		}
 	}
 	clear(t.dirty)
-	t.saved = t.head
+}
+
+// endEntry adds to the batch what is written once for all items of an entry.
+func (t *txn) endEntry() {
+	t.datasets.flush(t)
+	t.owners.flush(t)
+	t.write()
 }
 
 // drop forgets the changes of an item.
@@ -59,7 +74,8 @@ func (t *txn) drop() {
 	t.inodes.reset()
 	t.blocks.reset()
 	t.volumes.reset()
-	t.datasets.reset()
+	t.datasets.drop()
+	t.owners.drop()
 	t.head = t.saved
 }
 

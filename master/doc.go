@@ -42,6 +42,11 @@
 //     refused (TestPlacementNeverCrowds).
 //  15. A member that has stored entries or voted does not begin again with an empty directory: a leader
 //     that can be reached says so, and without one it waits (TestEmptiedMemberIsRefused).
+//  16. What a dataset, and each user and group in it, has in bytes and inodes is kept with every change, and is what a
+//     count of the inodes with a name, or kept without one, gives; an operation that brings a sum above its limit has no
+//     effect (TestUsage, TestQuotaStrict, TestMixedSessions).
+//  17. The roots of datasets lie in "/" and in "/buckets", and leave it only by their removal
+//     (TestDatasetStaysWhereItIs).
 //
 // # Format
 //
@@ -68,7 +73,10 @@
 //	table  key                          value
 //	c      (nothing)                    head: applied index and term, last time, cluster, last ids given
 //	                                    out, cluster-wide sums, number of queued removals
-//	t      dataset                      next inode counter, inodes, files, bytes, whether it is deleted
+//	t      dataset                      next inode counter, inodes, files, bytes, whether it is deleted, how
+//	                                    many of the inodes are queued, limits, name of its root
+//	g      dataset, scope, uid or gid   bytes and inodes of a user (scope 1) or group (2) in the dataset, and
+//	                                    limits; counted from format 2 on
 //	i      inode                        attributes, symlink target, what hangs on the inode
 //	d      parent inode, name           inode, type. The name of a directory ends in '/', so that a walk
 //	                                    in key order is in the order of full paths
@@ -85,7 +93,8 @@
 //	r      session, sequence            result of a request, as wire.MarshalResult gives it
 //	o      session, inode               mark: the session keeps the inode, which has no name
 //	q      kind (1 byte), id            removal in progress: 1 an inode (its record), 2 a truncation
-//	                                    (of an inode), 3 a session that ended
+//	                                    (of an inode), 3 a session that ended, 4 the owners' records of a
+//	                                    dataset that is gone
 //	p      policy                       the policy; equal ones have one id
 //	u      access key                   S3 user
 //	m      node id                      gRPC address of a node of the Raft group
@@ -95,7 +104,8 @@
 // (varint), and its fields in the order of format_records.go: unsigned numbers as varints, signed
 // ones as zigzag varints, hashes as 32 bytes, text and bytes with a varint length before them. In a
 // window, each piece is the distance from the end of the one before, its length, block and offset in
-// the chunk. Pebble's own checksums cover all of it. Fields are only ever added under a new version.
+// the chunk. The index of a value of t and g is that of the last entry whose items, taken together or one by one, left it
+// otherwise than it was. Pebble's own checksums cover all of it. Fields are only ever added under a new version.
 //
 // A log entry is a command: version (1 byte, now 1), time (zigzag varint), number of items, and each
 // item as a tag and its fields (command.go). A node stops at a version or tag that it does not know.

@@ -25,6 +25,7 @@ const (
 	tableOrphan  = 'o'
 	tableQueue   = 'q'
 	tableDataset = 't'
+	tableOwner   = 'g' // what users and groups have in a dataset
 	tablePolicy  = 'p'
 	tableUser    = 'u'
 	tableMember  = 'm'
@@ -105,6 +106,7 @@ const (
 	queueInode   queueKind = 1 // an inode without names: value is its record
 	queueTrim    queueKind = 2 // a file whose windows from inodeRecord.Trim on go
 	queueSession queueKind = 3 // a session that ended: its orphans and results go
+	queueOwners  queueKind = 4 // a dataset that is gone: the records of its owners go
 )
 
 func keyQueue(kind queueKind, id uint64) []byte {

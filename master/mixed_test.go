@@ -20,8 +20,10 @@ func TestMixedSessions(t *testing.T) {
 		x.sessions = []mixedSession{{id: m.session}}
 		x.addSession()
 		for range rapid.IntRange(10, 60).Draw(rt, "steps") {
+			before := usages(m.s)
 			x.step()
-			if err := m.s.check(); err != nil {
+			x.strict(before)
+			if err := firstError(m.s.check(), checkUsage(m.s)); err != nil {
 				rt.Fatalf("after %s: %v", x.last, err)
 			}
 		}
@@ -38,12 +40,19 @@ func TestMixedSessions(t *testing.T) {
 		}
 		d := ask[*granary.Directory](m, &granary.ReadDir{Inode: granary.RootInode})
 		for _, e := range d.Entries {
-			if e.Name != granary.BucketsName {
+			switch {
+			case e.Attr.Inode == granary.BucketsInode:
+			case e.Attr.Inode == e.Attr.Inode.Dataset().Root():
+				for _, inside := range ask[*granary.Directory](m, &granary.ReadDir{Inode: e.Attr.Inode}).Entries {
+					m.ok(&granary.RemoveTree{Parent: e.Attr.Inode, Name: inside.Name})
+				}
+				m.ok(&granary.Rmdir{Parent: granary.RootInode, Name: e.Name})
+			default:
 				m.ok(&granary.RemoveTree{Parent: granary.RootInode, Name: e.Name})
 			}
 		}
 		m.drain(7)
-		if err := m.s.check(); err != nil {
+		if err := firstError(m.s.check(), checkUsage(m.s)); err != nil {
 			rt.Fatal(err)
 		}
 		datasets := 0
@@ -52,6 +61,15 @@ func TestMixedSessions(t *testing.T) {
 			rt.Fatalf("what is left: %+v", h)
 		}
 	})
+}
+
+// strict checks that no usage grew and is above its limit.
+func (x *mixed) strict(before map[ownerKey]granary.Usage) {
+	for k, is := range usages(x.m.s) {
+		if what := exceeded(before[k], is); what != "" {
+			x.rt.Fatalf("after %s: %+v has %s; before %+v", x.last, k, what, before[k])
+		}
+	}
 }
 
 type mixed struct {
@@ -78,6 +96,7 @@ func (x *mixed) draw(n int, what string) int { return rapid.IntRange(0, n-1).Dra
 func (x *mixed) flag(what string) bool       { return rapid.Bool().Draw(x.rt, what) }
 func (x *mixed) inode() granary.InodeID      { return x.inodes[x.draw(len(x.inodes), "inode")] }
 func (x *mixed) dir() granary.InodeID        { return x.dirs[x.draw(len(x.dirs), "directory")] }
+func (x *mixed) owner() uint32               { return uint32(x.draw(3, "owner")) }
 func (x *mixed) name() string                { return string(rune('a' + x.draw(3, "name"))) }
 func (x *mixed) path() string {
 	p := x.name()
@@ -96,7 +115,7 @@ func (x *mixed) do(s *mixedSession, op granary.Op) granary.Result {
 
 func (x *mixed) step() {
 	s := &x.sessions[x.draw(len(x.sessions), "session")]
-	switch x.draw(16, "op") {
+	switch x.draw(19, "op") {
 	case 0, 1:
 		x.create(s)
 	case 2:
@@ -130,6 +149,13 @@ func (x *mixed) step() {
 		x.made(x.do(s, op), op.Type)
 	case 14:
 		x.do(s, &granary.Unlink{Parent: x.dir(), Name: x.path(), Path: true, Prune: true, KeepOpen: x.flag("keep")})
+	case 16:
+		x.do(s, &granary.SetAttr{Inode: x.inode(), UID: ptr(x.owner()), GID: ptr(x.owner())})
+	case 17:
+		x.do(s, &granary.SetQuota{Dataset: x.dir().Dataset(), Scope: granary.QuotaScope(x.draw(3, "scope")), ID: uint32(x.draw(2, "id")),
+			Limit: granary.Quota{Bytes: uint64(x.draw(50, "bytes")), Inodes: uint64(x.draw(12, "inodes"))}})
+	case 18:
+		x.made(x.do(s, &granary.CreateDataset{Parent: granary.RootInode, Name: x.name(), UID: x.owner(), GID: x.owner()}), granary.TypeDirectory)
 	case 15:
 		if x.flag("make a bucket") {
 			x.made(x.do(s, &granary.Create{Parent: granary.BucketsInode, Name: x.name(), Type: granary.TypeDirectory}), granary.TypeDirectory)
@@ -140,7 +166,8 @@ func (x *mixed) step() {
 }
 
 func (x *mixed) create(s *mixedSession) {
-	op := &granary.Create{Parent: x.dir(), Name: x.name(), Type: granary.TypeRegular, Mode: 0o644, Replace: x.flag("replace"), Anonymous: x.draw(4, "anonymous") == 0}
+	op := &granary.Create{Parent: x.dir(), Name: x.name(), Type: granary.TypeRegular, Mode: 0o644, Replace: x.flag("replace"), Anonymous: x.draw(4, "anonymous") == 0,
+		UID: x.owner(), GID: x.owner()}
 	switch x.draw(4, "type") {
 	case 0, 1:
 		op.Type, op.Anonymous = granary.TypeDirectory, false

@@ -53,7 +53,7 @@ func (v *view) answer(q granary.Query) (granary.Answer, error) {
 	case *granary.HasChunks:
 		return v.hasChunks(q)
 	case *granary.StatFS:
-		return v.statFS()
+		return v.statFS(q)
 	case *granary.GetPolicy:
 		return v.getPolicy(q)
 	case *granary.GetUser:

@@ -88,8 +88,8 @@ func (v *view) rootPolicy() (granary.Policy, error) {
 }
 
 // statFS counts space in bytes of user data under the root's policy, on the disks that are up. An
-// automatic policy is taken as what the number of servers gives.
-func (v *view) statFS() (granary.Answer, error) {
+// automatic policy is taken as what the number of servers gives. A quota of the dataset lowers the numbers.
+func (v *view) statFS(q *granary.StatFS) (granary.Answer, error) {
 	p, err := v.rootPolicy()
 	if err != nil {
 		return nil, err
@@ -115,7 +115,11 @@ func (v *view) statFS() (granary.Answer, error) {
 		k, m = granary.AutoShards(servers)
 	}
 	net := func(n uint64) uint64 { return n / uint64(k+m) * uint64(k) }
-	return &granary.FSStats{Bytes: net(total), BytesFree: net(free), Files: v.head.Files}, nil
+	a := &granary.FSStats{Bytes: net(total), BytesFree: net(free), Files: v.head.Files, FilesFree: inodeIDsMax}
+	if q.Inode == 0 {
+		return a, nil
+	}
+	return a, v.statDataset(q.Inode.Dataset(), a)
 }
 
 // status tells what the state knows about the cluster; the node adds the Raft group and what the

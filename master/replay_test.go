@@ -50,6 +50,15 @@ func someLog(m *machine, r *rand.Rand, n int) []entry {
 		},
 		func() { m.do(&granary.Create{Parent: granary.BucketsInode, Name: name(), Type: granary.TypeDirectory}) },
 		func() { m.do(&granary.Rmdir{Parent: granary.BucketsInode, Name: name()}) },
+		func() { m.do(&granary.CreateDataset{Parent: granary.RootInode, Name: name(), UID: uint32(r.IntN(3))}) },
+		func() { m.do(&granary.Rmdir{Parent: granary.RootInode, Name: name()}) },
+		func() {
+			m.do(&granary.SetAttr{Inode: some(), UID: ptr(uint32(r.IntN(3))), GID: ptr(uint32(r.IntN(3)))})
+		},
+		func() {
+			m.do(&granary.SetQuota{Dataset: granary.DatasetID(1 + r.IntN(4)), Scope: granary.QuotaScope(r.IntN(3)), ID: uint32(r.IntN(3)),
+				Limit: granary.Quota{Bytes: uint64(r.IntN(60)), Inodes: uint64(r.IntN(40))}})
+		},
 		func() { m.do(&granary.SetPolicy{Inode: some(), Policy: granary.Policy{InlineMax: r.IntN(4)}}) },
 		func() { m.openVolume() },
 		func() { m.do(&granary.SealVolume{Volume: m.volume, Epoch: 1}); m.volume = 0 },
@@ -88,7 +97,7 @@ func TestBatchesDoNotMatter(t *testing.T) {
 		first := newMachine(t)
 		defer first.close()
 		log := someLog(first, rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 1)), 60)
-		if err := first.s.check(); err != nil {
+		if err := firstError(first.s.check(), checkUsage(first.s)); err != nil {
 			rt.Fatal(err)
 		}
 		want := dump(first.s)
@@ -142,7 +151,7 @@ func TestCrash(t *testing.T) {
 			if index < synced {
 				t.Fatalf("entry %d was synced, the store is at %d", synced, index)
 			}
-			if err := c.s.check(); err != nil {
+			if err := firstError(c.s.check(), checkUsage(c.s)); err != nil {
 				t.Fatal(err)
 			}
 			at = int(index)

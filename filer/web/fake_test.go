@@ -261,7 +261,7 @@ func (f *fakeStore) makeParents(p string) {
 	}
 }
 
-func (f *fakeStore) StatFS(ctx context.Context) (*granary.FSStats, error) {
+func (f *fakeStore) StatFS(ctx context.Context, _ granary.InodeID) (*granary.FSStats, error) {
 	if f.statFS != nil {
 		return nil, f.statFS(ctx)
 	}

@@ -41,7 +41,7 @@ func (q *request) health() error {
 	ctx, cancel := context.WithTimeout(q.r.Context(), healthWithin)
 	defer cancel()
 	status, text := http.StatusOK, "ok"
-	if _, err := q.h.store.StatFS(ctx); err != nil {
+	if _, err := q.h.store.StatFS(ctx, 0); err != nil {
 		status, text = http.StatusServiceUnavailable, err.Error()
 		q.h.log.Debug("not healthy", "error", err)
 	}

@@ -31,7 +31,7 @@ type directories interface {
 	// starts after a cursor, as cursorOf makes it, or at the beginning for "".
 	Page(ctx context.Context, ino granary.InodeID, cursor string, limit int) (entries []granary.Entry, more bool, err error)
 	MkdirAll(ctx context.Context, cred granary.Cred, root granary.InodeID, path string, mode uint32) (*filer.Info, error)
-	StatFS(ctx context.Context) (*granary.FSStats, error)
+	StatFS(ctx context.Context, ino granary.InodeID) (*granary.FSStats, error)
 }
 
 // file is a file open for reading, as filer.File is.
