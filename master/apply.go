@@ -18,6 +18,8 @@ func sprintf(format string, args []any) string { return fmt.Sprintf(format, args
 // The batch holds the applied index, so whatever prefix of the batches a crash leaves, Raft's log
 // continues it exactly. Nothing is synced here: the log is what makes entries durable.
 func (s *state) apply(entries []entry) [][]granary.Result {
+	s.applying.Lock()
+	defer s.applying.Unlock()
 	results := make([][]granary.Result, len(entries))
 	batch := s.db.NewIndexedBatch()
 	t := newTxn(batch, s.head)

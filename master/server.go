@@ -25,6 +25,7 @@ type Server struct {
 	lock    *os.File
 	states  *states
 	snaps   *snapshots
+	backups *backups
 	trans   raft.Transport
 	witness *witness // trans, as Raft uses it
 	raft    *raftNode
@@ -75,6 +76,7 @@ func Open(o Options) (*Server, error) {
 	s.loops.Go(s.watchLeadership)
 	s.loops.Go(s.watchApplied)
 	s.loops.Go(s.watchLog)
+	s.loops.Go(func() { s.backups.expire(s.ctx) })
 	return s, nil
 }
 
@@ -91,6 +93,9 @@ func (s *Server) open() error {
 	s.log = s.opts.Log.With("node", s.id)
 	s.snaps, err = openSnapshots(filepath.Join(s.opts.Dir, "snapshots"), s.opts.hook, s.log)
 	if err != nil {
+		return err
+	}
+	if s.backups, err = openBackups(filepath.Join(s.opts.Dir, "backups"), s.log, s.now); err != nil {
 		return err
 	}
 	so := stateOptions{CacheBytes: s.opts.CacheBytes, Log: s.log}
@@ -234,6 +239,9 @@ func (s *Server) release() error {
 		errs = append(errs, c.Close())
 	} else if s.trans == nil && s.opts.Listener != nil {
 		errs = append(errs, s.opts.Listener.Close())
+	}
+	if s.backups != nil {
+		errs = append(errs, s.backups.close())
 	}
 	if s.states != nil {
 		errs = append(errs, s.states.close())

@@ -167,7 +167,6 @@ type snapshotReader struct {
 
 // Close ends reading; the snapshot may be removed afterwards.
 func (r *snapshotReader) Close() error {
-	err := r.streamReader.Close()
 	r.once.Do(func() {
 		r.store.mu.Lock()
 		if r.store.open[r.id]--; r.store.open[r.id] == 0 {
@@ -175,7 +174,7 @@ func (r *snapshotReader) Close() error {
 		}
 		r.store.mu.Unlock()
 	})
-	return err
+	return nil
 }
 
 // reap removes all but the newest snapshots that nobody reads. A failure leaves more than needed,
@@ -207,8 +206,11 @@ func (s *snapshots) remove(id string) error {
 	return errors.Join(syncDir(s.dir), os.RemoveAll(dir+tmpSuffix))
 }
 
-// checkpoint writes info.json and a checkpoint of st into dir, which must not exist, durably.
+// checkpoint writes info.json and a checkpoint of st into dir, which must not exist, durably. Nothing is
+// applied meanwhile, so the checkpoint is of exactly the entry that info.json names.
 func checkpoint(st *state, dir string) error {
+	st.applying.Lock()
+	defer st.applying.Unlock()
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return openError(dir, err)
 	}

@@ -2,6 +2,8 @@ package master
 
 import (
 	"archive/tar"
+	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -9,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/dsorchard/granary"
@@ -57,74 +60,125 @@ func statStreamFile(dir, p string) (streamFile, error) {
 	return streamFile{filepath.ToSlash(rel), st.Size()}, err
 }
 
-// streamSize returns the length of a snapshot's stream: a header and whole blocks for each file, and
-// two empty blocks.
+// streamSize returns the length of a snapshot's stream.
 func streamSize(dir string) (int64, error) {
-	files, err := streamFiles(dir)
+	l, err := layoutStream(dir)
 	if err != nil {
 		return 0, err
 	}
-	size := int64(2 * tarBlock)
-	for _, f := range files {
-		size += tarBlock + (f.size+tarBlock-1)/tarBlock*tarBlock
-	}
-	return size, nil
+	return l.size, nil
 }
 
-// streamReader produces a snapshot's stream.
-type streamReader struct {
-	dir  string
-	pipe *io.PipeReader
-	done chan struct{}
+// streamLayout says which byte of a snapshot's stream comes from where, so that it can be read from any
+// offset: a header, the content and padding for each file, and two empty blocks.
+type streamLayout struct {
+	dir   string
+	parts []streamPart
+	size  int64
 }
 
-func newStreamReader(dir string) (*streamReader, error) {
+// streamPart is the header and the content of one file.
+type streamPart struct {
+	streamFile
+	header  []byte
+	content int64 // offset in the stream
+}
+
+func layoutStream(dir string) (*streamLayout, error) {
 	files, err := streamFiles(dir)
 	if err != nil {
 		return nil, err
 	}
-	r, w := io.Pipe()
-	s := &streamReader{dir: dir, pipe: r, done: make(chan struct{})}
-	go func() {
-		defer close(s.done)
-		w.CloseWithError(packStream(w, dir, files))
-	}()
-	return s, nil
-}
-
-// Read implements io.Reader.
-func (s *streamReader) Read(p []byte) (int, error) { return s.pipe.Read(p) }
-
-// Close ends the stream and waits for who produces it.
-func (s *streamReader) Close() error {
-	err := s.pipe.Close()
-	<-s.done
-	return err
-}
-
-func packStream(w io.Writer, dir string, files []streamFile) error {
-	t := tar.NewWriter(w)
+	l := &streamLayout{dir: dir}
 	for _, f := range files {
+		var header bytes.Buffer
 		h := &tar.Header{Name: f.name, Size: f.size, Mode: 0o600, Typeflag: tar.TypeReg, Format: tar.FormatGNU}
-		if err := t.WriteHeader(h); err != nil {
-			return err
+		if err := tar.NewWriter(&header).WriteHeader(h); err != nil {
+			return nil, openError(dir, err)
 		}
-		if err := packFile(t, filepath.Join(dir, filepath.FromSlash(f.name)), f.size); err != nil {
-			return err
+		p := streamPart{streamFile: f, header: header.Bytes(), content: l.size + int64(header.Len())}
+		l.parts = append(l.parts, p)
+		l.size = p.content + (f.size+tarBlock-1)/tarBlock*tarBlock
+	}
+	l.size += 2 * tarBlock
+	return l, nil
+}
+
+// ReadAt implements io.ReaderAt. It opens the files that the range touches, and no others.
+func (l *streamLayout) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, granary.Errorf(granary.KindInvalid, "master.snapshot", l.dir, "offset %d", off)
+	}
+	n := int(max(0, min(int64(len(p)), l.size-off)))
+	want := p[:n]
+	clear(want) // padding
+	i := sort.Search(len(l.parts), func(i int) bool { return l.parts[i].content+l.parts[i].size > off })
+	for ; i < len(l.parts); i++ {
+		part := &l.parts[i]
+		if part.content-int64(len(part.header)) >= off+int64(n) {
+			break
+		}
+		overlay(want, off, part.header, part.content-int64(len(part.header)))
+		if err := l.readFile(want, off, part); err != nil {
+			return 0, err
 		}
 	}
-	return t.Close()
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
 }
 
-func packFile(w io.Writer, name string, size int64) error {
-	f, err := os.Open(name)
+// overlay copies the bytes that lie at an offset of the stream into the part of p, which begins at off,
+// that they belong to.
+func overlay(p []byte, off int64, b []byte, at int64) {
+	if at < off {
+		b, at = b[min(int64(len(b)), off-at):], off
+	}
+	if at-off < int64(len(p)) {
+		copy(p[at-off:], b)
+	}
+}
+
+// readFile reads what p, which begins at off, wants of a file.
+func (l *streamLayout) readFile(p []byte, off int64, part *streamPart) error {
+	from, to := max(off, part.content), min(off+int64(len(p)), part.content+part.size)
+	if from >= to {
+		return nil
+	}
+	f, err := os.Open(filepath.Join(l.dir, filepath.FromSlash(part.name)))
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	_, err = io.CopyN(w, f, size)
-	return err
+	_, err = f.ReadAt(p[from-off:to-off], from-part.content)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // the file was longer when the stream was laid out
+	}
+	return errors.Join(err, f.Close())
 }
+
+// newStreamReader produces a snapshot's stream.
+func newStreamReader(dir string) (*streamReader, error) {
+	l, err := layoutStream(dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &streamReader{dir: dir}
+	s.stream = bufio.NewReaderSize(io.NewSectionReader(l, 0, l.size), streamBuffer)
+	return s, nil
+}
+
+// streamBuffer is how much of a stream is read at once.
+const streamBuffer = 256 << 10
+
+// streamReader reads a snapshot's stream from its beginning.
+type streamReader struct {
+	dir    string
+	stream *bufio.Reader
+}
+
+// Read implements io.Reader.
+func (s *streamReader) Read(p []byte) (int, error) { return s.stream.Read(p) }
 
 // unpackStream writes what a stream holds below dir, durably.
 func unpackStream(r io.Reader, dir string) error {

@@ -24,9 +24,10 @@ type stateOptions struct {
 // state is the state machine: all metadata, in a Pebble store. One goroutine applies; any number
 // may query meanwhile.
 type state struct {
-	db     *pebble.DB
-	head   headRecord // of the applying goroutine
-	places atomic.Pointer[places]
+	db       *pebble.DB
+	applying sync.Mutex // held while a batch is applied, and by who wants to stand between two
+	head     headRecord // of who holds applying
+	places   atomic.Pointer[places]
 
 	mu        sync.Mutex
 	published headRecord    // what readers see
