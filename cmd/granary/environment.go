@@ -21,8 +21,15 @@ import (
 type environment struct {
 	cluster  string // GRANARY_CLUSTER: gRPC addresses of the masters
 	rootUser granary.User
+	s3       s3Environment
 	logLevel string
 	output   string
+}
+
+// s3Environment is how an S3 service that backups go to is reached: the variables of the AWS tools.
+type s3Environment struct {
+	endpoint, region                   string
+	accessKey, secretKey, sessionToken string
 }
 
 const defaultCluster = "127.0.0.1:7400"
@@ -40,6 +47,11 @@ func newEnvironment() *environment {
 		SecretKey: os.Getenv("GRANARY_ROOT_SECRET_KEY"),
 		Name:      "root",
 		Root:      true,
+	}
+	env.s3 = s3Environment{
+		endpoint: os.Getenv("AWS_ENDPOINT_URL"), region: os.Getenv("AWS_REGION"),
+		accessKey: os.Getenv("AWS_ACCESS_KEY_ID"), secretKey: os.Getenv("AWS_SECRET_ACCESS_KEY"),
+		sessionToken: os.Getenv("AWS_SESSION_TOKEN"),
 	}
 	return env
 }
