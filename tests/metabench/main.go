@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/dsorchard/granary/client"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "metabench:", err)
+		os.Exit(1)
+	}
+}
+
+// settings are the flags; each command reads those that concern it.
+type settings struct {
+	cluster string
+	each    time.Duration
+	pid     int
+	inodes  int
+	node    int    // raft: which of the three this process is
+	base    int    // raft: first port
+	dir     string // raft: where its data goes
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return errors.New("usage: metabench ops|raft|load|big [flags]")
+	}
+	var s settings
+	flags := flag.NewFlagSet("metabench "+args[0], flag.ContinueOnError)
+	flags.StringVar(&s.cluster, "cluster", os.Getenv("GRANARY_CLUSTER"), "gRPC addresses of the masters")
+	flags.DurationVar(&s.each, "each", 3*time.Second, "time for each line")
+	flags.IntVar(&s.pid, "pid", 0, "process whose CPU time is charged: the leader")
+	flags.IntVar(&s.inodes, "inodes", 1_000_000, "how many to load")
+	flags.IntVar(&s.node, "node", 0, "bare Raft: which node to be")
+	flags.IntVar(&s.base, "base", 18700, "bare Raft: first port")
+	flags.StringVar(&s.dir, "dir", "", "bare Raft: directory for its data")
+	if err := flags.Parse(args[1:]); err != nil {
+		return err
+	}
+	commands := map[string]func(context.Context, settings) error{
+		"ops": withClient(benchOps), "load": withClient(load), "big": withClient(big), "raft": bareRaft,
+	}
+	command, ok := commands[args[0]]
+	if !ok {
+		return fmt.Errorf("%q is none of ops, raft, load, big", args[0])
+	}
+	return command(ctx, s)
+}
+
+// withClient runs a command with a client of the cluster.
+func withClient(command func(context.Context, settings, *client.Client) error) func(context.Context, settings) error {
+	return func(ctx context.Context, s settings) (err error) {
+		if s.cluster == "" {
+			return errors.New("--cluster is missing")
+		}
+		c, err := client.Open(ctx, client.Options{Masters: strings.Split(s.cluster, ","), Name: "metabench"})
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, c.Close()) }()
+		return command(ctx, s, c)
+	}
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+)
+
+const (
+	raftNodes  = 3
+	raftEntry  = 300 // bytes of an entry: about those of a create
+	raftValues = 4   // keys an entry sets: inode, dentry, parent's inode, result
+)
+
+// bareRaft is node 0, which leads and calls, with the others in processes of their own; or one of those.
+func bareRaft(ctx context.Context, s settings) error {
+	if s.dir == "" {
+		return errors.New("--dir is missing")
+	}
+	n, err := openBare(s)
+	if err != nil {
+		return err
+	}
+	if s.node > 0 {
+		<-ctx.Done()
+		return n.close()
+	}
+	var others []*exec.Cmd
+	for i := 1; i < raftNodes; i++ {
+		cmd := exec.Command(os.Args[0], "raft", "--node", fmt.Sprint(i), "--base", fmt.Sprint(s.base), "--dir", s.dir)
+		cmd.Stderr = os.Stderr
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		others = append(others, cmd)
+	}
+	err = n.bench(ctx, s)
+	for _, cmd := range others {
+		err = errors.Join(err, cmd.Process.Signal(os.Interrupt), cmd.Wait())
+	}
+	return errors.Join(err, n.close())
+}
+
+type bareNode struct {
+	raft  *raft.Raft
+	store *raftboltdb.BoltStore
+	db    *pebble.DB
+	elect chan bool
+}
+
+func openBare(s settings) (*bareNode, error) {
+	dir := filepath.Join(s.dir, fmt.Sprint(s.node))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	db, err := pebble.Open(filepath.Join(dir, "state"), &pebble.Options{MemTableSize: 32 << 20, CacheSize: 128 << 20})
+	if err != nil {
+		return nil, err
+	}
+	n := &bareNode{db: db, elect: make(chan bool, 16)}
+	if n.store, err = openBareLog(dir); err != nil {
+		return nil, err
+	}
+	addr := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", s.base+i) }
+	trans, err := raft.NewTCPTransport(addr(s.node), nil, 3, 10*time.Second, io.Discard)
+	if err != nil {
+		return nil, err
+	}
+	conf := raft.DefaultConfig()
+	conf.LocalID = raft.ServerID(fmt.Sprint(s.node))
+	conf.MaxAppendEntries, conf.BatchApplyCh, conf.NoSnapshotRestoreOnStart = 512, true, true
+	conf.SnapshotThreshold, conf.NotifyCh = 1<<40, n.elect
+	conf.Logger = hclog.NewNullLogger()
+	if s.node > 0 { // the one that calls shall lead
+		conf.HeartbeatTimeout, conf.ElectionTimeout = 10*time.Second, 10*time.Second
+	}
+	var servers []raft.Server
+	for i := range raftNodes {
+		servers = append(servers, raft.Server{ID: raft.ServerID(fmt.Sprint(i)), Address: raft.ServerAddress(addr(i))})
+	}
+	snaps := raft.NewInmemSnapshotStore()
+	logs, err := raft.NewLogCache(1024, n.store)
+	if err != nil {
+		return nil, err
+	}
+	if err := raft.BootstrapCluster(conf, logs, n.store, snaps, trans, raft.Configuration{Servers: servers}); err != nil {
+		return nil, err
+	}
+	n.raft, err = raft.NewRaft(conf, &bareMachine{db: db}, logs, n.store, snaps, trans)
+	return n, err
+}
+
+func openBareLog(dir string) (*raftboltdb.BoltStore, error) {
+	return raftboltdb.New(raftboltdb.Options{Path: filepath.Join(dir, "raft.db")})
+}
+
+func (n *bareNode) close() error {
+	return errors.Join(n.raft.Shutdown().Error(), n.store.Close(), n.db.Close())
+}
+
+func (n *bareNode) bench(ctx context.Context, s settings) error {
+	select {
+	case <-n.elect:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	heading()
+	s.pid = os.Getpid() // callers and leader are one process: both are charged
+	data := make([]byte, raftEntry)
+	for _, callers := range []int{1, 16, 256} {
+		_, err := measure(ctx, s, "bare raft", "apply", callers, opsMax, func(context.Context, int) error {
+			return n.raft.Apply(data, 0).Error()
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bareMachine writes a few keys for each entry, as many bytes as a create of the master's.
+type bareMachine struct {
+	db   *pebble.DB
+	next uint64
+}
+
+// Apply implements raft.FSM.
+func (m *bareMachine) Apply(l *raft.Log) any { return m.ApplyBatch([]*raft.Log{l})[0] }
+
+// ApplyBatch implements raft.BatchingFSM.
+func (m *bareMachine) ApplyBatch(logs []*raft.Log) []any {
+	b := m.db.NewBatch()
+	for _, l := range logs {
+		if l.Type != raft.LogCommand {
+			continue
+		}
+		for k := range raftValues {
+			m.next++
+			if err := b.Set(fmt.Appendf(nil, "%c%016x", 'a'+k, m.next), l.Data[:100], nil); err != nil {
+				panic(err)
+			}
+		}
+	}
+	if err := b.Commit(pebble.NoSync); err != nil {
+		panic(err)
+	}
+	return make([]any, len(logs))
+}
+
+// Snapshot implements raft.FSM.
+func (m *bareMachine) Snapshot() (raft.FSMSnapshot, error) { return nil, errors.New("not used") }
+
+// Restore implements raft.FSM.
+func (m *bareMachine) Restore(io.ReadCloser) error { return errors.New("not used") }

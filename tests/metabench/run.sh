@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# What the metadata master does beside bare Raft, three processes each on this machine, and what many inodes cost.
+#   EACH=3s        time for each line      INODES=10000000   inodes to load (0: none)
+#   SCRATCH=DIR    where the data goes     PARTS="raft ops big load"   what to run
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+each=${EACH:-3s}
+inodes=${INODES:-1000000}
+parts=${PARTS:-raft ops big load}
+scratch=$(mktemp -d "${SCRATCH:-/tmp}/granary-metabench.XXXXXX")
+base=18600
+declare -A pid
+cleanup() {
+  for p in "${pid[@]}"; do kill "$p" 2>/dev/null || true; wait "$p" 2>/dev/null || true; done
+  rm -rf "$scratch"
+}
+trap cleanup EXIT
+mkdir -p bin
+CGO_ENABLED=0 go build -trimpath -o bin/granary ./cmd/granary
+CGO_ENABLED=0 go build -trimpath -o bin/metabench ./tests/metabench
+
+addr() { echo "127.0.0.1:$((base + 10 * $1))"; }
+peers="m1@$(addr 1),m2@$(addr 2),m3@$(addr 3)"
+export GRANARY_CLUSTER="$(addr 1),$(addr 2),$(addr 3)"
+start() {
+  bin/granary serve master --id "m$1" --data "$scratch/m$1" --listen-base $((base + 10 * $1)) --peers "$peers" >> "$scratch/m$1.log" 2>&1 &
+  pid[$1]=$!
+}
+status() { bin/granary cluster status --output json; }
+ready() { for _ in $(seq 600); do status > /dev/null 2>&1 && return; sleep 0.1; done; echo "no leader" >&2; exit 1; }
+leader() { # its number
+  local at
+  at=$(status | sed -n 's/.*"leader": "\(.*\)".*/\1/p' | head -1)
+  for i in 1 2 3; do [ "$(addr $i)" = "$at" ] && echo $i; done
+}
+memory() { # resident now and at most, of master $1
+  echo "memory: master $1 $(grep -E 'VmRSS|VmHWM' "/proc/${pid[$1]}/status" | tr -s '\t \n' ' ')"
+}
+applied() { # of master $1, by its metrics
+  curl -fsS "http://127.0.0.1:$((base + 10 * $1 + 2))/metrics" | sed -n 's/^granary_master_applied_index \(.*\)/\1/p'
+}
+runs() { case " $parts " in *" $1 "*) return 0 ;; *) return 1 ;; esac }
+
+if runs raft; then mkdir -p "$scratch/raft"; bin/metabench raft --dir "$scratch/raft" --each "$each"; fi
+for i in 1 2 3; do start $i; done
+ready
+if runs ops; then bin/metabench ops --each "$each" --pid "${pid[$(leader)]}"; fi
+if runs big; then bin/metabench big; memory "$(leader)"; fi
+if runs load && [ "$inodes" -gt 0 ]; then
+  lead=$(leader)
+  last=$((lead % 3 + 1)) # a follower that misses all of it
+  kill "${pid[$last]}"; wait "${pid[$last]}" || true
+  bin/metabench load --inodes "$inodes"
+  memory "$lead"
+  used=$(du -s --block-size=1 "$scratch/m$lead"/state-* | cut -f1)
+  echo "disk: $used bytes of state for $inodes inodes, $((used / inodes)) each"
+  began=$(date +%s.%N)
+  start "$last"
+  for _ in $(seq 6000); do
+    a=$(applied "$last" 2>/dev/null || true)
+    b=$(applied "$lead")
+    if [ -n "$a" ] && [ "${a%.*}" -ge "$((${b%.*} - 10))" ] 2>/dev/null; then break; fi
+    sleep 0.1
+  done
+  echo "catch-up: the follower took $(echo "$(date +%s.%N) - $began" | bc) s"
+  memory "$last"
+  for i in 1 2 3; do kill "${pid[$i]}"; wait "${pid[$i]}" || true; done
+  began=$(date +%s.%N)
+  for i in 1 2 3; do start $i; done
+  ready
+  echo "start: all three masters, to the first answer: $(echo "$(date +%s.%N) - $began" | bc) s"
+fi
