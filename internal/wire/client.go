@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"google.golang.org/grpc"
@@ -54,13 +55,16 @@ func DialMaster(addr string, opts ...grpc.DialOption) (Master, func() error, err
 	if err != nil {
 		return nil, nil, granary.Errorf(granary.KindInvalid, "dial", addr, "%w", err)
 	}
-	return &masterClient{addr: addr, rpc: pb.NewMasterClient(conn)}, conn.Close, nil
+	c := &masterClient{addr: addr, rpc: pb.NewMasterClient(conn)}
+	c.small.send = c.sendQueries
+	return c, conn.Close, nil
 }
 
 // masterClient is a Master at the other end of a gRPC connection.
 type masterClient struct {
-	addr string
-	rpc  pb.MasterClient
+	addr  string
+	rpc   pb.MasterClient
+	small gatherer // of queries
 }
 
 // OpenSession implements Master.
@@ -113,9 +117,9 @@ func (c *masterClient) Query(ctx context.Context, req *granary.QueryRequest) (gr
 	if err != nil {
 		return nil, 0, err
 	}
-	reply, err := c.rpc.Query(ctx, p)
+	reply, err := c.query(ctx, req.Query, p)
 	if err != nil {
-		return nil, 0, errorOf(ctx, err, "query", c.addr, false)
+		return nil, 0, err
 	}
 	d := decoder{subject: "answer"}
 	answer := d.answer(reply.Answer)
@@ -123,6 +127,19 @@ func (c *masterClient) Query(ctx context.Context, req *granary.QueryRequest) (gr
 		return nil, 0, granary.Errorf(granary.KindInternal, "query", c.addr, "%w", d.err)
 	}
 	return answer, granary.Index(reply.Index), nil
+}
+
+func (c *masterClient) query(ctx context.Context, q granary.Query, p *pb.QueryRequest) (reply *pb.QueryReply, err error) {
+	if gathers(q) {
+		reply, err = c.small.ask(ctx, p)
+	} else {
+		reply, err = c.rpc.Query(ctx, p)
+	}
+	var own *granary.Error
+	if err != nil && !errors.As(err, &own) {
+		err = errorOf(ctx, err, "query", c.addr, false)
+	}
+	return reply, err
 }
 
 // Heartbeat implements Master.

@@ -5103,6 +5103,147 @@ func (x *QueryRequest) GetFollower() bool {
 	return false
 }
 
+// QueryManyRequest carries queries that were asked at the same time, each for itself.
+type QueryManyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Requests      []*QueryRequest        `protobuf:"bytes,1,rep,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryManyRequest) Reset() {
+	*x = QueryManyRequest{}
+	mi := &file_granary_proto_msgTypes[67]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryManyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryManyRequest) ProtoMessage() {}
+
+func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[67]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryManyRequest.ProtoReflect.Descriptor instead.
+func (*QueryManyRequest) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{67}
+}
+
+func (x *QueryManyRequest) GetRequests() []*QueryRequest {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+type QueryManyReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Outcomes      []*QueryOutcome        `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"` // one for each request
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryManyReply) Reset() {
+	*x = QueryManyReply{}
+	mi := &file_granary_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryManyReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryManyReply) ProtoMessage() {}
+
+func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryManyReply.ProtoReflect.Descriptor instead.
+func (*QueryManyReply) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{68}
+}
+
+func (x *QueryManyReply) GetOutcomes() []*QueryOutcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+type QueryOutcome struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reply         *QueryReply            `protobuf:"bytes,1,opt,name=reply,proto3" json:"reply,omitempty"`
+	Err           *ErrorDetail           `protobuf:"bytes,2,opt,name=err,proto3" json:"err,omitempty"` // in place of reply
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryOutcome) Reset() {
+	*x = QueryOutcome{}
+	mi := &file_granary_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryOutcome) ProtoMessage() {}
+
+func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryOutcome.ProtoReflect.Descriptor instead.
+func (*QueryOutcome) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{69}
+}
+
+func (x *QueryOutcome) GetReply() *QueryReply {
+	if x != nil {
+		return x.Reply
+	}
+	return nil
+}
+
+func (x *QueryOutcome) GetErr() *ErrorDetail {
+	if x != nil {
+		return x.Err
+	}
+	return nil
+}
+
 type QueryReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
@@ -5113,7 +5254,7 @@ type QueryReply struct {
 
 func (x *QueryReply) Reset() {
 	*x = QueryReply{}
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5125,7 +5266,7 @@ func (x *QueryReply) String() string {
 func (*QueryReply) ProtoMessage() {}
 
 func (x *QueryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5138,7 +5279,7 @@ func (x *QueryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryReply.ProtoReflect.Descriptor instead.
 func (*QueryReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{67}
+	return file_granary_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *QueryReply) GetIndex() uint64 {
@@ -5178,7 +5319,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5190,7 +5331,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5203,7 +5344,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{68}
+	return file_granary_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Query) GetQuery() isQuery_Query {
@@ -5420,7 +5561,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5432,7 +5573,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5445,7 +5586,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{69}
+	return file_granary_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Answer) GetAnswer() isAnswer_Answer {
@@ -5649,7 +5790,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5661,7 +5802,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5674,7 +5815,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{70}
+	return file_granary_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Range) GetOffset() uint64 {
@@ -5705,7 +5846,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5717,7 +5858,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5730,7 +5871,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{71}
+	return file_granary_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Lookup) GetBase() uint64 {
@@ -5788,7 +5929,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5800,7 +5941,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5813,7 +5954,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{72}
+	return file_granary_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *Found) GetEntry() *Entry {
@@ -5863,7 +6004,7 @@ type ReadDir struct {
 
 func (x *ReadDir) Reset() {
 	*x = ReadDir{}
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5875,7 +6016,7 @@ func (x *ReadDir) String() string {
 func (*ReadDir) ProtoMessage() {}
 
 func (x *ReadDir) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5888,7 +6029,7 @@ func (x *ReadDir) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDir.ProtoReflect.Descriptor instead.
 func (*ReadDir) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{73}
+	return file_granary_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *ReadDir) GetInode() uint64 {
@@ -5929,7 +6070,7 @@ type Directory struct {
 
 func (x *Directory) Reset() {
 	*x = Directory{}
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5941,7 +6082,7 @@ func (x *Directory) String() string {
 func (*Directory) ProtoMessage() {}
 
 func (x *Directory) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5954,7 +6095,7 @@ func (x *Directory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Directory.ProtoReflect.Descriptor instead.
 func (*Directory) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{74}
+	return file_granary_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *Directory) GetEntries() []*Entry {
@@ -5984,7 +6125,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5996,7 +6137,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6009,7 +6150,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{75}
+	return file_granary_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *List) GetRoot() uint64 {
@@ -6059,7 +6200,7 @@ type ListItem struct {
 
 func (x *ListItem) Reset() {
 	*x = ListItem{}
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6071,7 +6212,7 @@ func (x *ListItem) String() string {
 func (*ListItem) ProtoMessage() {}
 
 func (x *ListItem) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6084,7 +6225,7 @@ func (x *ListItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListItem.ProtoReflect.Descriptor instead.
 func (*ListItem) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{76}
+	return file_granary_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *ListItem) GetKey() []byte {
@@ -6126,7 +6267,7 @@ type Listing struct {
 
 func (x *Listing) Reset() {
 	*x = Listing{}
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6138,7 +6279,7 @@ func (x *Listing) String() string {
 func (*Listing) ProtoMessage() {}
 
 func (x *Listing) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6151,7 +6292,7 @@ func (x *Listing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listing.ProtoReflect.Descriptor instead.
 func (*Listing) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{77}
+	return file_granary_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *Listing) GetItems() []*ListItem {
@@ -6186,7 +6327,7 @@ type HasChunks struct {
 
 func (x *HasChunks) Reset() {
 	*x = HasChunks{}
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6198,7 +6339,7 @@ func (x *HasChunks) String() string {
 func (*HasChunks) ProtoMessage() {}
 
 func (x *HasChunks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6211,7 +6352,7 @@ func (x *HasChunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HasChunks.ProtoReflect.Descriptor instead.
 func (*HasChunks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{78}
+	return file_granary_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *HasChunks) GetDataset() uint32 {
@@ -6244,7 +6385,7 @@ type ChunksHad struct {
 
 func (x *ChunksHad) Reset() {
 	*x = ChunksHad{}
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6256,7 +6397,7 @@ func (x *ChunksHad) String() string {
 func (*ChunksHad) ProtoMessage() {}
 
 func (x *ChunksHad) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6269,7 +6410,7 @@ func (x *ChunksHad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunksHad.ProtoReflect.Descriptor instead.
 func (*ChunksHad) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{79}
+	return file_granary_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ChunksHad) GetHas() []bool {
@@ -6288,7 +6429,7 @@ type StatFS struct {
 
 func (x *StatFS) Reset() {
 	*x = StatFS{}
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6300,7 +6441,7 @@ func (x *StatFS) String() string {
 func (*StatFS) ProtoMessage() {}
 
 func (x *StatFS) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6313,7 +6454,7 @@ func (x *StatFS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatFS.ProtoReflect.Descriptor instead.
 func (*StatFS) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{80}
+	return file_granary_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *StatFS) GetInode() uint64 {
@@ -6335,7 +6476,7 @@ type FSStats struct {
 
 func (x *FSStats) Reset() {
 	*x = FSStats{}
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6347,7 +6488,7 @@ func (x *FSStats) String() string {
 func (*FSStats) ProtoMessage() {}
 
 func (x *FSStats) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6360,7 +6501,7 @@ func (x *FSStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FSStats.ProtoReflect.Descriptor instead.
 func (*FSStats) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{81}
+	return file_granary_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *FSStats) GetBytes() uint64 {
@@ -6401,7 +6542,7 @@ type ListDatasets struct {
 
 func (x *ListDatasets) Reset() {
 	*x = ListDatasets{}
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6413,7 +6554,7 @@ func (x *ListDatasets) String() string {
 func (*ListDatasets) ProtoMessage() {}
 
 func (x *ListDatasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6426,7 +6567,7 @@ func (x *ListDatasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatasets.ProtoReflect.Descriptor instead.
 func (*ListDatasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{82}
+	return file_granary_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ListDatasets) GetAfter() uint32 {
@@ -6456,7 +6597,7 @@ type Dataset struct {
 
 func (x *Dataset) Reset() {
 	*x = Dataset{}
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6468,7 +6609,7 @@ func (x *Dataset) String() string {
 func (*Dataset) ProtoMessage() {}
 
 func (x *Dataset) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6481,7 +6622,7 @@ func (x *Dataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dataset.ProtoReflect.Descriptor instead.
 func (*Dataset) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{83}
+	return file_granary_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *Dataset) GetId() uint32 {
@@ -6529,7 +6670,7 @@ type Datasets struct {
 
 func (x *Datasets) Reset() {
 	*x = Datasets{}
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6541,7 +6682,7 @@ func (x *Datasets) String() string {
 func (*Datasets) ProtoMessage() {}
 
 func (x *Datasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6554,7 +6695,7 @@ func (x *Datasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Datasets.ProtoReflect.Descriptor instead.
 func (*Datasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{84}
+	return file_granary_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Datasets) GetDatasets() []*Dataset {
@@ -6583,7 +6724,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6595,7 +6736,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6608,7 +6749,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{85}
+	return file_granary_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Usage) GetId() uint32 {
@@ -6651,7 +6792,7 @@ type ListUsage struct {
 
 func (x *ListUsage) Reset() {
 	*x = ListUsage{}
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6663,7 +6804,7 @@ func (x *ListUsage) String() string {
 func (*ListUsage) ProtoMessage() {}
 
 func (x *ListUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6676,7 +6817,7 @@ func (x *ListUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsage.ProtoReflect.Descriptor instead.
 func (*ListUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{86}
+	return file_granary_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *ListUsage) GetDataset() uint32 {
@@ -6717,7 +6858,7 @@ type Usages struct {
 
 func (x *Usages) Reset() {
 	*x = Usages{}
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6729,7 +6870,7 @@ func (x *Usages) String() string {
 func (*Usages) ProtoMessage() {}
 
 func (x *Usages) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6742,7 +6883,7 @@ func (x *Usages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usages.ProtoReflect.Descriptor instead.
 func (*Usages) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{87}
+	return file_granary_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *Usages) GetUsages() []*Usage {
@@ -6768,7 +6909,7 @@ type GetPolicy struct {
 
 func (x *GetPolicy) Reset() {
 	*x = GetPolicy{}
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6780,7 +6921,7 @@ func (x *GetPolicy) String() string {
 func (*GetPolicy) ProtoMessage() {}
 
 func (x *GetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6793,7 +6934,7 @@ func (x *GetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicy.ProtoReflect.Descriptor instead.
 func (*GetPolicy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{88}
+	return file_granary_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *GetPolicy) GetPolicy() uint32 {
@@ -6812,7 +6953,7 @@ type PolicyIs struct {
 
 func (x *PolicyIs) Reset() {
 	*x = PolicyIs{}
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6824,7 +6965,7 @@ func (x *PolicyIs) String() string {
 func (*PolicyIs) ProtoMessage() {}
 
 func (x *PolicyIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6837,7 +6978,7 @@ func (x *PolicyIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyIs.ProtoReflect.Descriptor instead.
 func (*PolicyIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{89}
+	return file_granary_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *PolicyIs) GetPolicy() *Policy {
@@ -6856,7 +6997,7 @@ type GetUser struct {
 
 func (x *GetUser) Reset() {
 	*x = GetUser{}
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6868,7 +7009,7 @@ func (x *GetUser) String() string {
 func (*GetUser) ProtoMessage() {}
 
 func (x *GetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6881,7 +7022,7 @@ func (x *GetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUser.ProtoReflect.Descriptor instead.
 func (*GetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{90}
+	return file_granary_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *GetUser) GetAccessKey() []byte {
@@ -6900,7 +7041,7 @@ type UserIs struct {
 
 func (x *UserIs) Reset() {
 	*x = UserIs{}
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6912,7 +7053,7 @@ func (x *UserIs) String() string {
 func (*UserIs) ProtoMessage() {}
 
 func (x *UserIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6925,7 +7066,7 @@ func (x *UserIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserIs.ProtoReflect.Descriptor instead.
 func (*UserIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{91}
+	return file_granary_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *UserIs) GetUser() *User {
@@ -6945,7 +7086,7 @@ type ListVolumes struct {
 
 func (x *ListVolumes) Reset() {
 	*x = ListVolumes{}
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6957,7 +7098,7 @@ func (x *ListVolumes) String() string {
 func (*ListVolumes) ProtoMessage() {}
 
 func (x *ListVolumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6970,7 +7111,7 @@ func (x *ListVolumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumes.ProtoReflect.Descriptor instead.
 func (*ListVolumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{92}
+	return file_granary_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *ListVolumes) GetAfter() uint64 {
@@ -6997,7 +7138,7 @@ type Volumes struct {
 
 func (x *Volumes) Reset() {
 	*x = Volumes{}
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7009,7 +7150,7 @@ func (x *Volumes) String() string {
 func (*Volumes) ProtoMessage() {}
 
 func (x *Volumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7022,7 +7163,7 @@ func (x *Volumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volumes.ProtoReflect.Descriptor instead.
 func (*Volumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{93}
+	return file_granary_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *Volumes) GetVolumes() []*Volume {
@@ -7047,7 +7188,7 @@ type ListDisks struct {
 
 func (x *ListDisks) Reset() {
 	*x = ListDisks{}
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7059,7 +7200,7 @@ func (x *ListDisks) String() string {
 func (*ListDisks) ProtoMessage() {}
 
 func (x *ListDisks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7072,7 +7213,7 @@ func (x *ListDisks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDisks.ProtoReflect.Descriptor instead.
 func (*ListDisks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{94}
+	return file_granary_proto_rawDescGZIP(), []int{97}
 }
 
 type Disks struct {
@@ -7085,7 +7226,7 @@ type Disks struct {
 
 func (x *Disks) Reset() {
 	*x = Disks{}
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7097,7 +7238,7 @@ func (x *Disks) String() string {
 func (*Disks) ProtoMessage() {}
 
 func (x *Disks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7110,7 +7251,7 @@ func (x *Disks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disks.ProtoReflect.Descriptor instead.
 func (*Disks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{95}
+	return file_granary_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *Disks) GetServers() []*Server {
@@ -7135,7 +7276,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7147,7 +7288,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7160,7 +7301,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{96}
+	return file_granary_proto_rawDescGZIP(), []int{99}
 }
 
 type MasterStatus struct {
@@ -7179,7 +7320,7 @@ type MasterStatus struct {
 
 func (x *MasterStatus) Reset() {
 	*x = MasterStatus{}
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7191,7 +7332,7 @@ func (x *MasterStatus) String() string {
 func (*MasterStatus) ProtoMessage() {}
 
 func (x *MasterStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7204,7 +7345,7 @@ func (x *MasterStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterStatus.ProtoReflect.Descriptor instead.
 func (*MasterStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{97}
+	return file_granary_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *MasterStatus) GetId() []byte {
@@ -7293,7 +7434,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7305,7 +7446,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7318,7 +7459,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{98}
+	return file_granary_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *Status) GetCluster() []byte {
@@ -7900,7 +8041,14 @@ const file_granary_proto_rawDesc = "" +
 	"\x05query\x18\x02 \x01(\v2\x11.granary.v1.QueryR\x05query\x12\x18\n" +
 	"\asession\x18\x03 \x01(\x04R\asession\x12$\n" +
 	"\x04cred\x18\x04 \x01(\v2\x10.granary.v1.CredR\x04cred\x12\x1a\n" +
-	"\bfollower\x18\x05 \x01(\bR\bfollower\"N\n" +
+	"\bfollower\x18\x05 \x01(\bR\bfollower\"H\n" +
+	"\x10QueryManyRequest\x124\n" +
+	"\brequests\x18\x01 \x03(\v2\x18.granary.v1.QueryRequestR\brequests\"F\n" +
+	"\x0eQueryManyReply\x124\n" +
+	"\boutcomes\x18\x01 \x03(\v2\x18.granary.v1.QueryOutcomeR\boutcomes\"g\n" +
+	"\fQueryOutcome\x12,\n" +
+	"\x05reply\x18\x01 \x01(\v2\x16.granary.v1.QueryReplyR\x05reply\x12)\n" +
+	"\x03err\x18\x02 \x01(\v2\x17.granary.v1.ErrorDetailR\x03err\"N\n" +
 	"\n" +
 	"QueryReply\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12*\n" +
@@ -8077,12 +8225,13 @@ const file_granary_proto_rawDesc = "" +
 	"\x06health\x18\x13 \x01(\rR\x06health\x12\x18\n" +
 	"\areasons\x18\x14 \x03(\fR\areasons\x12#\n" +
 	"\rapplied_index\x18\x15 \x01(\x04R\fappliedIndex\x12 \n" +
-	"\vincarnation\x18\x16 \x01(\x04R\vincarnation2\xf2\x04\n" +
+	"\vincarnation\x18\x16 \x01(\x04R\vincarnation2\xb9\x05\n" +
 	"\x06Master\x12F\n" +
 	"\vOpenSession\x12\x1e.granary.v1.OpenSessionRequest\x1a\x17.granary.v1.SessionInfo\x12E\n" +
 	"\tKeepAlive\x12\x1c.granary.v1.KeepAliveRequest\x1a\x1a.granary.v1.KeepAliveReply\x12<\n" +
 	"\x06Mutate\x12\x19.granary.v1.MutateRequest\x1a\x17.granary.v1.MutateReply\x129\n" +
 	"\x05Query\x12\x18.granary.v1.QueryRequest\x1a\x16.granary.v1.QueryReply\x12E\n" +
+	"\tQueryMany\x12\x1c.granary.v1.QueryManyRequest\x1a\x1a.granary.v1.QueryManyReply\x12E\n" +
 	"\tHeartbeat\x12\x1c.granary.v1.HeartbeatRequest\x1a\x1a.granary.v1.HeartbeatReply\x12C\n" +
 	"\bIdentify\x12\x1b.granary.v1.IdentifyRequest\x1a\x1a.granary.v1.MasterIdentity\x12E\n" +
 	"\tReadIndex\x12\x1c.granary.v1.ReadIndexRequest\x1a\x1a.granary.v1.ReadIndexReply\x12G\n" +
@@ -8102,7 +8251,7 @@ func file_granary_proto_rawDescGZIP() []byte {
 	return file_granary_proto_rawDescData
 }
 
-var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 99)
+var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 102)
 var file_granary_proto_goTypes = []any{
 	(*OpenSessionRequest)(nil), // 0: granary.v1.OpenSessionRequest
 	(*SessionInfo)(nil),        // 1: granary.v1.SessionInfo
@@ -8171,38 +8320,41 @@ var file_granary_proto_goTypes = []any{
 	(*Disk)(nil),               // 64: granary.v1.Disk
 	(*Server)(nil),             // 65: granary.v1.Server
 	(*QueryRequest)(nil),       // 66: granary.v1.QueryRequest
-	(*QueryReply)(nil),         // 67: granary.v1.QueryReply
-	(*Query)(nil),              // 68: granary.v1.Query
-	(*Answer)(nil),             // 69: granary.v1.Answer
-	(*Range)(nil),              // 70: granary.v1.Range
-	(*Lookup)(nil),             // 71: granary.v1.Lookup
-	(*Found)(nil),              // 72: granary.v1.Found
-	(*ReadDir)(nil),            // 73: granary.v1.ReadDir
-	(*Directory)(nil),          // 74: granary.v1.Directory
-	(*List)(nil),               // 75: granary.v1.List
-	(*ListItem)(nil),           // 76: granary.v1.ListItem
-	(*Listing)(nil),            // 77: granary.v1.Listing
-	(*HasChunks)(nil),          // 78: granary.v1.HasChunks
-	(*ChunksHad)(nil),          // 79: granary.v1.ChunksHad
-	(*StatFS)(nil),             // 80: granary.v1.StatFS
-	(*FSStats)(nil),            // 81: granary.v1.FSStats
-	(*ListDatasets)(nil),       // 82: granary.v1.ListDatasets
-	(*Dataset)(nil),            // 83: granary.v1.Dataset
-	(*Datasets)(nil),           // 84: granary.v1.Datasets
-	(*Usage)(nil),              // 85: granary.v1.Usage
-	(*ListUsage)(nil),          // 86: granary.v1.ListUsage
-	(*Usages)(nil),             // 87: granary.v1.Usages
-	(*GetPolicy)(nil),          // 88: granary.v1.GetPolicy
-	(*PolicyIs)(nil),           // 89: granary.v1.PolicyIs
-	(*GetUser)(nil),            // 90: granary.v1.GetUser
-	(*UserIs)(nil),             // 91: granary.v1.UserIs
-	(*ListVolumes)(nil),        // 92: granary.v1.ListVolumes
-	(*Volumes)(nil),            // 93: granary.v1.Volumes
-	(*ListDisks)(nil),          // 94: granary.v1.ListDisks
-	(*Disks)(nil),              // 95: granary.v1.Disks
-	(*GetStatus)(nil),          // 96: granary.v1.GetStatus
-	(*MasterStatus)(nil),       // 97: granary.v1.MasterStatus
-	(*Status)(nil),             // 98: granary.v1.Status
+	(*QueryManyRequest)(nil),   // 67: granary.v1.QueryManyRequest
+	(*QueryManyReply)(nil),     // 68: granary.v1.QueryManyReply
+	(*QueryOutcome)(nil),       // 69: granary.v1.QueryOutcome
+	(*QueryReply)(nil),         // 70: granary.v1.QueryReply
+	(*Query)(nil),              // 71: granary.v1.Query
+	(*Answer)(nil),             // 72: granary.v1.Answer
+	(*Range)(nil),              // 73: granary.v1.Range
+	(*Lookup)(nil),             // 74: granary.v1.Lookup
+	(*Found)(nil),              // 75: granary.v1.Found
+	(*ReadDir)(nil),            // 76: granary.v1.ReadDir
+	(*Directory)(nil),          // 77: granary.v1.Directory
+	(*List)(nil),               // 78: granary.v1.List
+	(*ListItem)(nil),           // 79: granary.v1.ListItem
+	(*Listing)(nil),            // 80: granary.v1.Listing
+	(*HasChunks)(nil),          // 81: granary.v1.HasChunks
+	(*ChunksHad)(nil),          // 82: granary.v1.ChunksHad
+	(*StatFS)(nil),             // 83: granary.v1.StatFS
+	(*FSStats)(nil),            // 84: granary.v1.FSStats
+	(*ListDatasets)(nil),       // 85: granary.v1.ListDatasets
+	(*Dataset)(nil),            // 86: granary.v1.Dataset
+	(*Datasets)(nil),           // 87: granary.v1.Datasets
+	(*Usage)(nil),              // 88: granary.v1.Usage
+	(*ListUsage)(nil),          // 89: granary.v1.ListUsage
+	(*Usages)(nil),             // 90: granary.v1.Usages
+	(*GetPolicy)(nil),          // 91: granary.v1.GetPolicy
+	(*PolicyIs)(nil),           // 92: granary.v1.PolicyIs
+	(*GetUser)(nil),            // 93: granary.v1.GetUser
+	(*UserIs)(nil),             // 94: granary.v1.UserIs
+	(*ListVolumes)(nil),        // 95: granary.v1.ListVolumes
+	(*Volumes)(nil),            // 96: granary.v1.Volumes
+	(*ListDisks)(nil),          // 97: granary.v1.ListDisks
+	(*Disks)(nil),              // 98: granary.v1.Disks
+	(*GetStatus)(nil),          // 99: granary.v1.GetStatus
+	(*MasterStatus)(nil),       // 100: granary.v1.MasterStatus
+	(*Status)(nil),             // 101: granary.v1.Status
 }
 var file_granary_proto_depIdxs = []int32{
 	63,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
@@ -8263,75 +8415,81 @@ var file_granary_proto_depIdxs = []int32{
 	59,  // 55: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
 	61,  // 56: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
 	63,  // 57: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
-	68,  // 58: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
+	71,  // 58: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
 	19,  // 59: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
-	69,  // 60: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
-	71,  // 61: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
-	73,  // 62: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
-	75,  // 63: granary.v1.Query.list:type_name -> granary.v1.List
-	78,  // 64: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
-	80,  // 65: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
-	88,  // 66: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
-	90,  // 67: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
-	92,  // 68: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
-	94,  // 69: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
-	96,  // 70: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
-	82,  // 71: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
-	86,  // 72: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
-	72,  // 73: granary.v1.Answer.found:type_name -> granary.v1.Found
-	74,  // 74: granary.v1.Answer.directory:type_name -> granary.v1.Directory
-	77,  // 75: granary.v1.Answer.listing:type_name -> granary.v1.Listing
-	79,  // 76: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	81,  // 77: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	89,  // 78: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	91,  // 79: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	93,  // 80: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	95,  // 81: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	98,  // 82: granary.v1.Answer.status:type_name -> granary.v1.Status
-	84,  // 83: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
-	87,  // 84: granary.v1.Answer.usages:type_name -> granary.v1.Usages
-	70,  // 85: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	49,  // 86: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	50,  // 87: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	57,  // 88: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	49,  // 89: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	48,  // 90: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	76,  // 91: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	48,  // 92: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	85,  // 93: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	83,  // 94: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	39,  // 95: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	85,  // 96: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	58,  // 97: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	47,  // 98: granary.v1.UserIs.user:type_name -> granary.v1.User
-	60,  // 99: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	65,  // 100: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	64,  // 101: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	97,  // 102: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	58,  // 103: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	0,   // 104: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 105: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	16,  // 106: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	66,  // 107: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	12,  // 108: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 109: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 110: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 111: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 112: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	1,   // 113: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 114: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	17,  // 115: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	67,  // 116: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	13,  // 117: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 118: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 119: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 120: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 121: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	113, // [113:122] is the sub-list for method output_type
-	104, // [104:113] is the sub-list for method input_type
-	104, // [104:104] is the sub-list for extension type_name
-	104, // [104:104] is the sub-list for extension extendee
-	0,   // [0:104] is the sub-list for field type_name
+	66,  // 60: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
+	69,  // 61: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
+	70,  // 62: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
+	14,  // 63: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
+	72,  // 64: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
+	74,  // 65: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
+	76,  // 66: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
+	78,  // 67: granary.v1.Query.list:type_name -> granary.v1.List
+	81,  // 68: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
+	83,  // 69: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
+	91,  // 70: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
+	93,  // 71: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
+	95,  // 72: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
+	97,  // 73: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
+	99,  // 74: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
+	85,  // 75: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
+	89,  // 76: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
+	75,  // 77: granary.v1.Answer.found:type_name -> granary.v1.Found
+	77,  // 78: granary.v1.Answer.directory:type_name -> granary.v1.Directory
+	80,  // 79: granary.v1.Answer.listing:type_name -> granary.v1.Listing
+	82,  // 80: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	84,  // 81: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	92,  // 82: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	94,  // 83: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	96,  // 84: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	98,  // 85: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	101, // 86: granary.v1.Answer.status:type_name -> granary.v1.Status
+	87,  // 87: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	90,  // 88: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	73,  // 89: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	49,  // 90: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	50,  // 91: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	57,  // 92: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	49,  // 93: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	48,  // 94: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	79,  // 95: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	48,  // 96: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	88,  // 97: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	86,  // 98: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	39,  // 99: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	88,  // 100: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	58,  // 101: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	47,  // 102: granary.v1.UserIs.user:type_name -> granary.v1.User
+	60,  // 103: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	65,  // 104: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	64,  // 105: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	100, // 106: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	58,  // 107: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	0,   // 108: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 109: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	16,  // 110: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	66,  // 111: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	67,  // 112: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 113: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 114: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 115: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 116: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 117: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	1,   // 118: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 119: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	17,  // 120: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	70,  // 121: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	68,  // 122: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 123: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 124: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 125: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 126: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 127: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	118, // [118:128] is the sub-list for method output_type
+	108, // [108:118] is the sub-list for method input_type
+	108, // [108:108] is the sub-list for extension type_name
+	108, // [108:108] is the sub-list for extension extendee
+	0,   // [0:108] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
@@ -8367,7 +8525,7 @@ func file_granary_proto_init() {
 	file_granary_proto_msgTypes[32].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[54].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[57].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[68].OneofWrappers = []any{
+	file_granary_proto_msgTypes[71].OneofWrappers = []any{
 		(*Query_Lookup)(nil),
 		(*Query_ReadDir)(nil),
 		(*Query_List)(nil),
@@ -8381,7 +8539,7 @@ func file_granary_proto_init() {
 		(*Query_ListDatasets)(nil),
 		(*Query_ListUsage)(nil),
 	}
-	file_granary_proto_msgTypes[69].OneofWrappers = []any{
+	file_granary_proto_msgTypes[72].OneofWrappers = []any{
 		(*Answer_Found)(nil),
 		(*Answer_Directory)(nil),
 		(*Answer_Listing)(nil),
@@ -8401,7 +8559,7 @@ func file_granary_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_proto_rawDesc), len(file_granary_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   99,
+			NumMessages:   102,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,6 +31,7 @@ const (
 	Master_KeepAlive_FullMethodName    = "/granary.v1.Master/KeepAlive"
 	Master_Mutate_FullMethodName       = "/granary.v1.Master/Mutate"
 	Master_Query_FullMethodName        = "/granary.v1.Master/Query"
+	Master_QueryMany_FullMethodName    = "/granary.v1.Master/QueryMany"
 	Master_Heartbeat_FullMethodName    = "/granary.v1.Master/Heartbeat"
 	Master_Identify_FullMethodName     = "/granary.v1.Master/Identify"
 	Master_ReadIndex_FullMethodName    = "/granary.v1.Master/ReadIndex"
@@ -48,6 +49,7 @@ type MasterClient interface {
 	KeepAlive(ctx context.Context, in *KeepAliveRequest, opts ...grpc.CallOption) (*KeepAliveReply, error)
 	Mutate(ctx context.Context, in *MutateRequest, opts ...grpc.CallOption) (*MutateReply, error)
 	Query(ctx context.Context, in *QueryRequest, opts ...grpc.CallOption) (*QueryReply, error)
+	QueryMany(ctx context.Context, in *QueryManyRequest, opts ...grpc.CallOption) (*QueryManyReply, error)
 	Heartbeat(ctx context.Context, in *HeartbeatRequest, opts ...grpc.CallOption) (*HeartbeatReply, error)
 	Identify(ctx context.Context, in *IdentifyRequest, opts ...grpc.CallOption) (*MasterIdentity, error)
 	ReadIndex(ctx context.Context, in *ReadIndexRequest, opts ...grpc.CallOption) (*ReadIndexReply, error)
@@ -97,6 +99,16 @@ func (c *masterClient) Query(ctx context.Context, in *QueryRequest, opts ...grpc
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(QueryReply)
 	err := c.cc.Invoke(ctx, Master_Query_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *masterClient) QueryMany(ctx context.Context, in *QueryManyRequest, opts ...grpc.CallOption) (*QueryManyReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(QueryManyReply)
+	err := c.cc.Invoke(ctx, Master_QueryMany_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -163,6 +175,7 @@ type MasterServer interface {
 	KeepAlive(context.Context, *KeepAliveRequest) (*KeepAliveReply, error)
 	Mutate(context.Context, *MutateRequest) (*MutateReply, error)
 	Query(context.Context, *QueryRequest) (*QueryReply, error)
+	QueryMany(context.Context, *QueryManyRequest) (*QueryManyReply, error)
 	Heartbeat(context.Context, *HeartbeatRequest) (*HeartbeatReply, error)
 	Identify(context.Context, *IdentifyRequest) (*MasterIdentity, error)
 	ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexReply, error)
@@ -189,6 +202,9 @@ func (UnimplementedMasterServer) Mutate(context.Context, *MutateRequest) (*Mutat
 }
 func (UnimplementedMasterServer) Query(context.Context, *QueryRequest) (*QueryReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Query not implemented")
+}
+func (UnimplementedMasterServer) QueryMany(context.Context, *QueryManyRequest) (*QueryManyReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method QueryMany not implemented")
 }
 func (UnimplementedMasterServer) Heartbeat(context.Context, *HeartbeatRequest) (*HeartbeatReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Heartbeat not implemented")
@@ -294,6 +310,24 @@ func _Master_Query_Handler(srv interface{}, ctx context.Context, dec func(interf
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(MasterServer).Query(ctx, req.(*QueryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Master_QueryMany_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(QueryManyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MasterServer).QueryMany(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Master_QueryMany_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MasterServer).QueryMany(ctx, req.(*QueryManyRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -410,6 +444,10 @@ var Master_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Query",
 			Handler:    _Master_Query_Handler,
+		},
+		{
+			MethodName: "QueryMany",
+			Handler:    _Master_QueryMany_Handler,
 		},
 		{
 			MethodName: "Heartbeat",

@@ -1,0 +1,180 @@
+package wire
+
+import (
+	"context"
+	"sync"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/wire/pb"
+)
+
+const (
+	// queriesFlying is how many calls with queries a client has under way. While all are, queries gather for the next
+	// call: so many callers share one, as they share entries of the log, and a lone one waits for nothing.
+	queriesFlying = 4
+	// queriesMax bounds the queries of a call.
+	queriesMax = 64
+)
+
+// gatherer packs the queries that callers ask at the same time into few calls. For small questions the cost of a call
+// is that of the call itself.
+type gatherer struct {
+	send func(ctx context.Context, batch []*question)
+
+	mu     sync.Mutex
+	flying int
+	queue  []*question
+}
+
+// question is a query that waits for its answer.
+type question struct {
+	ctx     context.Context
+	request *pb.QueryRequest
+	done    chan struct{} // closed when reply or err is set
+
+	reply *pb.QueryReply
+	err   error
+}
+
+// gathers reports whether a query is small: others would wait long for a large one that they share a call with.
+func gathers(q granary.Query) bool {
+	switch q.(type) {
+	case *granary.Lookup, *granary.StatFS, *granary.GetPolicy, *granary.GetUser:
+		return true
+	}
+	return false
+}
+
+// ask waits for the answer to a query, or for the end of ctx.
+func (g *gatherer) ask(ctx context.Context, p *pb.QueryRequest) (*pb.QueryReply, error) {
+	q := &question{ctx: ctx, request: p, done: make(chan struct{})}
+	g.mu.Lock()
+	if g.flying == queriesFlying {
+		g.queue = append(g.queue, q)
+	} else {
+		g.flying++
+		go g.fly([]*question{q})
+	}
+	g.mu.Unlock()
+	select {
+	case <-q.done:
+		return q.reply, q.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// fly sends a batch, and then what has gathered meanwhile, until there is nothing left.
+func (g *gatherer) fly(batch []*question) {
+	for len(batch) > 0 {
+		ctx, release := anyOf(batch)
+		g.send(ctx, batch)
+		release()
+		for _, q := range batch {
+			close(q.done)
+		}
+		batch = g.take()
+	}
+}
+
+// take returns the next batch, without those that were given up; nil ends the flight.
+func (g *gatherer) take() []*question {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var batch []*question
+	n := 0
+	for _, q := range g.queue {
+		if len(batch) == queriesMax {
+			break
+		}
+		n++
+		if q.ctx.Err() == nil {
+			batch = append(batch, q)
+		}
+	}
+	g.queue = g.queue[n:]
+	if len(batch) == 0 {
+		g.flying--
+		g.queue = nil
+	}
+	return batch
+}
+
+// anyOf is a context that lasts as long as any of the questions is waited for.
+func anyOf(batch []*question) (ctx context.Context, release func()) {
+	if len(batch) == 1 {
+		return batch[0].ctx, func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var (
+		mu   sync.Mutex
+		left = len(batch)
+	)
+	stops := make([]func() bool, len(batch))
+	for i, q := range batch {
+		stops[i] = context.AfterFunc(q.ctx, func() {
+			mu.Lock()
+			defer mu.Unlock()
+			if left--; left == 0 {
+				cancel()
+			}
+		})
+	}
+	return ctx, func() {
+		for _, stop := range stops {
+			stop()
+		}
+		cancel()
+	}
+}
+
+// sendQueries asks the questions of a batch, by one call.
+func (c *masterClient) sendQueries(ctx context.Context, batch []*question) {
+	if len(batch) == 1 {
+		batch[0].reply, batch[0].err = c.rpc.Query(ctx, batch[0].request)
+		return
+	}
+	p := &pb.QueryManyRequest{Requests: make([]*pb.QueryRequest, len(batch))}
+	for i, q := range batch {
+		p.Requests[i] = q.request
+	}
+	many, err := c.rpc.QueryMany(ctx, p)
+	if err == nil && len(many.Outcomes) != len(batch) {
+		err = granary.Errorf(granary.KindInternal, "query", c.addr, "%d answers to %d queries", len(many.Outcomes), len(batch))
+	}
+	for i, q := range batch {
+		if err != nil {
+			q.err = err
+			continue
+		}
+		q.reply = many.Outcomes[i].Reply
+		if detail := many.Outcomes[i].Err; detail != nil {
+			d := decoder{subject: "error"}
+			if q.err = d.error(detail); d.err != nil {
+				q.err = d.err
+			}
+		}
+	}
+}
+
+// QueryMany answers each of the queries, all at the same time: they share the question whether this master leads.
+func (s *masterServer) QueryMany(ctx context.Context, p *pb.QueryManyRequest) (*pb.QueryManyReply, error) {
+	if n := len(p.Requests); n > queriesMax {
+		return nil, statusOf(granary.Errorf(granary.KindTooLarge, "query", "", "%d queries in one call, of %d at most", n, queriesMax))
+	}
+	outcomes := make([]*pb.QueryOutcome, len(p.Requests))
+	var answering sync.WaitGroup
+	for i, q := range p.Requests {
+		answering.Go(func() {
+			outcomes[i] = new(pb.QueryOutcome)
+			reply, err := s.query(ctx, q)
+			if err != nil {
+				outcomes[i].Err = errorTo(err)
+				return
+			}
+			outcomes[i].Reply = reply
+		})
+	}
+	answering.Wait()
+	return &pb.QueryManyReply{Outcomes: outcomes}, nil
+}
