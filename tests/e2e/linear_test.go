@@ -114,7 +114,12 @@ func (n *nemesis) run(d time.Duration) {
 
 // hold keeps the trouble up for some seconds, which the clients may or may not be able to use.
 func (n *nemesis) hold(least time.Duration) {
-	time.Sleep(least + time.Duration(n.rand.IntN(3000))*time.Millisecond)
+	trouble := time.NewTimer(least + time.Duration(n.rand.IntN(3000))*time.Millisecond)
+	defer trouble.Stop()
+	select {
+	case <-trouble.C:
+	case <-n.t.Context().Done():
+	}
 }
 
 // progress waits until the clients get on.
