@@ -23,10 +23,13 @@ type SessionInfo struct {
 // reports all that it has open once more; until all sessions have, nothing without a name is reclaimed.
 type KeepAlive struct {
 	Session SessionID
-	Term    uint64 // of the leader that knows what is open: the Term of the last reply; 0 for none
-	All     bool   // Opened is all that the session has open
-	Opened  []InodeID
-	Closed  []InodeID // not open any more
+	// Report numbers the reports of a session, from 1, in the order in which they are to be taken; a repetition has the
+	// same number. While one is under way, the session opens nothing. 0: nothing is reported.
+	Report uint64
+	Term   uint64 // of the leader that is reported to: the Term of its last reply; another ignores the report
+	All    bool   // Opened is all that the session has open
+	Opened []InodeID
+	Closed []InodeID // not open any more
 }
 
 // KeepAliveReply answers KeepAlive.

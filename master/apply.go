@@ -100,6 +100,8 @@ func (t *txn) doItem(it item) granary.Result {
 		return t.shardsSealed(it)
 	case *reclaim:
 		return t.reclaim(it.Limit)
+	case *drop:
+		return t.dropNameless(it)
 	case *initCluster:
 		return t.initCluster(it)
 	case *setMember:

@@ -129,19 +129,8 @@ func (t *txn) alive(r *inodeRecord) bool {
 	}
 }
 
-// lose decides about an inode that may have lost its last name.
-func (t *txn) lose(session granary.SessionID, r *inodeRecord, keepOpen bool) {
-	switch {
-	case r.Nlink > 0:
-	case keepOpen:
-		store(t, keyOrphan(session, r.Inode), &numberRecord{})
-	default:
-		t.dispose(r)
-	}
-}
-
-// dispose removes an inode that nothing leads to any more: it counts for nobody from here on. What hangs on it and is more than one
-// key goes by way of the queue.
+// dispose removes an inode that nothing leads to any more, a directory or what drop found to be open nowhere: it counts
+// for nobody from here on. What hangs on it and is more than one key goes by way of the queue.
 func (t *txn) dispose(r *inodeRecord) {
 	id := r.Inode
 	d := t.datasets.get(t, id.Dataset())

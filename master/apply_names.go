@@ -121,7 +121,7 @@ func (t *txn) create(session granary.SessionID, op *granary.Create) granary.Resu
 	}
 	if old != nil {
 		t.removeName(dir, name, old)
-		t.lose(session, old, false)
+		t.lose(old)
 	}
 	t.addName(dir, name, r)
 	return granary.Result{Attr: r.Attr, Created: true, Replaced: old != nil}
@@ -294,7 +294,7 @@ func (t *txn) link(session granary.SessionID, op *granary.Link) granary.Result {
 	}
 	if old != nil {
 		t.removeName(dir, name, old)
-		t.lose(session, old, false)
+		t.lose(old)
 	}
 	t.addName(dir, name, r)
 	return granary.Result{Attr: r.Attr, Created: true, Replaced: old != nil}

@@ -99,14 +99,14 @@ func (t *txn) reclaimEntries(r *inodeRecord, left *int) bool {
 		child := t.inode(d.Inode)
 		t.del(k)
 		*left -= 3
-		if !child.IsDir() {
-			child.Nlink--
-			child.Ctime = t.now
-			t.touch(child)
-		}
-		if child.IsDir() || child.Nlink == 0 {
+		if child.IsDir() {
 			t.dispose(child)
+			return true
 		}
+		child.Nlink--
+		child.Ctime = t.now
+		t.touch(child)
+		t.lose(child)
 		return true
 	})
 	return done
@@ -190,7 +190,7 @@ func (t *txn) reclaimSession(id granary.SessionID, left *int) bool {
 		}
 		t.del(k)
 		*left -= 3
-		t.dispose(t.inode(granary.InodeID(keyID(k, 1))))
+		t.lose(t.inode(granary.InodeID(keyID(k, 1))))
 		return true
 	})
 	return done && t.deleteRange(key(tableResult, uint64(id)), left)

@@ -35,7 +35,11 @@ func (t *txn) unlink(session granary.SessionID, op *granary.Unlink) granary.Resu
 	}
 	t.removeName(last.dir, last.name, r)
 	attr := r.Attr
-	t.lose(session, r, op.KeepOpen)
+	if op.KeepOpen {
+		t.retain(session, r)
+	} else {
+		t.lose(r)
+	}
 	if op.Prune {
 		t.prune(steps)
 	}
@@ -152,8 +156,10 @@ func (t *txn) removeTree(op *granary.RemoveTree) granary.Result {
 		return failed(granary.KindNotOwner, "remove tree", op.Name, "a bucket or dataset is removed when it is empty: remove what is in it first")
 	}
 	t.removeName(dir, op.Name, r)
-	if r.IsDir() || r.Nlink == 0 {
+	if r.IsDir() {
 		t.dispose(r)
+	} else {
+		t.lose(r)
 	}
 	return granary.Result{}
 }
@@ -165,6 +171,6 @@ func (t *txn) release(session granary.SessionID, op *granary.Release) granary.Re
 		return failed(granary.KindNotFound, "release", op.Inode.String(), "the session keeps no such inode")
 	}
 	t.del(k)
-	t.dispose(t.inode(op.Inode))
+	t.lose(t.inode(op.Inode))
 	return granary.Result{}
 }

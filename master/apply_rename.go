@@ -49,7 +49,11 @@ func (t *txn) renameOver(session granary.SessionID, op *granary.Rename, dst *ino
 		t.dispose(dst)
 		return
 	}
-	t.lose(session, dst, op.KeepOpen)
+	if op.KeepOpen {
+		t.retain(session, dst)
+	} else {
+		t.lose(dst)
+	}
 }
 
 // checkRename refuses what rename(2) refuses.

@@ -138,6 +138,8 @@ func TestOrphans(t *testing.T) {
 	m.check()
 	m.ok(&granary.Commit{Inode: r.Attr.Inode, Content: m.content(1, []byte("xyz"))})
 	m.ok(&granary.Release{Inode: r.Attr.Inode})
+	m.check()
+	m.dropAll()
 	m.fails(granary.KindNotFound, &granary.Release{Inode: r.Attr.Inode})
 	m.fails(granary.KindNotFound, &granary.Commit{Inode: r.Attr.Inode, Content: m.content(1, []byte("late"))})
 	m.check()

@@ -67,6 +67,7 @@ type audit struct {
 	entries  map[granary.InodeID]uint64
 	subdirs  map[granary.InodeID]uint64
 	orphans  map[granary.InodeID]granary.SessionID
+	nameless map[granary.InodeID]bool
 	extents  map[granary.InodeID]uint64
 	windows0 map[granary.InodeID]*windowRecord
 	inline   map[granary.InodeID]uint64
@@ -119,7 +120,7 @@ func newAudit() *audit {
 	return &audit{
 		inodes: map[granary.InodeID]*inodeRecord{}, queued: map[granary.InodeID]*inodeRecord{},
 		names: map[granary.InodeID]uint64{}, entries: map[granary.InodeID]uint64{}, subdirs: map[granary.InodeID]uint64{},
-		orphans: map[granary.InodeID]granary.SessionID{}, extents: map[granary.InodeID]uint64{},
+		orphans: map[granary.InodeID]granary.SessionID{}, nameless: map[granary.InodeID]bool{}, extents: map[granary.InodeID]uint64{},
 		windows0: map[granary.InodeID]*windowRecord{},
 		inline:   map[granary.InodeID]uint64{}, xattrs: map[granary.InodeID]uint64{},
 		blocks: map[granary.BlockID]*blockRecord{}, refs: map[granary.BlockID]uint64{}, hashes: map[granary.BlockID]string{},
@@ -131,7 +132,7 @@ func newAudit() *audit {
 
 // run reads all tables, and then compares.
 func (a *audit) run(ctx context.Context, r pebble.Reader) error {
-	for _, table := range []byte{tableHead, tableInode, tableQueue, tableSession, tableDentry, tableOrphan, tableExtent, tableInline,
+	for _, table := range []byte{tableHead, tableInode, tableQueue, tableSession, tableDentry, tableOrphan, tableNoName, tableExtent, tableInline,
 		tableXattr, tableBlock, tableHash, tableVolume, tableWriting, tableDataset} {
 		if err := a.scan(ctx, r, table); err != nil {
 			return err
@@ -202,6 +203,8 @@ func (a *audit) load(k, b []byte) {
 		a.loadDentry(k, b)
 	case tableOrphan:
 		a.orphans[granary.InodeID(keyID(k, 1))] = granary.SessionID(inode)
+	case tableNoName:
+		a.loadNameless(namelessOf(k))
 	case tableExtent:
 		a.loadWindow(k, b)
 	case tableInline:
@@ -219,6 +222,13 @@ func (a *audit) load(k, b []byte) {
 	case tableDataset:
 		a.datasets[granary.DatasetID(inode)] = decoded[datasetRecord](a, k, b)
 	}
+}
+
+func (a *audit) loadNameless(n nameless) {
+	if n.Since == 0 || n.Since > granary.Index(a.head.Applied) || a.nameless[n.Inode] {
+		a.bad("inode %d is listed as nameless since %d, of %d, not only there", n.Inode, n.Since, a.head.Applied)
+	}
+	a.nameless[n.Inode] = true
 }
 
 func (a *audit) loadDentry(k, b []byte) {
@@ -286,14 +296,19 @@ func (a *audit) checkInodes() {
 			}
 		case uint64(r.Nlink) != a.names[id]:
 			a.bad("inode %d has %d links and %d names", id, r.Nlink, a.names[id])
-		case r.Nlink == 0 && a.orphans[id] == 0, r.Nlink > 0 && a.orphans[id] != 0:
-			a.bad("inode %d has %d links, and is kept by session %d", id, r.Nlink, a.orphans[id])
+		case (a.orphans[id] != 0) == a.nameless[id] && r.Nlink == 0, r.Nlink > 0 && (a.orphans[id] != 0 || a.nameless[id]):
+			a.bad("inode %d has %d links, is kept by session %d, and is listed as nameless: %t", id, r.Nlink, a.orphans[id], a.nameless[id])
 		}
 		a.checkContent(id, r)
 	}
 	for id, session := range a.orphans {
 		if a.inodes[id] == nil || !a.sessions[session] && !a.ending[session] {
 			a.bad("session %d keeps inode %d: one of them does not exist", session, id)
+		}
+	}
+	for id := range a.nameless {
+		if r := a.inodes[id]; r == nil || r.IsDir() {
+			a.bad("inode %d is listed as nameless, and is none or a directory", id)
 		}
 	}
 	for _, m := range []map[granary.InodeID]uint64{a.extents, a.inline, a.xattrs} {

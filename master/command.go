@@ -48,6 +48,10 @@ type (
 	// touched; 0 says that the queue is empty.
 	reclaim struct{ Limit int }
 
+	// drop disposes of inodes without a name that no session has open: at most dropMax. Result.Offset is their number;
+	// what is not in the list of such inodes any more does not count.
+	drop struct{ Inodes []nameless }
+
 	// initCluster is the first entry of a cluster: root, buckets, default policy, root user. In a
 	// cluster that has been initialised it has no effect.
 	initCluster struct {
@@ -71,6 +75,7 @@ func (*expireSession) item()  {}
 func (*registerServer) item() {}
 func (*shardsSealed) item()   {}
 func (*reclaim) item()        {}
+func (*drop) item()           {}
 func (*initCluster) item()    {}
 func (*setMember) item()      {}
 func (*memberJoined) item()   {}
@@ -91,6 +96,7 @@ const (
 	tagSetMember
 	tagMemberJoined
 	tagSetRoot
+	tagDrop
 )
 
 // marshal encodes the command. It fails only for an op that wire cannot encode.
@@ -145,6 +151,13 @@ func putItem(e *encoder, it item) error {
 	case *setRoot:
 		e.u8(tagSetRoot)
 		putUser(e, &it.User)
+	case *drop:
+		e.u8(tagDrop)
+		e.u64(uint64(len(it.Inodes)))
+		for _, n := range it.Inodes {
+			e.u64(uint64(n.Since))
+			e.u64(uint64(n.Inode))
+		}
 	default:
 		return granary.Errorf(granary.KindInternal, "command", "", "item %T is unknown", it)
 	}
@@ -230,6 +243,12 @@ func takeItem(d *decoder) (item, error) {
 		return &memberJoined{ID: d.str()}, nil
 	case tagSetRoot:
 		return &setRoot{takeUser(d)}, nil
+	case tagDrop:
+		it := &drop{}
+		for range d.count() {
+			it.Inodes = append(it.Inodes, nameless{granary.Index(d.u64()), granary.InodeID(d.u64())})
+		}
+		return it, nil
 	default:
 		return nil, granary.Errorf(granary.KindInvalid, "command", "", "item tag %d is unknown", tag)
 	}

@@ -336,6 +336,8 @@ func TestReclaimInSteps(t *testing.T) {
 	m.check()
 	m.ok(&granary.Unlink{Parent: granary.RootInode, Name: "big"})
 	m.check()
+	m.dropAll()
+	m.check()
 	if st := ask[*granary.Status](m, &granary.GetStatus{}); st.Files != 0 || st.LogicalBytes != 0 || st.UniqueBytes != 1 {
 		t.Fatalf("%+v", st)
 	}

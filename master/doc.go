@@ -24,6 +24,8 @@
 //  7. A name is a directory's or another's: of the keys "name" and "name/" at most one exists.
 //  8. Nothing in one entry is unbounded: removals, large truncations and ended sessions go to the
 //     queue, and leave it in steps of at most 2,000 keys (TestReclaimInSteps, TestLargeTruncation).
+//     Nor does removing a file do more than list it as nameless: the leader proposes by name which of those listed
+//     are dropped, at most dropMax in one item.
 //  9. Nothing is added to a directory that cannot be reached from its dataset's root
 //     (TestRemovedTreeTakesNothingMore).
 //  10. What a leader acknowledges it has applied here; it serves from the moment that all of the terms
@@ -47,6 +49,10 @@
 //     effect (TestUsage, TestQuotaStrict, TestMixedSessions).
 //  17. The roots of datasets lie in "/" and in "/buckets", and leave it only by their removal
 //     (TestDatasetStaysWhereItIs).
+//  18. A file without a name is dropped only when no session has it open, as far as those sessions have told that
+//     live; and none of them can come to have it open afterwards, because only what has a name is opened
+//     (openTable, TestOpenFilesStay, TestNewLeaderAsks, TestOpenRaces). Each inode without a name is either kept by one
+//     session (table o) or listed (table z); one that is listed never gets a name again (check).
 //
 // # Format
 //
@@ -92,6 +98,8 @@
 //	s      session                      client, nonce, when opened, which results are forgotten
 //	r      session, sequence            result of a request, as wire.MarshalResult gives it
 //	o      session, inode               mark: the session keeps the inode, which has no name
+//	z      index, inode                 mark: the inode, not a directory's, lost its last name in that entry, and
+//	                                    no session keeps it
 //	q      kind (1 byte), id            removal in progress: 1 an inode (its record), 2 a truncation
 //	                                    (of an inode), 3 a session that ended, 4 the owners' records of a
 //	                                    dataset that is gone

@@ -24,6 +24,7 @@ const (
 	tableResult  = 'r'
 	tableOrphan  = 'o'
 	tableQueue   = 'q'
+	tableNoName  = 'z' // inodes without a name that no session keeps
 	tableDataset = 't'
 	tableOwner   = 'g' // what users and groups have in a dataset
 	tablePolicy  = 'p'
@@ -97,6 +98,13 @@ func keyResult(s granary.SessionID, seq uint64) []byte { return key(tableResult,
 
 func keyOrphan(s granary.SessionID, id granary.InodeID) []byte {
 	return key(tableOrphan, uint64(s), uint64(id))
+}
+
+// keyNameless is in the order in which inodes lost their names: a key once passed is never followed by a lower one.
+func keyNameless(n nameless) []byte { return key(tableNoName, uint64(n.Since), uint64(n.Inode)) }
+
+func namelessOf(k []byte) nameless {
+	return nameless{granary.Index(keyID(k, 0)), granary.InodeID(keyID(k, 1))}
 }
 
 // queueKind says what an item of the queue of removals is.

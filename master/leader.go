@@ -25,6 +25,7 @@ type leadership struct {
 	prop     *proposer
 	check    *rounds[struct{}] // whether this node still leads; shared by readers
 	sessions *sessionTable
+	opens    *openTable
 	live     *liveTable
 	sealNow  chan struct{} // says that there may be something to seal
 	tasks    sync.WaitGroup
@@ -129,12 +130,14 @@ func (s *Server) takeOffice(ctx context.Context) (*leadership, error) {
 		s: s, term: term,
 		prop:     newProposer(s.raft, s.raft.gone, st.lastTime(), s.now, s.metrics),
 		sessions: newSessionTable(s.opts.SessionTTL, s.metrics),
+		opens:    newOpenTable(),
 		live:     newLiveTable(now, s.opts.ServerDownAfter, s.now),
 		sealNow:  make(chan struct{}, 1),
 	}
 	l.check = newRounds(newQuorum(l).confirm)
 	for _, rec := range st.sessions() {
 		l.sessions.add(rec.ID, now)
+		l.opens.add(rec.ID, true)
 	}
 	l.live.setRegistered(st.servers())
 	return l, nil
@@ -200,31 +203,42 @@ const reclaimLimit = 2000
 // reclaimEvery is how often an idle queue of removals is looked at.
 const reclaimEvery = 100 * time.Millisecond
 
-// reclaim works off the queue of removals, one bounded step at a time. It rests after a step as
-// long as the step took, so that at most half of the log is its own.
+// reclaim drops inodes that have neither name nor user, and works off the queue of removals, one bounded step of each
+// at a time. It rests after them as long as they took, so that at most half of the log is its own.
 func (l *leadership) reclaim(ctx context.Context) {
+	d := dropper{l: l}
 	for pause(ctx, reclaimEvery) {
-		for l.reclaimPending() {
+		for more := true; more; {
 			start := l.s.now()
-			results, err := l.prop.propose(ctx, &reclaim{Limit: reclaimLimit})
+			dropping, err := d.step(ctx)
+			if err == nil {
+				more, err = l.reclaimStep(ctx)
+			}
 			if ctx.Err() != nil {
 				return
 			}
-			if err != nil || results[0].Err != nil {
-				l.s.log.Warn("a step of reclamation was not applied", "error", failure(err, results))
+			if err != nil {
+				l.s.log.Warn("a step of reclamation was not applied", "error", err)
 				break
 			}
-			if !pause(ctx, l.s.now().Sub(start)) {
+			more = more || dropping
+			if more && !pause(ctx, l.s.now().Sub(start)) {
 				return
 			}
 		}
 	}
 }
 
-func (l *leadership) reclaimPending() bool {
+// reclaimStep takes a step of the queue, if it holds anything.
+func (l *leadership) reclaimStep(ctx context.Context) (more bool, err error) {
 	st := l.s.states.acquire()
-	defer st.release()
-	return st.pendingReclaim()
+	pending := st.pendingReclaim()
+	st.release()
+	if !pending {
+		return false, nil
+	}
+	results, err := l.prop.propose(ctx, &reclaim{Limit: reclaimLimit})
+	return true, failure(err, results)
 }
 
 // failure returns err, or the error of the first of the results that has one.

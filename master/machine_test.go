@@ -108,7 +108,7 @@ func (m *machine) check() {
 // drain reclaims until the queue is empty.
 func (m *machine) drain(limit int) (steps int) {
 	m.t.Helper()
-	for m.s.pendingReclaim() {
+	for m.dropAll(); m.s.pendingReclaim(); m.dropAll() {
 		if r := m.item(&reclaim{Limit: limit}); r.Err != nil || r.Offset == 0 {
 			m.t.Fatalf("reclaim: %+v", r)
 		}
@@ -117,6 +117,20 @@ func (m *machine) drain(limit int) (steps int) {
 		}
 	}
 	return steps
+}
+
+// dropAll drops all inodes without a name, as if none was open.
+func (m *machine) dropAll() {
+	m.t.Helper()
+	for {
+		all := m.s.nameless(nameless{}, dropMax)
+		if len(all) == 0 {
+			return
+		}
+		if r := m.item(&drop{Inodes: all}); r.Err != nil || r.Offset != uint64(len(all)) {
+			m.t.Fatalf("drop: %+v", r)
+		}
+	}
 }
 
 func (m *machine) query(q granary.Query) (granary.Answer, error) {

@@ -216,7 +216,7 @@ func (x *mixed) content(s *mixedSession) granary.Content {
 
 // upkeep is what goes on beside the ops.
 func (x *mixed) upkeep(s *mixedSession) {
-	switch x.draw(5, "upkeep") {
+	switch x.draw(6, "upkeep") {
 	case 0:
 		x.last = "expire"
 		x.m.item(&expireSession{Session: s.id})
@@ -224,6 +224,9 @@ func (x *mixed) upkeep(s *mixedSession) {
 	case 1:
 		x.do(s, &granary.SealVolume{Volume: s.volume, Epoch: 1})
 		s.volume = 0
+	case 2:
+		x.last = "drop"
+		x.m.item(&drop{Inodes: x.m.s.nameless(nameless{}, 1+x.draw(4, "inodes"))})
 	default:
 		x.last = "reclaim"
 		x.m.item(&reclaim{Limit: 1 + x.draw(6, "limit")})

@@ -63,7 +63,7 @@ func (s *Server) Query(ctx context.Context, req *granary.QueryRequest) (granary.
 	if err := s.reach(ctx, st, uint64(req.MinIndex)); err != nil {
 		return nil, 0, err
 	}
-	answer, index, err := s.answer(ctx, st, req, l.live)
+	answer, index, err := l.answer(ctx, st, req)
 	if status, ok := answer.(*granary.Status); ok && err == nil {
 		s.fillStatus(l, status)
 	}
@@ -80,6 +80,14 @@ func (s *Server) answer(ctx context.Context, st *heldState, req *granary.QueryRe
 		return nil, 0, err
 	}
 	return answer, index, nil
+}
+
+// answer answers a query at the leader, which knows what is open.
+func (l *leadership) answer(ctx context.Context, st *heldState, req *granary.QueryRequest) (granary.Answer, granary.Index, error) {
+	if q, ok := req.Query.(*granary.Lookup); ok && q.Open {
+		return l.open(ctx, st, req.Session, q)
+	}
+	return l.s.answer(ctx, st, req, l.live)
 }
 
 // reach waits until the state holds the entry. A leader holds every entry that a client can name;

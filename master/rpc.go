@@ -70,6 +70,7 @@ func (s *Server) OpenSession(ctx context.Context, req *granary.OpenSession) (*gr
 	}
 	id := granary.SessionID(results[0].Offset)
 	l.sessions.add(id, s.now())
+	l.opens.add(id, false)
 	return &granary.SessionInfo{Session: id, Cluster: l.cluster, TTL: granary.Time(s.opts.SessionTTL)}, nil
 }
 
@@ -84,10 +85,7 @@ func (s *Server) KeepAlive(ctx context.Context, req *granary.KeepAlive) (*granar
 	if err != nil {
 		return nil, err
 	}
-	if err := l.renew("keep alive", req.Session); err != nil {
-		return nil, err
-	}
-	return &granary.KeepAliveReply{Term: l.term}, nil
+	return l.keepAlive(req)
 }
 
 func (l *leadership) renew(op string, session granary.SessionID) error {
@@ -117,6 +115,10 @@ func (s *Server) Mutate(ctx context.Context, req *granary.MutateRequest) ([]gran
 	items, failed, err := l.prepare(ctx, req)
 	if err != nil {
 		return nil, err
+	}
+	if opensFiles(req) {
+		defer l.opens.begin()()
+		ctx = context.WithoutCancel(ctx) // what was opened is noted, whether or not somebody still waits for it
 	}
 	results, err := l.prop.propose(ctx, items...)
 	if err != nil {
@@ -191,9 +193,14 @@ func (l *leadership) conclude(req *granary.MutateRequest, results []granary.Resu
 		if results[i].Err != nil {
 			continue
 		}
-		switch req.Requests[i].Op.(type) {
+		switch op := req.Requests[i].Op.(type) {
+		case *granary.Create:
+			if op.Open && op.Type == granary.TypeRegular {
+				l.opens.note(req.Session, results[i].Attr.Inode)
+			}
 		case *granary.CloseSession:
 			l.sessions.remove(req.Session)
+			l.opens.forget(req.Session)
 			kick(l.sealNow)
 		case *granary.SealVolume:
 			kick(l.sealNow)

@@ -87,6 +87,9 @@ func (l *leadership) expireSessions(ctx context.Context) {
 			}
 			continue
 		}
+		for _, id := range ids {
+			l.opens.forget(id)
+		}
 		l.s.log.Info("sessions expired", "sessions", ids)
 		kick(l.sealNow)
 	}

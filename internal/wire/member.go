@@ -8,6 +8,7 @@ import (
 func keepAliveTo(k *granary.KeepAlive) *pb.KeepAliveRequest {
 	return &pb.KeepAliveRequest{
 		Session: uint64(k.Session),
+		Report:  k.Report,
 		Term:    k.Term,
 		All:     k.All,
 		Opened:  numbersTo(k.Opened),
@@ -18,6 +19,7 @@ func keepAliveTo(k *granary.KeepAlive) *pb.KeepAliveRequest {
 func keepAliveFrom(p *pb.KeepAliveRequest) *granary.KeepAlive {
 	return &granary.KeepAlive{
 		Session: granary.SessionID(p.Session),
+		Report:  p.Report,
 		Term:    p.Term,
 		All:     p.All,
 		Opened:  numbersFrom[granary.InodeID](p.Opened),

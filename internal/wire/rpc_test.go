@@ -170,7 +170,7 @@ func TestCallsArrive(t *testing.T) {
 	}
 	received(&granary.OpenSession{Client: "test", Nonce: 4})
 
-	keepAlive := &granary.KeepAlive{Session: 9, Term: 2, All: true, Opened: []granary.InodeID{1, 2}, Closed: []granary.InodeID{3}}
+	keepAlive := &granary.KeepAlive{Session: 9, Report: 8, Term: 2, All: true, Opened: []granary.InodeID{1, 2}, Closed: []granary.InodeID{3}}
 	if r, err := c.KeepAlive(ctx, keepAlive); err != nil || !reflect.DeepEqual(r, &granary.KeepAliveReply{Term: 7, Masters: []string{"a", "b"}}) {
 		t.Errorf("keep alive: %v, %v", r, err)
 	}

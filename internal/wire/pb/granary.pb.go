@@ -148,6 +148,7 @@ type KeepAliveRequest struct {
 	All           bool                   `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
 	Opened        []uint64               `protobuf:"varint,4,rep,packed,name=opened,proto3" json:"opened,omitempty"`
 	Closed        []uint64               `protobuf:"varint,5,rep,packed,name=closed,proto3" json:"closed,omitempty"`
+	Report        uint64                 `protobuf:"varint,6,opt,name=report,proto3" json:"report,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -215,6 +216,13 @@ func (x *KeepAliveRequest) GetClosed() []uint64 {
 		return x.Closed
 	}
 	return nil
+}
+
+func (x *KeepAliveRequest) GetReport() uint64 {
+	if x != nil {
+		return x.Report
+	}
+	return 0
 }
 
 type KeepAliveReply struct {
@@ -7628,13 +7636,14 @@ const file_granary_proto_rawDesc = "" +
 	"\vSessionInfo\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x10\n" +
-	"\x03ttl\x18\x03 \x01(\x03R\x03ttl\"\x82\x01\n" +
+	"\x03ttl\x18\x03 \x01(\x03R\x03ttl\"\x9a\x01\n" +
 	"\x10KeepAliveRequest\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x10\n" +
 	"\x03all\x18\x03 \x01(\bR\x03all\x12\x16\n" +
 	"\x06opened\x18\x04 \x03(\x04R\x06opened\x12\x16\n" +
-	"\x06closed\x18\x05 \x03(\x04R\x06closed\">\n" +
+	"\x06closed\x18\x05 \x03(\x04R\x06closed\x12\x16\n" +
+	"\x06report\x18\x06 \x01(\x04R\x06report\">\n" +
 	"\x0eKeepAliveReply\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x18\n" +
 	"\amasters\x18\x02 \x03(\fR\amasters\"\x11\n" +

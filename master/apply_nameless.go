@@ -1,0 +1,67 @@
+package master
+
+import (
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/dsorchard/granary"
+)
+
+// dropMax bounds the inodes of one drop: each changes at most four keys, and records that they share.
+const dropMax = 500
+
+// nameless is an inode without a name, and the entry in which it lost the last. It never gets one again.
+type nameless struct {
+	Since granary.Index
+	Inode granary.InodeID
+}
+
+// lose decides about an inode, not a directory's, that may have lost its last name, and that no session keeps. It
+// may be open somewhere, which only the leader's memory tells: so it stays as it is, listed for the leader to drop.
+func (t *txn) lose(r *inodeRecord) {
+	if r.Nlink == 0 {
+		store(t, keyNameless(nameless{t.index, r.Inode}), &numberRecord{})
+	}
+}
+
+// retain has the session keep an inode that has lost its last name.
+func (t *txn) retain(session granary.SessionID, r *inodeRecord) {
+	if r.Nlink == 0 {
+		store(t, keyOrphan(session, r.Inode), &numberRecord{})
+	}
+}
+
+// dropNameless disposes of inodes without names that the leader found to be open nowhere. What is not in the list of
+// them, such as what an earlier try has dropped, is left alone: only inodes that lose calls get there, and being
+// nameless is for ever.
+func (t *txn) dropNameless(it *drop) granary.Result {
+	dropped := uint64(0)
+	for _, n := range it.Inodes[:min(len(it.Inodes), dropMax)] {
+		k := keyNameless(n)
+		r := t.inode(n.Inode)
+		if r == nil || r.Nlink > 0 || t.get(k) == nil {
+			continue
+		}
+		t.del(k)
+		t.dispose(r)
+		dropped++
+	}
+	return granary.Result{Offset: dropped}
+}
+
+// nameless returns inodes without names that no session keeps, in the order in which they lost them, after one.
+func (s *state) nameless(after nameless, limit int) []nameless {
+	var found []nameless
+	s.life.RLock()
+	defer s.life.RUnlock()
+	if s.closed {
+		return nil
+	}
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: append(keyNameless(after), 0), UpperBound: []byte{tableNoName + 1}})
+	must(err)
+	for ok := it.First(); ok && len(found) < limit; ok = it.Next() {
+		found = append(found, namelessOf(it.Key()))
+	}
+	must(it.Error())
+	must(it.Close())
+	return found
+}
