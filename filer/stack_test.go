@@ -61,6 +61,25 @@ func stack(t *testing.T) *client.Client {
 	return c
 }
 
+// waitGone waits until the master has dropped a file that nobody has open any more.
+func waitGone(t *testing.T, fs *FS, id granary.InodeID) {
+	t.Helper()
+	for {
+		_, err := fs.GetAttr(t.Context(), id)
+		if granary.IsKind(err, granary.KindNotFound) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-t.Context().Done():
+			t.Fatal("the file stays")
+		}
+	}
+}
+
 // waitForSpace waits until the master has heard of the disks: until a first block is stored.
 func waitForSpace(t *testing.T, c *client.Client) {
 	t.Helper()
@@ -244,8 +263,7 @@ func stackNames(t *testing.T, _ *client.Client, fs *FS) {
 	if err := h.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
-	_, err := fs.GetAttr(ctx, h.Inode())
-	wantKind(t, err, granary.KindNotFound)
+	waitGone(t, fs, h.Inode())
 
 	h = mustCreate(t, fs, "target", readWrite())
 	mustWrite(t, h, "replaced", 0)
