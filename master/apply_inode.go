@@ -40,6 +40,10 @@ func (t *txn) nextInode(id granary.DatasetID) granary.InodeID {
 
 // setSize changes a regular file's size, and the sums that it is part of.
 func (t *txn) setSize(r *inodeRecord, size uint64) {
+	if r.Lost != 0 {
+		r.Size = size // it counts for nobody
+		return
+	}
 	d := t.datasets.get(t, r.Inode.Dataset())
 	d.LogicalBytes += size - r.Size
 	t.datasets.touch(r.Inode.Dataset())
@@ -129,21 +133,30 @@ func (t *txn) alive(r *inodeRecord) bool {
 	}
 }
 
-// dispose removes an inode that nothing leads to any more, a directory or what drop found to be open nowhere: it counts
-// for nobody from here on. What hangs on it and is more than one key goes by way of the queue.
-func (t *txn) dispose(r *inodeRecord) {
-	id := r.Inode
-	d := t.datasets.get(t, id.Dataset())
-	t.datasets.touch(id.Dataset())
+// uncount ends that an inode counts in the usage of its dataset and of its owners: what takes its last name gives
+// back the space at once, however long it is open and its content is there.
+func (t *txn) uncount(r *inodeRecord) {
+	d := t.datasets.get(t, r.Inode.Dataset())
+	t.datasets.touch(r.Inode.Dataset())
 	d.Queued++
 	t.charge(r, -1, -r.charged())
-	if !r.IsDir() {
-		d.Files--
-		t.head.Files--
-		if r.Type == granary.TypeRegular {
-			d.LogicalBytes -= r.Size
-			t.head.LogicalBytes -= r.Size
-		}
+	if r.IsDir() {
+		return
+	}
+	d.Files--
+	t.head.Files--
+	if r.Type == granary.TypeRegular {
+		d.LogicalBytes -= r.Size
+		t.head.LogicalBytes -= r.Size
+	}
+}
+
+// dispose removes an inode that nothing leads to any more: a directory, or what drop found to be open nowhere. What
+// hangs on it and is more than one key goes by way of the queue.
+func (t *txn) dispose(r *inodeRecord) {
+	id := r.Inode
+	if r.Lost == 0 {
+		t.uncount(r)
 	}
 	t.inodes.remove(id)
 	if r.ExtentBytes == 0 && r.Trim == 0 && r.Xattrs == 0 && r.Entries == 0 {

@@ -6,10 +6,10 @@ import (
 	"github.com/dsorchard/granary"
 )
 
-// dropMax bounds the inodes of one drop: each changes at most four keys, and records that they share.
+// dropMax bounds the inodes of one drop: each changes at most four keys.
 const dropMax = 500
 
-// nameless is an inode without a name, and the entry in which it lost the last. It never gets one again.
+// nameless is an inode that is listed as being without a name, and since which entry.
 type nameless struct {
 	Since granary.Index
 	Inode granary.InodeID
@@ -18,9 +18,13 @@ type nameless struct {
 // lose decides about an inode, not a directory's, that may have lost its last name, and that no session keeps. It
 // may be open somewhere, which only the leader's memory tells: so it stays as it is, listed for the leader to drop.
 func (t *txn) lose(r *inodeRecord) {
-	if r.Nlink == 0 {
-		store(t, keyNameless(nameless{t.index, r.Inode}), &numberRecord{})
+	if r.Nlink > 0 {
+		return
 	}
+	t.uncount(r)
+	r.Lost = t.index
+	t.touch(r)
+	store(t, keyNameless(nameless{r.Lost, r.Inode}), &numberRecord{})
 }
 
 // retain has the session keep an inode that has lost its last name.
@@ -30,18 +34,16 @@ func (t *txn) retain(session granary.SessionID, r *inodeRecord) {
 	}
 }
 
-// dropNameless disposes of inodes without names that the leader found to be open nowhere. What is not in the list of
-// them, such as what an earlier try has dropped, is left alone: only inodes that lose calls get there, and being
-// nameless is for ever.
+// dropNameless disposes of inodes without names that the leader found to be open nowhere. What is not listed as such,
+// or was dropped by an earlier try, is left alone.
 func (t *txn) dropNameless(it *drop) granary.Result {
 	dropped := uint64(0)
-	for _, n := range it.Inodes[:min(len(it.Inodes), dropMax)] {
-		k := keyNameless(n)
-		r := t.inode(n.Inode)
-		if r == nil || r.Nlink > 0 || t.get(k) == nil {
+	for _, id := range it.Inodes[:min(len(it.Inodes), dropMax)] {
+		r := t.inode(id)
+		if r == nil || r.Lost == 0 {
 			continue
 		}
-		t.del(k)
+		t.del(keyNameless(nameless{r.Lost, id}))
 		t.dispose(r)
 		dropped++
 	}

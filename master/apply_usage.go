@@ -41,6 +41,10 @@ func (t *txn) chargeOwner(k ownerKey, inodes, bytes int64) {
 
 // chown gives an inode to others, with what it counts for.
 func (t *txn) chown(r *inodeRecord, uid, gid uint32) {
+	if r.Lost != 0 {
+		r.UID, r.GID = uid, gid // it counts for nobody
+		return
+	}
 	move := func(scope granary.QuotaScope, from, to uint32) {
 		if from == to {
 			return

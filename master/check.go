@@ -67,7 +67,7 @@ type audit struct {
 	entries  map[granary.InodeID]uint64
 	subdirs  map[granary.InodeID]uint64
 	orphans  map[granary.InodeID]granary.SessionID
-	nameless map[granary.InodeID]bool
+	nameless map[granary.InodeID]granary.Index
 	extents  map[granary.InodeID]uint64
 	windows0 map[granary.InodeID]*windowRecord
 	inline   map[granary.InodeID]uint64
@@ -120,7 +120,7 @@ func newAudit() *audit {
 	return &audit{
 		inodes: map[granary.InodeID]*inodeRecord{}, queued: map[granary.InodeID]*inodeRecord{},
 		names: map[granary.InodeID]uint64{}, entries: map[granary.InodeID]uint64{}, subdirs: map[granary.InodeID]uint64{},
-		orphans: map[granary.InodeID]granary.SessionID{}, nameless: map[granary.InodeID]bool{}, extents: map[granary.InodeID]uint64{},
+		orphans: map[granary.InodeID]granary.SessionID{}, nameless: map[granary.InodeID]granary.Index{}, extents: map[granary.InodeID]uint64{},
 		windows0: map[granary.InodeID]*windowRecord{},
 		inline:   map[granary.InodeID]uint64{}, xattrs: map[granary.InodeID]uint64{},
 		blocks: map[granary.BlockID]*blockRecord{}, refs: map[granary.BlockID]uint64{}, hashes: map[granary.BlockID]string{},
@@ -225,10 +225,10 @@ func (a *audit) load(k, b []byte) {
 }
 
 func (a *audit) loadNameless(n nameless) {
-	if n.Since == 0 || n.Since > granary.Index(a.head.Applied) || a.nameless[n.Inode] {
-		a.bad("inode %d is listed as nameless since %d, of %d, not only there", n.Inode, n.Since, a.head.Applied)
+	if n.Since == 0 || a.nameless[n.Inode] != 0 {
+		a.bad("inode %d is listed as nameless since %d and %d", n.Inode, n.Since, a.nameless[n.Inode])
 	}
-	a.nameless[n.Inode] = true
+	a.nameless[n.Inode] = n.Since
 }
 
 func (a *audit) loadDentry(k, b []byte) {
@@ -296,8 +296,11 @@ func (a *audit) checkInodes() {
 			}
 		case uint64(r.Nlink) != a.names[id]:
 			a.bad("inode %d has %d links and %d names", id, r.Nlink, a.names[id])
-		case (a.orphans[id] != 0) == a.nameless[id] && r.Nlink == 0, r.Nlink > 0 && (a.orphans[id] != 0 || a.nameless[id]):
-			a.bad("inode %d has %d links, is kept by session %d, and is listed as nameless: %t", id, r.Nlink, a.orphans[id], a.nameless[id])
+		case r.Nlink == 0 && (r.Lost == 0) != (a.orphans[id] != 0), r.Nlink > 0 && (a.orphans[id] != 0 || r.Lost != 0):
+			a.bad("inode %d has %d links, is kept by session %d, and nameless since %d", id, r.Nlink, a.orphans[id], r.Lost)
+		}
+		if r.Lost != a.nameless[id] {
+			a.bad("inode %d is nameless since %d, and listed as that since %d", id, r.Lost, a.nameless[id])
 		}
 		a.checkContent(id, r)
 	}
@@ -307,8 +310,8 @@ func (a *audit) checkInodes() {
 		}
 	}
 	for id := range a.nameless {
-		if r := a.inodes[id]; r == nil || r.IsDir() {
-			a.bad("inode %d is listed as nameless, and is none or a directory", id)
+		if a.inodes[id] == nil {
+			a.bad("inode %d is listed as nameless, and does not exist", id)
 		}
 	}
 	for _, m := range []map[granary.InodeID]uint64{a.extents, a.inline, a.xattrs} {
@@ -392,6 +395,9 @@ func (a *audit) checkSums() {
 		d.Inodes++
 		if r.IsDir() {
 			continue
+		}
+		if r.Lost != 0 {
+			continue // it counts for nobody
 		}
 		d.Files++
 		total.Files++

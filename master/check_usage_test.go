@@ -14,6 +14,9 @@ func checkUsage(s *state) error {
 	s.each(key(tableInode), func(k, b []byte) {
 		r, err := unmarshal[inodeRecord](b)
 		must(err)
+		if r.Lost != 0 {
+			return
+		}
 		id := granary.InodeID(keyID(k, 0)).Dataset()
 		d := datasets[id]
 		d.Inodes++

@@ -50,7 +50,7 @@ type (
 
 	// drop disposes of inodes without a name that no session has open: at most dropMax. Result.Offset is their number;
 	// what is not in the list of such inodes any more does not count.
-	drop struct{ Inodes []nameless }
+	drop struct{ Inodes []granary.InodeID }
 
 	// initCluster is the first entry of a cluster: root, buckets, default policy, root user. In a
 	// cluster that has been initialised it has no effect.
@@ -154,9 +154,8 @@ func putItem(e *encoder, it item) error {
 	case *drop:
 		e.u8(tagDrop)
 		e.u64(uint64(len(it.Inodes)))
-		for _, n := range it.Inodes {
-			e.u64(uint64(n.Since))
-			e.u64(uint64(n.Inode))
+		for _, id := range it.Inodes {
+			e.u64(uint64(id))
 		}
 	default:
 		return granary.Errorf(granary.KindInternal, "command", "", "item %T is unknown", it)
@@ -246,7 +245,7 @@ func takeItem(d *decoder) (item, error) {
 	case tagDrop:
 		it := &drop{}
 		for range d.count() {
-			it.Inodes = append(it.Inodes, nameless{granary.Index(d.u64()), granary.InodeID(d.u64())})
+			it.Inodes = append(it.Inodes, granary.InodeID(d.u64()))
 		}
 		return it, nil
 	default:

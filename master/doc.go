@@ -52,7 +52,7 @@
 //  18. A file without a name is dropped only when no session has it open, as far as those sessions have told that
 //     live; and none of them can come to have it open afterwards, because only what has a name is opened
 //     (openTable, TestOpenFilesStay, TestNewLeaderAsks, TestOpenRaces). Each inode without a name is either kept by one
-//     session (table o) or listed (table z); one that is listed never gets a name again (check).
+//     session (table o) or listed (table z); one that is listed never gets a name again, and counts in no usage (check).
 //
 // # Format
 //
@@ -83,7 +83,7 @@
 //	                                    many of the inodes are queued, limits, name of its root
 //	g      dataset, scope, uid or gid   bytes and inodes of a user (scope 1) or group (2) in the dataset, and
 //	                                    limits; counted from format 2 on
-//	i      inode                        attributes, symlink target, what hangs on the inode
+//	i      inode                        attributes, symlink target, what hangs on the inode, when it lost its last name
 //	d      parent inode, name           inode, type. The name of a directory ends in '/', so that a walk
 //	                                    in key order is in the order of full paths
 //	n      inode                        inline content

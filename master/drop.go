@@ -90,16 +90,15 @@ func (d *dropper) step(ctx context.Context) (more bool, err error) {
 		return false, nil
 	}
 	found := opens.takeDue(dropMax)
-	again := len(found)
 	st := d.l.s.states.acquire()
-	found = append(found, st.nameless(d.cursor, dropMax-again)...)
+	listed := st.nameless(d.cursor, dropMax-len(found))
 	st.release()
+	for _, n := range listed {
+		found = append(found, n.Inode)
+		d.cursor = n // from here on the table knows them, or they are dropped
+	}
 	if len(found) == 0 {
 		return false, nil
-	}
-	cursor := d.cursor
-	if len(found) > again {
-		cursor = found[len(found)-1]
 	}
 	select {
 	case <-opens.turn():
@@ -110,10 +109,8 @@ func (d *dropper) step(ctx context.Context) (more bool, err error) {
 		results, err := d.l.prop.propose(ctx, &drop{Inodes: free})
 		if err := failure(err, results); err != nil {
 			opens.putDue(free) // if they were dropped all the same, the next drop finds nothing to do
-			d.cursor = cursor
 			return false, err
 		}
 	}
-	d.cursor = cursor
 	return len(found) == dropMax, nil
 }

@@ -90,6 +90,9 @@ type inodeRecord struct {
 	// Trim, if not 0, is one more than the window from which on stored extents are no longer the
 	// file's: a truncation too large for one entry, which reclaim completes.
 	Trim uint64
+	// Lost, if not 0, is the entry in which the inode lost its last name and was listed (table z). It never gets one
+	// again, and counts in no usage.
+	Lost granary.Index
 }
 
 func (r *inodeRecord) put(e *encoder) {
@@ -105,7 +108,7 @@ func (r *inodeRecord) put(e *encoder) {
 		e.u64(v)
 	}
 	e.str(r.Target)
-	for _, v := range [...]uint64{r.Inline, r.ExtentBytes, r.Xattrs, r.ContentXattrs, r.Trim} {
+	for _, v := range [...]uint64{r.Inline, r.ExtentBytes, r.Xattrs, r.ContentXattrs, r.Trim, uint64(r.Lost)} {
 		e.u64(v)
 	}
 }
@@ -124,6 +127,9 @@ func (r *inodeRecord) take(d *decoder) {
 	r.Entries, r.Subdirs = d.u64(), d.u64()
 	r.Target = d.str()
 	r.Inline, r.ExtentBytes, r.Xattrs, r.ContentXattrs, r.Trim = d.u64(), d.u64(), d.u64(), d.u64(), d.u64()
+	if d.version >= 2 {
+		r.Lost = granary.Index(d.u64())
+	}
 }
 
 // dentryRecord is what a name leads to.

@@ -119,11 +119,20 @@ func (m *machine) drain(limit int) (steps int) {
 	return steps
 }
 
+// nameless returns the first inodes that are listed as being without a name.
+func (m *machine) nameless(limit int) []granary.InodeID {
+	var all []granary.InodeID
+	for _, n := range m.s.nameless(nameless{}, limit) {
+		all = append(all, n.Inode)
+	}
+	return all
+}
+
 // dropAll drops all inodes without a name, as if none was open.
 func (m *machine) dropAll() {
 	m.t.Helper()
 	for {
-		all := m.s.nameless(nameless{}, dropMax)
+		all := m.nameless(dropMax)
 		if len(all) == 0 {
 			return
 		}

@@ -226,7 +226,7 @@ func (x *mixed) upkeep(s *mixedSession) {
 		s.volume = 0
 	case 2:
 		x.last = "drop"
-		x.m.item(&drop{Inodes: x.m.s.nameless(nameless{}, 1+x.draw(4, "inodes"))})
+		x.m.item(&drop{Inodes: x.m.nameless(1 + x.draw(4, "inodes"))})
 	default:
 		x.last = "reclaim"
 		x.m.item(&reclaim{Limit: 1 + x.draw(6, "limit")})

@@ -23,8 +23,8 @@ type openTable struct {
 	sessions map[granary.SessionID]*sessionOpens
 	silent   int                          // sessions that have not reported yet
 	count    map[granary.InodeID]int      // sessions that have the inode open
-	held     map[granary.InodeID]nameless // found nameless and open
-	due      map[granary.InodeID]nameless // held before, and open no more
+	held     map[granary.InodeID]struct{} // found nameless and open
+	due      map[granary.InodeID]struct{} // held before, and open no more
 	flying   *generation                  // of mutations that may open files
 }
 
@@ -54,8 +54,8 @@ func newOpenTable() *openTable {
 	return &openTable{
 		sessions: make(map[granary.SessionID]*sessionOpens),
 		count:    make(map[granary.InodeID]int),
-		held:     make(map[granary.InodeID]nameless),
-		due:      make(map[granary.InodeID]nameless),
+		held:     make(map[granary.InodeID]struct{}),
+		due:      make(map[granary.InodeID]struct{}),
 		flying:   newGeneration(),
 	}
 }
@@ -154,9 +154,9 @@ func (t *openTable) less(s *sessionOpens, inode granary.InodeID) {
 		return
 	}
 	delete(t.count, inode)
-	if n, ok := t.held[inode]; ok {
+	if _, ok := t.held[inode]; ok {
 		delete(t.held, inode)
-		t.due[inode] = n
+		t.due[inode] = struct{}{}
 	}
 }
 
@@ -236,39 +236,39 @@ func (t *openTable) complete() bool {
 }
 
 // takeDue takes some of the nameless inodes that were open when they were found, and are no more.
-func (t *openTable) takeDue(limit int) []nameless {
+func (t *openTable) takeDue(limit int) []granary.InodeID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var due []nameless
-	for inode, n := range t.due {
+	var due []granary.InodeID
+	for inode := range t.due {
 		if len(due) == limit {
 			break
 		}
-		due = append(due, n)
+		due = append(due, inode)
 		delete(t.due, inode)
 	}
 	return due
 }
 
 // putDue has nameless inodes looked at once more.
-func (t *openTable) putDue(all []nameless) {
+func (t *openTable) putDue(all []granary.InodeID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, n := range all {
-		t.due[n.Inode] = n
+	for _, inode := range all {
+		t.due[inode] = struct{}{}
 	}
 }
 
 // closed returns which of some nameless inodes no session has open, and remembers the others until they are closed.
-func (t *openTable) closed(all []nameless) []nameless {
+func (t *openTable) closed(all []granary.InodeID) []granary.InodeID {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var closed []nameless
-	for _, n := range all {
-		if t.count[n.Inode] > 0 {
-			t.held[n.Inode] = n
+	var closed []granary.InodeID
+	for _, inode := range all {
+		if t.count[inode] > 0 {
+			t.held[inode] = struct{}{}
 		} else {
-			closed = append(closed, n)
+			closed = append(closed, inode)
 		}
 	}
 	return closed

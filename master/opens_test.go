@@ -112,6 +112,12 @@ func TestOpenFilesStay(t *testing.T) {
 				t.Fatalf("opened %+v, %v", got, err)
 			}
 			remove()
+			eventually(t, "the end of the name", func() error {
+				if a, err := a.openAt(s, f, ""); err != nil || a.Nlink > 0 {
+					return fmt.Errorf("%d links, %w", a.Nlink, err)
+				}
+				return nil
+			})
 			dropAnother(t, s, b.testClient)
 			if got, err := a.openAt(s, f, ""); err != nil || got.Inode != f {
 				t.Fatalf("once more by who has it open: %+v, %v", got, err)
@@ -214,17 +220,17 @@ func TestReportsInOrder(t *testing.T) {
 		t.Fatal("a report of some is one of all")
 	}
 	o.take(&granary.KeepAlive{Session: 1, Report: 2, All: true, Opened: []granary.InodeID{8, 9}})
-	if len(o.closed([]nameless{{1, 7}, {1, 8}})) != 1 || !o.complete() {
+	if len(o.closed([]granary.InodeID{7, 8})) != 1 || !o.complete() {
 		t.Fatalf("%+v", o)
 	}
 	o.take(&granary.KeepAlive{Session: 1, Report: 3, Closed: []granary.InodeID{8}})
-	if due := o.takeDue(5); len(due) != 1 || due[0].Inode != 8 {
+	if due := o.takeDue(5); len(due) != 1 || due[0] != 8 {
 		t.Fatalf("due %+v", due)
 	}
 	o.note(1, 8)
 	o.take(&granary.KeepAlive{Session: 1, Report: 3, Closed: []granary.InodeID{8}})
 	o.take(&granary.KeepAlive{Session: 1, Report: 2, All: true})
-	if len(o.closed([]nameless{{1, 8}, {1, 9}})) != 0 {
+	if len(o.closed([]granary.InodeID{8, 9})) != 0 {
 		t.Fatal("an old report was taken")
 	}
 	o.forget(1)
@@ -241,7 +247,7 @@ func TestOpeningOutlivesClose(t *testing.T) {
 		t.Fatal(had, ok)
 	}
 	o.take(&granary.KeepAlive{Session: 1, Report: 1, All: true})
-	if len(o.closed([]nameless{{1, 5}})) != 0 {
+	if len(o.closed([]granary.InodeID{5})) != 0 {
 		t.Fatal("what is being opened is closed")
 	}
 	if had, _ := o.opening(1, 5); had {
@@ -275,7 +281,7 @@ func TestDropWaitsForMutations(t *testing.T) {
 // until it closes it, and in the end nothing is left.
 func TestOpenRaces(t *testing.T) {
 	s := openAlone(t, t.TempDir(), nil)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	var all sync.WaitGroup
 	opened := make([]int, 6)

@@ -63,7 +63,7 @@ func someLog(m *machine, r *rand.Rand, n int) []entry {
 		func() { m.openVolume() },
 		func() { m.do(&granary.SealVolume{Volume: m.volume, Epoch: 1}); m.volume = 0 },
 		func() { m.item(&reclaim{Limit: 1 + r.IntN(20)}) },
-		func() { m.item(&drop{Inodes: m.s.nameless(nameless{}, 1+r.IntN(4))}) },
+		func() { m.item(&drop{Inodes: m.nameless(1 + r.IntN(4))}) },
 		func() {
 			m.item(&expireSession{m.session})
 			m.session, m.seq, m.volume = granary.SessionID(m.item(&openSession{Client: "next"}).Offset), 0, 0
@@ -235,7 +235,7 @@ func (downServer) usage(d granary.DiskID) (granary.DiskUsage, bool) {
 func TestCommandRoundTrip(t *testing.T) {
 	c := &command{Time: -5, Items: []item{
 		&mutation{Session: 1, LowestUnacked: 2, Request: granary.Request{Seq: 3, Cred: granary.Cred{UID: 4, GID: 5, Groups: []uint32{6}}, Op: &granary.Release{Inode: 7}}},
-		&openSession{"c", 8}, &expireSession{9}, &shardsSealed{1, 2, 3}, &reclaim{-1}, &drop{[]nameless{{3, 4}, {3, 5}}}, &setMember{"a", "b"},
+		&openSession{"c", 8}, &expireSession{9}, &shardsSealed{1, 2, 3}, &reclaim{-1}, &drop{[]granary.InodeID{3, 4}}, &setMember{"a", "b"},
 		&registerServer{granary.Server{ID: "s", Addr: "a", Zone: "z", Rack: "r", Disks: []granary.DiskID{"d"}}},
 		&initCluster{"c", granary.User{AccessKey: "a", SecretKey: "s", Name: "n", Root: true}},
 		&memberJoined{"m3"},
