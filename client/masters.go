@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// An attempt at one master is given up after attemptFirst, so that a dead leader is left
-	// quickly; after each that ran out of time the next gets twice as long, up to attemptMax, so
+	// An attempt at one master is given up after attemptFirst (and as soon as another leads: doubt.go), so that a
+	// dead leader is left quickly; after each that ran out of time the next gets twice as long, up to attemptMax, so
 	// that a slow leader is not asked forever with too little patience.
 	attemptFirst = 3 * time.Second
 	attemptMax   = 12 * time.Second
@@ -38,6 +38,9 @@ type masters struct {
 	leader string // address to ask next
 	turn   int    // which of addrs the next query goes to that any may answer
 	conns  map[string]masterConn
+
+	pending map[string]map[*pending]struct{} // calls under way, by address
+	doubted map[string]bool                  // masters that leave calls unanswered, while the others are asked
 }
 
 type masterConn struct {
@@ -46,7 +49,10 @@ type masterConn struct {
 }
 
 func newMasters(dial Dialer, addrs []string) *masters {
-	return &masters{dial: dial, addrs: slices.Clone(addrs), leader: addrs[0], conns: map[string]masterConn{}}
+	return &masters{
+		dial: dial, addrs: slices.Clone(addrs), leader: addrs[0], conns: map[string]masterConn{},
+		pending: map[string]map[*pending]struct{}{}, doubted: map[string]bool{},
+	}
 }
 
 // pick returns the master that is believed to lead, and its address.
@@ -158,6 +164,9 @@ func (c *Client) attempt(ctx context.Context, patience time.Duration, fn func(ct
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	p := c.masters.begin(addr, cancel)
+	defer c.masters.end(addr, p)
+	defer time.AfterFunc(doubtAfter, func() { c.doubt(addr) }).Stop()
 	err = fn(ctx, m)
 	return addr, err != nil && ctx.Err() != nil, err
 }
