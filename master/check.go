@@ -81,6 +81,10 @@ type audit struct {
 	sessions map[granary.SessionID]bool
 	ending   map[granary.SessionID]bool
 	queue    uint64
+
+	owners    map[ownerKey]*ownerRecord
+	rootNames map[granary.DatasetID]string
+	forgotten map[granary.DatasetID]bool // gone, with owners in the queue
 }
 
 func (a *audit) bad(format string, args ...any) {
@@ -127,13 +131,14 @@ func newAudit() *audit {
 		volumes: map[granary.VolumeID]*volumeRecord{}, writing: map[granary.VolumeID]granary.SessionID{},
 		datasets: map[granary.DatasetID]*datasetRecord{},
 		sessions: map[granary.SessionID]bool{}, ending: map[granary.SessionID]bool{},
+		owners: map[ownerKey]*ownerRecord{}, rootNames: map[granary.DatasetID]string{}, forgotten: map[granary.DatasetID]bool{},
 	}
 }
 
 // run reads all tables, and then compares.
 func (a *audit) run(ctx context.Context, r pebble.Reader) error {
 	for _, table := range []byte{tableHead, tableInode, tableQueue, tableSession, tableDentry, tableOrphan, tableNoName, tableExtent, tableInline,
-		tableXattr, tableBlock, tableHash, tableVolume, tableWriting, tableDataset} {
+		tableXattr, tableBlock, tableHash, tableVolume, tableWriting, tableDataset, tableOwner} {
 		if err := a.scan(ctx, r, table); err != nil {
 			return err
 		}
@@ -141,6 +146,7 @@ func (a *audit) run(ctx context.Context, r pebble.Reader) error {
 	a.checkInodes()
 	a.checkBlocks()
 	a.checkSums()
+	a.checkUsage()
 	return nil
 }
 
@@ -196,6 +202,8 @@ func (a *audit) load(k, b []byte) {
 			a.queued[granary.InodeID(id)] = decoded[inodeRecord](a, k, b)
 		case queueSession:
 			a.ending[granary.SessionID(id)] = true
+		case queueOwners:
+			a.forgotten[granary.DatasetID(id)] = true
 		}
 	case tableSession:
 		a.sessions[granary.SessionID(inode)] = true
@@ -221,6 +229,8 @@ func (a *audit) load(k, b []byte) {
 		a.writing[granary.VolumeID(keyID(k, 1))] = granary.SessionID(inode)
 	case tableDataset:
 		a.datasets[granary.DatasetID(inode)] = decoded[datasetRecord](a, k, b)
+	case tableOwner:
+		a.loadOwner(k, b)
 	}
 }
 
@@ -249,6 +259,9 @@ func (a *audit) loadDentry(k, b []byte) {
 		a.bad("%d/%s lies in no directory", parent, name)
 	case dir && child.Parent != parent:
 		a.bad("%d/%s: the directory's parent is %d", parent, name, child.Parent)
+	}
+	if id := d.Inode.Dataset(); d.Inode == id.Root() {
+		a.rootNames[id] = name
 	}
 	a.names[d.Inode]++
 	a.entries[parent]++

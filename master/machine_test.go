@@ -100,7 +100,7 @@ func kindOf(r granary.Result) granary.Kind {
 // check verifies the invariants.
 func (m *machine) check() {
 	m.t.Helper()
-	if err := firstError(m.s.check(), checkUsage(m.s)); err != nil {
+	if err := m.s.check(); err != nil {
 		m.t.Fatal(err)
 	}
 }

@@ -98,7 +98,7 @@ func TestBatchesDoNotMatter(t *testing.T) {
 		first := newMachine(t)
 		defer first.close()
 		log := someLog(first, rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 1)), 60)
-		if err := firstError(first.s.check(), checkUsage(first.s)); err != nil {
+		if err := first.s.check(); err != nil {
 			rt.Fatal(err)
 		}
 		want := dump(first.s)
@@ -152,7 +152,7 @@ func TestCrash(t *testing.T) {
 			if index < synced {
 				t.Fatalf("entry %d was synced, the store is at %d", synced, index)
 			}
-			if err := firstError(c.s.check(), checkUsage(c.s)); err != nil {
+			if err := c.s.check(); err != nil {
 				t.Fatal(err)
 			}
 			at = int(index)

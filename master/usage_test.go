@@ -251,3 +251,43 @@ func TestQuotaPrivilege(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// usages returns all that is kept of usage, by what it is of.
+func usages(s *state) map[ownerKey]granary.Usage {
+	all := map[ownerKey]granary.Usage{}
+	s.each(key(tableDataset), func(k, b []byte) {
+		r, err := unmarshal[datasetRecord](b)
+		must(err)
+		all[ownerKey{dataset: granary.DatasetID(keyID(k, 0))}] = r.usage()
+	})
+	s.each(key(tableOwner), func(k, b []byte) {
+		r, err := unmarshal[ownerRecord](b)
+		must(err)
+		at := ownerKey{granary.DatasetID(keyID(k, 0)), granary.QuotaScope(keyID(k, 1)), uint32(keyID(k, 2))}
+		all[at] = r.usage(at.id)
+	})
+	return all
+}
+
+// TestCheckCountsUsage spoils a record behind the state's back.
+func TestCheckCountsUsage(t *testing.T) {
+	m := newMachine(t)
+	defer m.close()
+	ds := m.dataset("ds")
+	m.file(ds, "f", 1, 9)
+	m.check()
+	k := keyOwner(ownerKey{ds.Dataset(), granary.QuotaUser, 1})
+	right := readKey(m.s.db, k)
+	for _, wrong := range []*ownerRecord{{Bytes: 8, Inodes: 1}, {Bytes: 9, Inodes: 2}, {}} {
+		must(m.s.db.Set(k, marshal(wrong, 1), nil))
+		if err := m.s.check(); !granary.IsKind(err, granary.KindCorrupt) {
+			t.Errorf("with %+v: %v", *wrong, err)
+		}
+	}
+	must(m.s.db.Delete(k, nil))
+	if err := m.s.check(); !granary.IsKind(err, granary.KindCorrupt) {
+		t.Errorf("without: %v", err)
+	}
+	must(m.s.db.Set(k, right, nil))
+	m.check()
+}
