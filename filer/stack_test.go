@@ -8,6 +8,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -126,7 +127,7 @@ func TestStack(t *testing.T) {
 	for name, test := range map[string]func(t *testing.T, c *client.Client, fs *FS){
 		"stream": stackStream, "random": stackRandom, "append": stackAppend, "names": stackNames,
 		"uploads": stackUploads, "buckets": stackBuckets,
-		"homes": stackHomes,
+		"homes": stackHomes, "quota": stackQuota,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, c, fs) })
 	}
@@ -477,4 +478,50 @@ func stackLayout(t *testing.T, c *client.Client, ino granary.InodeID) *granary.L
 		t.Fatal(err)
 	}
 	return found.Layout
+}
+
+// stackQuota fills a dataset up to its quota: what does not fit is refused when it is made durable, and statfs says how
+// much is left.
+func stackQuota(t *testing.T, c *client.Client, fs *FS) {
+	root := granary.Cred{}
+	r, err := c.Do(t.Context(), root, &granary.CreateDataset{Parent: granary.RootInode, Name: "limited", Mode: 0o755})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ds := r.Attr.Inode
+	if _, err := c.Do(t.Context(), root, &granary.SetQuota{Dataset: ds.Dataset(), Limit: granary.Quota{Bytes: 100_000, Inodes: 5}}); err != nil {
+		t.Fatal(err)
+	}
+	h, _, err := fs.Create(t.Context(), root, ds, "fits", 0o644, true, readWrite())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.WriteAt(t.Context(), noise(1, 90_000), 0); err != nil {
+		t.Fatal(err)
+	}
+	mustFlush(t, h)
+	if _, err := h.WriteAt(t.Context(), noise(2, 10_001), 90_000); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Flush(t.Context()); Errno(err) != syscall.EDQUOT {
+		t.Fatalf("one byte too much: %v", err)
+	}
+	if err := h.Close(t.Context()); Errno(err) != syscall.EDQUOT {
+		t.Fatalf("its close: %v", err)
+	}
+	a, err := fs.GetAttr(t.Context(), h.Inode())
+	if err != nil || a.Size != 90_000 {
+		t.Fatalf("%d bytes, %v", a.Size, err)
+	}
+	if st, err := fs.StatFS(t.Context(), a.Inode); err != nil || st.Bytes != 100_000 || st.BytesFree != 10_000 || st.Files != 3 || st.FilesFree != 2 {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	for i, want := range []granary.Kind{granary.KindNone, granary.KindNone, granary.KindQuota} {
+		if _, err := fs.Mkdir(t.Context(), root, ds, string(rune('a'+i)), 0o755); granary.KindOf(err) != want {
+			t.Fatalf("directory %d: %v", i, err)
+		}
+	}
+	if err := fs.Rename(t.Context(), root, granary.RootInode, "limited", granary.BucketsInode, "x", RenameFlags{}); Errno(err) != syscall.EXDEV {
+		t.Fatalf("a dataset moved: %v", err)
+	}
 }
