@@ -42,8 +42,12 @@ var errFormat = errors.New("malformed value")
 
 // key builds a key of a table from big-endian numbers.
 func key(table byte, ids ...uint64) []byte {
-	k := make([]byte, 1, 1+8*len(ids)+16)
-	k[0] = table
+	return appendKey(make([]byte, 0, 1+8*len(ids)+16), table, ids...)
+}
+
+// appendKey is key in room that is there.
+func appendKey(k []byte, table byte, ids ...uint64) []byte {
+	k = append(k, table)
 	for _, id := range ids {
 		k = binary.BigEndian.AppendUint64(k, id)
 	}

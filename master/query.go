@@ -16,6 +16,7 @@ type view struct {
 	head   headRecord
 	places *places
 	live   liveness
+	walk   walker
 }
 
 // query answers a query from one snapshot, whose index it returns.
@@ -36,7 +37,7 @@ func (s *state) query(ctx context.Context, q granary.Query, live liveness) (gran
 		v.head = *head
 	}
 	a, err := v.answer(q)
-	if err != nil {
+	if err := firstError(err, v.walk.close()); err != nil {
 		return nil, granary.Index(v.head.Applied), err
 	}
 	return a, granary.Index(v.head.Applied), nil

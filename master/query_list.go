@@ -151,7 +151,7 @@ func (l *lister) emit(full string, id granary.InodeID) (bool, error) {
 	if len(l.out.Items) == l.limit {
 		return l.add(granary.ListItem{}), nil
 	}
-	r, err := l.v.child(id)
+	r, err := l.v.sibling(id)
 	if err != nil {
 		return false, err
 	}

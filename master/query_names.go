@@ -123,7 +123,7 @@ func (v *view) readDir(q *granary.ReadDir) (granary.Answer, error) {
 		if err != nil {
 			return false, errStore(k, err)
 		}
-		child, err := v.child(d.Inode)
+		child, err := v.sibling(d.Inode)
 		if err != nil {
 			return false, err
 		}
