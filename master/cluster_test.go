@@ -22,7 +22,7 @@ import (
 const testTimeout = 15 * time.Second
 
 // eventually waits until f returns nil, and fails with its last error if it never does.
-func eventually(t *testing.T, what string, f func() error) {
+func eventually(t testing.TB, what string, f func() error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
@@ -72,7 +72,7 @@ func openAlone(t *testing.T, dir string, with func(*Options)) *Server {
 	return s
 }
 
-func listen(t *testing.T, addr string) net.Listener {
+func listen(t testing.TB, addr string) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -292,12 +292,12 @@ func waitLeader(t *testing.T, s *Server) {
 
 // testClient is a session that numbers its requests.
 type testClient struct {
-	t       *testing.T
+	t       testing.TB
 	session granary.SessionID
 	seq     uint64
 }
 
-func newClient(t *testing.T, s *Server) *testClient {
+func newClient(t testing.TB, s *Server) *testClient {
 	t.Helper()
 	info, err := s.OpenSession(t.Context(), &granary.OpenSession{Client: "test", Nonce: uint64(time.Now().UnixNano())})
 	if err != nil {

@@ -157,7 +157,20 @@ type raftNode struct {
 // openRaft starts the node; id is its own. A node without any state asks mayFound before it begins.
 // On an error nothing is left open but the transport.
 func openRaft(id string, o *Options, f *fsm, trans raft.Transport, mayFound func() error) (*raftNode, error) {
-	dir := o.Dir
+	store, err := openLog(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	n := &raftNode{store: store, notify: make(chan bool, notifyBuffer), gone: make(chan struct{})}
+	if err := n.start(id, o, f, trans, mayFound); err != nil {
+		store.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+// openLog opens the log of a node, which also keeps its term and vote.
+func openLog(dir string) (*raftboltdb.BoltStore, error) {
 	store, err := raftboltdb.New(raftboltdb.Options{
 		Path: filepath.Join(dir, "raft.db"),
 		BoltOptions: &bbolt.Options{
@@ -167,12 +180,7 @@ func openRaft(id string, o *Options, f *fsm, trans raft.Transport, mayFound func
 	if err != nil {
 		return nil, openError(dir, err)
 	}
-	n := &raftNode{store: store, notify: make(chan bool, notifyBuffer), gone: make(chan struct{})}
-	if err := n.start(id, o, f, trans, mayFound); err != nil {
-		store.Close()
-		return nil, err
-	}
-	return n, nil
+	return store, nil
 }
 
 func (n *raftNode) start(id string, o *Options, f *fsm, trans raft.Transport, mayFound func() error) error {
