@@ -3,8 +3,6 @@ package master
 import (
 	"fmt"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/internal/wire"
 )
@@ -21,8 +19,7 @@ func (s *state) apply(entries []entry) [][]granary.Result {
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	results := make([][]granary.Result, len(entries))
-	batch := s.db.NewIndexedBatch()
-	t := newTxn(batch, s.head)
+	t := newTxn(s)
 	for i, e := range entries {
 		if e.Index > t.head.Applied {
 			results[i] = t.applyEntry(e)
@@ -30,10 +27,9 @@ func (s *state) apply(entries []entry) [][]granary.Result {
 	}
 	if t.head.Applied != s.head.Applied {
 		t.index = granary.Index(t.head.Applied)
-		must(batch.Set(keyHead(), marshal(&t.head, t.index), nil))
-		must(batch.Commit(pebble.NoSync))
+		t.over.put(string(keyHead()), marshal(&t.head, t.index))
+		t.over.commit()
 	}
-	must(batch.Close())
 	s.head = t.head
 	if t.serversChanged {
 		s.places.Store(readPlaces(s.db))
@@ -54,6 +50,7 @@ func (t *txn) applyEntry(e entry) []granary.Result {
 	if err != nil {
 		panic(fmt.Sprintf("master: log entry %d: %v", e.Index, err))
 	}
+	t.closeWindow(e.Index)
 	t.now = max(c.Time, t.head.Time+1)
 	t.head.Time = t.now
 	t.saved = t.head
@@ -62,6 +59,7 @@ func (t *txn) applyEntry(e entry) []granary.Result {
 		results[i] = t.applyItem(it)
 	}
 	t.endEntry()
+	t.foldEntry()
 	return results
 }
 
@@ -111,6 +109,8 @@ func (t *txn) doItem(it item) granary.Result {
 		return granary.Result{}
 	case *setRoot:
 		return t.setRoot(&it.User)
+	case *verifyDigest:
+		return t.verifyDigest(it)
 	}
 	panic(fmt.Sprintf("master: item %T is not known", it))
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/dsorchard/granary"
 )
 
-// txn applies entries to one indexed batch. Changes of one item gather beside the batch: keep adds
+// txn applies entries to one batch of changes. Those of one item gather beside it: keep adds
 // them to it, drop forgets them, so an operation that fails half way has no effect.
 type txn struct {
-	batch *pebble.Batch
+	over  *overlay
 	head  headRecord
 	saved headRecord        // as keep left it
 	dirty map[string][]byte // changes of the item; nil is a deletion
@@ -26,12 +26,19 @@ type txn struct {
 	datasets ledger[granary.DatasetID, datasetRecord, *datasetRecord]
 	owners   ledger[ownerKey, ownerRecord, *ownerRecord]
 
+	digestEvery uint64
+	sum         uint64 // of the entry's changes: see digest.go
+	scratch     []byte
+
 	missing        []uint32 // for the result: chunks that a content lacks
 	serversChanged bool
 }
 
-func newTxn(batch *pebble.Batch, head headRecord) *txn {
-	t := &txn{batch: batch, head: head, saved: head, dirty: map[string][]byte{}}
+func newTxn(s *state) *txn {
+	t := &txn{
+		over: newOverlay(s.db, s.cache), head: s.head, saved: s.head, dirty: map[string][]byte{},
+		digestEvery: s.digestEvery,
+	}
 	t.inodes.key, t.blocks.key, t.volumes.key = keyInode, keyBlock, keyVolume
 	t.datasets.key, t.owners.key = keyDataset, keyOwner
 	return t
@@ -49,14 +56,11 @@ func (t *txn) keep() {
 	t.saved = t.head
 }
 
-// write moves the changes to the batch.
+// write moves the changes to the batch, and adds them to the digest.
 func (t *txn) write() {
 	for k, v := range t.dirty {
-		if v == nil {
-			must(t.batch.Delete([]byte(k), nil))
-		} else {
-			must(t.batch.Set([]byte(k), v, nil))
-		}
+		t.sum += digestOf(k, v)
+		t.over.put(k, v)
 	}
 	clear(t.dirty)
 }
@@ -86,13 +90,12 @@ func must(err error) {
 	}
 }
 
-// get returns a value as of now, or nil. It may alias the store's memory of dirty values, never the
-// batch's.
+// get returns a value as of now, or nil. Who asks must not change it.
 func (t *txn) get(k []byte) []byte {
 	if v, ok := t.dirty[string(k)]; ok {
 		return v
 	}
-	return readKey(t.batch, k)
+	return t.over.get(k)
 }
 
 // readKey returns a copy of a value, or nil.
@@ -123,7 +126,7 @@ func (t *txn) scan(lower, upper []byte, f func(k, v []byte) bool) {
 		}
 	}
 	sort.Strings(mine)
-	it, err := t.batch.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	it, err := t.over.reader().NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	must(err)
 	defer func() { must(it.Close()) }()
 	ok := it.First()

@@ -67,6 +67,13 @@ type (
 
 	// setRoot replaces the S3 root user: the keys that any other had are no longer valid.
 	setRoot struct{ User granary.User }
+
+	// verifyDigest has every node compare the digest of its state after entry Index, if it writes values of this
+	// format and kept that digest: see digest.go.
+	verifyDigest struct {
+		Format        uint8
+		Index, Digest uint64
+	}
 )
 
 func (*mutation) item()       {}
@@ -80,6 +87,7 @@ func (*initCluster) item()    {}
 func (*setMember) item()      {}
 func (*memberJoined) item()   {}
 func (*setRoot) item()        {}
+func (*verifyDigest) item()   {}
 
 // commandVersion begins every encoded command. A node that reads another stops: it must not guess.
 const commandVersion = 1
@@ -97,6 +105,7 @@ const (
 	tagMemberJoined
 	tagSetRoot
 	tagDrop
+	tagVerifyDigest
 )
 
 // marshal encodes the command. It fails only for an op that wire cannot encode.
@@ -157,6 +166,11 @@ func putItem(e *encoder, it item) error {
 		for _, id := range it.Inodes {
 			e.u64(uint64(id))
 		}
+	case *verifyDigest:
+		e.u8(tagVerifyDigest)
+		e.u8(it.Format)
+		e.u64(it.Index)
+		e.u64(it.Digest)
 	default:
 		return granary.Errorf(granary.KindInternal, "command", "", "item %T is unknown", it)
 	}
@@ -248,6 +262,8 @@ func takeItem(d *decoder) (item, error) {
 			it.Inodes = append(it.Inodes, granary.InodeID(d.u64()))
 		}
 		return it, nil
+	case tagVerifyDigest:
+		return &verifyDigest{Format: d.u8(), Index: d.u64(), Digest: d.u64()}, nil
 	default:
 		return nil, granary.Errorf(granary.KindInvalid, "command", "", "item tag %d is unknown", tag)
 	}

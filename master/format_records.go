@@ -46,9 +46,10 @@ type headRecord struct {
 
 	// Since format 2.
 	Incarnation uint64 // how often the cluster was restored from a backup
-	Digest      uint64 // of all that was ever written, entry by entry; see digest.go
+	Digest      uint64 // of what the entries since DigestFrom wrote; see digest.go
 	CheckIndex  uint64 // the last entry after which Digest was kept to be compared …
 	CheckDigest uint64 // … and what it was
+	DigestFrom  uint64 // the first entry that Digest is of
 }
 
 func (r *headRecord) put(e *encoder) {
@@ -58,7 +59,7 @@ func (r *headRecord) put(e *encoder) {
 	e.str(string(r.Cluster))
 	for _, v := range [...]uint64{uint64(r.LastSession), uint64(r.LastBlock), uint64(r.LastVolume), uint64(r.LastDataset),
 		uint64(r.LastPolicy), r.Files, r.LogicalBytes, r.UniqueBytes, r.BlockBytes, r.Sessions, r.Queue, r.DyingDirs,
-		r.Incarnation, r.Digest, r.CheckIndex, r.CheckDigest} {
+		r.Incarnation, r.Digest, r.CheckIndex, r.CheckDigest, r.DigestFrom} {
 		e.u64(v)
 	}
 }
@@ -75,7 +76,7 @@ func (r *headRecord) take(d *decoder) {
 	r.Files, r.LogicalBytes, r.UniqueBytes, r.BlockBytes = d.u64(), d.u64(), d.u64(), d.u64()
 	r.Sessions, r.Queue, r.DyingDirs = d.u64(), d.u64(), d.u64()
 	if d.version >= 2 {
-		r.Incarnation, r.Digest, r.CheckIndex, r.CheckDigest = d.u64(), d.u64(), d.u64(), d.u64()
+		r.Incarnation, r.Digest, r.CheckIndex, r.CheckDigest, r.DigestFrom = d.u64(), d.u64(), d.u64(), d.u64(), d.u64()
 	}
 }
 

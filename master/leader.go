@@ -107,6 +107,7 @@ func (s *Server) tryLead(ctx context.Context) error {
 	l.tasks.Go(func() { l.sealVolumes(ctx) })
 	l.tasks.Go(func() { l.reclaim(ctx) })
 	l.tasks.Go(func() { l.recordJoined(ctx) })
+	l.tasks.Go(func() { l.verifyDigests(ctx) })
 	<-ctx.Done()
 	s.log.Info("no longer leading", "term", l.term)
 	return nil

@@ -37,7 +37,7 @@ func newMachine(t testing.TB) *machine {
 
 func (m *machine) open() {
 	m.t.Helper()
-	s, err := openState("meta", stateOptions{FS: m.fs, CacheBytes: 1 << 20})
+	s, err := openState("meta", stateOptions{FS: m.fs, CacheBytes: 1 << 20, DigestEvery: 16})
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -57,6 +57,8 @@ type Options struct {
 
 	foundingReach, foundingPatience time.Duration // see found.go; shorter in tests
 
+	digestEvery uint64 // entries of a window of the digest; fewer in tests
+
 	transport raft.Transport     // for tests, instead of TCP
 	hook      func(string) error // for tests: called between the steps of snapshots; an error stops there
 }

@@ -98,7 +98,7 @@ func (s *Server) open() error {
 	if s.backups, err = openBackups(filepath.Join(s.opts.Dir, "backups"), s.log, s.now); err != nil {
 		return err
 	}
-	so := stateOptions{CacheBytes: s.opts.CacheBytes, Log: s.log}
+	so := stateOptions{CacheBytes: s.opts.CacheBytes, Log: s.log, DigestEvery: s.opts.digestEvery}
 	if s.states, err = openStates(s.opts.Dir, so, s.opts.hook); err != nil {
 		return err
 	}

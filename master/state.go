@@ -19,6 +19,8 @@ type stateOptions struct {
 	ReadOnly   bool         // nothing is written, and nothing can be applied
 	FS         vfs.FS       // nil for the operating system's
 	Log        *slog.Logger // nil for none
+
+	DigestEvery uint64 // entries of a window of the digest, the same on all nodes; 0 for digestEntries
 }
 
 // state is the state machine: all metadata, in a Pebble store. One goroutine applies; any number
@@ -27,7 +29,10 @@ type state struct {
 	db       *pebble.DB
 	applying sync.Mutex // held while a batch is applied, and by who wants to stand between two
 	head     headRecord // of who holds applying
+	cache    *valueCache // of who holds applying
 	places   atomic.Pointer[places]
+
+	digestEvery uint64
 
 	mu        sync.Mutex
 	published headRecord    // what readers see
@@ -88,14 +93,18 @@ func openState(dir string, o stateOptions) (*state, error) {
 	if err != nil {
 		return nil, granary.Errorf(granary.KindInternal, "open", dir, "metadata store: %w", err)
 	}
-	s := &state{db: db, advanced: make(chan struct{}), retired: make(chan struct{})}
+	s := &state{db: db, cache: newValueCache(), digestEvery: o.DigestEvery, advanced: make(chan struct{}), retired: make(chan struct{})}
 	if b := readKey(db, keyHead()); b != nil {
 		head, err := unmarshal[headRecord](b)
 		if err != nil {
 			return nil, granary.Errorf(granary.KindCorrupt, "open", dir, "metadata store: %w", firstError(err, db.Close()))
 		}
 		s.head = *head
+		if b[0] < formatVersion {
+			s.head.beginWindow()
+		}
 	}
+	setDefault(&s.digestEvery, digestEntries)
 	s.published = s.head
 	s.places.Store(readPlaces(db))
 	return s, nil
