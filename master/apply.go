@@ -27,8 +27,8 @@ func (s *state) apply(entries []entry) [][]granary.Result {
 	}
 	if t.head.Applied != s.head.Applied {
 		t.index = granary.Index(t.head.Applied)
-		t.over.put(string(keyHead()), marshal(&t.head, t.index))
-		t.over.commit()
+		t.pending.put(string(keyHead()), marshal(&t.head, t.index))
+		t.pending.commit()
 	}
 	s.head = t.head
 	if t.serversChanged {

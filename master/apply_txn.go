@@ -13,12 +13,12 @@ import (
 // txn applies entries to one batch of changes. Those of one item gather beside it: keep adds
 // them to it, drop forgets them, so an operation that fails half way has no effect.
 type txn struct {
-	over  *overlay
-	head  headRecord
-	saved headRecord        // as keep left it
-	dirty map[string][]byte // changes of the item; nil is a deletion
-	index granary.Index     // of the entry
-	now   granary.Time      // of the command
+	pending *pending
+	head    headRecord
+	saved   headRecord        // as keep left it
+	dirty   map[string][]byte // changes of the item; nil is a deletion
+	index   granary.Index     // of the entry
+	now     granary.Time      // of the command
 
 	inodes   table[granary.InodeID, inodeRecord, *inodeRecord]
 	blocks   table[granary.BlockID, blockRecord, *blockRecord]
@@ -36,7 +36,7 @@ type txn struct {
 
 func newTxn(s *state) *txn {
 	t := &txn{
-		over: newOverlay(s.db, s.cache), head: s.head, saved: s.head, dirty: map[string][]byte{},
+		pending: newPending(s.db, s.cache), head: s.head, saved: s.head, dirty: map[string][]byte{},
 		digestEvery: s.digestEvery,
 	}
 	t.inodes.key, t.blocks.key, t.volumes.key = keyInode, keyBlock, keyVolume
@@ -60,7 +60,7 @@ func (t *txn) keep() {
 func (t *txn) write() {
 	for k, v := range t.dirty {
 		t.sum += digestOf(k, v)
-		t.over.put(k, v)
+		t.pending.put(k, v)
 	}
 	clear(t.dirty)
 }
@@ -95,7 +95,7 @@ func (t *txn) get(k []byte) []byte {
 	if v, ok := t.dirty[string(k)]; ok {
 		return v
 	}
-	return t.over.get(k)
+	return t.pending.get(k)
 }
 
 // readKey returns a copy of a value, or nil.
@@ -126,7 +126,7 @@ func (t *txn) scan(lower, upper []byte, f func(k, v []byte) bool) {
 		}
 	}
 	sort.Strings(mine)
-	it, err := t.over.reader().NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	it, err := t.pending.reader().NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	must(err)
 	defer func() { must(it.Close()) }()
 	ok := it.First()

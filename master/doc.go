@@ -53,6 +53,8 @@
 //     live; and none of them can come to have it open afterwards, because only what has a name is opened
 //     (openTable, TestOpenFilesStay, TestNewLeaderAsks, TestOpenRaces). Each inode without a name is either kept by one
 //     session (table o) or listed (table z); one that is listed never gets a name again, and counts in no usage (check).
+//  19. Every so many entries all nodes compare a digest of what those entries wrote; one that differs from the
+//     leader's stops (TestDigestCatches, TestDigestsAreCompared).
 //
 // # Format
 //
@@ -78,7 +80,8 @@
 //
 //	table  key                          value
 //	c      (nothing)                    head: applied index and term, last time, cluster, last ids given
-//	                                    out, cluster-wide sums, number of queued removals
+//	                                    out, cluster-wide sums, number of queued removals,
+//	                                    digest of what the last entries wrote
 //	t      dataset                      next inode counter, inodes, files, bytes, whether it is deleted, how
 //	                                    many of the inodes are queued, limits, name of its root
 //	g      dataset, scope, uid or gid   bytes and inodes of a user (scope 1) or group (2) in the dataset, and

@@ -27,8 +27,8 @@ type stateOptions struct {
 // may query meanwhile.
 type state struct {
 	db       *pebble.DB
-	applying sync.Mutex // held while a batch is applied, and by who wants to stand between two
-	head     headRecord // of who holds applying
+	applying sync.Mutex  // held while a batch is applied, and by who wants to stand between two
+	head     headRecord  // of who holds applying
 	cache    *valueCache // of who holds applying
 	places   atomic.Pointer[places]
 

@@ -4,10 +4,10 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// overlay holds what a batch of entries has changed, before it becomes one write to the store. What many items
+// pending holds what a batch of entries has changed, before it becomes one write to the store. What many items
 // change, such as a directory that they make files in, is written once. Reads of single keys look here first;
 // for ranges all is put into an indexed batch (spill), which few batches of entries need.
-type overlay struct {
+type pending struct {
 	db      *pebble.DB
 	cache   *valueCache
 	changed map[string][]byte // nil: deleted
@@ -15,60 +15,60 @@ type overlay struct {
 	spilled *pebble.Batch     // nil: nothing was spilled
 }
 
-func newOverlay(db *pebble.DB, cache *valueCache) *overlay {
-	return &overlay{db: db, cache: cache, changed: make(map[string][]byte)}
+func newPending(db *pebble.DB, cache *valueCache) *pending {
+	return &pending{db: db, cache: cache, changed: make(map[string][]byte)}
 }
 
 // get returns a value, or nil. The caller must not change it.
-func (o *overlay) get(k []byte) []byte {
-	if v, ok := o.changed[string(k)]; ok {
+func (p *pending) get(k []byte) []byte {
+	if v, ok := p.changed[string(k)]; ok {
 		return v
 	}
 	if !cacheable(k) {
-		return readKey(o.db, k)
+		return readKey(p.db, k)
 	}
-	v, ok := o.cache.get(k)
+	v, ok := p.cache.get(k)
 	if !ok {
-		v = readKey(o.db, k)
-		o.cache.put(string(k), v)
+		v = readKey(p.db, k)
+		p.cache.put(string(k), v)
 	}
 	return v
 }
 
 // put changes a value; nil deletes it.
-func (o *overlay) put(k string, v []byte) {
-	o.changed[k] = v
-	o.recent = append(o.recent, k)
+func (p *pending) put(k string, v []byte) {
+	p.changed[k] = v
+	p.recent = append(p.recent, k)
 }
 
 // reader returns the store as changed so far, for ranges.
-func (o *overlay) reader() pebble.Reader {
-	if o.spilled == nil {
-		o.spilled = o.db.NewIndexedBatch()
+func (p *pending) reader() pebble.Reader {
+	if p.spilled == nil {
+		p.spilled = p.db.NewIndexedBatch()
 	}
-	for _, k := range o.recent {
-		write(o.spilled, k, o.changed[k])
+	for _, k := range p.recent {
+		write(p.spilled, k, p.changed[k])
 	}
-	o.recent = o.recent[:0]
-	return o.spilled
+	p.recent = p.recent[:0]
+	return p.spilled
 }
 
 // commit writes all changes at once, and the cache learns them.
-func (o *overlay) commit() {
-	b := o.spilled
+func (p *pending) commit() {
+	b := p.spilled
 	if b == nil {
-		b = o.db.NewBatch()
-		for k, v := range o.changed {
+		b = p.db.NewBatch()
+		for k, v := range p.changed {
 			write(b, k, v)
 		}
 	} else {
-		o.reader()
+		p.reader()
 	}
 	must(b.Commit(pebble.NoSync))
 	must(b.Close())
-	for k, v := range o.changed {
+	for k, v := range p.changed {
 		if cacheable([]byte(k)) {
-			o.cache.put(k, v)
+			p.cache.put(k, v)
 		}
 	}
 }
