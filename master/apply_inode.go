@@ -40,8 +40,11 @@ func (t *txn) nextInode(id granary.DatasetID) granary.InodeID {
 
 // setSize changes a regular file's size, and the sums that it is part of.
 func (t *txn) setSize(r *inodeRecord, size uint64) {
-	if r.Lost != 0 {
-		r.Size = size // it counts for nobody
+	if r.Lost != 0 { // it counts for nobody
+		if size > r.Size {
+			t.grown = append(t.grown, r)
+		}
+		r.Size = size
 		return
 	}
 	d := t.datasets.get(t, r.Inode.Dataset())

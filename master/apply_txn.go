@@ -30,7 +30,8 @@ type txn struct {
 	sum         uint64 // of the entry's changes: see digest.go
 	scratch     []byte
 
-	missing        []uint32 // for the result: chunks that a content lacks
+	grown          []*inodeRecord // without a name, and larger than before the item
+	missing        []uint32       // for the result: chunks that a content lacks
 	serversChanged bool
 }
 
@@ -52,6 +53,7 @@ func (t *txn) keep() {
 	t.volumes.flush(t)
 	t.datasets.keep()
 	t.owners.keep()
+	t.grown = nil
 	t.write()
 	t.saved = t.head
 }
@@ -80,6 +82,7 @@ func (t *txn) drop() {
 	t.volumes.reset()
 	t.datasets.drop()
 	t.owners.drop()
+	t.grown = nil
 	t.head = t.saved
 }
 

@@ -64,16 +64,48 @@ func (t *txn) checkQuotas(op string) *granary.Error {
 	for _, id := range t.datasets.changed {
 		a := t.datasets.held[id]
 		if what := exceeded(a.kept.usage(), a.now.usage()); what != "" {
-			return granary.Errorf(granary.KindQuota, op, "dataset "+t.datasetName(id), "%s", what)
+			return t.overQuota(op, ownerKey{dataset: id}, what)
 		}
 	}
 	for _, k := range t.owners.changed {
 		a := t.owners.held[k]
 		if what := exceeded(a.kept.usage(k.id), a.now.usage(k.id)); what != "" {
-			return granary.Errorf(granary.KindQuota, op, fmt.Sprintf("%s %d in dataset %s", k.scope, k.id, t.datasetName(k.dataset)), "%s", what)
+			return t.overQuota(op, k, what)
+		}
+	}
+	for _, r := range t.grown {
+		if err := t.checkGrown(op, r); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// checkGrown refuses the growth of a file without a name beyond what quotas leave for one file. It counts for nobody, so
+// that what takes a last name gives back space at once; but who has it open must not put into it what has no place in
+// the dataset.
+func (t *txn) checkGrown(op string, r *inodeRecord) *granary.Error {
+	id := r.Inode.Dataset()
+	for _, k := range [...]ownerKey{{dataset: id}, {id, granary.QuotaUser, r.UID}, {id, granary.QuotaGroup, r.GID}} {
+		was := t.datasets.get(t, id).usage()
+		if k.scope != granary.QuotaDataset {
+			was = t.owners.get(t, k).usage(k.id)
+		}
+		is := was
+		is.Bytes += r.Size
+		if what := exceeded(was, is); what != "" {
+			return t.overQuota(op, k, what+", with the file that has no name any more")
+		}
+	}
+	return nil
+}
+
+func (t *txn) overQuota(op string, k ownerKey, what string) *granary.Error {
+	subject := "dataset " + t.datasetName(k.dataset)
+	if k.scope != granary.QuotaDataset {
+		subject = fmt.Sprintf("%s %d in %s", k.scope, k.id, subject)
+	}
+	return granary.Errorf(granary.KindQuota, op, subject, "%s", what)
 }
 
 // exceeded says which limit a change of usage breaks; "" for none.

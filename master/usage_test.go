@@ -230,6 +230,28 @@ func TestQuotaLeavesNoTrace(t *testing.T) {
 	m.check()
 }
 
+// TestQuotaOfNameless lets a file whose last name went while it was open somewhere grow as far as there is room.
+func TestQuotaOfNameless(t *testing.T) {
+	m := newMachine(t)
+	defer m.close()
+	ds := m.dataset("ds")
+	m.ok(&granary.SetQuota{Dataset: ds.Dataset(), Limit: granary.Quota{Bytes: 100}})
+	m.ok(&granary.SetQuota{Dataset: ds.Dataset(), Scope: granary.QuotaGroup, ID: 101, Limit: granary.Quota{Bytes: 50}})
+	f := m.file(ds, "f", 1, 40)
+	m.ok(&granary.Unlink{Parent: ds, Name: "f"})
+	m.file(ds, "g", 1, 30) // there is room at once
+	m.fails(granary.KindQuota, &granary.SetAttr{Inode: f, Size: ptr(uint64(41))})
+	m.ok(&granary.SetAttr{Inode: f, Size: ptr(uint64(10))})
+	m.ok(&granary.Commit{Inode: f, Content: m.content(19, []byte("x"))})
+	m.fails(granary.KindQuota, &granary.Commit{Inode: f, Content: m.content(20, []byte("x"))})
+	m.ok(&granary.SetAttr{Inode: f, UID: ptr(uint32(2)), GID: ptr(uint32(102))})
+	m.fails(granary.KindQuota, &granary.SetAttr{Inode: f, Size: ptr(uint64(71))})
+	m.ok(&granary.SetAttr{Inode: f, Size: ptr(uint64(70))})
+	m.check()
+	m.dropAll()
+	m.check()
+}
+
 // TestQuotaPrivilege refuses those who may not, and what makes no sense.
 func TestQuotaPrivilege(t *testing.T) {
 	m := newMachine(t)
