@@ -147,7 +147,7 @@ func (t *txn) endDataset(id granary.DatasetID) {
 func (t *txn) forgetOwners(id granary.DatasetID, left *int) bool {
 	for k := range t.owners.held { // or they would be written again
 		if k.dataset == id {
-			t.owners.remove(t, k)
+			t.owners.forget(k)
 		}
 	}
 	return t.deleteRange(key(tableOwner, uint64(id)), left)

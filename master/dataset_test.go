@@ -3,6 +3,8 @@ package master
 import (
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/dsorchard/granary"
 )
 
@@ -172,5 +174,25 @@ func TestDatasetOfFormat1(t *testing.T) {
 	back, err := unmarshal[ownerRecord](marshal(&gone, 8))
 	if err != nil || *back != gone || back.usage(3) != (granary.Usage{ID: 3}) {
 		t.Fatalf("%+v, %v", back, err)
+	}
+}
+
+// TestEndOfDatasetInAnyBatch sets limits and removes the dataset, in one batch and in several: the digest of what was
+// written is the same.
+func TestEndOfDatasetInAnyBatch(t *testing.T) {
+	m := newMachine(t)
+	defer m.close()
+	ds := m.dataset("ds")
+	for id := range uint32(3) {
+		m.ok(&granary.SetQuota{Dataset: ds.Dataset(), Scope: granary.QuotaUser, ID: id, Limit: granary.Quota{Bytes: 100}})
+	}
+	m.ok(&granary.Rmdir{Parent: granary.RootInode, Name: "ds"})
+	want := dump(m.s)
+	one := &machine{t: t, fs: vfs.NewMem()}
+	one.open()
+	defer one.close()
+	one.s.apply(m.log)
+	if got := dump(one.s); got != want {
+		t.Fatalf("in one batch:\n%s\nwant:\n%s", got, want)
 	}
 }

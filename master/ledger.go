@@ -50,6 +50,19 @@ func (l *ledger[K, T, P]) remove(t *txn, k K) {
 	l.touch(k)
 }
 
+// forget makes a record that is held all zero if this entry changed it; else it just lets go of it, because the caller
+// removes what is in the store. So what an entry writes does not depend on what earlier ones of the batch left here.
+func (l *ledger[K, T, P]) forget(k K) {
+	a := l.held[k]
+	if !a.changed && !a.written {
+		delete(l.held, k)
+		return
+	}
+	var zero T
+	a.now = zero
+	l.touch(k)
+}
+
 // keep makes the changes of the item last.
 func (l *ledger[K, T, P]) keep() {
 	for _, k := range l.changed {
