@@ -46,6 +46,11 @@ const (
 	FlagImplicit Flags = 1 << iota
 	// FlagMarker marks a directory that S3 created as an object "name/": it lists as one.
 	FlagMarker
+	// FlagAssembling marks a file of which Assemble has made one of many, while their extents become its own: a change
+	// of its content is KindBusy, and Allocated counts as if it had no holes.
+	FlagAssembling
+	// FlagPart marks a file in the directory of an upload, which is written once and linked nowhere else.
+	FlagPart
 )
 
 // Attr is what stat returns, and a little more.

@@ -114,6 +114,7 @@ const (
 	EntrySizeMax     = 512 << 10      // bytes of one Raft entry
 	CommitChunksMax  = 1024           // chunks in one Content
 	RequestsMax      = 256            // requests in one Mutate call
+	PartsMax         = 10000          // parts of one Assemble
 	UnackedMax       = 1 << 18        // sequences of a session from its lowest unacknowledged one on
 	DataShardsMax    = 16             // k
 	ParityShardsMax  = 4              // m

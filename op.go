@@ -154,20 +154,22 @@ type (
 	// Assemble makes one file of the content of others, without moving data, and gives it a name: the completion of a
 	// multipart upload, whatever the number of parts, in one small step. Upload is a directory; Parts are names in it, in
 	// the order of the content. The leader leaves in Sources what they are, and of which state of the directory, before the
-	// op is logged. The directory leaves the tree in the same step, with all that is in it. The extents move
-	// afterwards, some at a time; meanwhile the file can be read, renamed and removed, and writing to it is KindBusy.
+	// op is logged. The directory, which lies under UploadName in the dataset's System inode, leaves the tree in the same
+	// step, with all that is in it. The extents move afterwards, some at a time; meanwhile the file can be read, renamed
+	// and removed, and writing to it is KindBusy.
 	//
 	// Version, if not 0, is that of the directory as the caller has checked the parts: the op is KindStale if anything
 	// was put into it since. Create gives name, parent, mode, owner, attributes and precondition, as for a Create with Replace; its Content is nil.
-	// A part that is not there, that is not a regular file or that has inline content (unless the last) is
-	// KindInvalid, naming it.
+	// Parts are at most PartsMax. One that is not there or named twice, that is not a regular file or that has inline
+	// content is KindInvalid, naming it: upload parts without.
 	// Result: Attr; Replaced.
 	Assemble struct {
-		Create  Create
-		Upload  InodeID
-		Version Index
-		Parts   []string
-		Sources *Sources // by the leader
+		Create     Create
+		Upload     InodeID
+		UploadName string
+		Version    Index
+		Parts      []string
+		Sources    *Sources // by the leader
 	}
 
 	// CreateDataset makes a directory that is the root of a new dataset: in RootInode or in BucketsInode.

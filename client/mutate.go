@@ -102,6 +102,12 @@ func sizeOf(op granary.Op) int {
 		return base + len(op.Xattr.Name) + len(op.Xattr.Value)
 	case *granary.Rename:
 		return base + len(op.SrcName) + len(op.DstName)
+	case *granary.Assemble:
+		n := base + len(op.Create.Name) + sizeOfXattrs(op.Create.Xattrs)
+		for _, part := range op.Parts {
+			n += 24 + len(part)
+		}
+		return n
 	default:
 		return 2 * base
 	}

@@ -10,7 +10,7 @@ const allocateKeysMax = 2000
 // allocate changes a range of a file as fallocate(2) does. A range with too many pieces for one entry is done up to a
 // piece: each step leaves a file in which the front of the range is as asked for, and the rest as it was.
 func (t *txn) allocate(op *granary.Allocate) granary.Result {
-	r, err := t.regular("allocate", op.Inode)
+	r, err := t.writable("allocate", op.Inode)
 	if err == nil {
 		err = checkAllocate(op)
 	}

@@ -8,7 +8,7 @@ import (
 
 // commit adds content to a file.
 func (t *txn) commit(session granary.SessionID, op *granary.Commit) granary.Result {
-	r, err := t.regular("commit", op.Inode)
+	r, err := t.writable("commit", op.Inode)
 	if err != nil {
 		return granary.Result{Err: err}
 	}

@@ -6,7 +6,10 @@ import (
 	"github.com/dsorchard/granary"
 )
 
-const windowSize = uint64(granary.ExtentWindowSize)
+const (
+	windowSize = uint64(granary.ExtentWindowSize)
+	windowsMax = uint64(granary.FileSizeMax)/windowSize + 1 // of one file
+)
 
 // window reads the pieces of one window of a file.
 func (t *txn) window(r *inodeRecord, window uint64) *windowRecord {

@@ -80,6 +80,9 @@ func (t *txn) addName(parent *inodeRecord, name string, child *inodeRecord) {
 		parent.Nlink++
 	} else {
 		child.Nlink++
+		if parent.isUpload() {
+			child.Flags |= granary.FlagPart
+		}
 	}
 	t.stampNames(parent, child)
 }
@@ -94,6 +97,9 @@ func (t *txn) removeName(parent *inodeRecord, name string, child *inodeRecord) {
 		parent.Nlink--
 	} else {
 		child.Nlink--
+		if parent.isUpload() {
+			child.Flags &^= granary.FlagPart
+		}
 	}
 	t.stampNames(parent, child)
 }

@@ -261,6 +261,8 @@ func (t *txn) link(session granary.SessionID, op *granary.Link) granary.Result {
 		return failed(granary.KindNotFound, "link", op.Inode.String(), "no such inode")
 	case r.IsDir():
 		return failed(granary.KindNotOwner, "link", op.Name, "directories have one name")
+	case r.Flags&granary.FlagPart != 0:
+		return failed(granary.KindInvalid, "link", op.Inode.String(), "the part of an upload has one name")
 	case r.Nlink >= nlinkMax:
 		return failed(granary.KindTooManyLinks, "link", op.Name, "")
 	}

@@ -58,6 +58,10 @@ func (t *txn) reclaimItem(k, v []byte, left *int) bool {
 		return t.reclaimSession(granary.SessionID(id), left)
 	case queueOwners:
 		return t.forgetOwners(granary.DatasetID(id), left)
+	case queueAssembly:
+		next, err := unmarshal[numberRecord](v)
+		must(err)
+		return t.reclaimAssembly(k, granary.InodeID(id), int(next.Number), left)
 	}
 	panic("master: the queue holds an item of a kind that is not known")
 }

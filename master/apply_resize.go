@@ -22,7 +22,11 @@ func (t *txn) resize(r *inodeRecord, size uint64) *granary.Error {
 		return granary.Errorf(granary.KindFileTooLarge, "setattr", r.Inode.String(), "beyond %d bytes", uint64(granary.FileSizeMax))
 	case size == r.Size:
 		return nil
-	case size < r.Size:
+	}
+	if err := checkWritable("setattr", r); err != nil {
+		return err
+	}
+	if size < r.Size {
 		t.truncate(r, size)
 	}
 	t.setSize(r, size)
@@ -35,10 +39,7 @@ func (t *txn) truncate(r *inodeRecord, size uint64) {
 	if r.Inline > size {
 		t.setInline(r, t.inline(r)[:size])
 	}
-	first, end := size/windowSize, uint64(granary.FileSizeMax)/windowSize+1
-	if r.Trim != 0 {
-		end = r.Trim - 1
-	}
+	first, end := size/windowSize, r.windowsEnd()
 	if size%windowSize != 0 {
 		if first < end {
 			w := t.window(r, first)
@@ -97,10 +98,13 @@ func (t *txn) dropWindow(r *inodeRecord, w *windowRecord, n int) {
 func (t *txn) copyRange(op *granary.CopyRange) granary.Result {
 	const name = "copy range"
 	src, err := t.regular(name, op.Src)
+	if err == nil {
+		err = checkMoved(name, src)
+	}
 	if err != nil {
 		return granary.Result{Err: err}
 	}
-	dst, err := t.regular(name, op.Dst)
+	dst, err := t.writable(name, op.Dst)
 	if err != nil {
 		return granary.Result{Err: err}
 	}
@@ -174,21 +178,29 @@ func (t *txn) copyInline(op *granary.CopyRange, src, dst *inodeRecord, n uint64)
 func (t *txn) piecesToCopy(r *inodeRecord, offset, n uint64) ([]piece, uint64) {
 	var pieces []piece
 	end := offset + n
-	t.scan(keyExtent(r.Inode, offset/windowSize), keyExtent(r.Inode, min(end/windowSize+1, r.windowsEnd())), func(k, v []byte) bool {
-		w, err := unmarshalWindow(keyID(k, 1), v)
-		must(err)
-		for _, p := range w.Pieces {
-			if p.end() <= offset || p.Offset >= end {
-				continue
-			}
-			if len(pieces) == copyPiecesMax {
-				end = p.Offset
-				return false
-			}
-			pieces = append(pieces, p.clip(offset, end))
+	a, next := t.assembly(r)
+	for _, s := range sourcesOf(r, a, next, offset, end) {
+		lower, upper, ok := s.windows(offset, end)
+		if !ok {
+			continue
 		}
-		return true
-	})
+		t.scan(lower, upper, func(k, v []byte) bool {
+			w, err := unmarshalWindow(keyID(k, 1), v)
+			must(err)
+			for _, p := range w.Pieces {
+				p, ok := s.place(p)
+				if !ok || p.end() <= offset || p.Offset >= end {
+					continue
+				}
+				if len(pieces) == copyPiecesMax {
+					end = p.Offset
+					return false
+				}
+				pieces = append(pieces, p.clip(offset, end))
+			}
+			return true
+		})
+	}
 	return pieces, end - offset
 }
 
@@ -197,7 +209,7 @@ func (r *inodeRecord) windowsEnd() uint64 {
 	if r.Trim != 0 {
 		return r.Trim - 1
 	}
-	return uint64(granary.FileSizeMax)/windowSize + 1
+	return windowsMax
 }
 
 // clip returns the part of a piece within [from, to).

@@ -82,9 +82,11 @@ type audit struct {
 	ending   map[granary.SessionID]bool
 	queue    uint64
 
-	owners    map[ownerKey]*ownerRecord
-	rootNames map[granary.DatasetID]string
-	forgotten map[granary.DatasetID]bool // gone, with owners in the queue
+	owners     map[ownerKey]*ownerRecord
+	rootNames  map[granary.DatasetID]string
+	forgotten  map[granary.DatasetID]bool // gone, with owners in the queue
+	assemblies map[granary.InodeID]*assemblyRecord
+	partsDone  map[granary.InodeID]uint64
 }
 
 func (a *audit) bad(format string, args ...any) {
@@ -132,18 +134,20 @@ func newAudit() *audit {
 		datasets: map[granary.DatasetID]*datasetRecord{},
 		sessions: map[granary.SessionID]bool{}, ending: map[granary.SessionID]bool{},
 		owners: map[ownerKey]*ownerRecord{}, rootNames: map[granary.DatasetID]string{}, forgotten: map[granary.DatasetID]bool{},
+		assemblies: map[granary.InodeID]*assemblyRecord{}, partsDone: map[granary.InodeID]uint64{},
 	}
 }
 
 // run reads all tables, and then compares.
 func (a *audit) run(ctx context.Context, r pebble.Reader) error {
-	for _, table := range []byte{tableHead, tableInode, tableQueue, tableSession, tableDentry, tableOrphan, tableNoName, tableExtent, tableInline,
+	for _, table := range []byte{tableHead, tableInode, tableQueue, tableAssembly, tableSession, tableDentry, tableOrphan, tableNoName, tableExtent, tableInline,
 		tableXattr, tableBlock, tableHash, tableVolume, tableWriting, tableDataset, tableOwner} {
 		if err := a.scan(ctx, r, table); err != nil {
 			return err
 		}
 	}
 	a.checkInodes()
+	a.checkAssemblies()
 	a.checkBlocks()
 	a.checkSums()
 	a.checkUsage()
@@ -204,7 +208,13 @@ func (a *audit) load(k, b []byte) {
 			a.ending[granary.SessionID(id)] = true
 		case queueOwners:
 			a.forgotten[granary.DatasetID(id)] = true
+		case queueAssembly:
+			a.partsDone[granary.InodeID(id)] = decoded[numberRecord](a, k, b).Number
 		}
+	case tableAssembly:
+		r := decoded[assemblyRecord](a, k, b)
+		a.assemblies[inode] = r
+		a.queued[r.Upload] = &r.Dir
 	case tableSession:
 		a.sessions[granary.SessionID(inode)] = true
 	case tableDentry:
@@ -284,7 +294,7 @@ func (a *audit) loadWindow(k, b []byte) {
 	for _, p := range w.Pieces {
 		a.refs[p.Block]++
 		r := a.inodes[inode]
-		if r != nil && n < r.windowsEnd() && p.end() > r.Size {
+		if r != nil && checkMoved("check", r) == nil && n < r.windowsEnd() && p.end() > r.Size {
 			a.bad("inode %d has an extent up to %d, beyond its %d bytes", inode, p.end(), r.Size)
 		}
 	}
@@ -349,9 +359,46 @@ func (a *audit) checkContent(id granary.InodeID, r *inodeRecord) {
 			}
 		}
 	}
-	if r.Allocated != r.ExtentBytes+r.Inline-covered || r.Inline > 0 && covered == r.Inline || r.Inline > r.Size {
+	if a.assemblies[id] == nil && r.Allocated != r.ExtentBytes+r.Inline-covered || a.assemblies[id] != nil && r.Allocated != r.Size || r.Inline > 0 && covered == r.Inline || r.Inline > r.Size {
 		a.bad("inode %d: size %d, allocated %d of %d in extents and %d inline, %d of it covered", id, r.Size, r.Allocated, r.ExtentBytes, r.Inline, covered)
 	}
+}
+
+// checkAssemblies verifies that each file that is put together of parts has its list, and each list its parts.
+func (a *audit) checkAssemblies() {
+	for id, r := range a.inodes {
+		assembling := r.Flags&granary.FlagAssembling != 0 && r.Flags&granary.FlagPart == 0
+		if listed := a.assemblies[id] != nil; assembling != listed {
+			a.bad("inode %d is being assembled: %t, has a list of parts: %t", id, assembling, listed)
+		}
+	}
+	for id, r := range a.assemblies {
+		if _, ok := a.partsDone[id]; !ok {
+			a.bad("the assembly of inode %d is not queued", id)
+		}
+		for i, p := range r.Parts {
+			switch part := a.inodes[p.Inode]; {
+			case part == nil:
+				a.bad("part %d of inode %d does not exist", i, id)
+			case uint64(i) < a.partsDone[id] && (part.Size != 0 || part.ExtentBytes != 0 && a.inodes[id] != nil), uint64(i) >= a.partsDone[id] && part.Size != p.Size:
+				a.bad("part %d of inode %d, %d of which are done, has %d bytes, %d in extents", i, id, a.partsDone[id], part.Size, part.ExtentBytes)
+			}
+		}
+	}
+	for id := range a.partsDone {
+		if a.assemblies[id] == nil {
+			a.bad("the assembly of inode %d is queued, and has no list", id)
+		}
+	}
+}
+
+// unmoved returns the bytes that count for an assembled file and no longer for those of its parts that have them still.
+func (a *audit) unmoved(id granary.InodeID) (n uint64) {
+	parts := a.assemblies[id].Parts
+	for _, p := range parts[min(a.partsDone[id], uint64(len(parts))):] {
+		n += p.Size
+	}
+	return n
 }
 
 func (a *audit) checkBlocks() {
@@ -418,6 +465,11 @@ func (a *audit) checkSums() {
 			d.LogicalBytes += r.Size
 			total.LogicalBytes += r.Size
 		}
+	}
+	for id, r := range a.assemblies {
+		n := a.unmoved(id)
+		of(r.Upload).LogicalBytes -= n
+		total.LogicalBytes -= n
 	}
 	for id, r := range a.queued {
 		of(id).Inodes++

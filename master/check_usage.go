@@ -37,6 +37,17 @@ func (a *audit) checkUsage() {
 			}
 		}
 	}
+	for id, r := range a.assemblies {
+		n := a.unmoved(id)
+		d := datasets[id.Dataset()]
+		d.Bytes -= n
+		datasets[id.Dataset()] = d
+		for _, at := range [...]ownerKey{{id.Dataset(), granary.QuotaUser, r.Dir.UID}, {id.Dataset(), granary.QuotaGroup, r.Dir.GID}} {
+			o := owners[at]
+			o.Bytes -= int64(n)
+			owners[at] = o
+		}
+	}
 	for id, r := range a.datasets {
 		if is, counted := r.usage(), datasets[id]; is.Bytes != counted.Bytes || is.Inodes != counted.Inodes || r.Queued < 0 {
 			a.bad("dataset %d has %d bytes and %d inodes, %d queued; counted %d and %d", id, is.Bytes, is.Inodes, r.Queued, counted.Bytes, counted.Inodes)

@@ -103,8 +103,11 @@
 //	o      session, inode               mark: the session keeps the inode, which has no name
 //	z      index, inode                 mark: the inode, not a directory's, lost its last name in that entry, and
 //	                                    no session keeps it
-//	q      kind (1 byte), id            removal in progress: 1 an inode (its record), 2 a truncation
-//	                                    (of an inode), 3 a session that ended, 4 the owners' records of a
+//	a      inode                        how the file is being put together: its parts' inodes and sizes, and the record
+//	                                    of their directory
+//	q      kind (1 byte), id            work in progress: 0 a file that is put together (number of parts that are
+//	                                    done), 1 removal of an inode (its record), 2 of a truncation
+//	                                    (of an inode), 3 of a session that ended, 4 of the owners' records of a
 //	                                    dataset that is gone
 //	p      policy                       the policy; equal ones have one id
 //	u      access key                   S3 user

@@ -9,28 +9,29 @@ import (
 
 // Tables: the first byte of every key.
 const (
-	tableHead    = 'c' // the head record: counters, applied index, cluster
-	tableInode   = 'i'
-	tableDentry  = 'd'
-	tableInline  = 'n'
-	tableExtent  = 'e'
-	tableXattr   = 'x'
-	tableBlock   = 'b'
-	tableHash    = 'h'
-	tableVolume  = 'v'
-	tableWriting = 'w' // volumes that are not sealed yet, by owner
-	tableServer  = 'k'
-	tableSession = 's'
-	tableResult  = 'r'
-	tableOrphan  = 'o'
-	tableQueue   = 'q'
-	tableNoName  = 'z' // inodes without a name that no session keeps
-	tableDataset = 't'
-	tableOwner   = 'g' // what users and groups have in a dataset
-	tablePolicy  = 'p'
-	tableUser    = 'u'
-	tableMember  = 'm'
-	tableJoined  = 'j'
+	tableHead     = 'c' // the head record: counters, applied index, cluster
+	tableInode    = 'i'
+	tableDentry   = 'd'
+	tableInline   = 'n'
+	tableExtent   = 'e'
+	tableXattr    = 'x'
+	tableBlock    = 'b'
+	tableHash     = 'h'
+	tableVolume   = 'v'
+	tableWriting  = 'w' // volumes that are not sealed yet, by owner
+	tableServer   = 'k'
+	tableSession  = 's'
+	tableResult   = 'r'
+	tableOrphan   = 'o'
+	tableQueue    = 'q'
+	tableNoName   = 'z' // inodes without a name that no session keeps
+	tableDataset  = 't'
+	tableOwner    = 'g' // what users and groups have in a dataset
+	tablePolicy   = 'p'
+	tableUser     = 'u'
+	tableMember   = 'm'
+	tableJoined   = 'j'
+	tableAssembly = 'a'
 )
 
 // formatVersion begins every value that is written. Values of earlier versions are read as well: they lack the fields
@@ -61,6 +62,8 @@ func keyBlock(id granary.BlockID) []byte   { return key(tableBlock, uint64(id)) 
 func keyVolume(id granary.VolumeID) []byte { return key(tableVolume, uint64(id)) }
 
 func keySession(id granary.SessionID) []byte { return key(tableSession, uint64(id)) }
+
+func keyAssembly(id granary.InodeID) []byte { return key(tableAssembly, uint64(id)) }
 
 func keyExtent(id granary.InodeID, window uint64) []byte {
 	return key(tableExtent, uint64(id), window)
@@ -115,6 +118,10 @@ func namelessOf(k []byte) nameless {
 type queueKind byte
 
 const (
+	// A file that is put together of parts; the value is the number of those that are done. It comes first: whoever
+	// writes to the file waits.
+	queueAssembly queueKind = 0
+
 	queueInode   queueKind = 1 // an inode without names: value is its record
 	queueTrim    queueKind = 2 // a file whose windows from inodeRecord.Trim on go
 	queueSession queueKind = 3 // a session that ended: its orphans and results go

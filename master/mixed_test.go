@@ -1,6 +1,7 @@
 package master
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -36,8 +37,10 @@ func TestMixedSessions(t *testing.T) {
 			for _, e := range ask[*granary.Directory](m, &granary.ReadDir{Inode: b.Attr.Inode}).Entries {
 				m.ok(&granary.RemoveTree{Parent: b.Attr.Inode, Name: e.Name})
 			}
+			x.removeUploads(b.Attr.Inode.Dataset())
 			m.ok(&granary.Rmdir{Parent: granary.BucketsInode, Name: b.Name})
 		}
+		x.removeUploads(granary.RootDataset)
 		d := ask[*granary.Directory](m, &granary.ReadDir{Inode: granary.RootInode})
 		for _, e := range d.Entries {
 			switch {
@@ -46,6 +49,7 @@ func TestMixedSessions(t *testing.T) {
 				for _, inside := range ask[*granary.Directory](m, &granary.ReadDir{Inode: e.Attr.Inode}).Entries {
 					m.ok(&granary.RemoveTree{Parent: e.Attr.Inode, Name: inside.Name})
 				}
+				x.removeUploads(e.Attr.Inode.Dataset())
 				m.ok(&granary.Rmdir{Parent: granary.RootInode, Name: e.Name})
 			default:
 				m.ok(&granary.RemoveTree{Parent: granary.RootInode, Name: e.Name})
@@ -115,7 +119,7 @@ func (x *mixed) do(s *mixedSession, op granary.Op) granary.Result {
 
 func (x *mixed) step() {
 	s := &x.sessions[x.draw(len(x.sessions), "session")]
-	switch x.draw(19, "op") {
+	switch x.draw(21, "op") {
 	case 0, 1:
 		x.create(s)
 	case 2:
@@ -162,7 +166,45 @@ func (x *mixed) step() {
 		} else {
 			x.do(s, &granary.Rmdir{Parent: granary.BucketsInode, Name: x.name()})
 		}
+	case 19:
+		x.do(s, &granary.Allocate{Inode: x.inode(), Offset: uint64(x.draw(20, "at")), Length: uint64(x.draw(30, "length")),
+			Mode: granary.AllocateMode(x.draw(3, "mode")), KeepSize: x.flag("keep size")})
+	case 20:
+		x.upload(s)
 	}
+}
+
+func (x *mixed) removeUploads(d granary.DatasetID) {
+	for _, e := range ask[*granary.Directory](x.m, &granary.ReadDir{Inode: d.System()}).Entries {
+		x.m.ok(&granary.RemoveTree{Parent: d.System(), Name: e.Name})
+	}
+}
+
+// upload completes an upload of up to three parts, one of which may be used otherwise meanwhile.
+func (x *mixed) upload(s *mixedSession) {
+	parent := x.dir()
+	r := x.do(s, &granary.Create{Parent: parent.Dataset().System(), Name: x.name(), Type: granary.TypeDirectory, UID: x.owner(), GID: x.owner()})
+	x.made(r, granary.TypeDirectory)
+	op := &granary.Assemble{Upload: r.Attr.Inode, UploadName: "a", Create: granary.Create{Parent: parent, Name: x.name(), Type: granary.TypeRegular,
+		UID: x.owner(), GID: x.owner()}}
+	for _, op.UploadName = range []string{"a", "b", "c"} {
+		found, err := x.m.query(&granary.Lookup{Base: parent.Dataset().System(), Path: op.UploadName})
+		if err == nil {
+			op.Upload = found.(*granary.Found).Entry.Attr.Inode
+			break
+		}
+	}
+	for i := range x.draw(4, "parts") {
+		content := x.content(s)
+		name := fmt.Sprint(i)
+		x.made(x.do(s, &granary.Create{Parent: op.Upload, Name: name, Type: granary.TypeRegular, Content: &content, Replace: true, UID: x.owner()}), granary.TypeRegular)
+		op.Parts = append(op.Parts, name)
+	}
+	op.Sources, _ = x.m.s.resolve(context.Background(), op) // if not, apply refuses
+	if x.flag("meanwhile") {
+		x.do(s, &granary.Unlink{Parent: op.Upload, Name: "0", KeepOpen: x.flag("keep")})
+	}
+	x.made(x.do(s, op), granary.TypeRegular)
 }
 
 func (x *mixed) create(s *mixedSession) {

@@ -23,21 +23,39 @@ func (v *view) layout(r *inodeRecord, q granary.Range) (*granary.Layout, error) 
 		}
 		a.Inline = x.Bytes
 	}
-	if r.ExtentBytes == 0 || q.Offset >= r.Size || q.Length == 0 {
+	assembly, next, err := v.assembly(r)
+	if err != nil {
+		return nil, err
+	}
+	if r.ExtentBytes == 0 && assembly == nil || q.Offset >= r.Size || q.Length == 0 {
 		return a, nil
 	}
 	end := q.Offset + min(q.Length, r.Size-q.Offset)
-	lower, upper := q.Offset/windowSize, min((end-1)/windowSize+1, r.windowsEnd())
-	if lower >= upper {
-		return a, nil
+	for _, s := range sourcesOf(r, assembly, next, q.Offset, end) {
+		if err := v.extents(a, &s, q.Offset, end); err != nil {
+			return nil, err
+		}
+		if a.Truncated {
+			break
+		}
 	}
-	err := v.scan(keyExtent(r.Inode, lower), keyExtent(r.Inode, upper), func(k, b []byte) (bool, error) {
+	return a, v.locate(a)
+}
+
+// extents adds those of a source that lie in [from, to) of the file to a layout.
+func (v *view) extents(a *granary.Layout, s *extentSource, from, to uint64) error {
+	lower, upper, ok := s.windows(from, to)
+	if !ok {
+		return nil
+	}
+	return v.scan(lower, upper, func(k, b []byte) (bool, error) {
 		w, err := unmarshalWindow(keyID(k, 1), b)
 		if err != nil {
 			return false, errStore(k, err)
 		}
 		for _, p := range w.Pieces {
-			if p.end() <= q.Offset || p.Offset >= end {
+			p, ok := s.place(p)
+			if !ok || p.end() <= from || p.Offset >= to {
 				continue
 			}
 			if len(a.Extents) == layoutExtentsMax {
@@ -48,10 +66,6 @@ func (v *view) layout(r *inodeRecord, q granary.Range) (*granary.Layout, error) 
 		}
 		return true, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return a, v.locate(a)
 }
 
 // locate adds the blocks that a layout's extents name, and their volumes: each once, by id.

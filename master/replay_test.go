@@ -48,6 +48,19 @@ func someLog(m *machine, r *rand.Rand, n int) []entry {
 		func() {
 			m.do(&granary.CopyRange{Src: some(), Dst: some(), SrcOffset: 1, DstOffset: uint64(r.IntN(9)), Length: 8})
 		},
+		func() {
+			m.do(&granary.Allocate{Inode: some(), Offset: uint64(r.IntN(9)), Length: 9, Mode: granary.AllocateMode(r.IntN(3))})
+		},
+		func() {
+			dir := m.do(&granary.Create{Parent: granary.RootDataset.System(), Name: "upload", Type: granary.TypeDirectory}).Attr.Inode
+			op := &granary.Assemble{Upload: dir, UploadName: "upload", Create: granary.Create{Parent: granary.RootInode, Name: path(), Type: granary.TypeRegular, MakeParents: true}}
+			for _, part := range []string{"1", "2"} {
+				m.do(&granary.Create{Parent: dir, Name: part, Type: granary.TypeRegular, Content: ptr(m.content(0, []byte(path())))})
+				op.Parts = append(op.Parts, part)
+			}
+			op.Sources, _ = m.s.resolve(context.Background(), op)
+			m.do(op)
+		},
 		func() { m.do(&granary.Create{Parent: granary.BucketsInode, Name: name(), Type: granary.TypeDirectory}) },
 		func() { m.do(&granary.Rmdir{Parent: granary.BucketsInode, Name: name()}) },
 		func() { m.do(&granary.CreateDataset{Parent: granary.RootInode, Name: name(), UID: uint32(r.IntN(3))}) },
@@ -278,11 +291,12 @@ func FuzzCommand(f *testing.F) {
 func FuzzRecords(f *testing.F) {
 	f.Add(marshal(&inodeRecord{Target: "t"}, 5))
 	f.Add(marshal(&windowRecord{Pieces: []piece{{1, 2, 3, 4}, {9, 1, 3, 0}}}, 5))
+	f.Add(marshal(&assemblyRecord{Parts: []assemblyPart{{7, 1}, {5, 2}}, Upload: 3}, 5))
 	f.Add(marshal(&volumeRecord{Disks: []granary.DiskID{"d"}}, 5))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, err := range []error{again[headRecord](b), again[inodeRecord](b), again[dentryRecord](b), again[bytesRecord](b), again[numberRecord](b),
 			again[blockRecord](b), again[volumeRecord](b), again[serverRecord](b), again[sessionRecord](b), again[datasetRecord](b),
-			again[policyRecord](b), again[userRecord](b)} {
+			again[policyRecord](b), again[userRecord](b), again[assemblyRecord](b)} {
 			if err != nil {
 				t.Fatal(err)
 			}

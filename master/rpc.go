@@ -150,19 +150,26 @@ func checkMutate(req *granary.MutateRequest) error {
 func (l *leadership) prepare(ctx context.Context, req *granary.MutateRequest) (items []item, failed map[int]error, err error) {
 	items = make([]item, len(req.Requests))
 	for i, r := range req.Requests {
-		if op, ok := r.Op.(*granary.OpenVolume); ok {
+		switch op := r.Op.(type) {
+		case *granary.OpenVolume:
 			placed := *op
 			placed.Placement, err = l.placeVolume(ctx, op)
-			switch {
-			case ctx.Err() != nil:
-				return nil, nil, granary.Errorf(granary.KindUnavailable, "open volume", "", "the request ended: %w", context.Cause(ctx))
-			case err != nil && failed == nil:
-				failed = make(map[int]error)
-				fallthrough
-			case err != nil:
-				failed[i] = err
-			}
 			r.Op = &placed
+		case *granary.Assemble:
+			resolved := *op
+			resolved.Sources, err = l.resolve(ctx, op)
+			r.Op = &resolved
+		default:
+			err = nil
+		}
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, nil, granary.Errorf(granary.KindUnavailable, opName(r.Op), "", "the request ended: %w", context.Cause(ctx))
+		case err != nil && failed == nil:
+			failed = make(map[int]error)
+			fallthrough
+		case err != nil:
+			failed[i] = err
 		}
 		items[i] = &mutation{Session: req.Session, LowestUnacked: req.LowestUnacked, Request: r}
 	}
@@ -181,6 +188,13 @@ func (l *leadership) placeVolume(ctx context.Context, op *granary.OpenVolume) (*
 		return nil, granary.Errorf(granary.KindNotFound, "open volume", fmt.Sprintf("policy %d", op.Policy), "")
 	}
 	return place(p, l.live.candidates(), op.Exclude, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+}
+
+// resolve finds the parts of an assembled file.
+func (l *leadership) resolve(ctx context.Context, op *granary.Assemble) (*granary.Sources, error) {
+	st := l.s.states.acquire()
+	defer st.release()
+	return st.resolve(ctx, op)
 }
 
 // conclude acts on what was applied: reasons that only the leader knows, sessions that ended,

@@ -70,20 +70,22 @@ func (d *decoder) allocate(p *pb.Allocate) *granary.Allocate {
 
 func assembleTo(o *granary.Assemble) *pb.Assemble {
 	return &pb.Assemble{
-		Create:  createTo(&o.Create),
-		Upload:  uint64(o.Upload),
-		Version: uint64(o.Version),
-		Parts:   textsTo(o.Parts),
-		Sources: sourcesTo(o.Sources),
+		Create:     createTo(&o.Create),
+		Upload:     uint64(o.Upload),
+		UploadName: []byte(o.UploadName),
+		Version:    uint64(o.Version),
+		Parts:      textsTo(o.Parts),
+		Sources:    sourcesTo(o.Sources),
 	}
 }
 
 func (d *decoder) assemble(p *pb.Assemble) *granary.Assemble {
 	o := &granary.Assemble{
-		Upload:  granary.InodeID(p.Upload),
-		Version: granary.Index(p.Version),
-		Parts:   textsFrom[string](p.Parts),
-		Sources: sourcesFrom(p.Sources),
+		Upload:     granary.InodeID(p.Upload),
+		UploadName: string(p.UploadName),
+		Version:    granary.Index(p.Version),
+		Parts:      textsFrom[string](p.Parts),
+		Sources:    sourcesFrom(p.Sources),
 	}
 	if d.required(p.Create != nil, "create") {
 		o.Create = *d.create(p.Create)

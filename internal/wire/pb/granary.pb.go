@@ -2782,6 +2782,7 @@ type Assemble struct {
 	Parts         [][]byte               `protobuf:"bytes,3,rep,name=parts,proto3" json:"parts,omitempty"`
 	Sources       *Sources               `protobuf:"bytes,4,opt,name=sources,proto3" json:"sources,omitempty"`
 	Version       uint64                 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
+	UploadName    []byte                 `protobuf:"bytes,6,opt,name=upload_name,json=uploadName,proto3" json:"upload_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2849,6 +2850,13 @@ func (x *Assemble) GetVersion() uint64 {
 		return x.Version
 	}
 	return 0
+}
+
+func (x *Assemble) GetUploadName() []byte {
+	if x != nil {
+		return x.UploadName
+	}
+	return nil
 }
 
 type Sources struct {
@@ -7852,13 +7860,15 @@ const file_granary_proto_rawDesc = "" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x16\n" +
 	"\x06length\x18\x03 \x01(\x04R\x06length\x12\x12\n" +
 	"\x04mode\x18\x04 \x01(\rR\x04mode\x12\x1b\n" +
-	"\tkeep_size\x18\x05 \x01(\bR\bkeepSize\"\xad\x01\n" +
+	"\tkeep_size\x18\x05 \x01(\bR\bkeepSize\"\xce\x01\n" +
 	"\bAssemble\x12*\n" +
 	"\x06create\x18\x01 \x01(\v2\x12.granary.v1.CreateR\x06create\x12\x16\n" +
 	"\x06upload\x18\x02 \x01(\x04R\x06upload\x12\x14\n" +
 	"\x05parts\x18\x03 \x03(\fR\x05parts\x12-\n" +
 	"\asources\x18\x04 \x01(\v2\x13.granary.v1.SourcesR\asources\x12\x18\n" +
-	"\aversion\x18\x05 \x01(\x04R\aversion\"Q\n" +
+	"\aversion\x18\x05 \x01(\x04R\aversion\x12\x1f\n" +
+	"\vupload_name\x18\x06 \x01(\fR\n" +
+	"uploadName\"Q\n" +
 	"\aSources\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x16\n" +
 	"\x06inodes\x18\x02 \x03(\x04R\x06inodes\x12\x14\n" +
