@@ -338,7 +338,7 @@ type datasetRecord struct {
 	Deleted      bool
 
 	// Since format 2.
-	Queued int64         // of Inodes, those in the queue: they count no more as used
+	Queued int64         // of Inodes, those in the queue, and those without a name that no session keeps: they are used no more
 	Limit  granary.Quota // of Inodes less Queued, and of LogicalBytes
 	Name   string        // of the root; "" for RootDataset, and where format 1 named it
 }
