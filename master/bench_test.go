@@ -231,7 +231,7 @@ func bareGroup(b *testing.B, n int) *raft.Raft {
 func bareNode(b *testing.B, id string, o *Options, t raft.Transport, conf raft.Configuration) *raft.Raft {
 	b.Helper()
 	dir := b.TempDir()
-	store, err := openLog(dir)
+	stores, err := openStores(dir, func() (uint64, error) { return 0, nil }, noHook, o.Log)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -239,21 +239,17 @@ func bareNode(b *testing.B, id string, o *Options, t raft.Transport, conf raft.C
 	if err != nil {
 		b.Fatal(err)
 	}
-	logs, err := raft.NewLogCache(logCacheEntries, store)
-	if err != nil {
-		b.Fatal(err)
-	}
 	c := raftConfig(id, o, nil)
 	snaps := raft.NewDiscardSnapshotStore()
-	if err := raft.BootstrapCluster(c, logs, store, snaps, t, conf); err != nil {
+	if err := raft.BootstrapCluster(c, stores.logs, stores.stable, snaps, t, conf); err != nil {
 		b.Fatal(err)
 	}
-	r, err := raft.NewRaft(c, &bareFSM{db: db}, logs, store, snaps, t)
+	r, err := raft.NewRaft(c, &bareFSM{db: db}, stores.logs, stores.stable, snaps, t)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {
-		for _, err := range []error{r.Shutdown().Error(), t.(raft.WithClose).Close(), store.Close(), db.Close()} {
+		for _, err := range []error{r.Shutdown().Error(), t.(raft.WithClose).Close(), stores.close(), db.Close()} {
 			if err != nil {
 				b.Error(err)
 			}

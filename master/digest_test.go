@@ -175,7 +175,7 @@ func TestDigestsAreCompared(t *testing.T) {
 			last, compared := s.raft.LastIndex(), false
 			for at := last; at > 0 && at+20 > last && !compared; at-- {
 				var l raft.Log
-				if err := s.raft.store.GetLog(at, &l); err != nil || l.Type != raft.LogCommand || at > applied {
+				if err := s.raft.logs.GetLog(at, &l); err != nil || l.Type != raft.LogCommand || at > applied {
 					continue
 				}
 				cmd, err := unmarshalCommand(l.Data)

@@ -61,8 +61,11 @@
 // A node's directory:
 //
 //	lock               held exclusively by the running node
-//	node.json          format (now 1), id of the node, id of the cluster once known; replaced whole
-//	raft.db            log, term and vote, by raft-boltdb: synced before an entry counts
+//	node.json          format (now 2), id of the node, id of the cluster once known; replaced whole
+//	raft.db            term and vote, by raft-boltdb, and the format of the log (now 1): synced before a vote counts
+//	log/               the log, by package raftlog: synced before an entry counts. Format 1 of node.json had it in
+//	                   raft.db, and such a directory is brought to this form when it is opened
+//	log.tmp, raft.db.tmp  what that was about to make; in use only under the final names
 //	CURRENT            name of the state in use; replaced whole
 //	state-N/           the state's Pebble store; others than CURRENT names are a crash's, and go
 //	snapshots/I-T-X/   snapshot of index I, term T: info.json (format, applied index and term, cluster),

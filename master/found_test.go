@@ -71,7 +71,7 @@ func TestEmptiedLogIsRefused(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"raft.db", "CURRENT", "snapshots"} {
+	for _, name := range []string{stableName, logName, "CURRENT", "snapshots"} {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}

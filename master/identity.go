@@ -11,8 +11,8 @@ import (
 	"github.com/dsorchard/granary"
 )
 
-// identityFormat is the version of the node file and of the layout of the directory.
-const identityFormat = 1
+// identityFormat is the version of the node file and of the layout of the directory. Format 1 had the log in raft.db.
+const identityFormat = 2
 
 // identity is the node file, Dir/node.json.
 type identity struct {
@@ -57,6 +57,10 @@ func loadIdentity(dir string, o *Options) (identity, error) {
 	if o.ID != "" && o.ID != id.ID {
 		return id, granary.Errorf(granary.KindInvalid, "master.open", dir, "the directory belongs to node %q, not to %q", id.ID, o.ID)
 	}
+	if id.Format < identityFormat { // before the log moves, so that no older release takes the directory for one without a log
+		id.Format = identityFormat
+		return id, saveIdentity(dir, id)
+	}
 	return id, nil
 }
 
@@ -68,7 +72,9 @@ func newIdentity(dir string, o *Options) (identity, error) {
 			id.ID = p.ID
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, "raft.db")); err == nil {
+	if held, err := hasRaftState(dir); err != nil {
+		return id, err
+	} else if held {
 		return id, granary.Errorf(granary.KindCorrupt, "master.open", dir, "the directory has a Raft log but no node.json")
 	}
 	if _, ok := o.self(id.ID); len(o.Peers) > 0 && !ok {

@@ -8,8 +8,9 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-// Raft counts entries where what matters is bytes: entries differ in size a thousandfold here, and
-// the file of the log never shrinks. So the bytes are counted beside it.
+// Raft counts entries where what matters is bytes: entries differ in size a thousandfold here, and it is bytes that fill
+// the disk and take time to replay. So they are counted beside it. With these bounds the log takes some 512 MiB and
+// what its segments round up to; what Raft drops goes with whole segments.
 const (
 	logBytesMax    = 256 << 20 // applied since the last snapshot: then another is taken
 	trailBytesMax  = 256 << 20 // of log kept behind a snapshot

@@ -1,6 +1,7 @@
 package master
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -9,16 +10,13 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
 
 	"github.com/dsorchard/granary"
 )
 
 // Raft's settings: ENGINEERING.md sections 3 and 5.
 const (
-	appendEntriesMax = 512  // also the size of a group commit and of a batch of the state machine
-	logCacheEntries  = 1024 // or replication reads what was just written
+	appendEntriesMax = 512 // also the size of a group commit and of a batch of the state machine
 	commitTimeout    = 50 * time.Millisecond
 	transportTimeout = 10 * time.Second
 	transportScale   = 16 << 20 // bytes of a snapshot for each transportTimeout
@@ -149,7 +147,7 @@ func (p *fsmSnapshot) Release() {
 // raftNode is a running Raft node with what it stands on.
 type raftNode struct {
 	*raft.Raft
-	store  *raftboltdb.BoltStore
+	raftStores
 	notify chan bool     // of leadership
 	gone   chan struct{} // closed when it has shut down: futures that are left will never be answered
 }
@@ -157,42 +155,23 @@ type raftNode struct {
 // openRaft starts the node; id is its own. A node without any state asks mayFound before it begins.
 // On an error nothing is left open but the transport.
 func openRaft(id string, o *Options, f *fsm, trans raft.Transport, mayFound func() error) (*raftNode, error) {
-	store, err := openLog(o.Dir)
+	stores, err := openStores(o.Dir, f.snaps.covered, o.hook, o.Log)
 	if err != nil {
 		return nil, err
 	}
-	n := &raftNode{store: store, notify: make(chan bool, notifyBuffer), gone: make(chan struct{})}
+	n := &raftNode{raftStores: stores, notify: make(chan bool, notifyBuffer), gone: make(chan struct{})}
 	if err := n.start(id, o, f, trans, mayFound); err != nil {
-		store.Close()
-		return nil, err
+		return nil, errors.Join(err, stores.close())
 	}
 	return n, nil
 }
 
-// openLog opens the log of a node, which also keeps its term and vote.
-func openLog(dir string) (*raftboltdb.BoltStore, error) {
-	store, err := raftboltdb.New(raftboltdb.Options{
-		Path: filepath.Join(dir, "raft.db"),
-		BoltOptions: &bbolt.Options{
-			NoFreelistSync: true, FreelistType: bbolt.FreelistMapType, Timeout: time.Second,
-		},
-	})
-	if err != nil {
-		return nil, openError(dir, err)
-	}
-	return store, nil
-}
-
 func (n *raftNode) start(id string, o *Options, f *fsm, trans raft.Transport, mayFound func() error) error {
-	if err := f.recover(n.store); err != nil {
+	if err := f.recover(n.logs); err != nil {
 		return err
 	}
-	logs, err := raft.NewLogCache(logCacheEntries, n.store)
-	if err != nil {
-		return openError(o.Dir, err)
-	}
 	conf := raftConfig(id, o, n.notify)
-	exists, err := raft.HasExistingState(logs, n.store, f.snaps)
+	exists, err := raft.HasExistingState(n.logs, n.stable, f.snaps)
 	if err != nil {
 		return openError(o.Dir, err)
 	}
@@ -200,11 +179,11 @@ func (n *raftNode) start(id string, o *Options, f *fsm, trans raft.Transport, ma
 		if err := mayFound(); err != nil {
 			return err
 		}
-		if err := n.found(id, conf, o, logs, f.snaps, trans); err != nil {
+		if err := n.found(id, conf, o, f.snaps, trans); err != nil {
 			return err
 		}
 	}
-	n.Raft, err = raft.NewRaft(conf, f, logs, n.store, f.snaps, trans)
+	n.Raft, err = raft.NewRaft(conf, f, n.logs, n.stable, f.snaps, trans)
 	if err != nil {
 		return openError(o.Dir, err)
 	}
@@ -232,7 +211,7 @@ func raftConfig(id string, o *Options, notify chan<- bool) *raft.Config {
 
 // found writes the founding configuration into the log of a node that has no state yet. All
 // founding members write the same one, so it does not matter who is first.
-func (n *raftNode) found(id string, conf *raft.Config, o *Options, logs raft.LogStore, snaps raft.SnapshotStore, trans raft.Transport) error {
+func (n *raftNode) found(id string, conf *raft.Config, o *Options, snaps raft.SnapshotStore, trans raft.Transport) error {
 	peers := o.Peers
 	if len(peers) == 0 {
 		peers = []Peer{{ID: id, GRPCAddr: o.GRPCAddr, RaftAddr: string(trans.LocalAddr())}}
@@ -241,7 +220,7 @@ func (n *raftNode) found(id string, conf *raft.Config, o *Options, logs raft.Log
 	for _, p := range peers {
 		c.Servers = append(c.Servers, raft.Server{ID: raft.ServerID(p.ID), Address: raft.ServerAddress(p.RaftAddr)})
 	}
-	if err := raft.BootstrapCluster(conf, logs, n.store, snaps, trans, c); err != nil {
+	if err := raft.BootstrapCluster(conf, n.logs, n.stable, snaps, trans, c); err != nil {
 		return openError(o.Dir, err)
 	}
 	return nil
@@ -264,9 +243,9 @@ func (f *fsm) recover(logs raft.LogStore) error {
 	if err != nil {
 		return err
 	}
-	var snapIndex uint64
+	var snapIndex, snapTerm uint64
 	if len(metas) > 0 {
-		snapIndex = metas[0].Index
+		snapIndex, snapTerm = metas[0].Index, metas[0].Term
 		if err := f.catchUp(metas[0].ID); err != nil {
 			return err
 		}
@@ -281,6 +260,33 @@ func (f *fsm) recover(logs raft.LogStore) error {
 	case first > snapIndex+1:
 		return granary.Errorf(granary.KindCorrupt, "master.open", f.states.dir,
 			"the log begins at entry %d, but the newest snapshot is of %d: a snapshot was lost", first, snapIndex)
+	}
+	return dropConflict(logs, snapIndex, snapTerm)
+}
+
+// dropConflict empties a log that has another entry where a snapshot ends. The snapshot's is committed, so the log's is not,
+// nor is any after it; what lies before it the snapshot holds. Raft keeps such a log when it installs the
+// snapshot, and then refuses all that the leader sends, since the entry before it does not match.
+func dropConflict(logs raft.LogStore, snapIndex, snapTerm uint64) error {
+	var l raft.Log
+	switch err := logs.GetLog(snapIndex, &l); {
+	case errors.Is(err, raft.ErrLogNotFound):
+		return nil
+	case err != nil:
+		return openError("log", err)
+	case l.Term == snapTerm:
+		return nil
+	}
+	first, err := logs.FirstIndex()
+	if err != nil {
+		return openError("log", err)
+	}
+	last, err := logs.LastIndex()
+	if err != nil {
+		return openError("log", err)
+	}
+	if err := logs.DeleteRange(first, last); err != nil {
+		return openError("log", err)
 	}
 	return nil
 }

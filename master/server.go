@@ -233,7 +233,7 @@ func (s *Server) release() error {
 	s.refuse()
 	errs := []error{s.links.close()}
 	if s.raft != nil {
-		errs = append(errs, s.raft.store.Close())
+		errs = append(errs, s.raft.raftStores.close())
 	}
 	if c, ok := s.trans.(raft.WithClose); ok {
 		errs = append(errs, c.Close())

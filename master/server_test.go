@@ -121,7 +121,7 @@ func TestOpenRefuses(t *testing.T) {
 		content string
 		kind    granary.Kind
 	}{
-		"a newer format":  {`{"format":2,"id":"localhost:1"}`, granary.KindNotSupported},
+		"a newer format":  {`{"format":3,"id":"localhost:1"}`, granary.KindNotSupported},
 		"another cluster": {`{"format":1,"id":"localhost:1","cluster":"00112233445566778899aabbccddeeff"}`, granary.KindInvalid},
 		"not a node file": {`{}`, granary.KindCorrupt},
 	} {
@@ -297,7 +297,7 @@ func TestSnapshotCatchesUp(t *testing.T) {
 			if s == nil {
 				continue
 			}
-			if first, err := s.raft.store.FirstIndex(); err != nil || first < 40 {
+			if first, err := s.raft.logs.FirstIndex(); err != nil || first < 40 {
 				return fmt.Errorf("that of node %d begins at %d, %w", i, first, err)
 			}
 		}

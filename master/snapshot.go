@@ -111,6 +111,15 @@ func (s *snapshots) List() ([]*raft.SnapshotMeta, error) {
 	return metas, nil
 }
 
+// covered returns the index of the newest snapshot, 0 if there is none.
+func (s *snapshots) covered() (uint64, error) {
+	metas, err := s.List()
+	if err != nil || len(metas) == 0 {
+		return 0, err
+	}
+	return metas[0].Index, nil
+}
+
 func (s *snapshots) readMeta(id string) (*raft.SnapshotMeta, error) {
 	b, err := os.ReadFile(filepath.Join(s.dir, id, metaName))
 	if err != nil {

@@ -275,6 +275,39 @@ func TestStateBehindSnapshot(t *testing.T) {
 	}
 }
 
+// TestLogConflictsWithSnapshot: a log that has another entry where a snapshot ends, as is left when the leader sent the snapshot
+// to a node with entries of a deposed one, is emptied. Else Raft would refuse all that follows.
+func TestLogConflictsWithSnapshot(t *testing.T) {
+	dir, logs := t.TempDir(), raft.NewInmemStore()
+	b := openBench(t, dir, logs, func(string) error { return nil })
+	b.apply(t, 10)
+	if _, err := b.take(); err != nil { // of index 10, term 1
+		t.Fatal(err)
+	}
+	b.close(t)
+	ended := func() uint64 {
+		b := openBench(t, dir, logs, func(string) error { return nil })
+		b.close(t)
+		last, err := logs.LastIndex()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return last
+	}
+	if err := logs.StoreLog(&raft.Log{Index: 11, Term: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if last := ended(); last != 11 {
+		t.Errorf("a log that fits ends at %d", last)
+	}
+	if err := logs.StoreLogs([]*raft.Log{{Index: 10, Term: 3}, {Index: 11, Term: 3}}); err != nil {
+		t.Fatal(err)
+	}
+	if last := ended(); last != 0 {
+		t.Errorf("a log that conflicts ends at %d", last)
+	}
+}
+
 // TestReadersSurviveRestore: who reads the old state may go on until done.
 func TestReadersSurviveRestore(t *testing.T) {
 	b := openBench(t, t.TempDir(), raft.NewInmemStore(), func(string) error { return nil })

@@ -79,7 +79,9 @@ func (s *states) openAt(seq uint64) (*heldState, error) {
 func (s *states) readCurrent() (uint64, error) {
 	b, err := os.ReadFile(filepath.Join(s.dir, "CURRENT"))
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(filepath.Join(s.dir, "raft.db")); err == nil {
+		if held, err := hasRaftState(s.dir); err != nil {
+			return 0, err
+		} else if held {
 			return 0, granary.Errorf(granary.KindCorrupt, "master.open", s.dir, "the directory has a Raft log but no CURRENT state")
 		}
 		return 0, nil

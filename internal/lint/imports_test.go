@@ -15,6 +15,7 @@ func allowed() map[string][]string {
 		"erasure":                {},
 		"internal":               {},
 		"internal/disk/disktest": {"internal/disk"},
+		"internal/raftlog":       {"internal/disk"},
 		"master":                 {"erasure", "internal/..."},
 		"volume":                 {"erasure", "internal/..."},
 		"client":                 {"erasure", "internal/..."},

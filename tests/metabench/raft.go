@@ -14,6 +14,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+
+	"github.com/dsorchard/granary/internal/disk"
+	"github.com/dsorchard/granary/internal/raftlog"
 )
 
 const (
@@ -52,10 +55,11 @@ func bareRaft(ctx context.Context, s settings) error {
 }
 
 type bareNode struct {
-	raft  *raft.Raft
-	store *raftboltdb.BoltStore
-	db    *pebble.DB
-	elect chan bool
+	raft   *raft.Raft
+	stable *raftboltdb.BoltStore
+	logs   *raftlog.Log
+	db     *pebble.DB
+	elect  chan bool
 }
 
 func openBare(s settings) (*bareNode, error) {
@@ -68,7 +72,7 @@ func openBare(s settings) (*bareNode, error) {
 		return nil, err
 	}
 	n := &bareNode{db: db, elect: make(chan bool, 16)}
-	if n.store, err = openBareLog(dir); err != nil {
+	if err := n.openStores(dir); err != nil {
 		return nil, err
 	}
 	addr := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", s.base+i) }
@@ -89,23 +93,32 @@ func openBare(s settings) (*bareNode, error) {
 		servers = append(servers, raft.Server{ID: raft.ServerID(fmt.Sprint(i)), Address: raft.ServerAddress(addr(i))})
 	}
 	snaps := raft.NewInmemSnapshotStore()
-	logs, err := raft.NewLogCache(1024, n.store)
-	if err != nil {
+	if err := raft.BootstrapCluster(conf, n.logs, n.stable, snaps, trans, raft.Configuration{Servers: servers}); err != nil {
 		return nil, err
 	}
-	if err := raft.BootstrapCluster(conf, logs, n.store, snaps, trans, raft.Configuration{Servers: servers}); err != nil {
-		return nil, err
-	}
-	n.raft, err = raft.NewRaft(conf, &bareMachine{db: db}, logs, n.store, snaps, trans)
+	n.raft, err = raft.NewRaft(conf, &bareMachine{db: db}, n.logs, n.stable, snaps, trans)
 	return n, err
 }
 
-func openBareLog(dir string) (*raftboltdb.BoltStore, error) {
-	return raftboltdb.New(raftboltdb.Options{Path: filepath.Join(dir, "raft.db")})
+// openStores opens the stores that a master has.
+func (n *bareNode) openStores(dir string) (err error) {
+	if n.stable, err = raftboltdb.New(raftboltdb.Options{Path: filepath.Join(dir, "raft.db")}); err != nil {
+		return err
+	}
+	logDir := filepath.Join(dir, "log")
+	if err := os.MkdirAll(logDir, 0o700); err != nil {
+		return err
+	}
+	d, err := disk.OS(logDir)
+	if err != nil {
+		return err
+	}
+	n.logs, err = raftlog.Open(d, raftlog.Options{})
+	return err
 }
 
 func (n *bareNode) close() error {
-	return errors.Join(n.raft.Shutdown().Error(), n.store.Close(), n.db.Close())
+	return errors.Join(n.raft.Shutdown().Error(), n.logs.Close(), n.stable.Close(), n.db.Close())
 }
 
 func (n *bareNode) bench(ctx context.Context, s settings) error {
