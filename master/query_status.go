@@ -127,7 +127,7 @@ func (v *view) statFS(q *granary.StatFS) (granary.Answer, error) {
 func (v *view) status() (granary.Answer, error) {
 	a := &granary.Status{Cluster: v.head.Cluster, Files: v.head.Files, LogicalBytes: v.head.LogicalBytes,
 		UniqueBytes: v.head.UniqueBytes, BlockBytes: v.head.BlockBytes, Sessions: int(v.head.Sessions),
-		AppliedIndex: granary.Index(v.head.Applied)}
+		AppliedIndex: granary.Index(v.head.Applied), Incarnation: v.head.Incarnation}
 	var err error
 	if a.Policy, err = v.rootPolicy(); err != nil {
 		return nil, err

@@ -189,15 +189,18 @@ func (m *machine) seal(t *rapid.T) {
 	if sh.sealed && rapid.Bool().Draw(t, "same") {
 		length = uint64(len(sh.stream))
 	}
+	asked := length
 	kind := granary.KindNone
 	switch {
 	case epoch < sh.epoch:
 		kind = granary.KindStale
-	case sh.sealed && length != uint64(len(sh.stream)):
+	case sh.sealed && length > uint64(len(sh.stream)):
 		kind = granary.KindInvalid
+	case sh.sealed:
+		length = uint64(len(sh.stream)) // at less, nothing is cut off
 	}
 	common := sh.stream[:min(length, uint64(len(sh.stream)))]
-	call := func() error { return m.store.Seal(context.Background(), m.ref(v), epoch, length) }
+	call := func() error { return m.store.Seal(context.Background(), m.ref(v), epoch, asked) }
 	check := func() {
 		if got := m.stream(t, v); kind == granary.KindNone && !bytes.HasPrefix(got, common) {
 			t.Fatalf("a crash during a seal at %d left %d bytes, others than there were", length, len(got))

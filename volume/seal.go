@@ -18,9 +18,10 @@ const (
 )
 
 // Seal ends a shard at length, for good: what lies beyond is cut off, what is missing up to it reads
-// as zeros, and a shard that no append ever reached is made, empty. Sealing again at the same length is acknowledged; at
-// another one it is KindInvalid. An epoch below the highest seen is KindStale. Once begun it is
-// finished even if ctx ends, so that the repeat finds it done.
+// as zeros, and a shard that no append ever reached is made, empty. Sealing again at the same length is acknowledged, and
+// so is it at a smaller one, which changes nothing: a master that was restored from a backup knows of less than the
+// one that sealed the shard, and what it does not know of is better kept than cut off. At a greater length it is KindInvalid.
+// An epoch below the highest seen is KindStale. Once begun it is finished even if ctx ends, so that the repeat finds it done.
 func (s *Store) Seal(ctx context.Context, ref granary.ShardRef, epoch granary.Epoch, length uint64) error {
 	if length > streamLengthMax {
 		return granary.Errorf(granary.KindTooLarge, opSeal, ref.String(), "length %d is over the limit of a shard, %d", length, uint64(streamLengthMax))
@@ -60,7 +61,7 @@ func (sh *shard) seal(f *openFile, epoch granary.Epoch, length uint64) error {
 	switch {
 	case epoch < st.slot.Epoch:
 		return granary.Errorf(granary.KindStale, opSeal, subject, "epoch %d is below %d", epoch, st.slot.Epoch)
-	case st.slot.Sealed && st.slot.Length != length:
+	case st.slot.Sealed && st.slot.Length < length:
 		return granary.Errorf(granary.KindInvalid, opSeal, subject, "the shard is sealed at %d, not %d", st.slot.Length, length)
 	}
 	if err := sh.refusePoisoned(opSeal); err != nil {

@@ -55,7 +55,7 @@ and recounts everything in it. It asks no master.`,
 	}
 	env.clusterFlag(cmd)
 	env.outputFlag(cmd)
-	o.flags(cmd, env)
+	o.placeOptions.flags(cmd, env)
 	cmd.Flags().BoolVar(&o.verify, "verify", false, "check a backup instead of making one")
 	cmd.Flags().StringVar(&o.from, "from", "", "gRPC address of the master to read from; a follower's backup may lack the newest changes (default: the leader)")
 	cmd.Flags().StringVar(&o.temp, "temp", os.TempDir(), "with --verify: where to unpack; needs as much space as the backup has")
@@ -252,5 +252,8 @@ func readBackup(ctx context.Context, place place, p *progress, read func(*backup
 	if err == nil {
 		err = read(b)
 	}
-	return errors.Join(err, src.Close())
+	if err := errors.Join(err, src.Close()); err != nil {
+		return fmt.Errorf("%s: %w", place, err)
+	}
+	return nil
 }

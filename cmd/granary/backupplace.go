@@ -18,6 +18,7 @@ import (
 
 // place is where a backup lies, or is to lie.
 type place interface {
+	fmt.Stringer
 	// save makes a backup there. Saver's Name is not set.
 	save(ctx context.Context, s *backup.Saver) (*backup.Header, error)
 	// open reads what lies there.
@@ -82,6 +83,8 @@ func splitEndpoint(endpoint string) (host string, secure bool, err error) {
 // filePlace is a file's name.
 type filePlace string
 
+func (f filePlace) String() string { return string(f) }
+
 func (f filePlace) save(ctx context.Context, s *backup.Saver) (*backup.Header, error) {
 	s.Name = string(f)
 	return s.Save(ctx)
@@ -95,15 +98,16 @@ type objectPlace struct {
 	bucket, key string
 }
 
+func (o *objectPlace) String() string { return fmt.Sprintf("s3://%s/%s", o.bucket, o.key) }
+
 func (o *objectPlace) save(ctx context.Context, s *backup.Saver) (*backup.Header, error) {
-	subject := fmt.Sprintf("s3://%s/%s", o.bucket, o.key)
 	_, err := o.client.StatObject(ctx, o.bucket, o.key, minio.StatObjectOptions{})
 	if err == nil {
-		return nil, fmt.Errorf("%s exists, and is not replaced", subject)
+		return nil, fmt.Errorf("%s exists, and is not replaced", o)
 	}
 	var answer minio.ErrorResponse
 	if !errors.As(err, &answer) || answer.StatusCode != 404 || answer.Code == "NoSuchBucket" {
-		return nil, fmt.Errorf("%s: %w", subject, err)
+		return nil, fmt.Errorf("%s: %w", o, err)
 	}
 	stream, err := backup.Begin(ctx, s.Leader, s.Patience, s.Now())
 	if err != nil {
@@ -118,7 +122,7 @@ func (o *objectPlace) save(ctx context.Context, s *backup.Saver) (*backup.Header
 	_, err = o.client.PutObject(ctx, o.bucket, o.key, &movedReader{whole, s.Moved}, h.Length(),
 		minio.PutObjectOptions{ContentType: "application/octet-stream"})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", subject, err)
+		return nil, fmt.Errorf("%s: %w", o, err)
 	}
 	return h, nil
 }

@@ -62,7 +62,7 @@ func clusterCommand(env *environment) *cobra.Command {
 	}
 	env.clusterFlag(status)
 	env.outputFlag(status)
-	cmd.AddCommand(status, backupCommand(env))
+	cmd.AddCommand(status, backupCommand(env), restoreCommand(env))
 	return cmd
 }
 
