@@ -82,6 +82,8 @@ func skipAhead(h headRecord) (headRecord, error) {
 	h.LastDataset += skipDataset
 	h.LastPolicy += skipPolicy
 	h.Incarnation++
+	h.beginWindow()
+	h.CheckIndex, h.CheckDigest = 0, 0
 	return h, nil
 }
 
