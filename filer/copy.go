@@ -6,13 +6,10 @@ import (
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/client"
-	"golang.org/x/sync/errgroup"
 )
 
-const (
-	copyRetries    = 3  // a copy whose source changes is begun anew this often
-	composeQueries = 16 // parts that are looked at at a time
-)
+// copyRetries is how often a copy whose source changes is begun.
+const copyRetries = 3
 
 // CopyOptions says what to copy where to. With ReplaceXattrs the copy gets Xattrs; otherwise those
 // of the source, and Xattrs over them. The mode is the source's, the owner Cred.
@@ -144,10 +141,19 @@ func (fs *FS) copyBlocks(ctx context.Context, cred granary.Cred, home granary.In
 	})
 }
 
-// Compose makes a file of the concatenation of others, by reference: the completion of a multipart
-// upload. Parts must not be inline (Upload them with NoInline) and lie in the file's dataset. They
-// stay as they are.
-func (fs *FS) Compose(ctx context.Context, o UploadOptions, parts []granary.InodeID) (*Info, error) {
+// Parts names what a file is composed of: files in the directory of an upload, which is Name in its dataset's System
+// inode. Version, if not 0, is that of the directory as the caller has checked the parts.
+type Parts struct {
+	Dir     granary.InodeID
+	Name    string
+	Version granary.Index
+	Names   []string
+}
+
+// Compose makes a file of the concatenation of parts, by reference, in one step of the store: the completion of a
+// multipart upload. Parts must not be inline (Upload them with NoInline) and lie in the file's dataset. Their directory
+// goes in the same step, with all that is in it. KindStale if anything was put into it since Version.
+func (fs *FS) Compose(ctx context.Context, o UploadOptions, parts Parts) (*Info, error) {
 	rel, err := named("compose", o.Path)
 	if err != nil {
 		return nil, err
@@ -156,43 +162,14 @@ func (fs *FS) Compose(ctx context.Context, o UploadOptions, parts []granary.Inod
 	if err != nil {
 		return nil, err
 	}
-	sizes, err := fs.sizes(ctx, parts)
-	if err != nil {
-		return nil, err
-	}
 	create := granary.Create{
 		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: o.Mode,
-		UID: o.Cred.UID, GID: o.Cred.GID, Xattrs: o.Xattrs, Replace: !o.Exclusive, MakeParents: true, Match: o.Match,
+		UID: o.Cred.UID, GID: o.Cred.GID, Xattrs: o.Xattrs, Exclusive: o.Exclusive, Replace: !o.Exclusive, MakeParents: true, Match: o.Match,
 	}
-	return fs.assemble(ctx, o.Cred, p.home.Inode, create, func(dst granary.InodeID) error {
-		var steps []granary.Op
-		var off uint64
-		for i, part := range parts {
-			steps = copySteps(steps, part, dst, off, sizes[i])
-			off += sizes[i]
-		}
-		if off > granary.FileSizeMax {
-			return granary.Errorf(granary.KindFileTooLarge, "compose", o.Path, "%d bytes", off)
-		}
-		return fs.copyRanges(ctx, o.Cred, steps)
+	r, err := fs.store.Do(ctx, o.Cred, &granary.Assemble{
+		Create: create, Upload: parts.Dir, UploadName: parts.Name, Version: parts.Version, Parts: parts.Names,
 	})
-}
-
-// sizes returns how long files are.
-func (fs *FS) sizes(ctx context.Context, files []granary.InodeID) ([]uint64, error) {
-	sizes := make([]uint64, len(files))
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(composeQueries)
-	for i, ino := range files {
-		g.Go(func() error {
-			found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: ino})
-			if err == nil {
-				sizes[i] = found.Entry.Attr.Size
-			}
-			return err
-		})
-	}
-	return sizes, g.Wait()
+	return published(r, create, err)
 }
 
 // copySteps appends the operations that copy a file of size bytes to off of another.

@@ -151,38 +151,49 @@ func TestCopyOfChangingSource(t *testing.T) {
 	}
 }
 
-// TestCompose puts parts together, in the order given.
+// TestCompose puts parts together, in the order given, in one step.
 func TestCompose(t *testing.T) {
 	fs, f := testFS(t, Options{})
-	var parts []granary.InodeID
+	system := f.add(granary.RootDataset.System(), granary.TypeDirectory)
+	dir := f.add(granary.RootDataset.Inode(5000), granary.TypeDirectory)
+	system.names["id"] = dir.attr.Inode
+	parts := Parts{Dir: dir.attr.Inode, Name: "id", Version: dir.attr.Version}
 	want := ""
 	for i := range 600 {
 		content := strings.Repeat(string(rune('a'+i%26)), 20+i%9)
-		parts = append(parts, f.put(t, granary.RootInode, "part"+itoa(i/10)+itoa(i%10), content))
+		name := itoa(i/10) + itoa(i%10)
+		f.put(t, parts.Dir, name, content)
+		parts.Names = append(parts.Names, name)
 		want += content
 	}
+	f.put(t, parts.Dir, "inline", "small")
+	f.put(t, granary.RootInode, "there", "x")
+	o := UploadOptions{Root: granary.RootInode, Path: "/x/whole", Mode: 0o644, Cred: granary.Cred{UID: 3}}
+	for name, c := range map[string]struct {
+		change func(*UploadOptions, *Parts)
+		want   granary.Kind
+	}{
+		"another version": {func(_ *UploadOptions, p *Parts) { p.Version = 77 }, granary.KindStale},
+		"an inline part":  {func(_ *UploadOptions, p *Parts) { p.Names = []string{"inline"} }, granary.KindInvalid},
+		"no such upload":  {func(_ *UploadOptions, p *Parts) { p.Name = "other" }, granary.KindNotFound},
+		"a name in use":   {func(o *UploadOptions, _ *Parts) { o.Path, o.Exclusive = "/there", true }, granary.KindExists},
+	} {
+		o, p := o, parts
+		c.change(&o, &p)
+		if _, err := fs.Compose(t.Context(), o, p); !granary.IsKind(err, c.want) {
+			t.Errorf("%s: %v, want %v", name, err, c.want)
+		}
+	}
 	before := f.opsCount()
-	info, err := fs.Compose(t.Context(), UploadOptions{Root: granary.RootInode, Path: "/x/whole", Mode: 0o644, Cred: granary.Cred{UID: 3}}, parts)
+	info, err := fs.Compose(t.Context(), o, parts)
 	if err != nil || f.stored(info.Attr.Inode) != want || info.Attr.UID != 3 || info.Name != "whole" {
 		t.Fatalf("%+v: %v", info, err)
 	}
-	if got := f.opsSince(before); got != "N"+strings.Repeat("R", 600)+"L" {
+	if got := f.opsSince(before); len(got) != 1 {
 		t.Fatalf("did %s", got)
 	}
-	for _, part := range parts {
-		if !f.exists(part) {
-			t.Fatal("a part has gone")
-		}
-	}
-	inline := f.put(t, granary.RootInode, "inline", "small")
-	_, err = fs.Compose(t.Context(), UploadOptions{Root: granary.RootInode, Path: "/y"}, []granary.InodeID{parts[0], inline})
-	wantKind(t, err, granary.KindNotSupported)
-	_, err = fs.Compose(t.Context(), UploadOptions{Root: granary.RootInode, Path: "/y"}, []granary.InodeID{parts[0], 12345})
-	wantKind(t, err, granary.KindNotFound)
-	_, err = fs.Compose(t.Context(), UploadOptions{Root: granary.RootInode, Path: "/x/whole", Exclusive: true}, parts[:1])
-	wantKind(t, err, granary.KindExists)
-	if len(f.session) != 0 {
-		t.Fatalf("%d nameless inodes are left", len(f.session))
+	if f.exists(parts.Dir) || len(f.session) != 0 {
+		t.Fatal("the upload is still there")
 	}
 }
 

@@ -350,6 +350,8 @@ func (f *fake) apply(op granary.Op) (granary.Result, error) {
 		return f.copyRange(op)
 	case *granary.Allocate:
 		return f.allocate(op)
+	case *granary.Assemble:
+		return f.assemble(op)
 	case *granary.Release:
 		if !f.session[op.Inode] {
 			return granary.Result{}, fakeErr(granary.KindNotFound, "release", op.Inode.String())
@@ -568,6 +570,34 @@ func (f *fake) setAttr(op *granary.SetAttr) (granary.Result, error) {
 	}
 	f.touch(in)
 	return granary.Result{Attr: in.attr}, nil
+}
+
+func (f *fake) assemble(op *granary.Assemble) (granary.Result, error) {
+	dir, system := f.inodes[op.Upload], f.inodes[op.Upload.Dataset().System()]
+	switch {
+	case dir == nil || system.names[op.UploadName] != op.Upload:
+		return granary.Result{}, fakeErr(granary.KindNotFound, "assemble", op.UploadName)
+	case op.Version != 0 && op.Version != dir.attr.Version:
+		return granary.Result{}, fakeErr(granary.KindStale, "assemble", op.UploadName)
+	}
+	var data []byte
+	for _, name := range op.Parts {
+		part := f.inodes[dir.names[name]]
+		if part == nil || len(part.extents) == 0 {
+			return granary.Result{}, fakeErr(granary.KindInvalid, "assemble", name)
+		}
+		data = append(data, part.data...)
+	}
+	r, err := f.create(&op.Create)
+	if err != nil {
+		return r, err
+	}
+	in := f.inodes[r.Attr.Inode]
+	f.setData(in, data)
+	delete(system.names, op.UploadName)
+	delete(f.inodes, op.Upload)
+	r.Attr = in.attr
+	return r, nil
 }
 
 func (f *fake) allocate(op *granary.Allocate) (granary.Result, error) {

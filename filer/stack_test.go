@@ -293,7 +293,7 @@ func stackNames(t *testing.T, _ *client.Client, fs *FS) {
 
 // stackUploads uploads files of every size, reads ranges of them, copies them, and composes one of parts.
 func stackUploads(t *testing.T, _ *client.Client, fs *FS) {
-	var parts []granary.InodeID
+	parts := Parts{Name: "id"}
 	var whole []byte
 	for i, size := range []int{0, 100, 5 << 10, 3 << 20} {
 		data := noise(uint64(100+i), size)
@@ -308,17 +308,31 @@ func stackUploads(t *testing.T, _ *client.Client, fs *FS) {
 		}
 		stackRead(t, fs, granary.RootInode, path, data)
 		stackRead(t, fs, granary.RootInode, "/copies"+path, data)
-		part := stackUpload(t, fs, UploadOptions{Root: granary.RootDataset.System(), Path: "/id/part" + itoa(i), NoInline: true}, data)
-		parts, whole = append(parts, part.Attr.Inode), append(whole, data...)
+		stackUpload(t, fs, UploadOptions{Root: granary.RootDataset.System(), Path: "/id/part" + itoa(i), NoInline: true}, data)
+		parts.Names, whole = append(parts.Names, "part"+itoa(i)), append(whole, data...)
 	}
+	upload, err := fs.Stat(t.Context(), granary.RootDataset.System(), "/id", StatOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts.Dir, parts.Version = upload.Attr.Inode, upload.Attr.Version
 	info, err := fs.Compose(t.Context(), UploadOptions{Root: granary.RootInode, Path: "/composed", Xattrs: []granary.Xattr{{Name: granary.XattrETag, Value: []byte("e-4")}}}, parts)
 	if err != nil || info.ETag() != "e-4" {
 		t.Fatalf("%+v: %v", info, err)
 	}
 	stackRead(t, fs, granary.RootInode, "/composed", whole)
-	if err := fs.Remove(t.Context(), granary.RootDataset.System(), "/id", RemoveOptions{Recursive: true}); err != nil {
+	if _, err := fs.Stat(t.Context(), granary.RootDataset.System(), "/id", StatOptions{}); !granary.IsKind(err, granary.KindNotFound) {
+		t.Fatalf("the upload is still there: %v", err)
+	}
+	h, err := fs.Open(t.Context(), granary.Cred{}, info.Attr.Inode, readWrite()) // a write waits for the parts to be put together
+	if err != nil {
 		t.Fatal(err)
 	}
+	mustWrite(t, h, "changed", 3)
+	if err := h.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	copy(whole[3:], "changed")
 	stackRead(t, fs, granary.RootInode, "/composed", whole)
 }
 

@@ -82,9 +82,11 @@ func partReplaced(number int) error {
 	return refuse(codeOperationAborted, "Part %d was uploaded again meanwhile. Please try again.", number)
 }
 
+// completeRetries is how often a completion is begun while parts are still being uploaded.
+const completeRetries = 3
+
 // completeMultipartUpload makes the object of the parts. The object is published in one step, which
-// is the commit point; the upload's directory is removed after it. If that does not come to pass
-// the upload lists as in progress, and can be completed again, with the same result, or aborted.
+// is the commit point; the upload's directory goes in the same step.
 func (q *request) completeMultipartUpload() error {
 	var asked completeRequest
 	if err := readXML(q.body, completeBodyMax, &asked); err != nil {
@@ -110,16 +112,16 @@ func (q *request) completeMultipartUpload() error {
 		return err
 	}
 	return q.slowly(func() (any, error) {
-		document, err := q.complete(root, m, asked.Parts, match)
-		if err != nil {
-			return nil, err
+		for try := 1; ; try++ {
+			document, err := q.complete(root, m, asked.Parts, match)
+			if try == completeRetries || !granary.IsKind(err, granary.KindStale) {
+				return document, err
+			}
+			// A part was uploaded after the parts were checked: what is there now is to be checked.
+			if m, err = q.h.findUpload(q.r.Context(), root, m.id); err != nil {
+				return nil, err
+			}
 		}
-		// The object is there: a client that has gone must not keep the parts.
-		ctx := context.WithoutCancel(q.r.Context())
-		if err := q.h.removeUpload(ctx, root, m); err != nil && !granary.IsKind(err, granary.KindNotFound) {
-			q.h.log.Warn("completed upload not removed", "bucket", q.bucket, "key", q.key, "upload", m.id, "error", err)
-		}
-		return document, nil
 	})
 }
 
@@ -150,40 +152,23 @@ func (q *request) complete(root granary.InodeID, m *multipart, asked []completeP
 	if err := q.checkObjectSize(chosen); err != nil {
 		return nil, err
 	}
-	var inodes []granary.InodeID
+	parts := filer.Parts{Dir: m.dir, Name: m.id, Version: m.version}
 	for _, p := range chosen {
-		if p.attr.Size > 0 {
-			inodes = append(inodes, p.attr.Inode)
-		}
+		parts.Names = append(parts.Names, partName(p.number))
 	}
-	options := filer.UploadOptions{
+	_, err = q.h.store.Compose(ctx, filer.UploadOptions{
 		Root: root, Path: q.key, Mode: fileMode, Xattrs: append(contentXattrs(etag, sums), m.metadata...), Match: match,
+	}, parts)
+	if granary.IsKind(err, granary.KindNotFound) {
+		return nil, noSuchUpload() // aborted, or completed by another request
 	}
-	if err := q.compose(ctx, options, inodes); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	return &completeResult{
 		Xmlns: xmlNamespace, Location: "/" + q.bucket + "/" + uriEncode(q.key, true), Bucket: q.bucket, Key: q.key,
 		ETag: quoteETag(etag), checksumElements: elements(sums),
 	}, nil
-}
-
-// compose publishes the object. A part that has vanished was uploaded again, or its upload aborted.
-func (q *request) compose(ctx context.Context, o filer.UploadOptions, inodes []granary.InodeID) error {
-	if len(inodes) == 0 {
-		up, err := q.h.store.Upload(ctx, o)
-		if err != nil {
-			return err
-		}
-		defer up.Abort()
-		_, err = up.Commit(nil)
-		return err
-	}
-	_, err := q.h.store.Compose(ctx, o, inodes)
-	if granary.IsKind(err, granary.KindNotFound) {
-		return noSuchUpload()
-	}
-	return err
 }
 
 // chooseParts finds the parts that a completion names: both lists ascend.

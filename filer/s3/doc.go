@@ -45,7 +45,7 @@
 //     trailers. body.Read says io.EOF only then.
 //  2. An object appears, is replaced, or goes in one step of the store; conditions of the request
 //     are checked in that same step. For a multipart upload the step is Compose: before it the parts can be seen by
-//     nobody, after it the upload's directory is garbage that an abort would remove too.
+//     nobody, and in it the upload's directory goes. It fails if a part was uploaded after the parts were checked.
 //  3. An answer that has begun and cannot be finished is cut off, never ended as if it were whole.
 //  4. What is not done is refused, never ignored: a header that asks for a property that would not be
 //     given, a subresource that is not served.

@@ -26,6 +26,8 @@ type fakeStore struct {
 
 	failRead func(path string, off int64) error // before the bytes at off
 	slow     chan struct{}                      // if set, Compose waits for it
+
+	beforeCompose func()
 }
 
 type fakeNode struct {
@@ -306,6 +308,7 @@ func (f *fakeStore) publish(o filer.UploadOptions, xattrs []granary.Xattr, data 
 	}
 	n := f.newNode(o.Root.Dataset(), 0, granary.TypeRegular, xattrs)
 	n.name, n.data, n.noInl = name, bytes.Clone(data), o.NoInline
+	parent.attr.Version = f.version
 	parent.entries[name] = n
 	return n.info(), nil
 }
@@ -327,24 +330,36 @@ func (f *fakeStore) Copy(_ context.Context, o filer.CopyOptions) (*filer.Info, e
 	return f.publish(filer.UploadOptions{Root: o.DstRoot, Path: o.DstPath, Match: o.Match}, xattrs, src.data)
 }
 
-func (f *fakeStore) Compose(_ context.Context, o filer.UploadOptions, parts []granary.InodeID) (*filer.Info, error) {
+func (f *fakeStore) Compose(_ context.Context, o filer.UploadOptions, parts filer.Parts) (*filer.Info, error) {
 	if f.slow != nil {
 		<-f.slow
 	}
+	if f.beforeCompose != nil {
+		f.beforeCompose()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	dir, err := f.find(o.Root.Dataset().System(), parts.Name)
+	switch {
+	case err != nil || dir.attr.Inode != parts.Dir:
+		return nil, fakeErr(granary.KindNotFound, parts.Name)
+	case dir.attr.Version != parts.Version:
+		return nil, fakeErr(granary.KindStale, parts.Name)
+	}
 	var data []byte
-	for _, ino := range parts {
-		n := f.nodes[ino]
-		if n == nil {
-			return nil, fakeErr(granary.KindNotFound, ino.String())
-		}
-		if !n.noInl {
-			return nil, fakeErr(granary.KindNotSupported, ino.String())
+	for _, name := range parts.Names {
+		n := dir.entries[name]
+		if n == nil || !n.noInl {
+			return nil, fakeErr(granary.KindInvalid, name)
 		}
 		data = append(data, n.data...)
 	}
-	return f.publish(o, o.Xattrs, data)
+	info, err := f.publish(o, o.Xattrs, data)
+	if err == nil {
+		f.forget(dir)
+		delete(f.nodes[o.Root.Dataset().System()].entries, parts.Name)
+	}
+	return info, err
 }
 
 func (f *fakeStore) Remove(_ context.Context, root granary.InodeID, path string, o filer.RemoveOptions) error {

@@ -34,7 +34,8 @@ const uploadDirMode = 0o700
 type multipart struct {
 	id           string
 	key          string
-	dir          granary.InodeID // its parts' directory
+	dir          granary.InodeID // its parts' directory …
+	version      granary.Index   // … as it was when the upload was looked up
 	initiated    granary.Time
 	algorithm    algorithm // "" if none was asked for
 	checksumType string
@@ -151,7 +152,7 @@ func (h *Handler) findUpload(ctx context.Context, root granary.InodeID, id strin
 	if !ok || !info.Attr.IsDir() {
 		return nil, noSuchUpload()
 	}
-	m := &multipart{id: id, key: string(key), dir: info.Attr.Inode, initiated: info.Attr.Btime}
+	m := &multipart{id: id, key: string(key), dir: info.Attr.Inode, version: info.Attr.Version, initiated: info.Attr.Btime}
 	if v, ok := info.Xattr(xattrUploadChecksum); ok {
 		name, kind, _ := strings.Cut(string(v), " ")
 		m.algorithm, m.checksumType = algorithm(name), kind

@@ -256,3 +256,28 @@ func TestSlowCompletion(t *testing.T) {
 		t.Fatal(b.String(), err)
 	}
 }
+
+// TestPartDuringCompletion uploads a part again between the check of the parts and the step that makes the object: the
+// parts are checked again.
+func TestPartDuringCompletion(t *testing.T) {
+	s := newServer(t)
+	id := s.initiate(t, "k", nil)
+	e1 := s.part(t, "k", id, 1, "x")
+	uploads := 0
+	s.store.beforeCompose = func() {
+		if uploads++; uploads == 1 {
+			s.part(t, "k", id, 1, "x") // the same content
+		}
+	}
+	complete := call{method: "POST", target: "/bucket/k?uploadId=" + id, body: completion(e1)}
+	s.do(t, complete).want(t, 200)
+	if uploads != 2 {
+		t.Fatalf("%d tries", uploads)
+	}
+	s.do(t, complete).wantCode(t, codeNoSuchUpload)
+
+	id = s.initiate(t, "other", nil)
+	e1 = s.part(t, "other", id, 1, "x")
+	s.store.beforeCompose = func() { s.part(t, "other", id, 1, "y") }
+	s.do(t, call{method: "POST", target: "/bucket/other?uploadId=" + id, body: completion(e1)}).wantCode(t, codeInvalidPart)
+}

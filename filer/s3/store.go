@@ -29,7 +29,7 @@ type objects interface {
 	OpenFile(ctx context.Context, root granary.InodeID, path string, follow bool) (object, error)
 	Upload(ctx context.Context, o filer.UploadOptions) (upload, error)
 	Copy(ctx context.Context, o filer.CopyOptions) (*filer.Info, error)
-	Compose(ctx context.Context, o filer.UploadOptions, parts []granary.InodeID) (*filer.Info, error)
+	Compose(ctx context.Context, o filer.UploadOptions, parts filer.Parts) (*filer.Info, error)
 	Remove(ctx context.Context, root granary.InodeID, path string, o filer.RemoveOptions) error
 }
 
