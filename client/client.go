@@ -38,6 +38,7 @@ type Client struct {
 	writers  map[shape]*writer
 	badDisks map[granary.DiskID]time.Time // that failed an append, and until when they are left out
 
+	opens   *opens
 	codec   *block.Codec
 	codes   erasure.Cache
 	bufs    buffers
@@ -59,6 +60,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		policies: map[granary.PolicyID]granary.Policy{},
 		writers:  map[shape]*writer{},
 		badDisks: map[granary.DiskID]time.Time{},
+		opens:    newOpens(),
 		codec:    block.NewCodec(),
 		cores:    make(chan struct{}, runtime.GOMAXPROCS(0)),
 		placing:  newPlacing(),

@@ -36,6 +36,8 @@ type fakeCluster struct {
 	blocks  map[granary.BlockID]granary.BlockInfo
 	volumes map[granary.VolumeID]*granary.Volume
 
+	opens fakeOpens // of the leader
+
 	effects    map[string]int // by "session/op/name": how often it was applied
 	mutates    int            // Mutate calls that arrived
 	requests   int            // requests in them
@@ -81,7 +83,7 @@ func newFakeCluster(seed uint64, masters int) *fakeCluster {
 		down:   map[granary.DiskID]bool{},
 		inodes: map[granary.InodeID]*fakeInode{}, names: map[string]granary.InodeID{},
 		chunks: map[granary.Hash]granary.BlockID{}, blocks: map[granary.BlockID]granary.BlockInfo{},
-		volumes: map[granary.VolumeID]*granary.Volume{}, effects: map[string]int{},
+		volumes: map[granary.VolumeID]*granary.Volume{}, effects: map[string]int{}, opens: newFakeOpens(1),
 	}
 	for i := range masters {
 		f.addrs = append(f.addrs, fmt.Sprintf("master%d", i))
@@ -103,6 +105,7 @@ func (f *fakeCluster) expire(id granary.SessionID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.sessions, id)
+	delete(f.opens.files, id)
 	for _, v := range f.volumes {
 		if v.Owner == id {
 			f.seal(v)
@@ -141,6 +144,7 @@ func (m *fakeMaster) serve(ctx context.Context, op string, fn func() error) erro
 		err = granary.Errorf(granary.KindUnavailable, op, m.addr, "refused")
 	case fateDeposed:
 		f.leader = f.addrs[(slices.Index(f.addrs, f.leader)+1)%len(f.addrs)]
+		f.opens = newFakeOpens(f.opens.term + 1)
 		err = granary.Errorf(granary.KindUnavailable, op, m.addr, "%w", &granary.NotLeader{})
 	case fateReplyLost:
 		err = fn()
@@ -184,6 +188,7 @@ func (m *fakeMaster) OpenSession(ctx context.Context, req *granary.OpenSession) 
 			id = granary.SessionID(m.f.index)
 			m.f.nonces[req.Nonce] = id
 			m.f.sessions[id] = &fakeSession{results: map[uint64]granary.Result{}}
+			m.f.opens.complete[id] = true
 		}
 		info = &granary.SessionInfo{Session: id, Cluster: "c0ffee", TTL: granary.Time(30 * time.Second)}
 		return nil
@@ -192,8 +197,11 @@ func (m *fakeMaster) OpenSession(ctx context.Context, req *granary.OpenSession) 
 }
 
 func (m *fakeMaster) KeepAlive(ctx context.Context, req *granary.KeepAlive) (*granary.KeepAliveReply, error) {
-	return &granary.KeepAliveReply{Term: 1}, m.serve(ctx, "keepalive", func() error {
+	reply := &granary.KeepAliveReply{}
+	return reply, m.serve(ctx, "keepalive", func() error {
 		m.f.keptAlive++
+		reply.Term = m.f.opens.term
+		m.f.opens.take(req)
 		if m.f.sessions[req.Session] == nil {
 			return granary.Errorf(granary.KindExpired, "keepalive", "", "")
 		}
@@ -239,7 +247,11 @@ func (m *fakeMaster) Mutate(ctx context.Context, req *granary.MutateRequest) (re
 		s.lowest = max(s.lowest, req.LowestUnacked)
 		for _, r := range req.Requests {
 			f.requests++
-			results = append(results, f.once(req.Session, s, r))
+			result := f.once(req.Session, s, r)
+			if op, ok := r.Op.(*granary.Create); ok && op.Open && result.Err == nil {
+				f.opens.open(req.Session, result.Attr.Inode)
+			}
+			results = append(results, result)
 		}
 		for seq := range s.results {
 			if seq < s.lowest {
@@ -321,6 +333,9 @@ func (f *fakeCluster) apply(id granary.SessionID, op granary.Op) granary.Result 
 }
 
 func (f *fakeCluster) create(id granary.SessionID, op *granary.Create) granary.Result {
+	if old := f.names[op.Name]; old != 0 && op.Open {
+		return granary.Result{Attr: f.inodes[old].attr}
+	}
 	if f.names[op.Name] != 0 && !op.Replace && !op.Anonymous {
 		return failed(granary.Errorf(granary.KindExists, "create", op.Name, ""))
 	}
@@ -513,6 +528,12 @@ func (m *fakeMaster) Query(ctx context.Context, req *granary.QueryRequest) (answ
 			n := f.inodes[ino]
 			if n == nil {
 				return granary.Errorf(granary.KindNotFound, "lookup", q.Path, "")
+			}
+			if q.Open && f.sessions[req.Session] == nil {
+				return granary.Errorf(granary.KindExpired, "lookup", q.Path, "")
+			}
+			if q.Open {
+				f.opens.open(req.Session, ino)
 			}
 			answer = &granary.Found{Entry: granary.Entry{Name: q.Path, Attr: n.attr}, Xattrs: n.xattrs, Layout: f.layout(n)}
 		default:

@@ -17,7 +17,8 @@ const (
 
 // Do performs one mutation exactly once, across lost replies and new leaders. The error is the
 // result's own (Result.Err), or says why there is none: KindIndeterminate if the mutation may have
-// happened all the same, KindExpired if the session ended before the answer came.
+// happened all the same, KindExpired if the session ended before the answer came. What a Create with Open has made or
+// found is open until Closed is called.
 func (c *Client) Do(ctx context.Context, cred granary.Cred, op granary.Op) (granary.Result, error) {
 	for try := 1; ; try++ {
 		results, err := c.DoAll(ctx, cred, []granary.Op{op})
@@ -44,16 +45,51 @@ func (c *Client) DoAll(ctx context.Context, cred granary.Cred, ops []granary.Op)
 		if err != nil {
 			return nil, err
 		}
-		calls := make([]*call, len(ops))
-		for i, op := range ops {
-			calls[i] = &call{req: granary.Request{Cred: cred, Op: op}, size: sizeOf(op), done: make(chan struct{})}
+		calls, err := c.callsOf(ctx, cred, ops)
+		if err != nil {
+			return nil, err
 		}
 		s.submit(calls)
 		results, err := s.await(ctx, calls)
 		if errors.Is(err, errNotSent) {
 			continue
 		}
+		if err != nil {
+			s.disown(calls)
+		}
 		return results, err
+	}
+}
+
+// callsOf makes calls of ops. Those that open files wait while a report of what is open is under way.
+func (c *Client) callsOf(ctx context.Context, cred granary.Cred, ops []granary.Op) ([]*call, error) {
+	calls := make([]*call, len(ops))
+	opening := 0
+	for i, op := range ops {
+		calls[i] = &call{req: granary.Request{Cred: cred, Op: op}, size: sizeOf(op), done: make(chan struct{})}
+		if create, ok := op.(*granary.Create); ok && create.Open && create.Type == granary.TypeRegular {
+			calls[i].opens = c.opens
+			opening++
+		}
+	}
+	if opening == 0 {
+		return calls, nil
+	}
+	return calls, c.opens.begin(ctx, opening, c.o.RetryFor)
+}
+
+// disown closes what calls have opened whose results the caller does not get: now, or when they are answered.
+func (s *session) disown(calls []*call) {
+	for _, q := range calls {
+		if q.opens == nil || !s.abandon(q) {
+			continue
+		}
+		s.c.spawn(func() { // unless the client is closed, and the session with it
+			<-q.done
+			if inode := q.opened(); inode != 0 {
+				s.c.Closed(inode, false)
+			}
+		})
 	}
 }
 

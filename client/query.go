@@ -7,8 +7,12 @@ import (
 	"github.com/dsorchard/granary/internal/wire"
 )
 
-// Query asks the master. The answer is no older than any mutation or answer that this client has seen.
+// Query asks the master. The answer is no older than any mutation or answer that this client has seen. A regular file
+// found by a Lookup with Open is open until Closed is called.
 func (c *Client) Query(ctx context.Context, q granary.Query) (granary.Answer, error) {
+	if lookup, ok := q.(*granary.Lookup); ok && lookup.Open {
+		return c.open(ctx, lookup)
+	}
 	if c.o.ReadFollowers && granary.AnyNodeAnswers(q) {
 		if a, err := c.askNext(ctx, q); err == nil || !again(err) {
 			return a, err
@@ -16,7 +20,7 @@ func (c *Client) Query(ctx context.Context, q granary.Query) (granary.Answer, er
 	}
 	var answer granary.Answer
 	err := c.lead(ctx, "query", func(ctx context.Context, m wire.Master) (err error) {
-		answer, err = c.askOne(ctx, m, q)
+		answer, err = c.askOne(ctx, m, q, 0)
 		return err
 	})
 	if granary.IsKind(err, granary.KindIndeterminate) { // a question has no effect to be unsure of
@@ -25,9 +29,9 @@ func (c *Client) Query(ctx context.Context, q granary.Query) (granary.Answer, er
 	return answer, err
 }
 
-func (c *Client) askOne(ctx context.Context, m wire.Master, q granary.Query) (granary.Answer, error) {
+func (c *Client) askOne(ctx context.Context, m wire.Master, q granary.Query, session granary.SessionID) (granary.Answer, error) {
 	a, index, err := m.Query(ctx, &granary.QueryRequest{
-		MinIndex: granary.Index(c.index.Load()), Follower: c.o.ReadFollowers, Query: q,
+		MinIndex: granary.Index(c.index.Load()), Session: session, Follower: c.o.ReadFollowers, Query: q,
 	})
 	if err == nil {
 		c.saw(index)
@@ -44,7 +48,7 @@ func (c *Client) askNext(ctx context.Context, q granary.Query) (granary.Answer, 
 	ctx, cancel := context.WithTimeout(ctx, attemptFollower)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
-	return c.askOne(ctx, m, q)
+	return c.askOne(ctx, m, q, 0)
 }
 
 // Ask is Query with the answer's type, such as *granary.Found.

@@ -32,6 +32,11 @@ type session struct {
 	lowest  uint64              // no request below this is unanswered
 	unacked map[uint64]struct{} // sequence numbers given and not answered
 	lost    chan struct{}       // closed when the master no longer knows the session
+
+	report  chan struct{} // says that there is something to report
+	term    uint64        // of the leader that the session has last heard of; 0 for none
+	all     bool          // that leader has not heard of all that is open
+	reports uint64        // number of the last report
 }
 
 // call is one request on its way.
@@ -45,6 +50,9 @@ type call struct {
 
 	sent bool // a Mutate call holds it (guarded by session.mu)
 	gone bool // its caller gave up before it was sent (guarded by session.mu)
+
+	opens *opens    // if it opens a file: what waits for its end
+	over  sync.Once // guards that
 }
 
 // live returns the session, and opens one if there is none.
@@ -73,6 +81,10 @@ func (c *Client) live(ctx context.Context) (*session, error) {
 				return nil, err
 			}
 			c.spawn(func() { s.keepAlive(c.ctx) })
+			c.spawn(func() { s.reportOpens(c.ctx) })
+			if c.opens.some() {
+				s.kick()
+			}
 			continue
 		}
 		c.mu.Unlock()
@@ -105,6 +117,7 @@ func (c *Client) openSession(ctx context.Context) (*session, error) {
 	return &session{
 		c: c, id: info.Session, ttl: time.Duration(info.TTL), lowest: 1,
 		unacked: map[uint64]struct{}{}, lost: make(chan struct{}),
+		report: make(chan struct{}, 1), all: true,
 	}, nil
 }
 
@@ -121,11 +134,12 @@ func (s *session) keepAlive(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		err := s.c.lead(ctx, "keepalive", func(ctx context.Context, m wire.Master) error {
-			_, err := m.KeepAlive(ctx, &granary.KeepAlive{Session: s.id})
-			return err
-		})
+		_, err := s.send(ctx, &granary.KeepAlive{Session: s.id})
 		switch {
+		case err == nil:
+			if s.partial() || s.c.opens.unreported() {
+				s.kick()
+			}
 		case granary.IsKind(err, granary.KindExpired):
 			s.lose()
 			return
@@ -133,6 +147,18 @@ func (s *session) keepAlive(ctx context.Context) {
 			s.c.log.Warn("session not renewed", "session", s.id, "err", err)
 		}
 	}
+}
+
+// send renews the session, and notes which leader answered.
+func (s *session) send(ctx context.Context, req *granary.KeepAlive) (reply *granary.KeepAliveReply, err error) {
+	err = s.c.lead(ctx, "keepalive", func(ctx context.Context, m wire.Master) (err error) {
+		reply, err = m.KeepAlive(ctx, req)
+		return err
+	})
+	if err == nil {
+		s.learn(reply.Term)
+	}
+	return reply, err
 }
 
 // lose marks the session as gone. Requests that were never sent go to the next session.
@@ -193,6 +219,9 @@ func (s *session) abandon(q *call) (sent bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	q.gone = true
+	if !q.sent {
+		q.settle(0)
+	}
 	return q.sent
 }
 
@@ -316,5 +345,21 @@ func (s *session) lowestUnacked() uint64 {
 
 func (q *call) finish(r granary.Result, err error) {
 	q.result, q.err = r, err
+	q.settle(q.opened())
 	close(q.done)
+}
+
+// opened returns the file that the call has opened; 0 for none.
+func (q *call) opened() granary.InodeID {
+	if q.opens == nil || q.err != nil || q.result.Err != nil {
+		return 0
+	}
+	return q.result.Attr.Inode
+}
+
+// settle says once what became of an opening.
+func (q *call) settle(inode granary.InodeID) {
+	if q.opens != nil {
+		q.over.Do(func() { q.opens.end(inode) })
+	}
 }
