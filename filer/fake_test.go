@@ -22,7 +22,8 @@ type fake struct {
 	inodes  map[granary.InodeID]*fakeInode
 	blocks  map[granary.BlockID][]byte
 	next    uint64
-	session map[granary.InodeID]bool // nameless and kept
+	session map[granary.InodeID]bool // anonymous, of the session
+	open    map[granary.InodeID]int  // how often
 	users   map[string]granary.User
 
 	inlineMax  int
@@ -63,6 +64,7 @@ func newFake() *fake {
 		blocks:  map[granary.BlockID][]byte{},
 		next:    fakeFirst,
 		session: map[granary.InodeID]bool{},
+		open:    map[granary.InodeID]int{},
 		users:   map[string]granary.User{},
 		clock:   1_000_000, inlineMax: 16, blockSize: 1 << 10,
 	}
@@ -228,6 +230,12 @@ func (f *fake) lookup(q *granary.Lookup) (granary.Answer, error) {
 	if in == nil {
 		return nil, fakeErr(granary.KindNotFound, "lookup", id.String())
 	}
+	if q.Open && in.attr.Type == granary.TypeRegular && rest == "" {
+		if in.attr.Nlink == 0 && f.open[id] == 0 {
+			return nil, fakeErr(granary.KindNotFound, "lookup", id.String())
+		}
+		f.open[id]++
+	}
 	found := &granary.Found{Entry: granary.Entry{Name: name, Attr: in.attr, Target: in.target}, Parent: parent, Rest: rest}
 	if q.Xattrs {
 		for k, v := range in.xattrs {
@@ -329,7 +337,11 @@ func (f *fake) DoAll(ctx context.Context, cred granary.Cred, ops []granary.Op) (
 func (f *fake) apply(op granary.Op) (granary.Result, error) {
 	switch op := op.(type) {
 	case *granary.Create:
-		return f.create(op)
+		r, err := f.create(op)
+		if err == nil && op.Open {
+			f.open[r.Attr.Inode]++
+		}
+		return r, err
 	case *granary.Unlink:
 		return f.unlink(op)
 	case *granary.Rmdir:
@@ -446,24 +458,39 @@ func (f *fake) create(op *granary.Create) (granary.Result, error) {
 	case !op.Replace:
 		return granary.Result{Attr: old.attr}, nil
 	default:
-		delete(f.inodes, old.attr.Inode)
+		f.lose(old)
 	}
 	in := newInode(dir)
 	dir.names[name] = in.attr.Inode
 	return granary.Result{Attr: in.attr, Created: true, Replaced: old != nil}, nil
 }
 
-// lose takes a name from an inode.
-func (f *fake) lose(in *fakeInode, keep bool) {
+// lose takes a name from an inode, which goes with the last name unless it is open.
+func (f *fake) lose(in *fakeInode) {
 	in.attr.Nlink--
 	f.touch(in)
-	if in.attr.Nlink > 0 {
+	f.drop(in)
+}
+
+func (f *fake) drop(in *fakeInode) {
+	if id := in.attr.Inode; in.attr.Nlink == 0 && f.open[id] == 0 && !f.session[id] {
+		delete(f.inodes, id)
+	}
+}
+
+// Closed takes back one opening by a Lookup or Create.
+func (f *fake) Closed(id granary.InodeID, nameless bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.open[id]--; f.open[id] > 0 {
 		return
 	}
-	if keep {
-		f.session[in.attr.Inode] = true
-	} else {
-		delete(f.inodes, in.attr.Inode)
+	if f.open[id] < 0 {
+		panic("closed more often than opened")
+	}
+	delete(f.open, id)
+	if in := f.inodes[id]; in != nil {
+		f.drop(in)
 	}
 }
 
@@ -483,7 +510,7 @@ func (f *fake) unlink(op *granary.Unlink) (granary.Result, error) {
 		return granary.Result{}, fakeErr(granary.KindIsDir, "unlink", name)
 	}
 	delete(dir.names, name)
-	f.lose(in, op.KeepOpen)
+	f.lose(in)
 	return granary.Result{Attr: in.attr}, nil
 }
 
@@ -499,6 +526,10 @@ func (f *fake) rmdir(parent granary.InodeID, name string, tree bool) (granary.Re
 		return granary.Result{}, fakeErr(granary.KindNotEmpty, "rmdir", name)
 	}
 	delete(dir.names, name)
+	if in.names == nil {
+		f.lose(in)
+		return granary.Result{}, nil
+	}
 	delete(f.inodes, in.attr.Inode)
 	return granary.Result{}, nil
 }
@@ -512,7 +543,7 @@ func (f *fake) rename(op *granary.Rename) (granary.Result, error) {
 	case old != nil && op.NoReplace:
 		return granary.Result{}, fakeErr(granary.KindExists, "rename", op.DstName)
 	case old != nil:
-		f.lose(old, op.KeepOpen)
+		f.lose(old)
 	}
 	delete(src.names, op.SrcName)
 	dst.names[op.DstName] = in.attr.Inode
@@ -537,7 +568,7 @@ func (f *fake) link(op *granary.Link) (granary.Result, error) {
 		return granary.Result{}, fakeErr(granary.KindExists, "link", name)
 	}
 	if old != nil {
-		f.lose(old, false)
+		f.lose(old)
 	}
 	dir.names[name] = op.Inode
 	delete(f.session, op.Inode)

@@ -235,8 +235,8 @@ func (h *Handle) Allocate(ctx context.Context, mode granary.AllocateMode, off, l
 	return nil
 }
 
-// Close flushes and gives the handle up, even when it returns an error. The last handle of an
-// unlinked inode ends the inode. After the last handle of another, only data that the store could
+// Close flushes and gives the handle up, even when it returns an error. What is dirty in a file that is known to have
+// no name any more goes with its last handle. After the last handle of another, only data that the store could
 // not be asked to take (and not data that it had no space for) is tried again.
 func (h *Handle) Close(ctx context.Context) error {
 	if h.closed.Swap(true) {
@@ -245,7 +245,7 @@ func (h *Handle) Close(ctx context.Context) error {
 	in := h.in
 	defer in.fs.put(in)
 	in.mu.Lock()
-	doomed := in.kept && in.handles == 1
+	doomed := in.nameless() && in.handles == 1
 	in.mu.Unlock()
 	var err error
 	if !doomed {
@@ -254,35 +254,21 @@ func (h *Handle) Close(ctx context.Context) error {
 	in.mu.Lock()
 	in.handles--
 	last := in.handles == 0
-	end := last && in.kept
-	if end {
-		in.kept = false
-	}
+	doomed = last && in.nameless()
 	in.mu.Unlock()
 	switch {
-	case end:
-		in.end(context.WithoutCancel(ctx), h.cred)
+	case doomed:
+		in.giveUp(ctx)
 	case last && (granary.IsKind(err, granary.KindNoSpace) || granary.IsKind(err, granary.KindQuota)):
-		in.giveUp(ctx, err)
+		in.fs.log.Error("dirty data dropped", "inode", in.id, "err", err)
+		in.giveUp(ctx)
 	}
 	return err
 }
 
-// end drops what is dirty and releases a nameless inode. If that fails, the end of the session does
-// it.
-func (in *inode) end(ctx context.Context, cred granary.Cred) {
-	if err := in.acquire(ctx, "release"); err != nil {
-		return
-	}
-	defer in.release()
-	in.discard()
-	if _, err := in.fs.store.Do(ctx, cred, &granary.Release{Inode: in.id}); err != nil {
-		in.fs.log.Warn("nameless inode not released", "inode", in.id, "err", err)
-	}
-}
-
-// giveUp drops what is dirty after its last handle has been told that there is no space for it.
-func (in *inode) giveUp(ctx context.Context, err error) {
+// giveUp drops what is dirty after the last handle: nobody can read it any more, or its writer has been told that there
+// is no space for it.
+func (in *inode) giveUp(ctx context.Context) {
 	if in.acquire(ctx, "close") != nil {
 		return // the background tries again
 	}
@@ -293,7 +279,6 @@ func (in *inode) giveUp(ctx context.Context, err error) {
 	if reopened {
 		return
 	}
-	in.fs.log.Error("dirty data dropped", "inode", in.id, "err", err)
 	in.discard()
 }
 

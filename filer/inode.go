@@ -11,7 +11,7 @@ import (
 // inode is what the FS holds of a file that is open here or has dirty data here. All handles share
 // it (invariant 1).
 //
-// Locks are taken in this order: names, slot, mu, FS.mu.
+// Locks are taken in this order: slot, mu, FS.mu.
 type inode struct {
 	fs *FS
 	id granary.InodeID
@@ -19,9 +19,6 @@ type inode struct {
 	// slot holds a token while somebody commits dirty data, or changes size or mtime (invariant 2).
 	// It is a channel, so that waiting for it ends with a context.
 	slot chan struct{}
-	// names is read-locked while a handle is being opened, and locked while a name of the inode is
-	// being removed: so either the removal sees the handle, or the open sees the removal.
-	names sync.RWMutex
 
 	refs   int  // under FS.mu: handles, calls under way, a place in FS.dirty
 	queued bool // under FS.mu: a background flush is about to run or runs
@@ -31,7 +28,7 @@ type inode struct {
 	attr    granary.Attr  // the newest committed one known; Version 0 for none
 	layouts layouts
 	handles int
-	kept    bool // nameless, and ours to Release
+	opened  bool // with the master, which keeps the file for us without a name until the state goes
 
 	// Dirty data. Appends begin where the file seemed to end, and never overlap other dirty data: a
 	// write that would, waits until they are committed. What is being committed flies: it still
@@ -81,12 +78,28 @@ func (fs *FS) peek(id granary.InodeID) *inode {
 	return in
 }
 
-// put gives the state back; with its last user it goes.
+// put gives the state back; with its last user it goes, and the file is not open here any more.
 func (fs *FS) put(in *inode) {
 	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	if in.refs--; in.refs == 0 {
+	in.refs--
+	last := in.refs == 0
+	if last {
 		delete(fs.inodes, in.id)
+	}
+	fs.mu.Unlock()
+	if last && in.opened {
+		fs.store.Closed(in.id, in.nameless())
+	}
+}
+
+// opens takes in that the master counts the file as open here: once, however many handles there are.
+func (fs *FS) opens(in *inode) {
+	in.mu.Lock()
+	again := in.opened
+	in.opened = true
+	in.mu.Unlock()
+	if again {
+		fs.store.Closed(in.id, false)
 	}
 }
 
@@ -107,6 +120,9 @@ func (in *inode) acquire(ctx context.Context, op string) error {
 func (in *inode) release() { <-in.slot }
 
 // The methods below need mu.
+
+// nameless reports whether the file is known to have lost its last name, which is for ever.
+func (in *inode) nameless() bool { return in.attr.Version != 0 && in.attr.Nlink == 0 }
 
 // pending reports whether there is anything not yet committed.
 func (in *inode) pending() bool {

@@ -107,17 +107,11 @@ func (fs *FS) Link(ctx context.Context, cred granary.Cred, ino, parent granary.I
 	if err != nil {
 		return granary.Entry{}, err
 	}
-	if in := fs.peek(ino); in != nil {
-		in.mu.Lock()
-		in.kept = false // it has a name again
-		in.mu.Unlock()
-		fs.put(in)
-	}
 	return granary.Entry{Name: name, Attr: fs.merge(r.Attr)}, nil
 }
 
-// Unlink removes a name that is not a directory's. An inode that is open here lives on, nameless,
-// until its last handle is closed.
+// Unlink removes a name that is not a directory's. An inode that is open, here or elsewhere, lives on, nameless, until
+// it is closed.
 func (fs *FS) Unlink(ctx context.Context, cred granary.Cred, parent granary.InodeID, name string) error {
 	if err := checkName("unlink", name); err != nil {
 		return err
@@ -125,58 +119,12 @@ func (fs *FS) Unlink(ctx context.Context, cred granary.Cred, parent granary.Inod
 	return fs.unlink(ctx, cred, &granary.Unlink{Parent: parent, Name: name})
 }
 
-// unlink removes the name, with the inode locked against being opened: so either an open sees that
-// the name has gone, or the removal sees the handle and keeps the inode for it.
 func (fs *FS) unlink(ctx context.Context, cred granary.Cred, op *granary.Unlink) error {
-	in, err := fs.lockNames(ctx, op.Parent, op.Name)
-	if err != nil {
-		return err
-	}
-	defer in.unlockNames()
-	op.KeepOpen = in.open()
 	r, err := fs.store.Do(ctx, cred, op)
-	if err != nil {
-		return err
+	if err == nil {
+		fs.merge(r.Attr)
 	}
-	in.nameGone(r.Attr, op.KeepOpen)
-	return nil
-}
-
-// lockNames finds what a path below a directory names, and keeps it from being opened until unlockNames.
-func (fs *FS) lockNames(ctx context.Context, parent granary.InodeID, path string) (*inode, error) {
-	found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: parent, Path: path})
-	if err != nil {
-		return nil, err
-	}
-	if found.Rest != "" {
-		return nil, granary.Errorf(granary.KindNotDir, "unlink", path, "%q is a symbolic link", found.Entry.Name)
-	}
-	in := fs.get(found.Entry.Attr.Inode)
-	in.names.Lock()
-	return in, nil
-}
-
-func (in *inode) unlockNames() {
-	in.names.Unlock()
-	in.fs.put(in)
-}
-
-func (in *inode) open() bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.handles > 0
-}
-
-// nameGone takes in that a name of the inode was removed, unless the name had come to mean another
-// inode meanwhile.
-func (in *inode) nameGone(a granary.Attr, kept bool) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if a.Inode != in.id {
-		return
-	}
-	in.adopt(a)
-	in.kept = in.kept || kept && a.Nlink == 0
+	return err
 }
 
 // Rmdir removes an empty directory.
@@ -191,7 +139,7 @@ func (fs *FS) Rmdir(ctx context.Context, cred granary.Cred, parent granary.Inode
 // RenameFlags are the flags of renameat2(2).
 type RenameFlags struct{ NoReplace, Exchange bool }
 
-// Rename moves an entry. A replaced inode that is open here lives on as after Unlink.
+// Rename moves an entry. A replaced inode that is open lives on as after Unlink.
 func (fs *FS) Rename(ctx context.Context, cred granary.Cred, srcParent granary.InodeID, srcName string, dstParent granary.InodeID, dstName string, flags RenameFlags) error {
 	for _, name := range [...]string{srcName, dstName} {
 		if err := checkName("rename", name); err != nil {
@@ -202,35 +150,6 @@ func (fs *FS) Rename(ctx context.Context, cred granary.Cred, srcParent granary.I
 		SrcParent: srcParent, SrcName: srcName, DstParent: dstParent, DstName: dstName,
 		NoReplace: flags.NoReplace, Exchange: flags.Exchange,
 	}
-	if flags.NoReplace || flags.Exchange {
-		return fs.rename(ctx, cred, op)
-	}
-	replaced, err := fs.lockNames(ctx, dstParent, dstName)
-	switch {
-	case granary.IsKind(err, granary.KindNotFound):
-		return fs.rename(ctx, cred, op)
-	case err != nil:
-		return err
-	}
-	defer replaced.unlockNames()
-	op.KeepOpen = replaced.open()
-	if err := fs.rename(ctx, cred, op); err != nil {
-		return err
-	}
-	if !op.KeepOpen {
-		return nil
-	}
-	found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: replaced.id})
-	if err != nil {
-		// The rename has happened. The session's end releases what this handle's will not.
-		fs.log.Warn("replaced inode not found", "inode", replaced.id, "err", err)
-		return nil
-	}
-	replaced.nameGone(found.Entry.Attr, true)
-	return nil
-}
-
-func (fs *FS) rename(ctx context.Context, cred granary.Cred, op *granary.Rename) error {
 	r, err := fs.store.Do(ctx, cred, op)
 	if err == nil {
 		fs.merge(r.Attr)

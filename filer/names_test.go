@@ -6,17 +6,94 @@ import (
 	"testing"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/client"
 )
 
-func release(f *fake) (n int) {
+// opened returns how often files are open with the master.
+func (f *fake) opened() (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, op := range f.ops {
-		if _, ok := op.(*granary.Release); ok {
-			n++
-		}
+	for _, times := range f.open {
+		n += times
 	}
 	return n
+}
+
+// unlinkElsewhere removes a name as another client would.
+func (f *fake) unlinkElsewhere(t *testing.T, name string) {
+	t.Helper()
+	if _, err := f.Do(t.Context(), granary.Cred{}, &granary.Unlink{Parent: granary.RootInode, Name: name}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestUnlinkElsewhere goes on with a file whose name another client has removed; it is open with the master once,
+// until its last handle is closed and nothing is dirty.
+func TestUnlinkElsewhere(t *testing.T) {
+	fs, f := testFS(t, Options{})
+	ino := f.put(t, granary.RootInode, "file", text(3000))
+	var handles []*Handle
+	for range 3 {
+		h, err := fs.Open(t.Context(), granary.Cred{}, ino, readWrite())
+		if err != nil {
+			t.Fatal(err)
+		}
+		handles = append(handles, h)
+	}
+	if n := f.opened(); n != 1 {
+		t.Fatalf("open %d times", n)
+	}
+	f.unlinkElsewhere(t, "file")
+	mustWrite(t, handles[0], "on", 0)
+	if got := readAll(t, handles[1]); got != "on"+text(3000)[2:] {
+		t.Fatalf("read %q", got)
+	}
+	for _, h := range handles {
+		if !f.exists(ino) {
+			t.Fatal("it went while it was open")
+		}
+		if err := h.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if f.exists(ino) || f.opened() != 0 || len(fs.inodes) != 0 {
+		t.Fatalf("it is there: %t, open %d times", f.exists(ino), f.opened())
+	}
+}
+
+// TestOpenWhileDirty keeps a file open with the master until what its last handle could not flush is committed.
+func TestOpenWhileDirty(t *testing.T) {
+	fs, f := testFS(t, Options{})
+	h := mustCreate(t, fs, "file", readWrite())
+	mustWrite(t, h, "to be kept", 0)
+	f.onWrite = func([]client.Range) error { return fakeErr(granary.KindUnavailable, "write", "") }
+	wantKind(t, h.Close(t.Context()), granary.KindUnavailable)
+	f.onWrite = nil
+	f.unlinkElsewhere(t, "file")
+	if err := fs.SyncAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if f.exists(h.Inode()) || f.opened() != 0 {
+		t.Fatalf("it is there: %t, open %d times", f.exists(h.Inode()), f.opened())
+	}
+}
+
+// TestGoneAllTheSame is stale: the session that had the file open was lost, and the file with it.
+func TestGoneAllTheSame(t *testing.T) {
+	fs, f := testFS(t, Options{})
+	h := mustCreate(t, fs, "file", readWrite())
+	mustWrite(t, h, text(3000), 0)
+	mustFlush(t, h)
+	f.mu.Lock()
+	delete(f.inodes, h.Inode())
+	f.mu.Unlock()
+	_, err := h.ReadAt(t.Context(), make([]byte, 10), 0)
+	wantKind(t, err, granary.KindStale)
+	mustWrite(t, h, "late", 0)
+	wantKind(t, h.Flush(t.Context()), granary.KindStale)
+	if err := h.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestUnlinkOpen goes on reading and writing a file without a name, and ends it with the last handle.
@@ -48,8 +125,8 @@ func TestUnlinkOpen(t *testing.T) {
 	if err := other.Close(t.Context()); err != nil || f.exists(h.Inode()) {
 		t.Fatalf("closed: %v, and the inode is still there", err)
 	}
-	if len(f.writesSeen()) != before || release(f) != 1 {
-		t.Fatalf("%d writes, %d releases", len(f.writesSeen())-before, release(f))
+	if len(f.writesSeen()) != before || f.opened() != 0 {
+		t.Fatalf("%d writes, open %d times", len(f.writesSeen())-before, f.opened())
 	}
 }
 
@@ -67,7 +144,7 @@ func TestUnlinkClosed(t *testing.T) {
 	}
 }
 
-// TestUnlinkHardLink releases nothing while there is another name.
+// TestUnlinkHardLink ends nothing while there is another name.
 func TestUnlinkHardLink(t *testing.T) {
 	fs, f := testFS(t, Options{})
 	h := mustCreate(t, fs, "a", readWrite())
@@ -77,8 +154,8 @@ func TestUnlinkHardLink(t *testing.T) {
 	if err := fs.Unlink(t.Context(), granary.Cred{}, granary.RootInode, "a"); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Close(t.Context()); err != nil || !f.exists(h.Inode()) || release(f) != 0 {
-		t.Fatalf("closed: %v; %d releases", err, release(f))
+	if err := h.Close(t.Context()); err != nil || !f.exists(h.Inode()) || f.opened() != 0 {
+		t.Fatalf("closed: %v; open %d times", err, f.opened())
 	}
 }
 

@@ -13,7 +13,7 @@ func (fs *FS) Create(ctx context.Context, cred granary.Cred, parent granary.Inod
 	}
 	r, err := fs.store.Do(ctx, cred, &granary.Create{
 		Parent: parent, Name: name, Type: granary.TypeRegular, Mode: mode,
-		UID: cred.UID, GID: cred.GID, Exclusive: exclusive,
+		UID: cred.UID, GID: cred.GID, Exclusive: exclusive, Open: true,
 	})
 	if err != nil {
 		return nil, granary.Entry{}, err
@@ -22,14 +22,16 @@ func (fs *FS) Create(ctx context.Context, cred granary.Cred, parent granary.Inod
 		return fs.createExisting(ctx, cred, name, r.Attr, flags)
 	}
 	in := fs.get(r.Attr.Inode)
+	fs.opens(in)
 	in.mu.Lock()
 	in.adopt(r.Attr)
 	in.mu.Unlock()
 	return newHandle(in, cred, flags), granary.Entry{Name: name, Attr: r.Attr}, nil
 }
 
-// createExisting opens the file that Create found.
+// createExisting opens the file that Create found, and had opened so that it stays.
 func (fs *FS) createExisting(ctx context.Context, cred granary.Cred, name string, a granary.Attr, flags OpenFlags) (*Handle, granary.Entry, error) {
+	defer fs.store.Closed(a.Inode, false)
 	h, err := fs.Open(ctx, cred, a.Inode, flags)
 	if err != nil {
 		return nil, granary.Entry{}, err
@@ -56,20 +58,21 @@ func (fs *FS) Open(ctx context.Context, cred granary.Cred, ino granary.InodeID, 
 	return h, nil
 }
 
-// register makes a handle, and learns what the file is after that: see inode.names.
+// register makes a handle, and has the master count the file as open.
 func (fs *FS) register(ctx context.Context, cred granary.Cred, ino granary.InodeID, flags OpenFlags) (*Handle, granary.Attr, error) {
 	in := fs.get(ino)
-	in.names.RLock()
 	h := newHandle(in, cred, flags)
-	q := &granary.Lookup{Base: ino}
+	q := &granary.Lookup{Base: ino, Open: true}
 	if flags.Read && !flags.Truncate {
 		q.Layout = &granary.Range{Length: layoutSpan}
 	}
 	found, err := ask[*granary.Found](ctx, fs.store, q)
-	in.names.RUnlock()
 	if err != nil {
 		h.drop(ctx)
 		return nil, granary.Attr{}, err
+	}
+	if found.Entry.Attr.Type == granary.TypeRegular {
+		fs.opens(in)
 	}
 	var w window
 	if q.Layout != nil && found.Layout != nil {
@@ -85,13 +88,10 @@ func (h *Handle) drop(ctx context.Context) {
 	in := h.in
 	in.mu.Lock()
 	in.handles--
-	end := in.handles == 0 && in.kept
-	if end {
-		in.kept = false
-	}
+	end := in.handles == 0 && in.nameless()
 	in.mu.Unlock()
 	if end {
-		in.end(context.WithoutCancel(ctx), h.cred)
+		in.giveUp(ctx)
 	}
 	in.fs.put(in)
 }

@@ -18,6 +18,7 @@ type metadata interface {
 	Do(ctx context.Context, cred granary.Cred, op granary.Op) (granary.Result, error)
 	DoAll(ctx context.Context, cred granary.Cred, ops []granary.Op) ([]granary.Result, error)
 	Query(ctx context.Context, q granary.Query) (granary.Answer, error)
+	Closed(ino granary.InodeID, nameless bool)
 }
 
 // content is the part of a store that holds bytes.
