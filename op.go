@@ -46,18 +46,17 @@ type (
 		Match       *Precondition
 	}
 
-	// Unlink removes a dentry that is not a directory. With KeepOpen an inode left without a name
-	// stays with the session, until Release or the session's end. With Prune, implicit directories
+	// Unlink removes a dentry that is not a directory. An inode left without a name stays for as long as a session has
+	// it open. With Prune, implicit directories
 	// that this leaves empty are removed too, and a directory with FlagMarker only loses the flag and
 	// its attributes named "granary.…", and is an implicit one; with Path, Name is a relative path.
 	// Result: Attr of the inode as it is after.
 	Unlink struct {
-		Parent   InodeID
-		Name     string
-		KeepOpen bool
-		Path     bool
-		Prune    bool
-		Match    *Precondition
+		Parent InodeID
+		Name   string
+		Path   bool
+		Prune  bool
+		Match  *Precondition
 	}
 
 	// Rmdir removes an empty directory. The root of a dataset goes only if no uploads are in progress, and its dataset goes
@@ -82,7 +81,6 @@ type (
 		SrcName, DstName     string
 		NoReplace            bool
 		Exchange             bool
-		KeepOpen             bool // as in Unlink, for the replaced inode
 	}
 
 	// Link gives an inode a further name, or an anonymous inode its first: the atomic publication of an upload.
@@ -200,7 +198,7 @@ type (
 		Length               uint64
 	}
 
-	// Release gives up a nameless inode that the session kept.
+	// Release gives up an anonymous inode of the session.
 	Release struct{ Inode InodeID }
 
 	// SetPolicy gives a directory (or file) a policy; what is created in it inherits it.

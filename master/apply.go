@@ -161,13 +161,13 @@ func (t *txn) do(session granary.SessionID, request *granary.Request) granary.Re
 	case *granary.Create:
 		return t.create(session, op)
 	case *granary.Unlink:
-		return t.unlink(session, op)
+		return t.unlink(op)
 	case *granary.Rmdir:
 		return t.rmdir(op)
 	case *granary.RemoveTree:
 		return t.removeTree(op)
 	case *granary.Rename:
-		return t.rename(session, op)
+		return t.rename(op)
 	case *granary.Link:
 		return t.link(session, op)
 	case *granary.SetAttr:

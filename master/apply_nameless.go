@@ -27,13 +27,6 @@ func (t *txn) lose(r *inodeRecord) {
 	store(t, keyNameless(nameless{r.Lost, r.Inode}), &numberRecord{})
 }
 
-// retain has the session keep an inode that has lost its last name.
-func (t *txn) retain(session granary.SessionID, r *inodeRecord) {
-	if r.Nlink == 0 {
-		store(t, keyOrphan(session, r.Inode), &numberRecord{})
-	}
-}
-
 // dropNameless disposes of inodes without names that the leader found to be open nowhere. What is not listed as such,
 // or was dropped by an earlier try, is left alone.
 func (t *txn) dropNameless(it *drop) granary.Result {

@@ -11,7 +11,7 @@ const emptyTreeMax = 1000
 const storeXattrPrefix = "granary."
 
 // unlink removes a name that is not a directory's.
-func (t *txn) unlink(session granary.SessionID, op *granary.Unlink) granary.Result {
+func (t *txn) unlink(op *granary.Unlink) granary.Result {
 	steps, err := t.unlinkSteps(op)
 	if err != nil {
 		return granary.Result{Err: err}
@@ -35,11 +35,7 @@ func (t *txn) unlink(session granary.SessionID, op *granary.Unlink) granary.Resu
 	}
 	t.removeName(last.dir, last.name, r)
 	attr := r.Attr
-	if op.KeepOpen {
-		t.retain(session, r)
-	} else {
-		t.lose(r)
-	}
+	t.lose(r)
 	if op.Prune {
 		t.prune(steps)
 	}

@@ -5,7 +5,7 @@ import (
 )
 
 // rename moves an entry, as renameat2(2) says.
-func (t *txn) rename(session granary.SessionID, op *granary.Rename) granary.Result {
+func (t *txn) rename(op *granary.Rename) granary.Result {
 	srcDir, src, err := t.victim("rename", op.SrcParent, op.SrcName)
 	if err != nil {
 		return granary.Result{Err: err}
@@ -35,7 +35,7 @@ func (t *txn) rename(session granary.SessionID, op *granary.Rename) granary.Resu
 	default:
 		if dst != nil {
 			t.removeName(dstDir, op.DstName, dst)
-			t.renameOver(session, op, dst)
+			t.renameOver(dst)
 		}
 		t.removeName(srcDir, op.SrcName, src)
 		t.addName(dstDir, op.DstName, src)
@@ -44,16 +44,12 @@ func (t *txn) rename(session granary.SessionID, op *granary.Rename) granary.Resu
 }
 
 // renameOver decides about the inode that lost its name to a rename.
-func (t *txn) renameOver(session granary.SessionID, op *granary.Rename, dst *inodeRecord) {
+func (t *txn) renameOver(dst *inodeRecord) {
 	if dst.IsDir() {
 		t.dispose(dst)
 		return
 	}
-	if op.KeepOpen {
-		t.retain(session, dst)
-	} else {
-		t.lose(dst)
-	}
+	t.lose(dst)
 }
 
 // checkRename refuses what rename(2) refuses.

@@ -123,14 +123,14 @@ func (x *mixed) step() {
 	case 0, 1:
 		x.create(s)
 	case 2:
-		x.do(s, &granary.Unlink{Parent: x.dir(), Name: x.name(), KeepOpen: x.flag("keep"), Prune: x.flag("prune")})
+		x.do(s, &granary.Unlink{Parent: x.dir(), Name: x.name(), Prune: x.flag("prune")})
 	case 3:
 		x.do(s, &granary.Rmdir{Parent: x.dir(), Name: x.name()})
 	case 4:
 		x.do(s, &granary.RemoveTree{Parent: x.dir(), Name: x.name()})
 	case 5, 6:
 		x.do(s, &granary.Rename{SrcParent: x.dir(), SrcName: x.name(), DstParent: x.dir(), DstName: x.name(),
-			NoReplace: x.draw(5, "no replace") == 0, Exchange: x.draw(3, "exchange") == 0, KeepOpen: x.flag("keep")})
+			NoReplace: x.draw(5, "no replace") == 0, Exchange: x.draw(3, "exchange") == 0})
 	case 7:
 		x.do(s, &granary.Link{Inode: x.inode(), Parent: x.dir(), Name: x.name(), Replace: x.flag("replace")})
 	case 8:
@@ -152,7 +152,7 @@ func (x *mixed) step() {
 		}
 		x.made(x.do(s, op), op.Type)
 	case 14:
-		x.do(s, &granary.Unlink{Parent: x.dir(), Name: x.path(), Path: true, Prune: true, KeepOpen: x.flag("keep")})
+		x.do(s, &granary.Unlink{Parent: x.dir(), Name: x.path(), Path: true, Prune: true})
 	case 16:
 		x.do(s, &granary.SetAttr{Inode: x.inode(), UID: ptr(x.owner()), GID: ptr(x.owner())})
 	case 17:

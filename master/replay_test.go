@@ -38,7 +38,7 @@ func someLog(m *machine, r *rand.Rand, n int) []entry {
 			m.do(&granary.Rename{SrcParent: granary.RootInode, SrcName: name(), DstParent: granary.RootInode, DstName: name(), Exchange: r.IntN(2) == 0})
 		},
 		func() {
-			m.do(&granary.Unlink{Parent: granary.RootInode, Name: path(), Path: true, Prune: true, KeepOpen: r.IntN(2) == 0})
+			m.do(&granary.Unlink{Parent: granary.RootInode, Name: path(), Path: true, Prune: true})
 		},
 		func() { m.do(&granary.RemoveTree{Parent: granary.RootInode, Name: name()}) },
 		func() {

@@ -81,8 +81,17 @@ func TestUsage(t *testing.T) {
 		{"a rename over a file", func() {
 			m.ok(&granary.Rename{SrcParent: ds, SrcName: "c", DstParent: ds, DstName: "a"})
 		}, "5/7 | 0: 2/0 1: 2/7 2: 1/0"},
-		{"an unlink of what stays open", func() { m.ok(&granary.Unlink{Parent: ds, Name: "a", KeepOpen: true}) }, "5/7 | 0: 2/0 1: 2/7 2: 1/0"},
-		{"the end of the session", func() {
+		{"an unlink, whatever stays open", func() {
+			held = ask[*granary.Found](m, &granary.Lookup{Base: ds, Path: "a"}).Entry.Attr.Inode
+			m.ok(&granary.Unlink{Parent: ds, Name: "a"})
+		}, "4/0 | 0: 2/0 1: 1/0 2: 1/0"},
+		{"growth and a chown of that", func() {
+			m.ok(&granary.SetAttr{Inode: held, Size: ptr(uint64(100)), UID: ptr(uint32(2))})
+		}, "4/0 | 0: 2/0 1: 1/0 2: 1/0"},
+		{"the end of a session with an anonymous file", func() {
+			op := fileOf(ds, "", 1, 6)
+			op.Anonymous = true
+			m.ok(op)
 			m.item(&expireSession{m.session})
 			m.session, m.seq, m.volume = granary.SessionID(m.item(&openSession{Client: "next"}).Offset), 0, 0
 			m.drain(100)

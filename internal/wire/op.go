@@ -192,23 +192,21 @@ func (d *decoder) create(p *pb.Create) *granary.Create {
 
 func unlinkTo(o *granary.Unlink) *pb.Unlink {
 	return &pb.Unlink{
-		Parent:   uint64(o.Parent),
-		Name:     []byte(o.Name),
-		KeepOpen: o.KeepOpen,
-		Path:     o.Path,
-		Prune:    o.Prune,
-		Match:    preconditionTo(o.Match),
+		Parent: uint64(o.Parent),
+		Name:   []byte(o.Name),
+		Path:   o.Path,
+		Prune:  o.Prune,
+		Match:  preconditionTo(o.Match),
 	}
 }
 
 func (d *decoder) unlink(p *pb.Unlink) *granary.Unlink {
 	return &granary.Unlink{
-		Parent:   granary.InodeID(p.Parent),
-		Name:     string(p.Name),
-		KeepOpen: p.KeepOpen,
-		Path:     p.Path,
-		Prune:    p.Prune,
-		Match:    preconditionFrom(p.Match),
+		Parent: granary.InodeID(p.Parent),
+		Name:   string(p.Name),
+		Path:   p.Path,
+		Prune:  p.Prune,
+		Match:  preconditionFrom(p.Match),
 	}
 }
 
@@ -220,7 +218,6 @@ func renameTo(o *granary.Rename) *pb.Rename {
 		DstName:   []byte(o.DstName),
 		NoReplace: o.NoReplace,
 		Exchange:  o.Exchange,
-		KeepOpen:  o.KeepOpen,
 	}
 }
 
@@ -232,7 +229,6 @@ func renameFrom(p *pb.Rename) *granary.Rename {
 		DstName:   string(p.DstName),
 		NoReplace: p.NoReplace,
 		Exchange:  p.Exchange,
-		KeepOpen:  p.KeepOpen,
 	}
 }
 

@@ -1927,7 +1927,6 @@ type Unlink struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Parent        uint64                 `protobuf:"varint,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	Name          []byte                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	KeepOpen      bool                   `protobuf:"varint,3,opt,name=keep_open,json=keepOpen,proto3" json:"keep_open,omitempty"`
 	Path          bool                   `protobuf:"varint,4,opt,name=path,proto3" json:"path,omitempty"`
 	Prune         bool                   `protobuf:"varint,5,opt,name=prune,proto3" json:"prune,omitempty"`
 	Match         *Precondition          `protobuf:"bytes,6,opt,name=match,proto3" json:"match,omitempty"`
@@ -1977,13 +1976,6 @@ func (x *Unlink) GetName() []byte {
 		return x.Name
 	}
 	return nil
-}
-
-func (x *Unlink) GetKeepOpen() bool {
-	if x != nil {
-		return x.KeepOpen
-	}
-	return false
 }
 
 func (x *Unlink) GetPath() bool {
@@ -2119,7 +2111,6 @@ type Rename struct {
 	DstName       []byte                 `protobuf:"bytes,4,opt,name=dst_name,json=dstName,proto3" json:"dst_name,omitempty"`
 	NoReplace     bool                   `protobuf:"varint,5,opt,name=no_replace,json=noReplace,proto3" json:"no_replace,omitempty"`
 	Exchange      bool                   `protobuf:"varint,6,opt,name=exchange,proto3" json:"exchange,omitempty"`
-	KeepOpen      bool                   `protobuf:"varint,7,opt,name=keep_open,json=keepOpen,proto3" json:"keep_open,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2192,13 +2183,6 @@ func (x *Rename) GetNoReplace() bool {
 func (x *Rename) GetExchange() bool {
 	if x != nil {
 		return x.Exchange
-	}
-	return false
-}
-
-func (x *Rename) GetKeepOpen() bool {
-	if x != nil {
-		return x.KeepOpen
 	}
 	return false
 }
@@ -7777,21 +7761,20 @@ const file_granary_proto_rawDesc = "" +
 	"\fmake_parents\x18\x0e \x01(\bR\vmakeParents\x12\x1c\n" +
 	"\tanonymous\x18\x0f \x01(\bR\tanonymous\x12.\n" +
 	"\x05match\x18\x10 \x01(\v2\x18.granary.v1.PreconditionR\x05match\x12\x12\n" +
-	"\x04open\x18\x11 \x01(\bR\x04open\"\xab\x01\n" +
+	"\x04open\x18\x11 \x01(\bR\x04open\"\x94\x01\n" +
 	"\x06Unlink\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\x04R\x06parent\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\fR\x04name\x12\x1b\n" +
-	"\tkeep_open\x18\x03 \x01(\bR\bkeepOpen\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\fR\x04name\x12\x12\n" +
 	"\x04path\x18\x04 \x01(\bR\x04path\x12\x14\n" +
 	"\x05prune\x18\x05 \x01(\bR\x05prune\x12.\n" +
-	"\x05match\x18\x06 \x01(\v2\x18.granary.v1.PreconditionR\x05match\"3\n" +
+	"\x05match\x18\x06 \x01(\v2\x18.granary.v1.PreconditionR\x05matchJ\x04\b\x03\x10\x04\"3\n" +
 	"\x05Rmdir\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\x04R\x06parent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\"8\n" +
 	"\n" +
 	"RemoveTree\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\x04R\x06parent\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\fR\x04name\"\xd4\x01\n" +
+	"\x04name\x18\x02 \x01(\fR\x04name\"\xbd\x01\n" +
 	"\x06Rename\x12\x1d\n" +
 	"\n" +
 	"src_parent\x18\x01 \x01(\x04R\tsrcParent\x12\x1d\n" +
@@ -7801,8 +7784,7 @@ const file_granary_proto_rawDesc = "" +
 	"\bdst_name\x18\x04 \x01(\fR\adstName\x12\x1d\n" +
 	"\n" +
 	"no_replace\x18\x05 \x01(\bR\tnoReplace\x12\x1a\n" +
-	"\bexchange\x18\x06 \x01(\bR\bexchange\x12\x1b\n" +
-	"\tkeep_open\x18\a \x01(\bR\bkeepOpen\"\xe0\x01\n" +
+	"\bexchange\x18\x06 \x01(\bR\bexchangeJ\x04\b\a\x10\b\"\xe0\x01\n" +
 	"\x04Link\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x16\n" +
 	"\x06parent\x18\x02 \x01(\x04R\x06parent\x12\x12\n" +
