@@ -202,7 +202,7 @@ func (x *mixed) upload(s *mixedSession) {
 	}
 	op.Sources, _ = x.m.s.resolve(context.Background(), op) // if not, apply refuses
 	if x.flag("meanwhile") {
-		x.do(s, &granary.Unlink{Parent: op.Upload, Name: "0", KeepOpen: x.flag("keep")})
+		x.do(s, &granary.Unlink{Parent: op.Upload, Name: "0"})
 	}
 	x.made(x.do(s, op), granary.TypeRegular)
 }
