@@ -61,7 +61,7 @@ func lived(t testing.TB) *machine {
 	m.volume = 0
 	f := m.ok(&granary.Create{Parent: granary.RootInode, Name: "open", Type: granary.TypeRegular, Mode: 0o644}).Attr.Inode
 	m.ok(&granary.Commit{Inode: f, Content: m.content(0, []byte("kept by the session"))})
-	m.ok(&granary.Unlink{Parent: granary.RootInode, Name: "open", KeepOpen: true})
+	m.ok(&granary.Unlink{Parent: granary.RootInode, Name: "open"})
 	m.ok(&granary.Create{Parent: granary.BucketsInode, Name: "bucket", Type: granary.TypeDirectory, Mode: 0o755})
 	for i := range 3 {
 		m.item(&openSession{Client: fmt.Sprint("another ", i)})
