@@ -55,6 +55,10 @@
 //     session (table o) or listed (table z); one that is listed never gets a name again, and counts in no usage (check).
 //  19. Every so many entries all nodes compare a digest of what those entries wrote; one that differs from the
 //     leader's stops (TestDigestCatches, TestDigestsAreCompared).
+//  20. A backup is of one state, and no byte of it changes while it is being read (TestBackupIsOneState).
+//  21. A restored cluster gives out nothing again that the one before it gave out after the backup: index, and so
+//     versions, sessions and tokens, ids and epochs are above them all (TestRestore, TestSkipAhead). A restored directory
+//     has its name only when all in it is durable (TestRestoreSurvivesCrash).
 //
 // # Format
 //
@@ -71,6 +75,10 @@
 //	snapshots/I-T-X/   snapshot of index I, term T: info.json (format, applied index and term, cluster),
 //	                   state/ (a Pebble checkpoint), meta.json (raft.SnapshotMeta). A name ending
 //	                   in .tmp is unfinished, and goes
+//	backups/ID/        a backup that is being read: as a snapshot, without meta.json. Only of a running node
+//
+// A directory made by Restore has node.json and one snapshot, in which the node is alone; all else is made at the first
+// start. Until it is whole it is called Dir.tmp, and holds the unpacked backup as work/ for a while.
 //
 // A snapshot travels as a tar stream (GNU headers, mode 0600, no times): info.json, then the files of
 // state/ by name, each padded to 512 bytes, and two empty blocks. Its length is in meta.json, and
