@@ -212,8 +212,8 @@ type MasterStatus struct {
 	Leader  bool
 	Voter   bool
 	Up      bool
-	Applied Index
-	Joined  bool // it has stored entries or voted: it must not come back empty
+	Applied Index // the newest entry that it is known to have
+	Joined  bool  // it has stored entries or voted: it must not come back empty
 }
 
 // Health is the worst that is true of any volume.

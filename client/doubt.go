@@ -82,7 +82,7 @@ func (c *Client) watch(addr string) {
 	}
 }
 
-// others returns the configured masters but one, and whether a call is still pending at that one.
+// others returns the masters but one, and whether a call is still pending at that one.
 func (m *masters) others(addr string) (others []string, waits bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

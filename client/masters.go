@@ -32,11 +32,12 @@ const (
 // masters knows the masters of the cluster, and which of them is believed to lead.
 type masters struct {
 	dial  Dialer
-	addrs []string // as configured
+	named []string // as configured
 
 	mu     sync.Mutex
-	leader string // address to ask next
-	turn   int    // which of addrs the next query goes to that any may answer
+	addrs  []string // named, and those that the leader told of
+	leader string   // address to ask next
+	turn   int      // which of addrs the next query goes to that any may answer
 	conns  map[string]masterConn
 
 	pending map[string]map[*pending]struct{} // calls under way, by address
@@ -50,7 +51,7 @@ type masterConn struct {
 
 func newMasters(dial Dialer, addrs []string) *masters {
 	return &masters{
-		dial: dial, addrs: slices.Clone(addrs), leader: addrs[0], conns: map[string]masterConn{},
+		dial: dial, named: slices.Clone(addrs), addrs: slices.Clone(addrs), leader: addrs[0], conns: map[string]masterConn{},
 		pending: map[string]map[*pending]struct{}{}, doubted: map[string]bool{},
 	}
 }
@@ -63,7 +64,7 @@ func (m *masters) pick() (wire.Master, string, error) {
 	return master, m.leader, err
 }
 
-// next returns the configured masters in turn.
+// next returns the masters in turn.
 func (m *masters) next() (wire.Master, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -86,7 +87,7 @@ func (m *masters) connect(addr string) (wire.Master, error) {
 }
 
 // leave records that the master at from did not serve a call, and chooses the one to ask next: the
-// one that err names as the leader, or else the next configured one. It reports whether there is
+// one that err names as the leader, or else the next one known. It reports whether there is
 // reason to believe that the new choice leads.
 func (m *masters) leave(from string, err error) (hinted bool) {
 	m.mu.Lock()
@@ -102,6 +103,22 @@ func (m *masters) leave(from string, err error) (hinted bool) {
 	// A leader that was only hinted at is not in addrs: Index gives -1, and the round begins anew.
 	m.leader = m.addrs[(slices.Index(m.addrs, from)+1)%len(m.addrs)]
 	return false
+}
+
+// learn takes the leader's list of all masters: they are asked too when the configured ones do not answer, or are gone.
+func (m *masters) learn(list []string) {
+	if len(list) == 0 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.addrs = slices.Clone(m.named)
+	for _, addr := range list {
+		if !slices.Contains(m.addrs, addr) {
+			m.addrs = append(m.addrs, addr)
+		}
+	}
+	m.turn %= len(m.addrs)
 }
 
 func (m *masters) close() error {

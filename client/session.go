@@ -157,6 +157,7 @@ func (s *session) send(ctx context.Context, req *granary.KeepAlive) (reply *gran
 	})
 	if err == nil {
 		s.learn(reply.Term)
+		s.c.masters.learn(reply.Masters)
 	}
 	return reply, err
 }

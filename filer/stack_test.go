@@ -43,7 +43,9 @@ func stack(t *testing.T) *client.Client {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	beating := make(chan error, 1)
-	go func() { beating <- store.Heartbeats(ctx, "volume:1", "", "", []volume.Master{m}) }()
+	go func() {
+		beating <- store.Heartbeats(ctx, "volume:1", "", "", []string{"master:1"}, func(string) (volume.Master, func() error, error) { return m, func() error { return nil }, nil })
+	}()
 	c, err := client.Open(ctx, client.Options{
 		Masters: []string{"master:1"}, Shards: blocks, Name: "test", RowSize: 1 << 20,
 		Dial: func(string) (wire.Master, func() error, error) { return m, func() error { return nil }, nil },

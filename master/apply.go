@@ -104,6 +104,8 @@ func (t *txn) doItem(it item) granary.Result {
 		return t.initCluster(it)
 	case *setMember:
 		return t.setMember(it)
+	case *addMember:
+		return t.addMember(it)
 	case *memberJoined:
 		store(t, keyJoined(it.ID), &numberRecord{})
 		return granary.Result{}

@@ -90,13 +90,25 @@ func (t *txn) initCluster(it *initCluster) granary.Result {
 	return granary.Result{}
 }
 
-// setMember records the gRPC address of a node.
+// setMember records the gRPC address of a node, or forgets the node.
 func (t *txn) setMember(it *setMember) granary.Result {
 	if it.GRPCAddr == "" {
 		t.del(keyMember(it.ID))
-	} else {
-		store(t, keyMember(it.ID), &bytesRecord{[]byte(it.GRPCAddr)})
+		t.del(keyJoined(it.ID))
+		return granary.Result{}
 	}
+	r := memberRecord{GRPCAddr: it.GRPCAddr}
+	if old := fetch[memberRecord](t, keyMember(it.ID)); old != nil {
+		r.Added = old.Added
+	}
+	store(t, keyMember(it.ID), &r)
+	return granary.Result{}
+}
+
+// addMember records a node that is taken in by command: from then on the state says where it is, not the list of
+// founding members.
+func (t *txn) addMember(it *addMember) granary.Result {
+	store(t, keyMember(it.ID), &memberRecord{GRPCAddr: it.GRPCAddr, Added: true})
 	return granary.Result{}
 }
 

@@ -59,8 +59,11 @@ type (
 		RootUser granary.User
 	}
 
-	// setMember records the gRPC address of a node of the Raft group; "" removes it.
+	// setMember records the gRPC address of a node of the Raft group; "" forgets the node, and that it has joined.
 	setMember struct{ ID, GRPCAddr string }
+
+	// addMember records, before the Raft group takes a node in by command, which and where it is.
+	addMember struct{ ID, GRPCAddr string }
 
 	// memberJoined records that a node of the Raft group has stored entries or voted.
 	memberJoined struct{ ID string }
@@ -85,6 +88,7 @@ func (*reclaim) item()        {}
 func (*drop) item()           {}
 func (*initCluster) item()    {}
 func (*setMember) item()      {}
+func (*addMember) item()      {}
 func (*memberJoined) item()   {}
 func (*setRoot) item()        {}
 func (*verifyDigest) item()   {}
@@ -106,6 +110,7 @@ const (
 	tagSetRoot
 	tagDrop
 	tagVerifyDigest
+	tagAddMember
 )
 
 // marshal encodes the command. It fails only for an op that wire cannot encode.
@@ -152,6 +157,10 @@ func putItem(e *encoder, it item) error {
 		putUser(e, &it.RootUser)
 	case *setMember:
 		e.u8(tagSetMember)
+		e.str(it.ID)
+		e.str(it.GRPCAddr)
+	case *addMember:
+		e.u8(tagAddMember)
 		e.str(it.ID)
 		e.str(it.GRPCAddr)
 	case *memberJoined:
@@ -252,6 +261,8 @@ func takeItem(d *decoder) (item, error) {
 		return &initCluster{Cluster: granary.ClusterID(d.str()), RootUser: takeUser(d)}, nil
 	case tagSetMember:
 		return &setMember{ID: d.str(), GRPCAddr: d.str()}, nil
+	case tagAddMember:
+		return &addMember{ID: d.str(), GRPCAddr: d.str()}, nil
 	case tagMemberJoined:
 		return &memberJoined{ID: d.str()}, nil
 	case tagSetRoot:

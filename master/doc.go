@@ -122,7 +122,7 @@
 //	                                    dataset that is gone
 //	p      policy                       the policy; equal ones have one id
 //	u      access key                   S3 user
-//	m      node id                      gRPC address of a node of the Raft group
+//	m      node id                      gRPC address of a node of the Raft group, whether it was added by command
 //	j      node id                      mark: the node has stored entries or voted
 //
 // A value is a format version (1 byte, now 2; 1 is read too), the Raft index of the entry that last changed it

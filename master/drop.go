@@ -27,7 +27,7 @@ func (l *leadership) keepAlive(req *granary.KeepAlive) (*granary.KeepAliveReply,
 	if req.Report > 0 && req.Term == l.term {
 		l.opens.take(req)
 	}
-	return &granary.KeepAliveReply{Term: l.term}, nil
+	return &granary.KeepAliveReply{Term: l.term, Masters: l.s.masterAddrs()}, nil
 }
 
 // openTries bounds how often a Lookup that opens is repeated because the path has come to lead elsewhere.

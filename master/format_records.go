@@ -151,6 +151,24 @@ type bytesRecord struct{ Bytes []byte }
 func (r *bytesRecord) put(e *encoder)  { e.blob(r.Bytes) }
 func (r *bytesRecord) take(d *decoder) { r.Bytes = append([]byte{}, d.blob()...) }
 
+// memberRecord is a node of the Raft group.
+type memberRecord struct {
+	GRPCAddr string
+	Added    bool // by command: its addresses are here and in Raft's configuration, whatever founding lists say
+}
+
+func (r *memberRecord) put(e *encoder) {
+	e.str(r.GRPCAddr)
+	e.bool(r.Added)
+}
+
+func (r *memberRecord) take(d *decoder) {
+	r.GRPCAddr = d.str()
+	if d.version >= 2 {
+		r.Added = d.bool()
+	}
+}
+
 // numberRecord is a block id, or a mark whose number means nothing.
 type numberRecord struct{ Number uint64 }
 

@@ -2,11 +2,8 @@ package master
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
-
-	"github.com/hashicorp/raft"
 
 	"github.com/dsorchard/granary"
 )
@@ -23,13 +20,17 @@ const (
 // would vote again, and a candidate that lacks committed entries could win with that vote. So the
 // state records each member from its first answer to Raft on (memberJoined), and an empty node
 // first asks the others. If one of them belongs to a founded cluster, a leader's word decides: a
-// member that has joined is refused, one that comes for the first time is welcome. While nobody
+// member that has joined is refused, and so is a node that is no member any more; one that comes for the first time
+// is welcome. While nobody
 // leads, nobody knows, and it waits. Members that do not answer within a second are taken for
 // not started yet; else no cluster could be founded.
 func (s *Server) mayFound() error {
 	if s.ident.Cluster != "" {
 		return granary.Errorf(granary.KindCorrupt, "master.open", s.opts.Dir,
 			"node %s belongs to cluster %s, but its Raft log is gone", s.id, s.ident.Cluster)
+	}
+	if len(s.opts.Join) > 0 {
+		return s.mayJoin()
 	}
 	if len(s.opts.Peers) < 2 {
 		return nil
@@ -42,7 +43,11 @@ func (s *Server) mayFound() error {
 		case v.joined:
 			return granary.Errorf(granary.KindInvalid, "master.open", s.opts.Dir,
 				"node %s was a member of cluster %s and has held its data, which are gone from this directory: give it its directory back, "+
-					"for as an empty member it could vote committed entries away", s.id, v.cluster)
+					"or remove it (granary cluster member remove %s), start it with --join and add it again; "+
+					"as an empty member it could vote committed entries away", s.id, v.cluster, s.id)
+		case v.known && !v.member:
+			return granary.Errorf(granary.KindInvalid, "master.open", s.opts.Dir,
+				"node %s is not a member of cluster %s, which its peers belong to: to have it added, start it with --join", s.id, v.cluster)
 		case v.cluster == "" || v.known:
 			return nil
 		}
@@ -58,7 +63,8 @@ func (s *Server) mayFound() error {
 type verdict struct {
 	cluster granary.ClusterID // "": nobody who answered knows of a cluster
 	known   bool              // a leader answered …
-	joined  bool              // … that this node has held data of the cluster
+	member  bool              // … that this node is a member …
+	joined  bool              // … and has held data of the cluster
 }
 
 // askPeers asks all other members at once.
@@ -82,6 +88,7 @@ func (s *Server) askPeers(ctx context.Context) verdict {
 				all.cluster = v.cluster
 			}
 			all.known = all.known || v.known
+			all.member = all.member || v.member
 			all.joined = all.joined || v.joined
 		})
 	}
@@ -107,6 +114,7 @@ func (s *Server) askPeer(ctx context.Context, addr string) (v verdict) {
 		if st, ok := a.(*granary.Status); ok && err == nil {
 			v.cluster, v.known = st.Cluster, true
 			for _, member := range st.Masters {
+				v.member = v.member || member.ID == s.id
 				v.joined = v.joined || member.ID == s.id && member.Joined
 			}
 			return v
@@ -120,75 +128,6 @@ func (s *Server) askPeer(ctx context.Context, addr string) (v verdict) {
 			return v
 		}
 	}
-}
-
-// witness is the transport that Raft uses. It notes which nodes have answered with a promise: that
-// they have stored entries, or given a vote. Such a node must not be forgotten by itself.
-type witness struct {
-	raft.Transport
-	news chan struct{} // says that there is a node not seen before
-
-	mu   sync.Mutex
-	seen map[string]bool
-}
-
-func newWitness(t raft.Transport) *witness {
-	return &witness{Transport: t, news: make(chan struct{}, 1), seen: make(map[string]bool)}
-}
-
-// AppendEntries implements raft.Transport. Raft begins pipelines only after one of these.
-func (w *witness) AppendEntries(id raft.ServerID, addr raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
-	err := w.Transport.AppendEntries(id, addr, req, resp)
-	if err == nil && resp.Success {
-		w.note(id)
-	}
-	return err
-}
-
-// RequestVote implements raft.Transport.
-func (w *witness) RequestVote(id raft.ServerID, addr raft.ServerAddress, req *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	err := w.Transport.RequestVote(id, addr, req, resp)
-	if err == nil && resp.Granted {
-		w.note(id)
-	}
-	return err
-}
-
-// RequestPreVote implements raft.WithPreVote. What answers it promises nothing.
-func (w *witness) RequestPreVote(id raft.ServerID, addr raft.ServerAddress, req *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
-	t, ok := w.Transport.(raft.WithPreVote)
-	if !ok {
-		return errNoPreVote
-	}
-	return t.RequestPreVote(id, addr, req, resp)
-}
-
-var errNoPreVote = errors.New("the transport does not carry pre-votes")
-
-func (w *witness) note(id raft.ServerID) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.seen[string(id)] {
-		w.seen[string(id)] = true
-		kick(w.news)
-	}
-}
-
-// ids returns the nodes that were seen to answer.
-func (w *witness) ids() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	ids := make([]string, 0, len(w.seen))
-	for id := range w.seen {
-		ids = append(ids, id)
-	}
-	return ids
-}
-
-func (w *witness) saw(id string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.seen[id]
 }
 
 // recordJoined writes into the state which members have answered Raft.
@@ -212,8 +151,9 @@ func (l *leadership) joinSeen(ctx context.Context) error {
 	joined := st.joined()
 	st.release()
 	var items []item
+	configuration := l.s.raft.GetConfiguration().Configuration()
 	for _, id := range append(l.s.witness.ids(), l.s.id) {
-		if !joined[id] {
+		if _, ok := memberOf(configuration, id); ok && !joined[id] {
 			items = append(items, &memberJoined{ID: id})
 		}
 	}

@@ -206,6 +206,9 @@ func (s *Server) Heartbeat(ctx context.Context, hb *granary.Heartbeat) (*granary
 		s.heard.hear(hb, disks)
 	}
 	reply := &granary.HeartbeatReply{Cluster: cluster}
+	if cluster != "" {
+		reply.Masters = s.masterAddrs()
+	}
 	l := s.leading.Load()
 	if l == nil {
 		return reply, nil

@@ -28,6 +28,7 @@ type leadership struct {
 	opens    *openTable
 	live     *liveTable
 	sealNow  chan struct{} // says that there may be something to seal
+	changing chan struct{} // held by the change of members under way
 	tasks    sync.WaitGroup
 }
 
@@ -134,6 +135,7 @@ func (s *Server) takeOffice(ctx context.Context) (*leadership, error) {
 		opens:    newOpenTable(),
 		live:     newLiveTable(now, s.opts.ServerDownAfter, s.now),
 		sealNow:  make(chan struct{}, 1),
+		changing: make(chan struct{}, 1),
 	}
 	l.check = newRounds(newQuorum(l).confirm)
 	for _, rec := range st.sessions() {
@@ -168,8 +170,10 @@ func (l *leadership) inaugurate(ctx context.Context) error {
 		l.s.log.Info("the root user is replaced by the one given", "access key", given.AccessKey)
 	}
 	l.cluster = cluster
-	for id, addr := range l.s.knownMembers() {
-		if members[id] != addr {
+	known := l.s.knownMembers()
+	for _, m := range l.s.raft.GetConfiguration().Configuration().Servers {
+		id := string(m.ID)
+		if addr := known[id]; addr != "" && addr != members[id].GRPCAddr && (id == l.s.id || !members[id].Added) {
 			items = append(items, &setMember{ID: id, GRPCAddr: addr})
 		}
 	}
@@ -188,7 +192,8 @@ func (l *leadership) inaugurate(ctx context.Context) error {
 	return nil
 }
 
-// knownMembers is what this node was told about gRPC addresses, by node id.
+// knownMembers is what this node was told about gRPC addresses, by node id. Of nodes that were removed, or added by
+// command, it may be wrong.
 func (s *Server) knownMembers() map[string]string {
 	m := make(map[string]string)
 	for _, p := range s.opts.Peers {

@@ -36,11 +36,13 @@ type Options struct {
 	RaftAddr string       // bound and advertised to the other nodes
 	Listener net.Listener // for Raft, instead of binding RaftAddr; closed by Close
 	Peers    []Peer       // the founding members, this one among them; empty: alone
+	Join     []string     // gRPC addresses of masters of a cluster: without data, wait to be added to it instead of founding one
 	RootUser granary.User // keys of the S3 root user, whoever it was before; empty: made at random at the first start
 	Shards   ShardControl // nil: volumes are not sealed at their servers; for tests
 
 	// Dial reaches another master, and returns what hangs up. Only who is alone needs none: the others are asked whether a
-	// leader still leads before it answers a query, and a founding member without data asks whether it had some.
+	// leader still leads before it answers a query, a node without data asks them whether it had some, and a leader asks
+	// a new node who it is.
 	Dial func(grpcAddr string) (wire.Master, func() error, error)
 
 	SessionTTL       time.Duration // default 30 s

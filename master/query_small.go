@@ -116,13 +116,13 @@ func (s *state) cluster() (granary.ClusterID, bool) {
 // lastTime is the time of the last command applied: the leader's clock starts no earlier.
 func (s *state) lastTime() granary.Time { return s.current().Time }
 
-// members returns the gRPC addresses of the nodes of the Raft group, by id.
-func (s *state) members() map[string]string {
-	all := map[string]string{}
+// members returns what is recorded of the nodes of the Raft group, by id.
+func (s *state) members() map[string]memberRecord {
+	all := map[string]memberRecord{}
 	s.each(key(tableMember), func(k, b []byte) {
-		r, err := unmarshal[bytesRecord](b)
+		r, err := unmarshal[memberRecord](b)
 		must(err)
-		all[string(k[1:])] = string(r.Bytes)
+		all[string(k[1:])] = *r
 	})
 	return all
 }

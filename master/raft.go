@@ -152,7 +152,8 @@ type raftNode struct {
 	gone   chan struct{} // closed when it has shut down: futures that are left will never be answered
 }
 
-// openRaft starts the node; id is its own. A node without any state asks mayFound before it begins.
+// openRaft starts the node; id is its own. A node without any state asks mayFound before it begins, and one that is
+// to join a cluster begins with no configuration at all: it waits to be added.
 // On an error nothing is left open but the transport.
 func openRaft(id string, o *Options, f *fsm, trans raft.Transport, mayFound func() error) (*raftNode, error) {
 	stores, err := openStores(o.Dir, f.snaps.covered, o.hook, o.Log)
@@ -179,8 +180,10 @@ func (n *raftNode) start(id string, o *Options, f *fsm, trans raft.Transport, ma
 		if err := mayFound(); err != nil {
 			return err
 		}
-		if err := n.found(id, conf, o, f.snaps, trans); err != nil {
-			return err
+		if len(o.Join) == 0 {
+			if err := n.found(id, conf, o, f.snaps, trans); err != nil {
+				return err
+			}
 		}
 	}
 	n.Raft, err = raft.NewRaft(conf, f, n.logs, n.stable, f.snaps, trans)
@@ -312,7 +315,7 @@ func (f *fsm) catchUp(id string) error {
 }
 
 // newTransport listens for the other nodes.
-func newTransport(o *Options) (raft.Transport, error) {
+func newTransport(o *Options, addrs raft.ServerAddressProvider) (raft.Transport, error) {
 	if o.transport != nil {
 		return o.transport, nil
 	}
@@ -324,7 +327,7 @@ func newTransport(o *Options) (raft.Transport, error) {
 		}
 	}
 	t := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		ServerAddressProvider: peerAddrs(o.Peers),
+		ServerAddressProvider: addrs,
 		Logger:                newRaftLogger(o.Log),
 		Stream:                &streamLayer{Listener: l, advertised: o.RaftAddr},
 		MaxPool:               transportPool,
@@ -332,19 +335,6 @@ func newTransport(o *Options) (raft.Transport, error) {
 	})
 	t.TimeoutScale = transportScale
 	return t, nil
-}
-
-// peerAddrs tells where peers are now, which is not always where they were when the group was founded.
-type peerAddrs []Peer
-
-// ServerAddr implements raft.ServerAddressProvider. An error makes Raft use the address it knows.
-func (p peerAddrs) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
-	for _, peer := range p {
-		if peer.ID == string(id) {
-			return raft.ServerAddress(peer.RaftAddr), nil
-		}
-	}
-	return "", fmt.Errorf("node %s is not among the peers", id)
 }
 
 // streamLayer is plain TCP.

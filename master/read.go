@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/hashicorp/raft"
 
@@ -118,15 +119,38 @@ func (s *Server) fillStatus(l *leadership, status *granary.Status) {
 		self := string(m.ID) == s.id
 		master := granary.MasterStatus{
 			ID: string(m.ID), Addr: s.memberAddr(string(m.ID)), Leader: self, Voter: m.Suffrage == raft.Voter, Up: self,
-			Joined: self || joined[string(m.ID)] || s.witness.saw(string(m.ID)),
+			Raft: string(m.Address), Joined: self || joined[string(m.ID)] || s.witness.saw(string(m.ID)),
 		}
 		if self {
 			master.Applied = status.AppliedIndex
 		} else {
-			master.Up = s.peers.up(m.ID)
+			p, _ := s.witness.progressOf(string(m.ID))
+			master.Up, master.Applied = s.peers.up(m.ID), min(granary.Index(p.Last), status.AppliedIndex)
 		}
 		status.Masters = append(status.Masters, master)
 	}
+	status.Reasons = append(masterReasons(status.Masters), status.Reasons...)
+}
+
+// masterReasons says what is not as it should be with the Raft group.
+func masterReasons(masters []granary.MasterStatus) []string {
+	var reasons []string
+	voters := 0
+	for _, m := range masters {
+		switch {
+		case !m.Up:
+			reasons = append(reasons, fmt.Sprintf("master %s at %s is down", m.ID, m.Addr))
+		case !m.Voter:
+			reasons = append(reasons, fmt.Sprintf("master %s at %s does not vote yet: 'granary cluster member add %s' waits for it to catch up", m.ID, m.Addr, m.Addr))
+		}
+		if m.Voter {
+			voters++
+		}
+	}
+	if voters%2 == 0 {
+		reasons = append(reasons, fmt.Sprintf("%d masters vote: an even number survives no more failures than one less", voters))
+	}
+	return reasons
 }
 
 // awaitContext is await that also ends with ctx.

@@ -251,7 +251,7 @@ func TestCommandRoundTrip(t *testing.T) {
 		&openSession{"c", 8}, &expireSession{9}, &shardsSealed{1, 2, 3}, &reclaim{-1}, &drop{[]granary.InodeID{3, 4}}, &verifyDigest{2, 3, 4}, &setMember{"a", "b"},
 		&registerServer{granary.Server{ID: "s", Addr: "a", Zone: "z", Rack: "r", Disks: []granary.DiskID{"d"}}},
 		&initCluster{"c", granary.User{AccessKey: "a", SecretKey: "s", Name: "n", Root: true}},
-		&memberJoined{"m3"},
+		&memberJoined{"m3"}, &addMember{"m4", "h:4"},
 		&setRoot{granary.User{AccessKey: "b", SecretKey: "s", Name: "n", Root: true}},
 	}}
 	b, err := c.marshal()

@@ -33,8 +33,8 @@ func (s *Server) leaderAddr() string {
 func (s *Server) memberAddr(id string) string {
 	st := s.states.acquire()
 	defer st.release()
-	if addr, ok := st.members()[id]; ok {
-		return addr
+	if m, ok := st.members()[id]; ok {
+		return m.GRPCAddr
 	}
 	return s.knownMembers()[id]
 }

@@ -72,12 +72,28 @@ func Open(o Options) (*Server, error) {
 		return nil, errors.Join(err, s.release())
 	}
 	s.peers = newPeerTable(s.raft)
+	s.standAtOnce()
 	s.loops.Go(func() { s.readIndex.run(s.ctx) })
 	s.loops.Go(s.watchLeadership)
 	s.loops.Go(s.watchApplied)
 	s.loops.Go(s.watchLog)
+	s.loops.Go(s.watchMembership)
 	s.loops.Go(func() { s.backups.expire(s.ctx) })
 	return s, nil
+}
+
+// standAtOnce makes a node that is alone lead at once: there is nobody to hear from. Raft looks at its timer anew
+// when the time for it shrinks.
+func (s *Server) standAtOnce() {
+	if voters := s.voters(); len(voters) != 1 || string(voters[0].ID) != s.id {
+		return
+	}
+	usual := s.raft.ReloadableConfig()
+	hasty := usual
+	hasty.HeartbeatTimeout /= 2 // not below the lease of a leader
+	if err := errors.Join(s.raft.ReloadConfig(hasty), s.raft.ReloadConfig(usual)); err != nil {
+		s.log.Warn("an election takes its usual time", "error", err)
+	}
 }
 
 // open acquires everything in the order in which release gives it back.
@@ -105,12 +121,12 @@ func (s *Server) open() error {
 	if err := s.checkCluster(); err != nil {
 		return err
 	}
-	if s.trans, err = newTransport(&s.opts); err != nil {
+	if s.trans, err = newTransport(&s.opts, memberAddrs{s}); err != nil {
 		return err
 	}
 	s.budget = newLogBudget(s.opts.TrailingLogs)
 	f := &fsm{states: s.states, snaps: s.snaps, metrics: s.metrics, budget: s.budget, applied: func() { kick(s.noticed) }}
-	s.witness = newWitness(s.trans)
+	s.witness = newWitness(s.trans, s.now)
 	s.raft, err = openRaft(s.id, &s.opts, f, s.witness, s.mayFound)
 	return err
 }
@@ -259,11 +275,5 @@ func (s *Server) awaitRaft(ctx context.Context, f raft.Future) error {
 
 // voters returns the members of the Raft group that vote.
 func (s *Server) voters() []raft.Server {
-	var voters []raft.Server
-	for _, m := range s.raft.GetConfiguration().Configuration().Servers {
-		if m.Suffrage == raft.Voter {
-			voters = append(voters, m)
-		}
-	}
-	return voters
+	return votersOf(s.raft.GetConfiguration().Configuration())
 }

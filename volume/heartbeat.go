@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,15 +46,19 @@ func (a *alarm) listen() <-chan struct{} {
 	return a.rung
 }
 
+// Dialer reaches the master at a gRPC address, and returns what hangs up.
+type Dialer func(addr string) (Master, func() error, error)
+
 // Heartbeats runs until ctx ends, and then returns nil: every second, and at once when a disk or a
-// shard fails, it tells every master in masters what there is on the disks; each for itself, so that one that does not answer
-// delays none. Disks without a cluster join the one that the first reply names. A master of another
+// shard fails, it tells every master what there is on the disks; each for itself, so that one that does not answer
+// delays none. Besides the masters named it follows the list that the leader gives. Disks without a cluster join the
+// one that the first reply names. A named master of another
 // cluster than the disks' ends it with KindInvalid: this server has been pointed at the wrong masters.
-func (s *Store) Heartbeats(ctx context.Context, addr, zone, rack string, masters []Master) error {
+func (s *Store) Heartbeats(ctx context.Context, addr, zone, rack string, masters []string, dial Dialer) error {
 	group, groupCtx := errgroup.WithContext(ctx)
-	for index, m := range masters {
-		b := &beater{store: s, master: m, index: index, addr: addr, zone: zone, rack: rack}
-		group.Go(func() error { return b.run(groupCtx) })
+	p := &pulse{store: s, dial: dial, addr: addr, zone: zone, rack: rack, ctx: groupCtx, group: group, beaters: map[string]*beater{}}
+	if err := p.begin(masters); err != nil {
+		return err
 	}
 	err := group.Wait()
 	if len(masters) == 0 {
@@ -62,13 +67,78 @@ func (s *Store) Heartbeats(ctx context.Context, addr, zone, rack string, masters
 	return err
 }
 
+// pulse is the heartbeats of a server, to all masters.
+type pulse struct {
+	store            *Store
+	dial             Dialer
+	addr, zone, rack string
+	ctx              context.Context
+	group            *errgroup.Group // of the beaters
+
+	mu      sync.Mutex
+	beaters map[string]*beater // by the master's address
+}
+
+// begin starts with the masters that are named.
+func (p *pulse) begin(masters []string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, master := range masters {
+		if err := p.start(master, true); err != nil {
+			for _, b := range p.beaters {
+				b.stop()
+			}
+			return errors.Join(err, p.group.Wait())
+		}
+	}
+	return nil
+}
+
+// follow takes the leader's list: what it adds hears heartbeats too, and what it no longer has hears none, unless it
+// was named at the start.
+func (p *pulse) follow(masters []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for master, b := range p.beaters {
+		if !b.named && !slices.Contains(masters, master) {
+			b.stop()
+			delete(p.beaters, master)
+		}
+	}
+	for _, master := range masters {
+		if err := p.start(master, false); err != nil {
+			p.store.o.Log.Warn("a master hears no heartbeats", "master", master, "error", err)
+		}
+	}
+}
+
+// start begins heartbeats to a master that hears none yet. p.mu is held.
+func (p *pulse) start(master string, named bool) error {
+	if p.beaters[master] != nil || p.ctx.Err() != nil {
+		return nil
+	}
+	m, hangUp, err := p.dial(master)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(p.ctx)
+	b := &beater{pulse: p, master: m, at: master, named: named, stop: stop}
+	p.beaters[master] = b
+	p.group.Go(func() error {
+		defer stop()
+		return errors.Join(b.run(ctx), hangUp())
+	})
+	return nil
+}
+
 // beater sends heartbeats to one master.
 type beater struct {
-	store            *Store
-	master           Master
-	index            int // in the list of masters, for the log
-	addr, zone, rack string
-	silent           bool // the last one was not answered
+	*pulse
+	master Master
+	at     string // its address
+	named  bool   // at the start
+	stop   context.CancelFunc
+	silent bool // the last one was not answered
 }
 
 func (b *beater) run(ctx context.Context) error {
@@ -97,11 +167,20 @@ func (b *beater) beat(ctx context.Context) error {
 		return nil
 	}
 	b.noteAnswer(err)
-	if granary.IsKind(err, granary.KindInvalid) {
+	if granary.IsKind(err, granary.KindInvalid) && b.named {
 		return err // the master has a reason to refuse us for good: our disks are another cluster's
 	}
-	if err != nil || reply.Cluster == "" || reply.Cluster == b.store.Cluster() {
+	if err != nil || reply.Cluster == "" {
 		return nil
+	}
+	if reply.Cluster == b.store.Cluster() {
+		if reply.Leader && len(reply.Masters) > 0 {
+			b.follow(reply.Masters)
+		}
+		return nil
+	}
+	if !b.named {
+		return nil // an address of ours that is another cluster's now: the leader will drop it
 	}
 	err = b.store.JoinCluster(reply.Cluster)
 	switch {
@@ -125,10 +204,10 @@ func (b *beater) noteAnswer(err error) {
 	}
 	b.silent = silent
 	if silent {
-		b.store.o.Log.Warn("a master does not answer heartbeats", "master", b.index, "error", err)
+		b.store.o.Log.Warn("a master does not answer heartbeats", "master", b.at, "error", err)
 		return
 	}
-	b.store.o.Log.Info("a master answers heartbeats again", "master", b.index)
+	b.store.o.Log.Info("a master answers heartbeats again", "master", b.at)
 }
 
 // heartbeat says what there is on the disks.

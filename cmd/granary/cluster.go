@@ -15,7 +15,7 @@ import (
 type statusReport struct {
 	Cluster       granary.ClusterID `json:"cluster"`
 	Leader        string            `json:"leader"`
-	Masters       []masterReport    `json:"masters"`
+	Masters       masterReports     `json:"masters"`
 	VolumeServers int               `json:"volumeServers"`
 	ServersUp     int               `json:"volumeServersUp"`
 	Disks         int               `json:"disks"`
@@ -35,16 +35,8 @@ type statusReport struct {
 	Reasons       []string          `json:"reasons"`
 }
 
-type masterReport struct {
-	ID     string `json:"id"`
-	Addr   string `json:"addr"`
-	Leader bool   `json:"leader"`
-	Up     bool   `json:"up"`
-	Voter  bool   `json:"voter"`
-}
-
 func clusterCommand(env *environment) *cobra.Command {
-	cmd := &cobra.Command{Use: "cluster", Short: "See how the cluster does"}
+	cmd := &cobra.Command{Use: "cluster", Short: "See how the cluster does, and change its masters"}
 	status := &cobra.Command{
 		Use:   "status",
 		Short: "Print leader, servers, space and health",
@@ -62,13 +54,13 @@ func clusterCommand(env *environment) *cobra.Command {
 	}
 	env.clusterFlag(status)
 	env.outputFlag(status)
-	cmd.AddCommand(status, backupCommand(env), restoreCommand(env))
+	cmd.AddCommand(status, memberCommand(env), leadCommand(env), backupCommand(env), restoreCommand(env))
 	return cmd
 }
 
 func reportOf(st *granary.Status) *statusReport {
 	r := &statusReport{
-		Cluster: st.Cluster, Leader: st.Leader, Masters: []masterReport{},
+		Cluster: st.Cluster, Leader: st.Leader, Masters: masterReportsOf(st),
 		VolumeServers: st.Servers, ServersUp: st.ServersUp, Disks: st.Disks, DisksUp: st.DisksUp,
 		Volumes: st.Volumes, Files: st.Files, LogicalBytes: st.LogicalBytes, UniqueBytes: st.UniqueBytes,
 		BlockBytes: st.BlockBytes, StoredBytes: st.StoredBytes, Sessions: st.Sessions,
@@ -78,26 +70,17 @@ func reportOf(st *granary.Status) *statusReport {
 	if r.Reasons == nil {
 		r.Reasons = []string{}
 	}
-	for _, m := range st.Masters {
-		r.Masters = append(r.Masters, masterReport{ID: m.ID, Addr: m.Addr, Leader: m.Leader, Up: m.Up, Voter: m.Voter})
-	}
 	return r
 }
 
 func (r *statusReport) table(t *tableWriter) {
-	up := 0
-	for _, m := range r.Masters {
-		if m.Up {
-			up++
-		}
-	}
 	t.row("cluster", r.Cluster)
 	t.row("health", r.Health)
 	for _, reason := range r.Reasons {
 		t.row("", reason)
 	}
 	t.row("leader", r.Leader)
-	t.row("masters", fmt.Sprintf("%d of %d up", up, len(r.Masters)))
+	t.row("masters", r.Masters.counts())
 	t.row("volume servers", fmt.Sprintf("%d of %d up", r.ServersUp, r.VolumeServers))
 	t.row("disks", fmt.Sprintf("%d of %d up", r.DisksUp, r.Disks))
 	t.row("policy", fmt.Sprintf("%s (now %s, failure domain: %s)", r.Policy, r.Effective, r.FailureDomain))

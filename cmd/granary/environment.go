@@ -91,18 +91,27 @@ func (env *environment) outputFlag(cmd *cobra.Command) {
 
 // masters splits --cluster.
 func (env *environment) masters() ([]string, error) {
+	addrs, err := splitMasters("--cluster", strings.Split(env.cluster, ","))
+	if err != nil {
+		return nil, err
+	}
+	if len(addrs) == 0 {
+		return nil, usagef("--cluster names no master: give HOST:PORT,…")
+	}
+	return addrs, nil
+}
+
+// splitMasters checks addresses of masters, and drops empty ones.
+func splitMasters(flag string, texts []string) ([]string, error) {
 	var addrs []string
-	for _, a := range strings.Split(env.cluster, ",") {
+	for _, a := range texts {
 		if a = strings.TrimSpace(a); a == "" {
 			continue
 		}
 		if _, _, err := splitAddr(a); err != nil {
-			return nil, usagef("--cluster: %w", err)
+			return nil, usagef("%s: %w", flag, err)
 		}
 		addrs = append(addrs, a)
-	}
-	if len(addrs) == 0 {
-		return nil, usagef("--cluster names no master: give HOST:PORT,…")
 	}
 	return addrs, nil
 }

@@ -115,6 +115,7 @@ type masterRole struct {
 	dir    string
 	id     string
 	peers  []master.Peer
+	join   []string // gRPC addresses of masters of the cluster to be added to
 	root   granary.User
 	shards master.ShardControl
 }
@@ -133,21 +134,22 @@ func (p *process) startMaster(l listenOptions, r masterRole) (*master.Server, er
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	o := master.Options{
 		Dir: r.dir, ID: r.id, GRPCAddr: l.addr(portMaster), RaftAddr: l.addr(portRaft),
-		Peers: r.peers, RootUser: r.root, Shards: r.shards, Log: p.log, Registerer: registry,
+		Peers: r.peers, Join: r.join, RootUser: r.root, Shards: r.shards, Log: p.log, Registerer: registry,
 		Dial: func(addr string) (wire.Master, func() error, error) { return wire.DialMaster(addr) },
-	}
-	if len(r.peers) <= 1 {
-		o.HeartbeatTimeout = 250 * time.Millisecond // nobody to hear from: lead at once
 	}
 	m, err := master.Open(o)
 	if err != nil {
 		return nil, errors.Join(err, grpcListener.Close(), httpListener.Close())
 	}
-	p.onStop(func(context.Context) error { return m.Close() })
 	srv := grpc.NewServer(wire.ServerOptions()...)
 	wire.ServeMaster(srv, m)
 	p.goServe("master", func() error { return srv.Serve(grpcListener) })
-	p.onStop(func(context.Context) error { srv.Stop(); return nil })
+	p.onStop(func(ctx context.Context) error {
+		defer context.AfterFunc(ctx, srv.Stop)()
+		srv.GracefulStop() // callers get their answers, and go elsewhere
+		return nil
+	})
+	p.onStop(func(context.Context) error { return m.Close() }) // it hands over, and says so to who calls meanwhile
 
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
@@ -183,9 +185,9 @@ func (p *process) openVolume(l listenOptions, r volumeRole) (*volume.Store, erro
 }
 
 // heartbeat tells the masters about the store until the process stops.
-func (p *process) heartbeat(store *volume.Store, addr string, r volumeRole, masters []volume.Master) {
+func (p *process) heartbeat(store *volume.Store, addr string, r volumeRole, masters []string, dial volume.Dialer) {
 	ctx, cancel := context.WithCancel(context.Background())
-	p.goServe("volume server on "+strings.Join(r.dirs, ", "), func() error { return store.Heartbeats(ctx, addr, r.zone, r.rack, masters) })
+	p.goServe("volume server on "+strings.Join(r.dirs, ", "), func() error { return store.Heartbeats(ctx, addr, r.zone, r.rack, masters, dial) })
 	p.onStop(func(context.Context) error { cancel(); return nil })
 }
 

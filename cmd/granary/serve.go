@@ -28,6 +28,7 @@ type serveOptions struct {
 	dirs       []string
 	id         string
 	peers      []string
+	join       []string
 	zone, rack string
 	sync       string
 	reserve    uint64
@@ -101,10 +102,16 @@ func serveAll(ctx context.Context, env *environment, o *serveOptions, out io.Wri
 	if err != nil {
 		return err
 	}
-	p.heartbeat(store, volumeAddr, role, []volume.Master{m})
-	local := func(string) (wire.Master, func() error, error) { return m, func() error { return nil }, nil }
+	masterAddr := o.addr(portMaster)
+	local := func(addr string) (wire.Master, func() error, error) {
+		if addr == masterAddr {
+			return m, func() error { return nil }, nil
+		}
+		return wire.DialMaster(addr)
+	}
+	p.heartbeat(store, volumeAddr, role, []string{masterAddr}, volumeDialer(local))
 	c, err := client.Open(ctx, client.Options{
-		Masters: []string{o.addr(portMaster)}, Dial: local, Shards: blocks, Name: sessionName("filer"), Log: log,
+		Masters: []string{masterAddr}, Dial: local, Shards: blocks, Name: sessionName("filer"), Log: log,
 	})
 	if err != nil {
 		return err
@@ -212,15 +219,22 @@ or by an odd number that all name each other in --peers:
 
   granary serve master --id m1 --listen 10.0.0.1 --peers m1@10.0.0.1:7400,m2@10.0.0.2:7400,m3@10.0.0.3:7400
 
-The Raft port of a peer is its gRPC port + 1.`,
+The Raft port of a peer is its gRPC port + 1.
+
+A master that comes later, or takes the place of one that was lost, waits with --join
+until it is added. After that its directory says who it is, and the flag does nothing:
+
+  granary serve master --id m4 --listen 10.0.0.4 --join 10.0.0.1:7400,10.0.0.2:7400
+  granary cluster member add 10.0.0.4:7400`,
 		Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return serveMaster(cmd.Context(), env, o) },
 	}
 	o.listenOptions.flags(cmd)
 	o.syncFlag(cmd)
 	cmd.Flags().StringVar(&o.data, "data", "granary-data/master", "directory for the metadata")
-	cmd.Flags().StringVar(&o.id, "id", "", "name of this node in --peers")
+	cmd.Flags().StringVar(&o.id, "id", "", "name of this node in the group (default: what the directory says, then HOST:PORT)")
 	cmd.Flags().StringSliceVar(&o.peers, "peers", nil, "founding masters, ID@HOST:PORT,…, this one among them; none for a master alone")
+	cmd.Flags().StringSliceVar(&o.join, "join", nil, "masters of a cluster, HOST:PORT,…: with an empty directory, wait to be added to it")
 	return cmd
 }
 
@@ -235,7 +249,11 @@ func serveMaster(ctx context.Context, env *environment, o *serveOptions) (err er
 	}
 	p := newProcess(log)
 	defer func() { err = errors.Join(err, p.stop()) }()
-	r := masterRole{dir: o.data, id: o.id, peers: peers, root: root, shards: volume.NewClient()}
+	join, err := splitMasters("--join", o.join)
+	if err != nil {
+		return err
+	}
+	r := masterRole{dir: o.data, id: o.id, peers: peers, join: join, root: root, shards: volume.NewClient()}
 	if _, err := p.startMaster(o.listenOptions, r); err != nil {
 		return err
 	}
@@ -294,17 +312,14 @@ func serveVolume(ctx context.Context, env *environment, o *serveOptions) (err er
 	if err != nil {
 		return err
 	}
-	var masters []volume.Master
-	for _, a := range addrs {
-		m, closeConn, err := wire.DialMaster(a)
-		if err != nil {
-			return err
-		}
-		p.onStop(func(context.Context) error { return closeConn() })
-		masters = append(masters, m)
-	}
-	p.heartbeat(store, o.addr(portVolume), role, masters)
+	dial := func(addr string) (wire.Master, func() error, error) { return wire.DialMaster(addr) }
+	p.heartbeat(store, o.addr(portVolume), role, addrs, volumeDialer(dial))
 	return p.wait(ctx)
+}
+
+// volumeDialer is a dialer as a volume server wants it.
+func volumeDialer(dial client.Dialer) volume.Dialer {
+	return func(addr string) (volume.Master, func() error, error) { return dial(addr) }
 }
 
 func serveFilerCommand(env *environment) *cobra.Command {

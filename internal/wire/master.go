@@ -24,7 +24,8 @@ type Master interface {
 	Identify(ctx context.Context) (*granary.MasterIdentity, error)
 	// ReadIndex is answered by the leader: every state from this index on holds all that was acknowledged before the call.
 	ReadIndex(ctx context.Context) (granary.Index, error)
-	// ChangeMember returns when the change is done. Repeating it is harmless.
+	// ChangeMember returns when the change is done. KindBusy says that it is on its way, and how far: repeat it, which
+	// is harmless at any time.
 	ChangeMember(ctx context.Context, req *granary.MemberChange) error
 	// ReadBackup is answered by every node of a cluster. An ID that the node no longer keeps is KindNotFound.
 	ReadBackup(ctx context.Context, req *granary.ReadBackup) (*granary.BackupPiece, error)
