@@ -43,7 +43,8 @@
 //  14. A failure domain holds at most m shards of a volume, with m = 0 one; what cannot be placed so is
 //     refused (TestPlacementNeverCrowds).
 //  15. A member that has stored entries or voted does not begin again with an empty directory: a leader
-//     that can be reached says so, and without one it waits (TestEmptiedMemberIsRefused).
+//     that can be reached says so, and without one it waits (TestEmptiedMemberIsRefused). Nor does an empty node
+//     start in the place of a voter, before that was removed (TestMemberReplaced).
 //  16. What a dataset, and each user and group in it, has in bytes and inodes is kept with every change, and is what a
 //     count of the inodes with a name, or kept without one, gives; an operation that brings a sum above its limit has no
 //     effect (TestUsage, TestQuotaStrict, TestMixedSessions).
@@ -59,6 +60,9 @@
 //  21. A restored cluster gives out nothing again that the one before it gave out after the backup: index, and so
 //     versions, sessions and tokens, ids and epochs are above them all (TestRestore, TestSkipAhead). A restored directory
 //     has its name only when all in it is durable (TestRestoreSurvivesCrash).
+//  22. A node votes only after it has the log, and after it is recorded that it must not come back empty; the voters
+//     change one at a time, and never so that those that answer are no majority (TestNewMemberCrashes,
+//     TestLeaderChangesWhileAdding, TestMemberRefusals).
 //
 // # Format
 //
