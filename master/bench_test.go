@@ -204,7 +204,7 @@ func bareGroup(b *testing.B, n int) *raft.Raft {
 		l := listen(b, "127.0.0.1:0")
 		p := o
 		p.Listener, p.RaftAddr = l, l.Addr().String()
-		t, err := newTransport(&p)
+		t, err := newTransport(&p, nil)
 		if err != nil {
 			b.Fatal(err)
 		}
