@@ -126,7 +126,7 @@ func (t *txn) applyMutation(m *mutation) granary.Result {
 	}
 	t.forgetResults(session, m.LowestUnacked)
 	t.keep()
-	if stored := fetch[bytesRecord](t, keyResult(m.Session, seq)); stored != nil && seq >= session.Lowest {
+	if stored := t.result(m.Session, seq); stored != nil && seq >= session.Lowest {
 		r, err := wire.UnmarshalResult(stored.Bytes)
 		must(err)
 		return *r
@@ -152,7 +152,7 @@ func (t *txn) applyMutation(m *mutation) granary.Result {
 	}
 	b, err := wire.MarshalResult(&r)
 	must(err)
-	store(t, keyResult(m.Session, seq), &bytesRecord{b})
+	t.storeResult(m.Session, seq, b)
 	t.keep()
 	return r
 }

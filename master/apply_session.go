@@ -21,15 +21,7 @@ func (t *txn) session(id granary.SessionID) *sessionRecord {
 // openSession makes a session, or finds the one that an earlier try made.
 func (t *txn) openSession(it *openSession) granary.Result {
 	if it.Nonce != 0 {
-		var found granary.SessionID
-		t.scan(key(tableSession), keyEnd(key(tableSession)), func(k, v []byte) bool {
-			r, err := unmarshal[sessionRecord](v)
-			must(err)
-			if r.Nonce == it.Nonce && r.Client == it.Client {
-				found = granary.SessionID(keyID(k, 0))
-			}
-			return found == 0
-		})
+		found := t.pending.recall.opened[openedBy{it.Client, it.Nonce}]
 		if found != 0 {
 			return granary.Result{Offset: uint64(found)}
 		}
@@ -38,6 +30,7 @@ func (t *txn) openSession(it *openSession) granary.Result {
 	t.head.LastSession = id
 	t.head.Sessions++
 	store(t, keySession(id), &sessionRecord{Client: it.Client, Nonce: it.Nonce, Opened: t.now})
+	t.noteOpened(id, it.Client, it.Nonce)
 	return granary.Result{Offset: uint64(id)}
 }
 
@@ -57,9 +50,11 @@ func (t *txn) forgetResults(s *sessionRecord, lowest uint64) {
 
 // endSession closes a session: its volumes are sealed at once, its orphans and results queued.
 func (t *txn) endSession(id granary.SessionID) granary.Result {
-	if t.session(id) == nil {
+	s := t.session(id)
+	if s == nil {
 		return failed(granary.KindExpired, "close session", "", "session %d is not open", id)
 	}
+	t.noteEnded(id, s)
 	prefix := key(tableWriting, uint64(id))
 	t.scan(prefix, keyEnd(prefix), func(k, _ []byte) bool {
 		t.seal(granary.VolumeID(keyID(k, 1)))

@@ -37,9 +37,10 @@ type txn struct {
 
 func newTxn(s *state) *txn {
 	t := &txn{
-		pending: newPending(s.db, s.cache), head: s.head, saved: s.head, dirty: map[string][]byte{},
+		pending: newPending(s.db, s.recall), head: s.head, saved: s.head, dirty: map[string][]byte{},
 		digestEvery: s.digestEvery,
 	}
+	s.recall.begin()
 	t.inodes.key, t.blocks.key, t.volumes.key = keyInode, keyBlock, keyVolume
 	t.datasets.key, t.owners.key = keyDataset, keyOwner
 	return t

@@ -116,15 +116,23 @@ const (
 // marshal encodes the command. It fails only for an op that wire cannot encode.
 func (c *command) marshal() ([]byte, error) {
 	e := encoder{b: make([]byte, 0, 64+128*len(c.Items))}
-	e.u8(commandVersion)
-	e.i64(int64(c.Time))
-	e.u64(uint64(len(c.Items)))
+	putCommand(&e, c.Time, len(c.Items))
 	for _, it := range c.Items {
 		if err := putItem(&e, it); err != nil {
 			return nil, err
 		}
 	}
 	return e.b, nil
+}
+
+// commandHeaderMax bounds what putCommand adds.
+const commandHeaderMax = 32
+
+// putCommand begins a command of some items.
+func putCommand(e *encoder, t granary.Time, items int) {
+	e.u8(commandVersion)
+	e.i64(int64(t))
+	e.u64(uint64(items))
 }
 
 func putItem(e *encoder, it item) error {

@@ -9,14 +9,14 @@ import (
 // for ranges all is put into an indexed batch (spill), which few batches of entries need.
 type pending struct {
 	db      *pebble.DB
-	cache   *valueCache
+	recall  *recall
 	changed map[string][]byte // nil: deleted
 	recent  []string          // changed since the last spill; may name a key more than once
 	spilled *pebble.Batch     // nil: nothing was spilled
 }
 
-func newPending(db *pebble.DB, cache *valueCache) *pending {
-	return &pending{db: db, cache: cache, changed: make(map[string][]byte)}
+func newPending(db *pebble.DB, recall *recall) *pending {
+	return &pending{db: db, recall: recall, changed: make(map[string][]byte)}
 }
 
 // get returns a value, or nil. The caller must not change it.
@@ -27,10 +27,10 @@ func (p *pending) get(k []byte) []byte {
 	if !cacheable(k) {
 		return readKey(p.db, k)
 	}
-	v, ok := p.cache.get(k)
+	v, ok := p.recall.get(k)
 	if !ok {
 		v = readKey(p.db, k)
-		p.cache.put(string(k), v)
+		p.recall.put(string(k), v)
 	}
 	return v
 }
@@ -53,7 +53,7 @@ func (p *pending) reader() pebble.Reader {
 	return p.spilled
 }
 
-// commit writes all changes at once, and the cache learns them.
+// commit writes all changes at once, and recall learns them.
 func (p *pending) commit() {
 	b := p.spilled
 	if b == nil {
@@ -68,7 +68,7 @@ func (p *pending) commit() {
 	must(b.Close())
 	for k, v := range p.changed {
 		if cacheable([]byte(k)) {
-			p.cache.put(k, v)
+			p.recall.put(k, v)
 		}
 	}
 }
@@ -88,38 +88,4 @@ func cacheable(k []byte) bool {
 		return true
 	}
 	return false
-}
-
-// valueCache remembers values of the store for the goroutine that applies: nothing else changes them. It keeps
-// what was used among the last cacheGeneration to twice as many.
-type valueCache struct{ young, old map[string][]byte }
-
-const (
-	cacheGeneration = 8192 // values
-	cacheValueMax   = 1024 // bytes of a value that is kept
-)
-
-func newValueCache() *valueCache { return &valueCache{young: make(map[string][]byte)} }
-
-func (c *valueCache) get(k []byte) ([]byte, bool) {
-	if v, ok := c.young[string(k)]; ok {
-		return v, true
-	}
-	v, ok := c.old[string(k)]
-	if ok {
-		c.put(string(k), v)
-	}
-	return v, ok
-}
-
-func (c *valueCache) put(k string, v []byte) {
-	if len(v) > cacheValueMax {
-		delete(c.young, k)
-		delete(c.old, k)
-		return
-	}
-	if len(c.young) >= cacheGeneration {
-		c.young, c.old = make(map[string][]byte, cacheGeneration), c.young
-	}
-	c.young[k] = v
 }

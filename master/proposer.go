@@ -40,8 +40,8 @@ type applier interface {
 
 // proposal is items that go into the same entry.
 type proposal struct {
-	items []item
-	size  int
+	count int          // of items
+	items []byte       // encoded, in the caller's goroutine
 	done  chan outcome // one is sent
 }
 
@@ -64,18 +64,18 @@ func newProposer(r applier, gone <-chan struct{}, last granary.Time, now func() 
 // or KindInvalid (an item cannot be encoded), KindUnavailable (nothing of it happened), or
 // KindIndeterminate. What does not fit into one entry goes into several, one after the other.
 func (p *proposer) propose(ctx context.Context, items ...item) ([]granary.Result, error) {
-	sizes, err := itemSizes(items)
+	data, ends, err := encodeItems(items)
 	if err != nil {
 		return nil, err
 	}
 	results := make([]granary.Result, 0, len(items))
-	for len(items) > 0 {
-		n, size := 1, sizes[0]
-		for n < len(items) && n < proposalItemsMax && size+sizes[n] <= proposalSizeMax {
-			size += sizes[n]
-			n++
+	for at, first := 0, 0; first < len(ends); {
+		last := first
+		for last+1 < len(ends) && last+1-first < proposalItemsMax && ends[last+1]-at <= proposalSizeMax {
+			last++
 		}
-		r, err := p.submit(ctx, &proposal{items: items[:n:n], size: size, done: make(chan outcome, 1)})
+		end := ends[last]
+		r, err := p.submit(ctx, &proposal{count: last + 1 - first, items: data[at:end:end], done: make(chan outcome, 1)})
 		if err != nil {
 			if len(results) > 0 {
 				err = granary.Errorf(granary.KindIndeterminate, "propose", "", "a part was applied: %w", err)
@@ -83,26 +83,27 @@ func (p *proposer) propose(ctx context.Context, items ...item) ([]granary.Result
 			return nil, err
 		}
 		results = append(results, r...)
-		items, sizes = items[n:], sizes[n:]
+		at, first = end, last+1
 	}
 	return results, nil
 }
 
-// itemSizes encodes each item alone, to know its size and that it can be encoded: in the caller's
-// goroutine, not in the one that all share.
-func itemSizes(items []item) ([]int, error) {
-	sizes := make([]int, len(items))
+// encodeItems encodes the items one after the other, and says where each ends: in the caller's goroutine, not
+// in the one that all share.
+func encodeItems(items []item) (data []byte, ends []int, err error) {
+	e := encoder{b: make([]byte, 0, 128*len(items))}
+	ends = make([]int, len(items))
 	for i, it := range items {
-		b, err := (&command{Items: []item{it}}).marshal()
-		if err != nil {
-			return nil, granary.Errorf(granary.KindInvalid, "propose", "", "%w", err)
+		begin := len(e.b)
+		if err := putItem(&e, it); err != nil {
+			return nil, nil, granary.Errorf(granary.KindInvalid, "propose", "", "%w", err)
 		}
-		if len(b) > granary.EntrySizeMax {
-			return nil, granary.Errorf(granary.KindTooLarge, "propose", "", "one request takes %d bytes, more than %d", len(b), granary.EntrySizeMax)
+		if n := len(e.b) - begin + commandHeaderMax; n > granary.EntrySizeMax {
+			return nil, nil, granary.Errorf(granary.KindTooLarge, "propose", "", "one request takes %d bytes, more than %d", n, granary.EntrySizeMax)
 		}
-		sizes[i] = len(b)
+		ends[i] = len(e.b)
 	}
-	return sizes, nil
+	return e.b, ends, nil
 }
 
 func (p *proposer) submit(ctx context.Context, q *proposal) ([]granary.Result, error) {
@@ -162,16 +163,16 @@ func (p *proposer) run(ctx context.Context) {
 // gather adds to first what waits and fits; it returns the first that does not.
 func (p *proposer) gather(first *proposal) (batch []*proposal, next *proposal) {
 	batch = append(batch, first)
-	count, size := len(first.items), first.size
+	count, size := first.count, len(first.items)
 	for {
 		select {
 		case q := <-p.queue:
-			if count+len(q.items) > proposalItemsMax || size+q.size > proposalSizeMax {
+			if count+q.count > proposalItemsMax || size+len(q.items) > proposalSizeMax {
 				return batch, q
 			}
 			batch = append(batch, q)
-			count += len(q.items)
-			size += q.size
+			count += q.count
+			size += len(q.items)
 		default:
 			return batch, nil
 		}
@@ -180,20 +181,22 @@ func (p *proposer) gather(first *proposal) (batch []*proposal, next *proposal) {
 
 // fly proposes one entry and leaves the rest to a goroutine.
 func (p *proposer) fly(batch []*proposal, flying *sync.WaitGroup) {
-	c := command{Time: p.stamp()}
+	count, size := 0, commandHeaderMax
 	for _, q := range batch {
-		c.Items = append(c.Items, q.items...)
+		count += q.count
+		size += len(q.items)
 	}
-	data, err := c.marshal()
-	if err != nil {
-		panic("granary master: items that could be encoded alone cannot be together: " + err.Error())
+	e := encoder{b: make([]byte, 0, size)}
+	putCommand(&e, p.stamp(), count)
+	for _, q := range batch {
+		e.b = append(e.b, q.items...)
 	}
 	p.metrics.proposals.Inc()
-	p.metrics.itemsBatched.Observe(float64(len(c.Items)))
-	future := p.raft.Apply(data, 0)
+	p.metrics.itemsBatched.Observe(float64(count))
+	future := p.raft.Apply(e.b, 0)
 	flying.Go(func() {
 		defer func() { <-p.slots }()
-		p.land(batch, len(c.Items), future)
+		p.land(batch, count, future)
 	})
 }
 
@@ -210,7 +213,7 @@ func (p *proposer) land(batch []*proposal, count int, future raft.ApplyFuture) {
 		panic("granary master: an entry of this leader gave no results")
 	}
 	for _, q := range batch {
-		n := len(q.items)
+		n := q.count
 		q.done <- outcome{results: results[:n:n]}
 		results = results[n:]
 	}

@@ -27,9 +27,9 @@ type stateOptions struct {
 // may query meanwhile.
 type state struct {
 	db       *pebble.DB
-	applying sync.Mutex  // held while a batch is applied, and by who wants to stand between two
-	head     headRecord  // of who holds applying
-	cache    *valueCache // of who holds applying
+	applying sync.Mutex // held while a batch is applied, and by who wants to stand between two
+	head     headRecord // of who holds applying
+	recall   *recall    // of who holds applying
 	places   atomic.Pointer[places]
 
 	digestEvery uint64
@@ -93,7 +93,7 @@ func openState(dir string, o stateOptions) (*state, error) {
 	if err != nil {
 		return nil, granary.Errorf(granary.KindInternal, "open", dir, "metadata store: %w", err)
 	}
-	s := &state{db: db, cache: newValueCache(), digestEvery: o.DigestEvery, advanced: make(chan struct{}), retired: make(chan struct{})}
+	s := &state{db: db, recall: newRecall(db), digestEvery: o.DigestEvery, advanced: make(chan struct{}), retired: make(chan struct{})}
 	if b := readKey(db, keyHead()); b != nil {
 		head, err := unmarshal[headRecord](b)
 		if err != nil {

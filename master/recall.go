@@ -1,0 +1,120 @@
+package master
+
+import (
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/dsorchard/granary"
+)
+
+// recall is what the goroutine that applies remembers of the store, which nothing else changes. It saves
+// reads, and is never the source of an answer that the store would not give.
+type recall struct {
+	young, old map[string][]byte // values, nil for none: what was used among the last recallValues to twice as many
+
+	opened   map[openedBy]granary.SessionID // the sessions that are open, by who opened them
+	answered map[granary.SessionID]uint64   // the highest request with a stored result, for some of the sessions
+}
+
+// openedBy tells one attempt to open a session from all others.
+type openedBy struct {
+	client string
+	nonce  uint64
+}
+
+const (
+	recallValues   = 8192  // values of a generation
+	recallValueMax = 1024  // bytes of a value that is remembered
+	recallAnswered = 65536 // sessions
+)
+
+func newRecall(db *pebble.DB) *recall {
+	r := &recall{
+		young: make(map[string][]byte), opened: make(map[openedBy]granary.SessionID), answered: make(map[granary.SessionID]uint64),
+	}
+	prefix := key(tableSession)
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: keyEnd(prefix)})
+	must(err)
+	for ok := it.First(); ok; ok = it.Next() {
+		s, err := unmarshal[sessionRecord](it.Value())
+		must(err)
+		r.opened[openedBy{s.Client, s.Nonce}] = granary.SessionID(keyID(it.Key(), 0))
+	}
+	must(it.Close())
+	return r
+}
+
+// begin bounds what is remembered of sessions. Between batches only: of a batch that is not written yet, answered
+// alone knows the results.
+func (r *recall) begin() {
+	if len(r.answered) > recallAnswered {
+		clear(r.answered)
+	}
+}
+
+func (r *recall) get(k []byte) ([]byte, bool) {
+	if v, ok := r.young[string(k)]; ok {
+		return v, true
+	}
+	v, ok := r.old[string(k)]
+	if ok {
+		r.put(string(k), v)
+	}
+	return v, ok
+}
+
+func (r *recall) put(k string, v []byte) {
+	if len(v) > recallValueMax {
+		delete(r.young, k)
+		delete(r.old, k)
+		return
+	}
+	if len(r.young) >= recallValues {
+		r.young, r.old = make(map[string][]byte, recallValues), r.young
+	}
+	r.young[k] = v
+}
+
+// lastAnswered returns the highest request of a session that has a stored result; 0 for none.
+func (t *txn) lastAnswered(id granary.SessionID) uint64 {
+	r := t.pending.recall
+	if last, ok := r.answered[id]; ok {
+		return last
+	}
+	prefix := key(tableResult, uint64(id))
+	it, err := t.pending.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: keyEnd(prefix)})
+	must(err)
+	last := uint64(0)
+	if it.Last() {
+		last = keyID(it.Key(), 1)
+	}
+	must(it.Error())
+	must(it.Close())
+	r.answered[id] = last
+	return last
+}
+
+// result returns the stored result of a request, or nil.
+func (t *txn) result(id granary.SessionID, seq uint64) *bytesRecord {
+	if seq > t.lastAnswered(id) {
+		return nil
+	}
+	return fetch[bytesRecord](t, keyResult(id, seq))
+}
+
+// storeResult stores the result of a request.
+func (t *txn) storeResult(id granary.SessionID, seq uint64, b []byte) {
+	r := t.pending.recall
+	r.answered[id] = max(t.lastAnswered(id), seq)
+	store(t, keyResult(id, seq), &bytesRecord{b})
+}
+
+// noteOpened and noteEnded keep opened what the store says.
+func (t *txn) noteOpened(id granary.SessionID, client string, nonce uint64) {
+	t.pending.recall.opened[openedBy{client, nonce}] = id
+}
+
+func (t *txn) noteEnded(id granary.SessionID, s *sessionRecord) {
+	r := t.pending.recall
+	delete(r.opened, openedBy{s.Client, s.Nonce})
+	delete(r.answered, id)
+}
