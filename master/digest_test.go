@@ -113,6 +113,22 @@ func TestDigestOfAnotherApply(t *testing.T) {
 	}
 }
 
+// TestDigestOfEntriesTogether: what an entry writes does not depend on those before it in the batch.
+func TestDigestOfEntriesTogether(t *testing.T) {
+	a := newMachine(t)
+	defer a.close()
+	root := a.ok(&granary.Create{Parent: granary.BucketsInode, Name: "b", Type: granary.TypeDirectory}).Attr.Inode
+	a.ok(&granary.SetQuota{Dataset: root.Dataset(), Scope: granary.QuotaUser, ID: 2, Limit: granary.Quota{Bytes: 1}})
+	a.ok(&granary.Rmdir{Parent: granary.BucketsInode, Name: "b"})
+	b := &machine{t: t, fs: vfs.NewMem()}
+	b.open()
+	defer b.close()
+	b.s.apply(a.log)
+	if x, y := a.s.current(), b.s.current(); x != y {
+		t.Errorf("one by one %+v, together %+v", x, y)
+	}
+}
+
 // TestDigestSum: the order of changes within an entry does not count, and which value has which key does.
 func TestDigestSum(t *testing.T) {
 	v, w := []byte("v"), []byte("w")

@@ -1,7 +1,7 @@
 package master
 
 // ledger holds the records that nearly every item changes: the sums of a dataset and of an owner. Items change them in
-// memory, and they are encoded once an entry, not once an item. They stay in memory for the entries of one batch.
+// memory, and they are encoded once an entry, not once an item.
 //
 // What reaches the store does not depend on how entries are split into batches: a record is written at the end of each
 // entry whose items changed it, with that entry's index. A record that is all zero is not stored.
@@ -89,7 +89,7 @@ func (l *ledger[K, T, P]) drop() {
 	l.changed = l.changed[:0]
 }
 
-// flush moves what the entry changed to the txn.
+// flush moves what the entry changed to the txn, and forgets all.
 func (l *ledger[K, T, P]) flush(t *txn) {
 	var zero T
 	for _, k := range l.written {
@@ -102,4 +102,5 @@ func (l *ledger[K, T, P]) flush(t *txn) {
 		}
 	}
 	l.written = l.written[:0]
+	clear(l.held) // what an entry writes must not depend on which entries came before it in the batch
 }
