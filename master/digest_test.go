@@ -119,6 +119,10 @@ func TestDigestOfEntriesTogether(t *testing.T) {
 	defer a.close()
 	root := a.ok(&granary.Create{Parent: granary.BucketsInode, Name: "b", Type: granary.TypeDirectory}).Attr.Inode
 	a.ok(&granary.SetQuota{Dataset: root.Dataset(), Scope: granary.QuotaUser, ID: 2, Limit: granary.Quota{Bytes: 1}})
+	f := a.ok(&granary.Create{Parent: root, Name: "f", Type: granary.TypeRegular, UID: 2}).Attr.Inode
+	a.ok(&granary.SetAttr{Inode: f, UID: ptr(uint32(3))})
+	a.ok(&granary.Unlink{Parent: root, Name: "f"})
+	a.drain(100)
 	a.ok(&granary.Rmdir{Parent: granary.BucketsInode, Name: "b"})
 	b := &machine{t: t, fs: vfs.NewMem()}
 	b.open()

@@ -70,6 +70,7 @@ func TestQuorumsWord(t *testing.T) {
 	var mu sync.Mutex
 	say := map[string]func(context.Context, *granary.MasterIdentity) error{}
 	g := newGroup(t, 3, false, func(o *Options) {
+		o.HeartbeatTimeout = 2 * time.Second // nobody else is to be elected
 		dial := o.Dial
 		o.Dial = func(addr string) (wire.Master, func() error, error) {
 			m, hangUp, err := dial(addr)
@@ -123,9 +124,15 @@ func askAny(t *testing.T, s *Server, q granary.Query) (granary.Answer, granary.I
 // TestFollowerReads: a follower answers from a state that holds all that was acknowledged, and sends away what only
 // the leader knows.
 func TestFollowerReads(t *testing.T) {
-	g := newGroup(t, 3, true, nil)
+	g := newGroup(t, 3, true, func(o *Options) { o.HeartbeatTimeout = 2 * time.Second })
 	leader := g.leader()
 	f := g.nodes[(leader+1)%3]
+	eventually(t, "word of the leader", func() error {
+		if f.leaderAddr() == "" {
+			return errors.New("the follower has not heard of it")
+		}
+		return nil
+	})
 	c := newClient(t, g.nodes[leader])
 	for _, name := range []string{"a", "b", "c", "d"} {
 		made := c.do(g.nodes[leader], createOp(name))
