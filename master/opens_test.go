@@ -284,6 +284,15 @@ func TestOpenRaces(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	var all sync.WaitGroup
+	all.Go(func() { // beside the leader's own, which rests
+		d := dropper{l: s.leading.Load()}
+		for ctx.Err() == nil {
+			if _, err := d.step(ctx); err != nil && ctx.Err() == nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
 	opened := make([]int, 6)
 	for i := range opened {
 		o := newOpener(t, s)
