@@ -62,6 +62,7 @@ type Options struct {
 	digestEvery uint64 // entries of a window of the digest; fewer in tests
 
 	transport raft.Transport     // for tests, instead of TCP
+	now       func() time.Time   // for tests, instead of time.Now
 	hook      func(string) error // for tests: called between the steps of snapshots; an error stops there
 }
 
@@ -113,6 +114,9 @@ func (o *Options) setDefaults() {
 	setDefault(&o.TrailingLogs, trailingLogsDefault)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.now == nil {
+		o.now = time.Now
 	}
 	if o.hook == nil {
 		o.hook = func(string) error { return nil }

@@ -63,7 +63,7 @@ func Open(o Options) (*Server, error) {
 	if err != nil {
 		return nil, openError(o.Dir, err)
 	}
-	s := &Server{opts: o, metrics: m, now: time.Now, noticed: make(chan struct{}, 1)}
+	s := &Server{opts: o, metrics: m, now: o.now, noticed: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.serving, s.refuse = context.WithCancel(context.Background())
 	s.links, s.heard = newLinks(o.Dial), newLiveTable(s.now(), o.ServerDownAfter, s.now)

@@ -7,13 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/anishathalye/porcupine"
-	"github.com/hashicorp/raft"
 
 	"github.com/dsorchard/granary"
 )
@@ -513,110 +509,4 @@ func TestReclaimRuns(t *testing.T) {
 		}
 		return nil
 	})
-}
-
-// TestLinearizable: clients write and read one value while leaders come and go, and some read from whichever
-// node; the history they saw is one that a single register could have had.
-func TestLinearizable(t *testing.T) {
-	g := newGroup(t, 3, false, nil)
-	leader := g.leader()
-	var (
-		mu      sync.Mutex
-		history []porcupine.Operation
-		wg      sync.WaitGroup
-	)
-	nodes := append([]*Server(nil), g.nodes...)
-	began := time.Now()
-	for id := range 4 {
-		c := newClient(t, nodes[leader])
-		wg.Go(func() {
-			for n := range 40 {
-				op := registerOp{write: id < 2, follower: id == 3, value: fmt.Sprintf("%d-%d", id, n)}
-				first := 0
-				if op.follower {
-					first = n % len(nodes)
-				}
-				start := time.Since(began)
-				known := c.onRegister(slices.Concat(nodes[first:], nodes[:first]), uint64(n+1), &op)
-				end := time.Since(began)
-				if !known {
-					end = time.Hour
-				}
-				mu.Lock()
-				history = append(history, porcupine.Operation{ClientId: id, Input: op, Output: op.value, Call: int64(start), Return: int64(end)})
-				mu.Unlock()
-			}
-		})
-	}
-	for range 2 {
-		at := g.leader()
-		if err := g.nodes[at].raft.LeadershipTransfer().Error(); err != nil && !errors.Is(err, raft.ErrNotLeader) {
-			t.Logf("transfer: %v", err)
-		}
-		g.leader()
-	}
-	wg.Wait()
-	if !porcupine.CheckOperations(registerModel(), history) {
-		t.Error("the history is not linearizable")
-	}
-}
-
-// registerOp sets an attribute of the root directory, or reads it.
-type registerOp struct {
-	write    bool
-	follower bool // any node may answer
-	value    string
-}
-
-const registerName = "user.register"
-
-// onRegister retries the op until it is known to have happened.
-func (c *testClient) onRegister(nodes []*Server, seq uint64, op *registerOp) (known bool) {
-	for {
-		for _, s := range nodes {
-			var err error
-			if op.write {
-				x := granary.Xattr{Name: registerName, Value: []byte(op.value)}
-				_, err = c.send(s, seq, &granary.SetXattr{Inode: granary.RootInode, Xattr: x})
-			} else {
-				op.value, err = readRegister(c.t.Context(), s, op.follower)
-			}
-			switch granary.KindOf(err) {
-			case granary.KindNone:
-				return true
-			case granary.KindUnavailable, granary.KindIndeterminate:
-			default:
-				c.t.Errorf("register: %v", err)
-				return false
-			}
-		}
-		if !pause(c.t.Context(), time.Millisecond) {
-			return false
-		}
-	}
-}
-
-func readRegister(ctx context.Context, s *Server, follower bool) (string, error) {
-	a, _, err := s.Query(ctx, &granary.QueryRequest{Follower: follower, Query: &granary.Lookup{Base: granary.RootInode, Xattrs: true}})
-	if err != nil {
-		return "", err
-	}
-	for _, x := range a.(*granary.Found).Xattrs {
-		if x.Name == registerName {
-			return string(x.Value), nil
-		}
-	}
-	return "", nil
-}
-
-func registerModel() porcupine.Model {
-	return porcupine.Model{
-		Init: func() any { return "" },
-		Step: func(state, input, output any) (bool, any) {
-			if op := input.(registerOp); op.write {
-				return true, op.value
-			}
-			return output.(string) == state.(string), state
-		},
-	}
 }
