@@ -21,6 +21,7 @@ type leadership struct {
 	s        *Server
 	ctx      context.Context // ends with the leadership
 	term     uint64
+	floor    uint64 // the last entry before this leader's own: all up to it was applied when it took office
 	cluster  granary.ClusterID
 	prop     *proposer
 	check    *rounds[struct{}] // whether this node still leads; shared by readers
@@ -129,7 +130,7 @@ func (s *Server) takeOffice(ctx context.Context) (*leadership, error) {
 	now := s.now()
 	s.peers.reset()
 	l := &leadership{
-		s: s, term: term,
+		s: s, term: term, floor: s.raft.CommitIndex(),
 		prop:     newProposer(s.raft, s.raft.gone, st.lastTime(), s.now, s.metrics),
 		sessions: newSessionTable(s.opts.SessionTTL, s.metrics),
 		opens:    newOpenTable(),

@@ -63,6 +63,7 @@ type Options struct {
 
 	transport raft.Transport     // for tests, instead of TCP
 	now       func() time.Time   // for tests, instead of time.Now
+	applying  func()             // for tests: called before each batch of entries is applied; nil: nothing
 	hook      func(string) error // for tests: called between the steps of snapshots; an error stops there
 }
 

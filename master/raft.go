@@ -36,6 +36,8 @@ type fsm struct {
 	metrics *metrics
 	budget  *logBudget
 	applied func() // called after a batch, so that the node notices what concerns it
+
+	applying func() // for tests: called before a batch; nil: nothing
 }
 
 // Apply implements raft.FSM; only raft.RecoverCluster calls it.
@@ -43,6 +45,9 @@ func (f *fsm) Apply(l *raft.Log) any { return f.ApplyBatch([]*raft.Log{l})[0] }
 
 // ApplyBatch implements raft.BatchingFSM. The answer to an entry is its []granary.Result.
 func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
+	if f.applying != nil {
+		f.applying()
+	}
 	st := f.states.acquire()
 	defer st.release()
 	start := time.Now()

@@ -11,13 +11,17 @@ import (
 )
 
 // confirm establishes that the state here, read from now on, holds everything acknowledged before
-// confirm was called.
+// confirm was called, and everything that anybody had been shown by then.
 //
 // What this leader acknowledged it had applied here first. What earlier leaders acknowledged was
 // applied here before it took office. What a later leader acknowledged there cannot be, if a quorum
-// says that this node still leads in the term in which it took office. So no read index has to
-// be waited for; and a term that is not l's any more, though this node may lead again in it, is
-// refused. A node that is alone needs nobody's word. What the quorum's word proves stands at quorum.
+// says that this node still leads in the term in which it took office; and a term that is not l's any more,
+// though this node may lead again in it, is refused. A node that is alone needs nobody's word. What the quorum's
+// word proves stands at quorum.
+//
+// A follower may have shown what has not been applied here: it applies what it hears to be committed, and
+// may be the quicker one. It hears it from this leader, which knows it to be committed first. So whatever is
+// committed here by now is waited for.
 func (l *leadership) confirm(ctx context.Context) error {
 	if voters := l.s.voters(); len(voters) != 1 || string(voters[0].ID) != l.s.id {
 		if _, err := l.check.wait(ctx); err != nil {
@@ -29,6 +33,15 @@ func (l *leadership) confirm(ctx context.Context) error {
 	}
 	if l.s.raft.CurrentTerm() != l.term {
 		return l.s.notLeader("query")
+	}
+	commit := l.s.raft.CommitIndex()
+	if commit <= l.floor {
+		return nil
+	}
+	st := l.s.states.acquire()
+	defer st.release()
+	if err := st.waitApplied(ctx, commit); err != nil {
+		return l.s.ended(ctx)
 	}
 	return nil
 }

@@ -226,3 +226,59 @@ func TestWaitAcrossSnapshot(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFollowerIsQuickerThanLeader: what a follower has shown, because it had applied it already, the leader and the
+// other followers do not take back, though the leader is still applying it.
+func TestFollowerIsQuickerThanLeader(t *testing.T) {
+	var gates [3]sync.RWMutex // held for writing: the node applies nothing
+	n := 0
+	g := newGroup(t, 3, false, func(o *Options) {
+		gate := &gates[n]
+		n++
+		o.applying = func() { gate.RLock(); gate.RUnlock() }
+	})
+	at := g.leader()
+	leader, quick := g.nodes[at], g.nodes[(at+1)%3]
+	c := newClient(t, leader)
+	c.do(leader, &granary.SetXattr{Inode: granary.RootInode, Xattr: granary.Xattr{Name: registerName, Value: []byte("old")}})
+
+	gates[at].Lock()
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		c.do(leader, &granary.SetXattr{Inode: granary.RootInode, Xattr: granary.Xattr{Name: registerName, Value: []byte("new")}})
+	}()
+	eventually(t, "the follower applies", func() error {
+		st := quick.states.acquire()
+		defer st.release()
+		a, _, err := st.query(t.Context(), &granary.Lookup{Base: granary.RootInode, Xattrs: true}, quick.heard)
+		if err != nil {
+			return err
+		}
+		if x := a.(*granary.Found).Xattrs; len(x) == 0 || string(x[0].Value) != "new" {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	value := func(s *Server, within time.Duration) (string, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), within)
+		defer cancel()
+		return readRegister(ctx, s, true)
+	}
+	for _, s := range g.nodes {
+		if v, err := value(s, 50*time.Millisecond); err == nil && v != "new" {
+			t.Errorf("node %s shows %q after a follower could show what came later", s.id, v)
+		}
+	}
+	gates[at].Unlock()
+	<-written
+	for _, s := range g.nodes {
+		eventually(t, "a read", func() error {
+			v, err := value(s, time.Minute)
+			if err == nil && v != "new" {
+				t.Errorf("node %s shows %q", s.id, v)
+			}
+			return err
+		})
+	}
+}

@@ -125,7 +125,10 @@ func (s *Server) open() error {
 		return err
 	}
 	s.budget = newLogBudget(s.opts.TrailingLogs)
-	f := &fsm{states: s.states, snaps: s.snaps, metrics: s.metrics, budget: s.budget, applied: func() { kick(s.noticed) }}
+	f := &fsm{
+		states: s.states, snaps: s.snaps, metrics: s.metrics, budget: s.budget,
+		applied: func() { kick(s.noticed) }, applying: s.opts.applying,
+	}
 	s.witness = newWitness(s.trans, s.now)
 	s.raft, err = openRaft(s.id, &s.opts, f, s.witness, s.mayFound)
 	return err
