@@ -176,6 +176,17 @@ const (
 	AccessRead    Access = 4
 )
 
+// String returns the letters of ls -l for what is in the set, "" for none.
+func (a Access) String() string {
+	var s string
+	for i, bit := range [...]Access{AccessRead, AccessWrite, AccessExecute} {
+		if a&bit != 0 {
+			s += "rwx"[i : i+1]
+		}
+	}
+	return s
+}
+
 // Dataset is a dataset with what it holds.
 type Dataset struct {
 	ID     DatasetID

@@ -69,6 +69,7 @@ func (t *txn) applyItem(it item) granary.Result {
 	if isMutation {
 		return t.applyMutation(m)
 	}
+	t.cred, t.unchecked = granary.Cred{}, false
 	r := t.doItem(it)
 	t.settle(&r)
 	return r
@@ -140,6 +141,7 @@ func (t *txn) applyMutation(m *mutation) granary.Result {
 			"request %d of session %d: it has acknowledged results below %d only, and %d at most are kept",
 			seq, m.Session, session.Lowest, granary.UnackedMax)}
 	}
+	t.cred, t.unchecked = m.Request.Cred, m.unchecked
 	r := t.do(m.Session, &m.Request)
 	if r.Err == nil {
 		if err := t.checkQuotas(op); err != nil {

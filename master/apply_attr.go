@@ -15,14 +15,39 @@ func (t *txn) setAttr(op *granary.SetAttr) granary.Result {
 	if r == nil {
 		return failed(granary.KindNotFound, "setattr", op.Inode.String(), "no such inode")
 	}
+	if err := t.checkMatch("setattr", op.Inode.String(), op.Match, r); err != nil {
+		return granary.Result{Err: err}
+	}
+	switch {
+	case op.Size != nil && r.IsDir():
+		return failed(granary.KindIsDir, "setattr", op.Inode.String(), "")
+	case op.Size != nil && r.Type != granary.TypeRegular:
+		return failed(granary.KindInvalid, "setattr", op.Inode.String(), "only regular files have a size to set")
+	}
+	if err := t.maySetAttr(op, r); err != nil {
+		return granary.Result{Err: err}
+	}
 	if op.Size != nil {
 		if err := t.resize(r, *op.Size); err != nil {
 			return granary.Result{Err: err}
 		}
 		r.Mtime = t.now
 	}
-	if op.Mode != nil {
-		r.Mode = *op.Mode & modeMask
+	t.setMode(op, r)
+	setTime(&r.Atime, op.Atime, op.AtimeNow, t.now)
+	setTime(&r.Mtime, op.Mtime, op.MtimeNow, t.now)
+	r.Ctime = t.now
+	t.touch(r)
+	return granary.Result{Attr: r.Attr}
+}
+
+// setMode sets owner, group and permission bits. A change of owner or group takes the set-id bits from a file,
+// whoever makes it, and a change of size too, unless the superuser makes it; permission bits set in the same
+// operation come after. Those that would run the file as a group that is not the caller's are not set.
+func (t *txn) setMode(op *granary.SetAttr, r *inodeRecord) {
+	chown := op.UID != nil || op.GID != nil
+	if chown && !t.unchecked || op.KillSuidgid || op.Size != nil && !t.super() {
+		t.killSuidgid(r)
 	}
 	uid, gid := r.UID, r.GID
 	if op.UID != nil {
@@ -32,17 +57,43 @@ func (t *txn) setAttr(op *granary.SetAttr) granary.Result {
 		gid = *op.GID
 	}
 	t.chown(r, uid, gid)
-	if op.KillSuidgid && !r.IsDir() {
-		r.Mode &^= modeSUID
-		if r.Mode&0o010 != 0 {
-			r.Mode &^= modeSGID
-		}
+	if op.Mode == nil {
+		return
 	}
-	setTime(&r.Atime, op.Atime, op.AtimeNow, t.now)
-	setTime(&r.Mtime, op.Mtime, op.MtimeNow, t.now)
-	r.Ctime = t.now
-	t.touch(r)
-	return granary.Result{Attr: r.Attr}
+	r.Mode = *op.Mode & modeMask
+	if !t.member(r.GID) {
+		r.Mode &^= modeSGID
+	}
+}
+
+// maySetAttr refuses a change of attributes as Linux does: setattr_prepare, and what chown(2), chmod(2), truncate(2)
+// and utimensat(2) check before.
+func (t *txn) maySetAttr(op *granary.SetAttr, r *inodeRecord) *granary.Error {
+	bad := func(format string, args ...any) *granary.Error {
+		return granary.Errorf(granary.KindNotOwner, "setattr", op.Inode.String(), format, args...)
+	}
+	touch := op.AtimeNow && op.MtimeNow
+	times := op.Atime != nil || op.Mtime != nil || op.AtimeNow || op.MtimeNow
+	needsWrite := op.Size != nil && !op.Opened || op.KillSuidgid && op.UID == nil && op.GID == nil && !op.Opened || touch && !t.owns(r)
+	switch {
+	case t.unchecked:
+		return nil
+	case op.Mode != nil && r.Type == granary.TypeSymlink:
+		return granary.Errorf(granary.KindNotSupported, "setattr", op.Inode.String(), "the permission bits of a symbolic link do not change")
+	case t.super():
+		return nil
+	case op.UID != nil && (!t.owns(r) || *op.UID != r.UID):
+		return bad("only the superuser gives what is %d's to %d", r.UID, *op.UID)
+	case op.GID != nil && (!t.owns(r) || *op.GID != r.GID && !t.member(*op.GID)):
+		return bad("only its owner gives what is %d's to a group, and only to one of its own", r.UID)
+	case op.Mode != nil && !t.owns(r):
+		return bad("the permission bits are its owner's to change, %d's", r.UID)
+	case times && !touch && !t.owns(r):
+		return bad("the times are its owner's to set, %d's", r.UID)
+	case needsWrite:
+		return t.permit("setattr", op.Inode.String(), r, granary.AccessWrite)
+	}
+	return nil
 }
 
 func setTime(at *granary.Time, given *granary.Time, toNow bool, now granary.Time) {
@@ -89,6 +140,19 @@ func (t *txn) putXattr(op string, r *inodeRecord, x *granary.Xattr) *granary.Err
 	return nil
 }
 
+// putXattrs sets attributes that the caller may give to an inode.
+func (t *txn) putXattrs(op string, r *inodeRecord, xattrs []granary.Xattr) *granary.Error {
+	for i := range xattrs {
+		if err := t.mayHaveXattr(op, xattrs[i].Name, r); err != nil {
+			return err
+		}
+		if err := t.putXattr(op, r, &xattrs[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // dropXattr removes an attribute that is there.
 func (t *txn) dropXattr(r *inodeRecord, name string) {
 	t.del(keyXattr(r.Inode, name))
@@ -117,6 +181,9 @@ func (t *txn) setXattr(op *granary.SetXattr) granary.Result {
 	if r == nil {
 		return failed(granary.KindNotFound, "setxattr", op.Inode.String(), "no such inode")
 	}
+	if err := t.maySetXattr("setxattr", op.Xattr.Name, r); err != nil {
+		return granary.Result{Err: err}
+	}
 	there := t.get(keyXattr(op.Inode, op.Xattr.Name)) != nil
 	switch {
 	case op.CreateOnly && there:
@@ -133,10 +200,13 @@ func (t *txn) setXattr(op *granary.SetXattr) granary.Result {
 // removeXattr removes one attribute.
 func (t *txn) removeXattr(op *granary.RemoveXattr) granary.Result {
 	r := t.inode(op.Inode)
-	switch {
-	case r == nil:
+	if r == nil {
 		return failed(granary.KindNotFound, "removexattr", op.Inode.String(), "no such inode")
-	case t.get(keyXattr(op.Inode, op.Name)) == nil:
+	}
+	if err := t.maySetXattr("removexattr", op.Name, r); err != nil {
+		return granary.Result{Err: err}
+	}
+	if t.get(keyXattr(op.Inode, op.Name)) == nil {
 		return failed(granary.KindNoData, "removexattr", op.Name, "")
 	}
 	t.dropXattr(r, op.Name)
@@ -149,6 +219,9 @@ func (t *txn) setPolicy(op *granary.SetPolicy) granary.Result {
 	r := t.inode(op.Inode)
 	if r == nil {
 		return failed(granary.KindNotFound, "set policy", op.Inode.String(), "no such inode")
+	}
+	if err := t.onlySuper("set policy", op.Inode.String()); err != nil {
+		return granary.Result{Err: err}
 	}
 	if err := op.Policy.Validate(); err != nil {
 		return failed(granary.KindInvalid, "set policy", op.Inode.String(), "%w", err)

@@ -12,6 +12,9 @@ func (t *txn) commit(session granary.SessionID, op *granary.Commit) granary.Resu
 	if err != nil {
 		return granary.Result{Err: err}
 	}
+	if err := t.checkMatch("commit", op.Inode.String(), op.Match, r); err != nil {
+		return granary.Result{Err: err}
+	}
 	base := uint64(0)
 	if op.AtEnd {
 		base = r.Size
@@ -45,6 +48,9 @@ func (t *txn) contentChanged(r *inodeRecord) {
 	t.dropContentXattrs(r)
 	r.ContentVersion = t.index
 	r.Mtime, r.Ctime = t.now, t.now
+	if !t.super() {
+		t.killSuidgid(r)
+	}
 	t.touch(r)
 }
 

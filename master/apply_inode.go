@@ -5,10 +5,12 @@ import (
 )
 
 const (
-	modeMask = 0o7777
-	modeSUID = 0o4000
-	modeSGID = 0o2000
-	nlinkMax = 1 << 31
+	modeMask    = 0o7777
+	modeSUID    = 0o4000
+	modeSGID    = 0o2000
+	modeSticky  = 0o1000
+	runsAsGroup = modeSGID | 0o010 // a program with both runs as its group
+	nlinkMax    = 1 << 31
 )
 
 // addInode puts a new inode, whose attributes are given in part, into the table. It has no name yet.
@@ -111,7 +113,7 @@ func (t *txn) stampNames(parent, child *inodeRecord) {
 	t.touch(child)
 }
 
-// directory returns a directory in which names may be made and removed.
+// directory returns a directory in which names may be made and removed, and which the caller may search.
 func (t *txn) directory(op string, id granary.InodeID) (*inodeRecord, *granary.Error) {
 	r := t.inode(id)
 	switch {
@@ -121,6 +123,9 @@ func (t *txn) directory(op string, id granary.InodeID) (*inodeRecord, *granary.E
 		return nil, granary.Errorf(granary.KindNotDir, op, id.String(), "")
 	case !t.alive(r):
 		return nil, granary.Errorf(granary.KindNotFound, op, id.String(), "the directory is being removed")
+	}
+	if err := t.permit(op, id.String(), r, granary.AccessExecute); err != nil {
+		return nil, err
 	}
 	return r, nil
 }

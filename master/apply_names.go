@@ -38,6 +38,9 @@ func (t *txn) walk(op string, base granary.InodeID, path string, owner *granary.
 		if dir, err = t.descend(op, dir, name, owner); err != nil {
 			return nil, err
 		}
+		if err := t.permit(op, path, dir, granary.AccessExecute); err != nil {
+			return nil, err
+		}
 	}
 	return steps, nil
 }
@@ -61,8 +64,15 @@ func (t *txn) addImplicit(op string, dir *inodeRecord, name string, owner *grana
 	if t.depth(dir) >= granary.PathDepthMax {
 		return nil, granary.Errorf(granary.KindInvalid, op, name, "more than %d directories deep", granary.PathDepthMax)
 	}
+	if err := t.mayAdd(op, name, dir); err != nil {
+		return nil, err
+	}
+	uid, gid := owner.UID, owner.GID
+	if !t.owns(&inodeRecord{Attr: *owner}) { // a link to what is another's
+		uid, gid = t.cred.UID, t.cred.GID
+	}
 	child := &inodeRecord{Attr: granary.Attr{Inode: t.nextInode(dir.Inode.Dataset()), Mode: 0o755,
-		UID: owner.UID, GID: owner.GID, Flags: granary.FlagImplicit, Policy: dir.Policy}}
+		UID: uid, GID: gid, Flags: granary.FlagImplicit, Policy: dir.Policy}}
 	inheritGroup(dir, child, true)
 	t.addInode(child, granary.TypeDirectory)
 	t.addName(dir, name, child)
@@ -112,6 +122,9 @@ func (t *txn) create(session granary.SessionID, op *granary.Create) granary.Resu
 	if old != nil && !mayReplace(op, old) {
 		return t.createOver(op, old)
 	}
+	if err := t.mayPut(op, name, dir, old); err != nil {
+		return granary.Result{Err: err}
+	}
 	if op.Type == granary.TypeDirectory && t.depth(dir) >= granary.PathDepthMax {
 		return failed(granary.KindInvalid, "create", op.Name, "more than %d directories deep", granary.PathDepthMax)
 	}
@@ -125,6 +138,18 @@ func (t *txn) create(session granary.SessionID, op *granary.Create) granary.Resu
 	}
 	t.addName(dir, name, r)
 	return granary.Result{Attr: r.Attr, Created: true, Replaced: old != nil}
+}
+
+// mayPut refuses to make a name, or to replace one, if the caller may not.
+func (t *txn) mayPut(op *granary.Create, name string, dir, old *inodeRecord) *granary.Error {
+	err := t.mayAdd("create", name, dir)
+	if old != nil {
+		err = t.mayRemove("create", name, dir, old)
+	}
+	if err == nil {
+		err = t.mayCreate(op, dir)
+	}
+	return err
 }
 
 // checkCreate refuses what is wrong in itself.
@@ -194,13 +219,14 @@ func (t *txn) createOver(op *granary.Create, old *inodeRecord) granary.Result {
 
 // mark makes a directory that is there an object "name/" as well.
 func (t *txn) mark(op *granary.Create, r *inodeRecord) granary.Result {
+	if !t.owns(r) {
+		return failed(granary.KindNotOwner, "create", op.Name, "the directory is %d's", r.UID)
+	}
 	r.Flags = r.Flags&^granary.FlagImplicit | granary.FlagMarker
 	r.Ctime = t.now
 	t.touch(r)
-	for i := range op.Xattrs {
-		if err := t.putXattr("create", r, &op.Xattrs[i]); err != nil {
-			return granary.Result{Err: err}
-		}
+	if err := t.putXattrs("create", r, op.Xattrs); err != nil {
+		return granary.Result{Err: err}
 	}
 	return granary.Result{Attr: r.Attr}
 }
@@ -211,6 +237,9 @@ func (t *txn) createInode(session granary.SessionID, op *granary.Create, dir *in
 		Flags: op.Flags & granary.FlagMarker, Policy: dir.Policy}}
 	isDir := op.Type == granary.TypeDirectory
 	inheritGroup(dir, r, isDir)
+	if !isDir && r.Mode&runsAsGroup == runsAsGroup && !t.member(r.GID) {
+		r.Mode &^= modeSGID
+	}
 	switch {
 	case isDir && dir.Inode == granary.BucketsInode:
 		if err := t.newDataset("create", r); err != nil {
@@ -228,10 +257,8 @@ func (t *txn) createInode(session granary.SessionID, op *granary.Create, dir *in
 			return nil, err
 		}
 	}
-	for i := range op.Xattrs {
-		if err := t.putXattr("create", r, &op.Xattrs[i]); err != nil {
-			return nil, err
-		}
+	if err := t.putXattrs("create", r, op.Xattrs); err != nil {
+		return nil, err
 	}
 	return r, nil
 }
@@ -245,6 +272,9 @@ func (t *txn) createAnonymous(session granary.SessionID, op *granary.Create) gra
 	if dir.Inode == granary.BucketsInode {
 		return failed(granary.KindNotOwner, "create", op.Name, "only directories can be made among the buckets")
 	}
+	if err := t.mayPut(op, op.Name, dir, nil); err != nil {
+		return granary.Result{Err: err}
+	}
 	r, err := t.createInode(session, op, dir)
 	if err != nil {
 		return granary.Result{Err: err}
@@ -256,37 +286,31 @@ func (t *txn) createAnonymous(session granary.SessionID, op *granary.Create) gra
 // link gives an inode a name.
 func (t *txn) link(session granary.SessionID, op *granary.Link) granary.Result {
 	r := t.inode(op.Inode)
-	switch {
-	case r == nil:
+	if r == nil {
 		return failed(granary.KindNotFound, "link", op.Inode.String(), "no such inode")
-	case r.IsDir():
-		return failed(granary.KindNotOwner, "link", op.Name, "directories have one name")
-	case r.Flags&granary.FlagPart != 0:
-		return failed(granary.KindInvalid, "link", op.Inode.String(), "the part of an upload has one name")
-	case r.Nlink >= nlinkMax:
-		return failed(granary.KindTooManyLinks, "link", op.Name, "")
 	}
 	orphan := keyOrphan(session, op.Inode)
-	if r.Nlink == 0 && t.get(orphan) == nil {
+	if !r.IsDir() && r.Nlink == 0 && t.get(orphan) == nil {
 		return failed(granary.KindNotFound, "link", op.Inode.String(), "the inode has no name and belongs to another session")
 	}
 	dir, name, err := t.parentOf("link", op.Parent, op.Name, op.MakeParents, &r.Attr)
-	switch {
-	case err != nil:
+	if err != nil {
 		return granary.Result{Err: err}
-	case dir.Inode == granary.BucketsInode:
-		return failed(granary.KindNotOwner, "link", op.Name, "only directories can be made among the buckets")
-	case dir.Inode.Dataset() != op.Inode.Dataset():
-		return failed(granary.KindCrossDataset, "link", op.Name, "")
 	}
 	old, err := t.linkOver(op, dir, name)
+	if err == nil {
+		err = t.checkLink(op, dir, r, old)
+	}
 	if err != nil {
 		return granary.Result{Err: err}
 	}
 	for i := range op.Xattrs {
-		if err := t.putXattr("link", r, &op.Xattrs[i]); err != nil {
+		if err = t.maySetXattr("link", op.Xattrs[i].Name, r); err != nil {
 			return granary.Result{Err: err}
 		}
+	}
+	if err := t.putXattrs("link", r, op.Xattrs); err != nil {
+		return granary.Result{Err: err}
 	}
 	if old == r {
 		return granary.Result{Attr: r.Attr}
@@ -319,4 +343,33 @@ func (t *txn) linkOver(op *granary.Link, dir *inodeRecord, name string) (*inodeR
 		return nil, granary.Errorf(granary.KindIsDir, "link", op.Name, "")
 	}
 	return old, nil
+}
+
+// checkLink refuses what link(2) refuses, and in its order, once it is known that the name is free or may be replaced.
+func (t *txn) checkLink(op *granary.Link, dir, r, old *inodeRecord) *granary.Error {
+	switch {
+	case dir.Inode == granary.BucketsInode:
+		return granary.Errorf(granary.KindNotOwner, "link", op.Name, "only directories can be made among the buckets")
+	case dir.Inode.Dataset() != op.Inode.Dataset():
+		return granary.Errorf(granary.KindCrossDataset, "link", op.Name, "")
+	}
+	err := t.mayLink(op.Name, r)
+	switch {
+	case err != nil:
+	case old != nil:
+		err = t.mayRemove("link", op.Name, dir, old)
+	default:
+		err = t.mayAdd("link", op.Name, dir)
+	}
+	switch {
+	case err != nil:
+		return err
+	case r.IsDir():
+		return granary.Errorf(granary.KindNotOwner, "link", op.Name, "directories have one name")
+	case r.Flags&granary.FlagPart != 0:
+		return granary.Errorf(granary.KindInvalid, "link", op.Inode.String(), "the part of an upload has one name")
+	case r.Nlink >= nlinkMax:
+		return granary.Errorf(granary.KindTooManyLinks, "link", op.Name, "")
+	}
+	return nil
 }

@@ -7,9 +7,6 @@ import (
 // emptyTreeMax bounds how many implicit directories the removal of a bucket looks through.
 const emptyTreeMax = 1000
 
-// storeXattrPrefix begins the names of attributes that belong to the store.
-const storeXattrPrefix = "granary."
-
 // unlink removes a name that is not a directory's.
 func (t *txn) unlink(op *granary.Unlink) granary.Result {
 	steps, err := t.unlinkSteps(op)
@@ -25,9 +22,13 @@ func (t *txn) unlink(op *granary.Unlink) granary.Result {
 	if err := t.checkMatch("unlink", op.Name, op.Match, r); err != nil {
 		return granary.Result{Err: err}
 	}
-	switch {
-	case r == nil:
+	if r == nil {
 		return failed(granary.KindNotFound, "unlink", op.Name, "")
+	}
+	if err := t.mayRemove("unlink", op.Name, last.dir, r); err != nil {
+		return granary.Result{Err: err}
+	}
+	switch {
 	case r.IsDir() && op.Prune && r.Flags&granary.FlagMarker != 0:
 		return t.unmark(append(steps, step{dir: r}))
 	case r.IsDir():
@@ -61,7 +62,7 @@ func (t *txn) unmark(steps []step) granary.Result {
 	r.Ctime = t.now
 	t.touch(r)
 	if r.Xattrs > 0 {
-		prefix := keyXattr(r.Inode, storeXattrPrefix)
+		prefix := keyXattr(r.Inode, xattrStore)
 		t.scan(prefix, keyEnd(prefix), func(k, _ []byte) bool {
 			t.dropXattr(r, string(k[9:]))
 			return true
@@ -80,6 +81,9 @@ func (t *txn) prune(steps []step) {
 		if dir.Entries > 0 || dir.Flags&granary.FlagImplicit == 0 || dir.Inode == dir.Inode.Dataset().Root() {
 			return
 		}
+		if t.mayRemove("unlink", above.name, above.dir, dir) != nil {
+			return // it stays, as any other empty directory
+		}
 		t.removeName(above.dir, above.name, dir)
 		t.dispose(dir)
 	}
@@ -88,6 +92,9 @@ func (t *txn) prune(steps []step) {
 // rmdir removes an empty directory, or a dataset without content.
 func (t *txn) rmdir(op *granary.Rmdir) granary.Result {
 	dir, r, err := t.victim("rmdir", op.Parent, op.Name)
+	if err == nil {
+		err = t.mayRemove("rmdir", op.Name, dir, r)
+	}
 	if err != nil {
 		return granary.Result{Err: err}
 	}
@@ -142,14 +149,20 @@ func (t *txn) emptyTree(r *inodeRecord, left *int) bool {
 }
 
 // removeTree unlinks whatever the name leads to; what is below goes by way of the queue, and counts for its owners and
-// the dataset until reclaim comes to it. A dataset is not removed so: nothing but its own removal may end it.
+// the dataset until reclaim comes to it. A dataset is not removed so: nothing but its own removal may end it. Nobody looks
+// at what is below, so a directory that holds something is the superuser's to remove so: others remove entry by entry.
 func (t *txn) removeTree(op *granary.RemoveTree) granary.Result {
 	dir, r, err := t.victim("remove tree", op.Parent, op.Name)
+	if err == nil {
+		err = t.mayRemove("remove tree", op.Name, dir, r)
+	}
 	switch {
 	case err != nil:
 		return granary.Result{Err: err}
 	case r.isDatasetRoot():
 		return failed(granary.KindNotOwner, "remove tree", op.Name, "a bucket or dataset is removed when it is empty: remove what is in it first")
+	case r.IsDir() && r.Entries > 0 && !t.super():
+		return failed(granary.KindNotOwner, "remove tree", op.Name, "only the superuser removes a directory with all that is in it")
 	}
 	t.removeName(dir, op.Name, r)
 	if r.IsDir() {

@@ -6,14 +6,14 @@ import (
 
 // rename moves an entry, as renameat2(2) says.
 func (t *txn) rename(op *granary.Rename) granary.Result {
-	srcDir, src, err := t.victim("rename", op.SrcParent, op.SrcName)
-	if err != nil {
-		return granary.Result{Err: err}
-	}
 	if err := checkName("rename", op.DstName); err != nil {
 		return granary.Result{Err: err}
 	}
 	dstDir, err := t.directory("rename", op.DstParent)
+	if err != nil {
+		return granary.Result{Err: err}
+	}
+	srcDir, src, err := t.victim("rename", op.SrcParent, op.SrcName)
 	if err != nil {
 		return granary.Result{Err: err}
 	}
@@ -52,7 +52,7 @@ func (t *txn) renameOver(dst *inodeRecord) {
 	t.lose(dst)
 }
 
-// checkRename refuses what rename(2) refuses.
+// checkRename refuses what rename(2) refuses, in the order in which Linux does.
 func (t *txn) checkRename(op *granary.Rename, srcDir, dstDir, src, dst *inodeRecord) *granary.Error {
 	bad := func(kind granary.Kind, format string, args ...any) *granary.Error {
 		return granary.Errorf(kind, "rename", op.DstName, format, args...)
@@ -72,23 +72,53 @@ func (t *txn) checkRename(op *granary.Rename, srcDir, dstDir, src, dst *inodeRec
 	case srcDir != dstDir && (src.isDatasetRoot() || op.Exchange && dst.isDatasetRoot()):
 		return bad(granary.KindCrossDataset, "a dataset stays in the directory where it was made")
 	}
-	if err := t.checkCycle(op, srcDir, dstDir, src, dst); err != nil {
+	if err := t.checkCycle(op, srcDir, dstDir, src, dst); err != nil || src == dst {
 		return err
 	}
-	if dst == nil || op.Exchange || src == dst {
-		return nil
+	if err := t.mayRename(op, srcDir, dstDir, src, dst); err != nil || dst == nil || op.Exchange {
+		return err
 	}
 	switch {
-	case dst.IsDir() && !src.IsDir():
-		return bad(granary.KindIsDir, "")
-	case !dst.IsDir() && src.IsDir():
-		return bad(granary.KindNotDir, "")
 	case dst.isDatasetRoot():
 		return bad(granary.KindExists, "a bucket or dataset is not replaced by a rename")
 	case dst.IsDir() && dst.Entries > 0:
 		return bad(granary.KindNotEmpty, "")
 	}
 	return nil
+}
+
+// mayRename refuses a rename for want of permission, or because a directory is to replace what is none or the
+// reverse: Linux finds out about both between two checks of permissions.
+func (t *txn) mayRename(op *granary.Rename, srcDir, dstDir, src, dst *inodeRecord) *granary.Error {
+	if err := t.mayRemove("rename", op.SrcName, srcDir, src); err != nil {
+		return err
+	}
+	var err *granary.Error
+	if dst == nil {
+		err = t.mayAdd("rename", op.DstName, dstDir)
+	} else {
+		err = t.mayRemove("rename", op.DstName, dstDir, dst)
+	}
+	switch {
+	case err != nil:
+		return err
+	case dst == nil || op.Exchange:
+	case src.IsDir() && !dst.IsDir():
+		return granary.Errorf(granary.KindNotDir, "rename", op.DstName, "")
+	case !src.IsDir() && dst.IsDir():
+		return granary.Errorf(granary.KindIsDir, "rename", op.DstName, "")
+	}
+	if srcDir == dstDir {
+		return nil
+	}
+	// A directory that moves has another ".." afterwards.
+	if src.IsDir() {
+		err = t.permit("rename", op.SrcName, src, granary.AccessWrite)
+	}
+	if err == nil && op.Exchange && dst.IsDir() {
+		err = t.permit("rename", op.DstName, dst, granary.AccessWrite)
+	}
+	return err
 }
 
 // checkCycle refuses to move a directory into itself, and beyond the depth that this check bounds.
@@ -99,8 +129,11 @@ func (t *txn) checkCycle(op *granary.Rename, srcDir, dstDir, src, dst *inodeReco
 	if src.IsDir() && t.below(dstDir, src) {
 		return granary.Errorf(granary.KindInvalid, "rename", op.DstName, "a directory cannot move into itself")
 	}
-	if op.Exchange && dst.IsDir() && t.below(srcDir, dst) {
-		return granary.Errorf(granary.KindInvalid, "rename", op.SrcName, "a directory cannot move into itself")
+	if dst != nil && dst.IsDir() && t.below(srcDir, dst) {
+		if op.Exchange {
+			return granary.Errorf(granary.KindInvalid, "rename", op.SrcName, "a directory cannot move into itself")
+		}
+		return granary.Errorf(granary.KindNotEmpty, "rename", op.DstName, "it holds what is to replace it")
 	}
 	if src.IsDir() && t.depth(dstDir) >= granary.PathDepthMax || op.Exchange && dst.IsDir() && t.depth(srcDir) >= granary.PathDepthMax {
 		return granary.Errorf(granary.KindInvalid, "rename", op.DstName, "more than %d directories deep", granary.PathDepthMax)

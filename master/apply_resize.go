@@ -14,10 +14,6 @@ const (
 // resize truncates or extends a regular file.
 func (t *txn) resize(r *inodeRecord, size uint64) *granary.Error {
 	switch {
-	case r.IsDir():
-		return granary.Errorf(granary.KindIsDir, "setattr", r.Inode.String(), "")
-	case r.Type != granary.TypeRegular:
-		return granary.Errorf(granary.KindInvalid, "setattr", r.Inode.String(), "only regular files have a size to set")
 	case size > granary.FileSizeMax:
 		return granary.Errorf(granary.KindFileTooLarge, "setattr", r.Inode.String(), "beyond %d bytes", uint64(granary.FileSizeMax))
 	case size == r.Size:

@@ -109,6 +109,9 @@ func (t *txn) addMember(it *addMember) granary.Result {
 
 // setUser creates or replaces an S3 user.
 func (t *txn) setUser(op *granary.SetUser) granary.Result {
+	if err := t.onlySuper("set user", op.User.AccessKey); err != nil {
+		return granary.Result{Err: err}
+	}
 	if op.User.AccessKey == "" || len(op.User.AccessKey) > granary.NameLengthMax {
 		return failed(granary.KindInvalid, "set user", op.User.AccessKey, "an access key has 1 to %d bytes", granary.NameLengthMax)
 	}

@@ -20,6 +20,9 @@ type txn struct {
 	index   granary.Index     // of the entry
 	now     granary.Time      // of the command
 
+	cred      granary.Cred // who asks for what is applied
+	unchecked bool         // … before permissions were checked
+
 	inodes   table[granary.InodeID, inodeRecord, *inodeRecord]
 	blocks   table[granary.BlockID, blockRecord, *blockRecord]
 	volumes  table[granary.VolumeID, volumeRecord, *volumeRecord]

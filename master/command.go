@@ -20,6 +20,7 @@ type (
 		Session       granary.SessionID
 		LowestUnacked uint64
 		Request       granary.Request
+		unchecked     bool // of a command of version 1: no permissions are checked
 	}
 
 	// openSession makes a session, or finds the one that the same nonce made. Result.Offset is its
@@ -94,7 +95,12 @@ func (*setRoot) item()        {}
 func (*verifyDigest) item()   {}
 
 // commandVersion begins every encoded command. A node that reads another stops: it must not guess.
-const commandVersion = 1
+// In version 1, which is still read, mutations were applied without looking at who asked for them: so they are again when
+// they are replayed.
+const (
+	commandVersion              = 2
+	commandVersionNoPermissions = 1
+)
 
 // Tags of items in an encoded command: append-only.
 const (
@@ -229,8 +235,9 @@ func putMutation(e *encoder, m *mutation) error {
 // unmarshalCommand decodes what marshal made.
 func unmarshalCommand(b []byte) (*command, error) {
 	d := &decoder{b: b}
-	if v := d.u8(); v != commandVersion {
-		return nil, granary.Errorf(granary.KindInvalid, "command", "", "version %d is unknown", v)
+	version := d.u8()
+	if version != commandVersion && version != commandVersionNoPermissions {
+		return nil, granary.Errorf(granary.KindInvalid, "command", "", "version %d is unknown", version)
 	}
 	c := &command{Time: granary.Time(d.i64())}
 	n := d.count()
@@ -239,6 +246,9 @@ func unmarshalCommand(b []byte) (*command, error) {
 		it, err := takeItem(d)
 		if err != nil {
 			return nil, err
+		}
+		if m, ok := it.(*mutation); ok {
+			m.unchecked = version == commandVersionNoPermissions
 		}
 		c.Items = append(c.Items, it)
 	}

@@ -17,10 +17,16 @@ type view struct {
 	places *places
 	live   liveness
 	walk   walker
+	cred   *granary.Cred // who asks; nil: nothing is refused
 }
 
 // query answers a query from one snapshot, whose index it returns.
 func (s *state) query(ctx context.Context, q granary.Query, live liveness) (granary.Answer, granary.Index, error) {
+	return s.queryFor(ctx, nil, q, live)
+}
+
+// queryFor is query on behalf of a caller.
+func (s *state) queryFor(ctx context.Context, cred *granary.Cred, q granary.Query, live liveness) (granary.Answer, granary.Index, error) {
 	s.life.RLock()
 	defer s.life.RUnlock()
 	if s.closed {
@@ -28,7 +34,7 @@ func (s *state) query(ctx context.Context, q granary.Query, live liveness) (gran
 	}
 	snap := s.db.NewSnapshot()
 	defer func() { must(snap.Close()) }()
-	v := &view{ctx: ctx, r: snap, places: s.places.Load(), live: live}
+	v := &view{ctx: ctx, r: snap, places: s.places.Load(), live: live, cred: cred}
 	head, err := read[headRecord](v, keyHead())
 	if err != nil {
 		return nil, 0, err

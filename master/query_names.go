@@ -13,7 +13,7 @@ func (v *view) lookup(q *granary.Lookup) (granary.Answer, error) {
 		return nil, err
 	}
 	if q.Xattrs && r.Xattrs > 0 {
-		if found.Xattrs, err = v.xattrs(r.Inode); err != nil {
+		if found.Xattrs, err = v.xattrs(r); err != nil {
 			return nil, err
 		}
 	}
@@ -35,7 +35,7 @@ func (v *view) resolve(q *granary.Lookup) (*granary.Found, *inodeRecord, error) 
 		return nil, nil, granary.Errorf(granary.KindNotFound, "lookup", q.Base.String(), "no such inode")
 	}
 	if q.Path == "" {
-		return &granary.Found{Entry: entryOf("", r), Parent: r.Parent}, r, nil
+		return &granary.Found{Entry: entryOf("", r), Parent: r.Parent}, r, v.permit("lookup", q.Base.String(), r, q.Access)
 	}
 	if len(q.Path) > granary.PathLengthMax {
 		return nil, nil, granary.Errorf(granary.KindNameTooLong, "lookup", q.Path[:64]+"…", "%d bytes, of %d at most", len(q.Path), granary.PathLengthMax)
@@ -51,8 +51,11 @@ func (v *view) resolve(q *granary.Lookup) (*granary.Found, *inodeRecord, error) 
 		if r, err = v.step(q, parent, name); err != nil {
 			return nil, nil, err
 		}
+		if rest == "" {
+			err = v.permit("lookup", q.Path, r, q.Access)
+		}
 		if rest == "" || r.Type == granary.TypeSymlink {
-			return &granary.Found{Entry: entryOf(name, r), Parent: parent.Inode, Rest: rest}, r, nil
+			return &granary.Found{Entry: entryOf(name, r), Parent: parent.Inode, Rest: rest}, r, err
 		}
 	}
 }
@@ -61,6 +64,10 @@ func (v *view) resolve(q *granary.Lookup) (*granary.Found, *inodeRecord, error) 
 func (v *view) step(q *granary.Lookup, dir *inodeRecord, name string) (*inodeRecord, error) {
 	if !dir.IsDir() {
 		return nil, granary.Errorf(granary.KindNotDir, "lookup", q.Path, "before %q", name)
+	}
+	if v.cred != nil && !allows(v.cred, &dir.Attr, granary.AccessExecute) {
+		return nil, granary.Errorf(granary.KindPermission, "lookup", q.Path, "the directory that holds %q may not be searched: it is %d:%d with mode %04o",
+			name, dir.Attr.UID, dir.Attr.GID, dir.Attr.Mode)
 	}
 	d, err := read[dentryRecord](v, keyDentry(dir.Inode, name, true))
 	if err == nil && d == nil {
@@ -79,15 +86,31 @@ func entryOf(name string, r *inodeRecord) granary.Entry {
 	return granary.Entry{Name: name, Attr: r.Attr, Target: r.Target}
 }
 
-func (v *view) xattrs(id granary.InodeID) ([]granary.Xattr, error) {
+// permit refuses an access to an inode that its permission bits do not give to who asks.
+func (v *view) permit(op, subject string, r *inodeRecord, want granary.Access) error {
+	if want == 0 || v.cred == nil || allows(v.cred, &r.Attr, want) {
+		return nil
+	}
+	return refused(op, subject, &r.Attr, want)
+}
+
+// xattrs returns the attributes that who asks may know of; values that it may not read are empty.
+func (v *view) xattrs(of *inodeRecord) ([]granary.Xattr, error) {
 	var xs []granary.Xattr
-	prefix := key(tableXattr, uint64(id))
+	prefix := key(tableXattr, uint64(of.Inode))
 	err := v.scan(prefix, keyEnd(prefix), func(k, b []byte) (bool, error) {
 		r, err := unmarshal[bytesRecord](b)
 		if err != nil {
 			return false, errStore(k, err)
 		}
-		xs = append(xs, granary.Xattr{Name: string(k[9:]), Value: r.Bytes})
+		name := string(k[9:])
+		value, there := mayReadXattr(v.cred, name, &of.Attr)
+		switch {
+		case value:
+			xs = append(xs, granary.Xattr{Name: name, Value: r.Bytes})
+		case there:
+			xs = append(xs, granary.Xattr{Name: name})
+		}
 		return true, nil
 	})
 	return xs, err
@@ -103,6 +126,9 @@ func (v *view) readDir(q *granary.ReadDir) (granary.Answer, error) {
 		return nil, granary.Errorf(granary.KindNotFound, "readdir", q.Inode.String(), "no such inode")
 	case !r.IsDir():
 		return nil, granary.Errorf(granary.KindNotDir, "readdir", q.Inode.String(), "")
+	}
+	if err := v.permit("readdir", q.Inode.String(), r, granary.AccessRead); err != nil {
+		return nil, err
 	}
 	limit := q.Limit
 	if limit <= 0 || limit > granary.ReadDirMax {

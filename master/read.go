@@ -86,7 +86,7 @@ func (s *Server) Query(ctx context.Context, req *granary.QueryRequest) (granary.
 
 // answer answers from a state.
 func (s *Server) answer(ctx context.Context, st *heldState, req *granary.QueryRequest, live liveness) (granary.Answer, granary.Index, error) {
-	answer, index, err := st.query(ctx, req.Query, live)
+	answer, index, err := st.queryFor(ctx, req.Cred, req.Query, live)
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(context.Cause(ctx), errClosing) {
 			return nil, 0, s.notLeader("query")
