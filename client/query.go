@@ -7,8 +7,23 @@ import (
 	"github.com/dsorchard/granary/internal/wire"
 )
 
-// Query asks the master. The answer is no older than any mutation or answer that this client has seen. A regular file
-// found by a Lookup with Open is open until Closed is called.
+// callerKey is the key of a context's caller.
+type callerKey struct{}
+
+// WithCred returns a context in which queries are on behalf of a caller: the master refuses what the caller may not look
+// at. Without it nothing is refused.
+func WithCred(ctx context.Context, cred granary.Cred) context.Context {
+	return context.WithValue(ctx, callerKey{}, &cred)
+}
+
+// credOf returns the caller of a context, or nil.
+func credOf(ctx context.Context) *granary.Cred {
+	cred, _ := ctx.Value(callerKey{}).(*granary.Cred)
+	return cred
+}
+
+// Query asks the master, for the caller of WithCred if there is one. The answer is no older than any mutation or answer
+// that this client has seen. A regular file found by a Lookup with Open is open until Closed is called.
 func (c *Client) Query(ctx context.Context, q granary.Query) (granary.Answer, error) {
 	if lookup, ok := q.(*granary.Lookup); ok && lookup.Open {
 		return c.open(ctx, lookup)
@@ -31,7 +46,7 @@ func (c *Client) Query(ctx context.Context, q granary.Query) (granary.Answer, er
 
 func (c *Client) askOne(ctx context.Context, m wire.Master, q granary.Query, session granary.SessionID) (granary.Answer, error) {
 	a, index, err := m.Query(ctx, &granary.QueryRequest{
-		MinIndex: granary.Index(c.index.Load()), Session: session, Follower: c.o.ReadFollowers, Query: q,
+		MinIndex: granary.Index(c.index.Load()), Session: session, Cred: credOf(ctx), Follower: c.o.ReadFollowers, Query: q,
 	})
 	if err == nil {
 		c.saw(index)

@@ -2,6 +2,7 @@ package filer
 
 import (
 	"context"
+	"strings"
 
 	"github.com/dsorchard/granary"
 )
@@ -74,13 +75,18 @@ func (in *inode) setAttr(ctx context.Context, cred granary.Cred, op *granary.Set
 	return in.view(), nil
 }
 
-// Xattr returns the value of one attribute; KindNoData if there is none by that name.
+// Xattr returns the value of one attribute; KindNoData if there is none by that name. Those of users are part of the
+// file: they need permission to read it.
 func (fs *FS) Xattr(ctx context.Context, ino granary.InodeID, name string) ([]byte, error) {
-	xattrs, err := fs.Xattrs(ctx, ino)
+	q := &granary.Lookup{Base: ino, Xattrs: true}
+	if strings.HasPrefix(name, "user.") {
+		q.Access = granary.AccessRead
+	}
+	found, err := ask[*granary.Found](ctx, fs.store, q)
 	if err != nil {
 		return nil, err
 	}
-	for _, x := range xattrs {
+	for _, x := range found.Xattrs {
 		if x.Name == name {
 			return x.Value, nil
 		}
@@ -88,7 +94,7 @@ func (fs *FS) Xattr(ctx context.Context, ino granary.InodeID, name string) ([]by
 	return nil, granary.Errorf(granary.KindNoData, "getxattr", ino.String(), "%q", name)
 }
 
-// Xattrs returns all attributes, those of the store (granary.…) included.
+// Xattrs returns all attributes that the caller may know of, those of the store (granary.…) included.
 func (fs *FS) Xattrs(ctx context.Context, ino granary.InodeID) ([]granary.Xattr, error) {
 	found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: ino, Xattrs: true})
 	if err != nil {

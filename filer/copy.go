@@ -29,6 +29,7 @@ type CopyOptions struct {
 // copies the bytes. The destination is replaced in one step, and is a copy of one version of the source:
 // KindStale if that keeps changing.
 func (fs *FS) Copy(ctx context.Context, o CopyOptions) (*Info, error) {
+	ctx = client.WithCred(ctx, o.Cred)
 	dst, err := named("copy", o.DstPath)
 	if err != nil {
 		return nil, err

@@ -49,7 +49,7 @@ func (fs *FS) OpenFile(ctx context.Context, root granary.InodeID, path string, f
 
 // findFile walks to a file. What is dirty here is flushed first.
 func (fs *FS) findFile(ctx context.Context, root granary.InodeID, rel string, follow bool) (*granary.Found, error) {
-	q := granary.Lookup{Xattrs: true, Layout: &granary.Range{Length: layoutSpan}}
+	q := granary.Lookup{Xattrs: true, Layout: &granary.Range{Length: layoutSpan}, Access: granary.AccessRead}
 	w := walker{m: fs.store, root: root}
 	found, err := w.walk(ctx, rel, follow, q)
 	if err != nil {

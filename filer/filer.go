@@ -63,6 +63,13 @@ func newFS(o Options, s store) *FS {
 	return fs
 }
 
+// WithCred returns a context in which paths are walked, directories listed and files looked at on behalf of a caller, who is
+// refused what permission bits do not give. Without it nothing is refused: so do the gateways ask, which check for
+// themselves who may do what. Functions that take a Cred do all that they do on its behalf.
+func WithCred(ctx context.Context, cred granary.Cred) context.Context {
+	return client.WithCred(ctx, cred)
+}
+
 // Client returns the client that the FS works with.
 func (fs *FS) Client() *client.Client { return fs.client }
 

@@ -13,8 +13,23 @@ import (
 const writeStep = 1 << 20
 
 // OpenFlags say what a handle is for. Append implies Write. Sync makes every write return only when
-// it is durable.
-type OpenFlags struct{ Read, Write, Append, Truncate, Sync bool }
+// it is durable. Execute says that what is read is to be run: that needs another permission than reading.
+type OpenFlags struct{ Read, Write, Append, Truncate, Sync, Execute bool }
+
+// access returns the permissions that a file must give to who opens it.
+func (f OpenFlags) access() granary.Access {
+	var a granary.Access
+	switch {
+	case f.Execute:
+		a = granary.AccessExecute
+	case f.Read:
+		a = granary.AccessRead
+	}
+	if f.Write || f.Append || f.Truncate {
+		a |= granary.AccessWrite
+	}
+	return a
+}
 
 // Handle is an open file of a mount. It is safe for concurrent use.
 type Handle struct {

@@ -51,6 +51,13 @@ type inode struct {
 	backoff  time.Duration // its last pause
 }
 
+// Bits of a mode.
+const (
+	setuid      = 0o4000
+	setgid      = 0o2000
+	runsAsGroup = setgid | 0o010
+)
+
 // get returns the state of an inode, made if need be. Whoever gets it puts it.
 func (fs *FS) get(id granary.InodeID) *inode {
 	fs.mu.Lock()
@@ -184,6 +191,12 @@ func (in *inode) view() granary.Attr {
 		a.Mtime = *in.keepMtime
 	}
 	a.Ctime = max(a.Ctime, in.wrote)
+	if in.cred.UID != 0 {
+		a.Mode &^= setuid // the commit takes them
+		if a.Mode&runsAsGroup == runsAsGroup {
+			a.Mode &^= setgid
+		}
+	}
 	return a
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/client"
 )
 
 // Create opens a regular file by name, and makes it first if need be.
@@ -40,7 +41,8 @@ func (fs *FS) createExisting(ctx context.Context, cred granary.Cred, name string
 }
 
 // Open opens a regular file. It asks the master for the newest version: close-to-open. A directory is
-// KindIsDir, a symbolic link KindLoop.
+// KindIsDir, a symbolic link KindLoop. The caller must have the permissions that the flags need: from then on the handle
+// counts, whatever becomes of them.
 func (fs *FS) Open(ctx context.Context, cred granary.Cred, ino granary.InodeID, flags OpenFlags) (*Handle, error) {
 	h, a, err := fs.register(ctx, cred, ino, flags)
 	if err != nil {
@@ -49,7 +51,7 @@ func (fs *FS) Open(ctx context.Context, cred granary.Cred, ino granary.InodeID, 
 	err = openable(&a)
 	if err == nil && flags.Truncate {
 		var size uint64
-		_, err = h.in.setAttr(ctx, cred, &granary.SetAttr{Inode: ino, Size: &size})
+		_, err = h.in.setAttr(ctx, cred, &granary.SetAttr{Inode: ino, Size: &size, Opened: true})
 	}
 	if err != nil {
 		h.drop(ctx)
@@ -62,11 +64,11 @@ func (fs *FS) Open(ctx context.Context, cred granary.Cred, ino granary.InodeID, 
 func (fs *FS) register(ctx context.Context, cred granary.Cred, ino granary.InodeID, flags OpenFlags) (*Handle, granary.Attr, error) {
 	in := fs.get(ino)
 	h := newHandle(in, cred, flags)
-	q := &granary.Lookup{Base: ino, Open: true}
+	q := &granary.Lookup{Base: ino, Open: true, Access: flags.access()}
 	if flags.Read && !flags.Truncate {
 		q.Layout = &granary.Range{Length: layoutSpan}
 	}
-	found, err := ask[*granary.Found](ctx, fs.store, q)
+	found, err := ask[*granary.Found](client.WithCred(ctx, cred), fs.store, q)
 	if err != nil {
 		h.drop(ctx)
 		return nil, granary.Attr{}, err

@@ -126,6 +126,10 @@ func TestStack(t *testing.T) {
 	c := stack(t)
 	fs := New(Options{Client: c, WriteBuffer: 8 << 20})
 	t.Cleanup(func() { fs.Close(context.Background()) })
+	forAll := uint32(0o777) // the tests' files are an ordinary user's
+	if _, err := fs.SetAttr(t.Context(), granary.Cred{}, &granary.SetAttr{Inode: granary.RootInode, Mode: &forAll}); err != nil {
+		t.Fatal(err)
+	}
 	for name, test := range map[string]func(t *testing.T, c *client.Client, fs *FS){
 		"stream": stackStream, "random": stackRandom, "append": stackAppend, "names": stackNames,
 		"uploads": stackUploads, "buckets": stackBuckets,

@@ -2,9 +2,11 @@ package filer
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/client"
 )
 
 // Info is a file found by path.
@@ -76,6 +78,7 @@ type RemoveOptions struct {
 
 // Remove removes a file, a symbolic link, or an empty directory.
 func (fs *FS) Remove(ctx context.Context, root granary.InodeID, path string, o RemoveOptions) error {
+	ctx = client.WithCred(ctx, o.Cred)
 	rel, err := named("remove", path)
 	if err != nil {
 		return err
@@ -98,10 +101,39 @@ func (fs *FS) Remove(ctx context.Context, root granary.InodeID, path string, o R
 		return err
 	}
 	if o.Recursive {
-		_, err = fs.store.Do(ctx, o.Cred, &granary.RemoveTree{Parent: parent, Name: name})
-		return err
+		return fs.removeTree(ctx, o.Cred, parent, name)
 	}
 	return fs.Rmdir(ctx, o.Cred, parent, name)
+}
+
+// removeTree removes a directory with all that is in it: in one step, if the caller is the superuser or there is nothing in
+// it, and else entry by entry, each with the caller's permissions.
+func (fs *FS) removeTree(ctx context.Context, cred granary.Cred, parent granary.InodeID, name string) error {
+	_, err := fs.store.Do(ctx, cred, &granary.RemoveTree{Parent: parent, Name: name})
+	if cred.UID == 0 || !granary.IsKind(err, granary.KindNotOwner) {
+		return err
+	}
+	dir, err := fs.Lookup(ctx, parent, name)
+	if err != nil {
+		return err
+	}
+	var first error // that of a removal: the others go on
+	err = fs.ReadDir(ctx, dir.Attr.Inode, func(e granary.Entry) bool {
+		var err error
+		if e.Attr.IsDir() {
+			err = fs.removeTree(ctx, cred, dir.Attr.Inode, e.Name)
+		} else {
+			err = fs.Unlink(ctx, cred, dir.Attr.Inode, e.Name)
+		}
+		if first == nil && !granary.IsKind(err, granary.KindNotFound) {
+			first = err
+		}
+		return ctx.Err() == nil
+	})
+	if err != nil || first != nil {
+		return errors.Join(first, err)
+	}
+	return fs.Rmdir(ctx, cred, parent, name)
 }
 
 func (fs *FS) removeFile(ctx context.Context, p place, o RemoveOptions) error {
@@ -113,6 +145,7 @@ func (fs *FS) removeFile(ctx context.Context, p place, o RemoveOptions) error {
 // MkdirAll makes a directory and its missing parents, none of them implicit. One that is there
 // already is no error.
 func (fs *FS) MkdirAll(ctx context.Context, cred granary.Cred, root granary.InodeID, path string, mode uint32) (*Info, error) {
+	ctx = client.WithCred(ctx, cred)
 	rel, err := relative("mkdir", path)
 	if err != nil {
 		return nil, err
@@ -158,6 +191,7 @@ func (fs *FS) mkdirs(ctx context.Context, cred granary.Cred, p place, mode uint3
 
 // RenamePath moves what is at src to dst, replacing it as rename(2) says.
 func (fs *FS) RenamePath(ctx context.Context, cred granary.Cred, root granary.InodeID, src, dst string) error {
+	ctx = client.WithCred(ctx, cred)
 	from, err := named("rename", src)
 	if err != nil {
 		return err

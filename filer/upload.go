@@ -30,6 +30,7 @@ type Upload struct {
 // Upload starts a new file, which replaces what is at the path in one step when it is committed. A
 // symbolic link at the path is replaced too, not followed. The context bounds the whole upload.
 func (fs *FS) Upload(ctx context.Context, o UploadOptions) (*Upload, error) {
+	ctx = client.WithCred(ctx, o.Cred)
 	rel, err := named("upload", o.Path)
 	if err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package fuse
 
 import (
-	"context"
 	"syscall"
 	"time"
 
@@ -82,18 +81,9 @@ func stableAttr(a *granary.Attr) gofs.StableAttr {
 	return gofs.StableAttr{Mode: modeBits(a.Type), Ino: uint64(a.Inode), Gen: 1}
 }
 
-// caller is who asked.
-func caller(ctx context.Context) granary.Cred {
-	c, ok := gofuse.FromContext(ctx)
-	if !ok {
-		return granary.Cred{}
-	}
-	return granary.Cred{UID: c.Uid, GID: c.Gid}
-}
-
 // setAttrOf turns the kernel's request into the operation.
 func setAttrOf(ino granary.InodeID, in *gofuse.SetAttrIn) *granary.SetAttr {
-	op := &granary.SetAttr{Inode: ino}
+	op := &granary.SetAttr{Inode: ino, Opened: in.Valid&gofuse.FATTR_FH != 0, KillSuidgid: in.Valid&gofuse.FATTR_KILL_SUIDGID != 0}
 	if mode, ok := in.GetMode(); ok {
 		mode &= 0o7777
 		op.Mode = &mode

@@ -15,6 +15,8 @@ import (
 // lookups of READDIRPLUS itself, with the attributes that the listing came with.
 type directory struct {
 	n       *node
+	cred    granary.Cred // of who opened it
+	allowed bool         // cred has been found to have permission: from then on the handle counts
 	entries []granary.Entry
 	next    int
 	loaded  bool
@@ -32,16 +34,21 @@ var (
 const dotEntries = 2
 
 // OpendirHandle opens a directory.
-func (n *node) OpendirHandle(context.Context, uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	return &directory{n: n}, 0, 0
+func (n *node) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
+	return &directory{n: n, cred: n.m.caller(ctx)}, 0, 0
 }
 
 func (d *directory) load() syscall.Errno {
 	d.entries, d.loaded = d.entries[:0], true
-	err := d.n.fs().ReadDir(d.n.m.ctx, d.n.ino, func(e granary.Entry) bool {
+	ctx := d.n.m.ctx
+	if !d.allowed {
+		ctx = filer.WithCred(ctx, d.cred)
+	}
+	err := d.n.fs().ReadDir(ctx, d.n.ino, func(e granary.Entry) bool {
 		d.entries = append(d.entries, e)
 		return true
 	})
+	d.allowed = d.allowed || err == nil
 	return filer.Errno(err)
 }
 

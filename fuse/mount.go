@@ -52,6 +52,7 @@ func (o *Options) Validate() error {
 // Server is one mount.
 type Server struct {
 	options Options
+	groups  *groups
 	server  *gofuse.Server
 	ctx     context.Context // of every request; ends when the mount has gone
 	cancel  context.CancelFunc
@@ -62,7 +63,7 @@ func Mount(mountPoint string, o Options) (*Server, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	m := &Server{options: o}
+	m := &Server{options: o, groups: newGroups()}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	server, err := gofs.Mount(mountPoint, &node{m: m, ino: o.Root}, m.mountOptions())
 	if err != nil {
@@ -93,6 +94,7 @@ func (m *Server) mountOptions() *gofs.Options {
 		MaxBackground:        backgroundMax,
 		MaxWrite:             writeSizeMax,
 		MaxReadAhead:         writeSizeMax,
+		ExtraCapabilities:    gofuse.CAP_HANDLE_KILLPRIV_V2, // the master takes set-id bits from what is written to
 		IgnoreSecurityLabels: true,
 		FsName:               m.options.Source,
 		Name:                 "granary",

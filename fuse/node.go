@@ -59,7 +59,7 @@ func (n *node) child(ctx context.Context, e *granary.Entry, out *gofuse.EntryOut
 
 // Lookup finds a name.
 func (n *node) Lookup(ctx context.Context, name string, out *gofuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	e, err := n.fs().Lookup(n.m.ctx, n.ino, name)
+	e, err := n.fs().Lookup(n.m.as(ctx), n.ino, name)
 	if err != nil {
 		return nil, filer.Errno(err)
 	}
@@ -79,7 +79,7 @@ func (n *node) Getattr(_ context.Context, _ gofs.FileHandle, out *gofuse.AttrOut
 
 // Setattr is chmod, chown, truncate and utimes.
 func (n *node) Setattr(ctx context.Context, _ gofs.FileHandle, in *gofuse.SetAttrIn, out *gofuse.AttrOut) syscall.Errno {
-	a, err := n.fs().SetAttr(n.m.ctx, caller(ctx), setAttrOf(n.ino, in))
+	a, err := n.fs().SetAttr(n.m.ctx, n.m.caller(ctx), setAttrOf(n.ino, in))
 	if err != nil {
 		return filer.Errno(err)
 	}
@@ -91,7 +91,7 @@ func (n *node) Setattr(ctx context.Context, _ gofs.FileHandle, in *gofuse.SetAtt
 // Create makes and opens a file.
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *gofuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
 	exclusive := flags&syscall.O_EXCL != 0
-	h, e, err := n.fs().Create(n.m.ctx, caller(ctx), n.ino, name, mode&0o7777, exclusive, openFlags(flags))
+	h, e, err := n.fs().Create(n.m.ctx, n.m.caller(ctx), n.ino, name, mode&0o7777, exclusive, openFlags(flags))
 	if err != nil {
 		return nil, nil, 0, filer.Errno(err)
 	}
@@ -100,7 +100,7 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 
 // Mkdir makes a directory.
 func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *gofuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	e, err := n.fs().Mkdir(n.m.ctx, caller(ctx), n.ino, name, mode&0o7777)
+	e, err := n.fs().Mkdir(n.m.ctx, n.m.caller(ctx), n.ino, name, mode&0o7777)
 	if err != nil {
 		return nil, filer.Errno(err)
 	}
@@ -113,7 +113,7 @@ func (n *node) Mknod(ctx context.Context, name string, mode, dev uint32, out *go
 	if !ok {
 		return nil, syscall.EINVAL
 	}
-	e, err := n.fs().Mknod(n.m.ctx, caller(ctx), n.ino, name, t, mode&0o7777, dev)
+	e, err := n.fs().Mknod(n.m.ctx, n.m.caller(ctx), n.ino, name, t, mode&0o7777, dev)
 	if err != nil {
 		return nil, filer.Errno(err)
 	}
@@ -122,7 +122,7 @@ func (n *node) Mknod(ctx context.Context, name string, mode, dev uint32, out *go
 
 // Symlink makes a symbolic link.
 func (n *node) Symlink(ctx context.Context, target, name string, out *gofuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	e, err := n.fs().Symlink(n.m.ctx, caller(ctx), n.ino, name, target)
+	e, err := n.fs().Symlink(n.m.ctx, n.m.caller(ctx), n.ino, name, target)
 	if err != nil {
 		return nil, filer.Errno(err)
 	}
@@ -135,7 +135,7 @@ func (n *node) Link(ctx context.Context, target gofs.InodeEmbedder, name string,
 	if !ok {
 		return nil, syscall.EXDEV
 	}
-	e, err := n.fs().Link(n.m.ctx, caller(ctx), old.ino, n.ino, name)
+	e, err := n.fs().Link(n.m.ctx, n.m.caller(ctx), old.ino, n.ino, name)
 	if err != nil {
 		return nil, filer.Errno(err)
 	}
@@ -153,12 +153,12 @@ func (n *node) Readlink(context.Context) ([]byte, syscall.Errno) {
 
 // Unlink removes a name.
 func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
-	return filer.Errno(n.fs().Unlink(n.m.ctx, caller(ctx), n.ino, name))
+	return filer.Errno(n.fs().Unlink(n.m.ctx, n.m.caller(ctx), n.ino, name))
 }
 
 // Rmdir removes an empty directory.
 func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
-	return filer.Errno(n.fs().Rmdir(n.m.ctx, caller(ctx), n.ino, name))
+	return filer.Errno(n.fs().Rmdir(n.m.ctx, n.m.caller(ctx), n.ino, name))
 }
 
 // Rename moves an entry.
@@ -171,12 +171,12 @@ func (n *node) Rename(ctx context.Context, name string, newParent gofs.InodeEmbe
 		return syscall.EINVAL
 	}
 	f := filer.RenameFlags{NoReplace: flags&unix.RENAME_NOREPLACE != 0, Exchange: flags&unix.RENAME_EXCHANGE != 0}
-	return filer.Errno(n.fs().Rename(n.m.ctx, caller(ctx), n.ino, name, to.ino, newName, f))
+	return filer.Errno(n.fs().Rename(n.m.ctx, n.m.caller(ctx), n.ino, name, to.ino, newName, f))
 }
 
 // Open opens a file. The kernel keeps its pages if the content is what it was at the last open.
 func (n *node) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	h, err := n.fs().Open(n.m.ctx, caller(ctx), n.ino, openFlags(flags))
+	h, err := n.fs().Open(n.m.ctx, n.m.caller(ctx), n.ino, openFlags(flags))
 	if err != nil {
 		return nil, 0, filer.Errno(err)
 	}
@@ -196,6 +196,7 @@ func openFlags(flags uint32) filer.OpenFlags {
 		Append:   flags&syscall.O_APPEND != 0,
 		Truncate: flags&syscall.O_TRUNC != 0,
 		Sync:     flags&syscall.O_SYNC != 0 || flags&syscall.O_DSYNC != 0,
+		Execute:  flags&gofuse.FMODE_EXEC != 0,
 	}
 }
 

@@ -35,14 +35,14 @@ func copyOut(dest, value []byte) (uint32, syscall.Errno) {
 }
 
 // Getxattr reads one attribute.
-func (n *node) Getxattr(_ context.Context, name string, dest []byte) (uint32, syscall.Errno) {
+func (n *node) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
 	switch {
 	case hidden(name):
 		return 0, syscall.ENODATA
 	case strings.HasPrefix(name, "system."):
 		return 0, syscall.EOPNOTSUPP
 	}
-	value, err := n.fs().Xattr(n.m.ctx, n.ino, name)
+	value, err := n.fs().Xattr(n.m.as(ctx), n.ino, name)
 	if err != nil {
 		return 0, filer.Errno(err)
 	}
@@ -50,8 +50,8 @@ func (n *node) Getxattr(_ context.Context, name string, dest []byte) (uint32, sy
 }
 
 // Listxattr lists the names, each ended by a zero byte.
-func (n *node) Listxattr(_ context.Context, dest []byte) (uint32, syscall.Errno) {
-	list, err := n.fs().Xattrs(n.m.ctx, n.ino)
+func (n *node) Listxattr(ctx context.Context, dest []byte) (uint32, syscall.Errno) {
+	list, err := n.fs().Xattrs(n.m.as(ctx), n.ino)
 	if err != nil {
 		return 0, filer.Errno(err)
 	}
@@ -75,7 +75,7 @@ func (n *node) Setxattr(ctx context.Context, name string, data []byte, flags uin
 		CreateOnly:  flags&unix.XATTR_CREATE != 0,
 		ReplaceOnly: flags&unix.XATTR_REPLACE != 0,
 	}
-	return filer.Errno(n.fs().SetXattr(n.m.ctx, caller(ctx), op))
+	return filer.Errno(n.fs().SetXattr(n.m.ctx, n.m.caller(ctx), op))
 }
 
 // Removexattr removes one attribute.
@@ -83,5 +83,5 @@ func (n *node) Removexattr(ctx context.Context, name string) syscall.Errno {
 	if errno := settable(name); errno != 0 {
 		return errno
 	}
-	return filer.Errno(n.fs().RemoveXattr(n.m.ctx, caller(ctx), n.ino, name))
+	return filer.Errno(n.fs().RemoveXattr(n.m.ctx, n.m.caller(ctx), n.ino, name))
 }

@@ -164,6 +164,30 @@ func (env *environment) withClient(ctx context.Context, do func(context.Context,
 	return do(ctx, c)
 }
 
+// self is the user who runs the command.
+func self() (granary.Cred, error) {
+	groups, err := os.Getgroups()
+	if err != nil {
+		return granary.Cred{}, fmt.Errorf("supplementary groups: %w", err)
+	}
+	cred := granary.Cred{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())}
+	for _, g := range groups {
+		cred.Groups = append(cred.Groups, uint32(g))
+	}
+	return cred, nil
+}
+
+// withFilerAs runs a short command on files as the user who runs it: what it looks for in paths is checked.
+func (env *environment) withFilerAs(ctx context.Context, do func(context.Context, *filer.FS, granary.Cred) error) error {
+	cred, err := self()
+	if err != nil {
+		return err
+	}
+	return env.withFiler(ctx, func(ctx context.Context, fs *filer.FS) error {
+		return do(filer.WithCred(ctx, cred), fs, cred)
+	})
+}
+
 // withFiler runs a short command on files.
 func (env *environment) withFiler(ctx context.Context, do func(context.Context, *filer.FS) error) error {
 	return env.withClient(ctx, func(ctx context.Context, c *client.Client) (err error) {

@@ -72,7 +72,7 @@ func fsLsCommand(env *environment) *cobra.Command {
 			if len(args) == 1 {
 				name = args[0]
 			}
-			return env.withFiler(cmd.Context(), func(ctx context.Context, fs *filer.FS) error {
+			return env.withFilerAs(cmd.Context(), func(ctx context.Context, fs *filer.FS, _ granary.Cred) error {
 				list, err := listPath(ctx, fs, name)
 				if err != nil {
 					return err
@@ -120,7 +120,7 @@ func fsStatCommand(env *environment) *cobra.Command {
 		Short: "Print what is known about a file",
 		Args:  exactArgs("PATH"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return env.withFiler(cmd.Context(), func(ctx context.Context, fs *filer.FS) error {
+			return env.withFilerAs(cmd.Context(), func(ctx context.Context, fs *filer.FS, _ granary.Cred) error {
 				info, err := statPath(ctx, fs, args[0])
 				if err != nil {
 					return err
@@ -157,7 +157,7 @@ func fsCatCommand(env *environment) *cobra.Command {
 		Short: "Write files to standard output",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return env.withFiler(cmd.Context(), func(ctx context.Context, fs *filer.FS) error {
+			return env.withFilerAs(cmd.Context(), func(ctx context.Context, fs *filer.FS, _ granary.Cred) error {
 				for _, name := range args {
 					if err := download(ctx, fs, name, cmd.OutOrStdout()); err != nil {
 						return err
@@ -193,13 +193,13 @@ func fsPutCommand(env *environment) *cobra.Command {
 		Short: "Store a local file (\"-\" is standard input), or with -r a tree",
 		Args:  exactArgs("LOCAL", "PATH"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return env.withFiler(cmd.Context(), func(ctx context.Context, fs *filer.FS) error {
+			return env.withFilerAs(cmd.Context(), func(ctx context.Context, fs *filer.FS, cred granary.Cred) error {
 				p := newProgress(os.Stderr)
 				defer p.done()
 				if recursive {
-					return putTree(ctx, fs, args[0], args[1], p)
+					return putTree(ctx, fs, cred, args[0], args[1], p)
 				}
-				return putFile(ctx, fs, args[0], args[1], p)
+				return putFile(ctx, fs, cred, args[0], args[1], p)
 			})
 		},
 	}
@@ -208,7 +208,7 @@ func fsPutCommand(env *environment) *cobra.Command {
 }
 
 // putFile stores one file; into a directory it goes under its own name.
-func putFile(ctx context.Context, fs *filer.FS, local, name string, p *progress) (err error) {
+func putFile(ctx context.Context, fs *filer.FS, cred granary.Cred, local, name string, p *progress) (err error) {
 	in, mode := os.Stdin, os.FileMode(0o644)
 	if local != "-" {
 		if in, err = os.Open(local); err != nil {
@@ -234,7 +234,6 @@ func putFile(ctx context.Context, fs *filer.FS, local, name string, p *progress)
 	if err != nil {
 		return err
 	}
-	cred := granary.Cred{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
 	u, err := fs.Upload(ctx, filer.UploadOptions{Root: granary.RootInode, Path: clean, Mode: uint32(mode), Cred: cred})
 	if err != nil {
 		return err
@@ -247,8 +246,7 @@ func putFile(ctx context.Context, fs *filer.FS, local, name string, p *progress)
 	return err
 }
 
-func putTree(ctx context.Context, fs *filer.FS, local, name string, p *progress) error {
-	cred := granary.Cred{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
+func putTree(ctx context.Context, fs *filer.FS, cred granary.Cred, local, name string, p *progress) error {
 	return filepath.WalkDir(local, func(from string, d os.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -267,7 +265,7 @@ func putTree(ctx context.Context, fs *filer.FS, local, name string, p *progress)
 			_, err := fs.MkdirAll(ctx, cred, granary.RootInode, clean, 0o755)
 			return err
 		case d.Type().IsRegular():
-			return putFile(ctx, fs, from, to, p)
+			return putFile(ctx, fs, cred, from, to, p)
 		case d.Type()&os.ModeSymlink != 0:
 			target, err := os.Readlink(from)
 			if err != nil {
@@ -291,7 +289,7 @@ func fsGetCommand(env *environment) *cobra.Command {
 		Short: "Fetch a file (LOCAL \"-\" is standard output), or with -r a tree",
 		Args:  exactArgs("PATH", "LOCAL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return env.withFiler(cmd.Context(), func(ctx context.Context, fs *filer.FS) error {
+			return env.withFilerAs(cmd.Context(), func(ctx context.Context, fs *filer.FS, _ granary.Cred) error {
 				p := newProgress(os.Stderr)
 				defer p.done()
 				if args[1] == "-" {
@@ -373,13 +371,13 @@ func fsRmCommand(env *environment) *cobra.Command {
 		Short: "Remove files and empty directories, or with -r whole trees",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return env.withFiler(cmd.Context(), func(ctx context.Context, fs *filer.FS) error {
+			return env.withFilerAs(cmd.Context(), func(ctx context.Context, fs *filer.FS, cred granary.Cred) error {
 				for _, name := range args {
 					clean, err := filer.CleanPath(name)
 					if err != nil {
 						return err
 					}
-					if err := fs.Remove(ctx, granary.RootInode, clean, filer.RemoveOptions{Recursive: recursive}); err != nil {
+					if err := fs.Remove(ctx, granary.RootInode, clean, filer.RemoveOptions{Recursive: recursive, Cred: cred}); err != nil {
 						return err
 					}
 				}
@@ -397,8 +395,7 @@ func fsMkdirCommand(env *environment) *cobra.Command {
 		Short: "Make directories, with those on the way",
 		Args:  cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return env.withFiler(cmd.Context(), func(ctx context.Context, fs *filer.FS) error {
-				cred := granary.Cred{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
+			return env.withFilerAs(cmd.Context(), func(ctx context.Context, fs *filer.FS, cred granary.Cred) error {
 				for _, name := range args {
 					clean, err := filer.CleanPath(name)
 					if err != nil {
@@ -420,7 +417,7 @@ func fsMvCommand(env *environment) *cobra.Command {
 		Short: "Rename a file or directory",
 		Args:  exactArgs("FROM", "TO"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return env.withFiler(cmd.Context(), func(ctx context.Context, fs *filer.FS) error {
+			return env.withFilerAs(cmd.Context(), func(ctx context.Context, fs *filer.FS, cred granary.Cred) error {
 				src, err := filer.CleanPath(args[0])
 				if err != nil {
 					return err
@@ -434,7 +431,6 @@ func fsMvCommand(env *environment) *cobra.Command {
 				} else if err != nil && !granary.IsKind(err, granary.KindNotFound) {
 					return err
 				}
-				cred := granary.Cred{UID: uint32(os.Getuid()), GID: uint32(os.Getgid())}
 				return fs.RenamePath(ctx, cred, granary.RootInode, src, dst)
 			})
 		},
