@@ -14,15 +14,25 @@ import (
 // hidden reports whether an attribute is the store's own and not shown by mounts.
 func hidden(name string) bool { return strings.HasPrefix(name, "granary.") }
 
-// settable refuses names that are hidden, or need more than storing (access control lists).
+// settable refuses names that are hidden.
 func settable(name string) syscall.Errno {
-	switch {
-	case hidden(name):
+	if hidden(name) {
 		return syscall.EPERM
-	case strings.HasPrefix(name, "system."):
-		return syscall.EOPNOTSUPP
 	}
-	return 0
+	return known(name)
+}
+
+// known refuses names in no namespace that is stored. Those of system. need more than storing: access control lists.
+func known(name string) syscall.Errno {
+	for _, space := range [...]string{"user.", "trusted.", "security."} {
+		switch {
+		case name == space:
+			return syscall.EINVAL
+		case strings.HasPrefix(name, space):
+			return 0
+		}
+	}
+	return syscall.EOPNOTSUPP
 }
 
 // copyOut answers a size query (empty dest) or copies the value.
@@ -36,11 +46,11 @@ func copyOut(dest, value []byte) (uint32, syscall.Errno) {
 
 // Getxattr reads one attribute.
 func (n *node) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
-	switch {
-	case hidden(name):
+	if hidden(name) {
 		return 0, syscall.ENODATA
-	case strings.HasPrefix(name, "system."):
-		return 0, syscall.EOPNOTSUPP
+	}
+	if errno := known(name); errno != 0 {
+		return 0, errno
 	}
 	value, err := n.fs().Xattr(n.m.as(ctx), n.ino, name)
 	if err != nil {
