@@ -193,7 +193,7 @@ func openFlags(flags uint32) filer.OpenFlags {
 	return filer.OpenFlags{
 		Read:     access != syscall.O_WRONLY,
 		Write:    access != syscall.O_RDONLY,
-		Append:   flags&syscall.O_APPEND != 0,
+		Append:   flags&syscall.O_APPEND != 0 && access != syscall.O_RDONLY,
 		Truncate: flags&syscall.O_TRUNC != 0,
 		Sync:     flags&syscall.O_SYNC != 0 || flags&syscall.O_DSYNC != 0,
 		Execute:  flags&gofuse.FMODE_EXEC != 0,

@@ -29,6 +29,13 @@ func (t *txn) createDataset(op *granary.CreateDataset) granary.Result {
 	if t.find(dir.Inode, op.Name) != nil {
 		return failed(granary.KindExists, name, op.Name, "")
 	}
+	err = t.mayAdd(name, op.Name, dir)
+	if err == nil {
+		err = t.mayCreate(&granary.Create{Name: op.Name, Type: granary.TypeDirectory, UID: op.UID, GID: op.GID}, dir)
+	}
+	if err != nil {
+		return granary.Result{Err: err}
+	}
 	root := &inodeRecord{Attr: granary.Attr{Mode: op.Mode & modeMask, UID: op.UID, GID: op.GID, Policy: dir.Policy}}
 	inheritGroup(dir, root, true)
 	if err := t.newDataset(name, root); err != nil {

@@ -64,6 +64,23 @@
 //     change one at a time, and never so that those that answer are no majority (TestNewMemberCrashes,
 //     TestLeaderChangesWhileAdding, TestMemberRefusals).
 //
+// # Permissions
+//
+// apply checks whether the caller of a request (Request.Cred) may do what it asks for, as Linux does for a local file
+// system: access.go has the rules. The check is arithmetic on inodes that the operation has read anyway; made before the log, it
+// would be made on another state than the one that the operation changes. uid 0 may do all but what no superuser can.
+// Errors come in the order of Linux: search permission on every directory of a path, then what is there or is not,
+// then permission on the directory (KindPermission) and the rule of sticky directories (KindNotOwner), then types.
+//
+// What was checked when a file was opened is not checked again: Commit, CopyRange, Allocate and SetAttr with Opened
+// need no permission, as with the servers of NFS, and Release none but that the session keeps the inode. What ordinary users write
+// loses its set-id bits. Further names for another's file need read and write permission on it, as Linux has it
+// (protected_hardlinks). RemoveTree of a directory that holds something is the superuser's, for nobody looks at what is in it.
+//
+// Queries are checked when they name a caller (QueryRequest.Cred): search on every directory of a Lookup's path, the
+// Access asked for, read on the directory of a ReadDir, whose entries come with their attributes all the same. List is
+// for gateways, which decide for themselves.
+//
 // # Format
 //
 // A node's directory:
@@ -136,6 +153,6 @@
 // the chunk. The index of a value of t and g is that of the last entry whose items, taken together or one by one, left it
 // otherwise than it was. Pebble's own checksums cover all of it. Fields are only ever added under a new version.
 //
-// A log entry is a command: version (1 byte, now 1), time (zigzag varint), number of items, and each
+// A log entry is a command: version (1 byte, now 2; 1 is read too, and was applied without checks of permissions), time (zigzag varint), number of items, and each
 // item as a tag and its fields (command.go). A node stops at a version or tag that it does not know.
 package master

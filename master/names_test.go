@@ -146,6 +146,8 @@ func (nm *namesModel) rename(src *node, a string, dst *node, b string, noReplace
 		return granary.KindNotFound
 	case n.dir && n != old && dst.inside(n), exchange && old.dir && n != old && src.inside(old):
 		return granary.KindInvalid
+	case old != nil && old.dir && src.inside(old) && !exchange:
+		return granary.KindNotEmpty
 	case n == old:
 		return granary.KindNone
 	case exchange:
