@@ -28,6 +28,9 @@ func (t *txn) assemble(session granary.SessionID, op *granary.Assemble) granary.
 	if d := t.find(above.Inode, op.UploadName); d == nil || d.Inode != op.Upload {
 		return failed(granary.KindNotFound, "assemble", op.UploadName, "no such upload, or not under this name")
 	}
+	if err := t.mayRemove("assemble", op.UploadName, above, dir); err != nil {
+		return granary.Result{Err: err}
+	}
 	a := &assemblyRecord{Upload: op.Upload}
 	size := uint64(0)
 	for i, id := range op.Sources.Inodes {

@@ -99,7 +99,7 @@ func (s *Server) answer(ctx context.Context, st *heldState, req *granary.QueryRe
 // answer answers a query at the leader, which knows what is open.
 func (l *leadership) answer(ctx context.Context, st *heldState, req *granary.QueryRequest) (granary.Answer, granary.Index, error) {
 	if q, ok := req.Query.(*granary.Lookup); ok && q.Open {
-		return l.open(ctx, st, req.Session, q)
+		return l.open(ctx, st, req.Session, req.Cred, q)
 	}
 	return l.s.answer(ctx, st, req, l.live)
 }
