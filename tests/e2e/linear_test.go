@@ -39,7 +39,8 @@ func TestChaosLinearizable(t *testing.T) {
 	workers := make([]*worker, busy+observers)
 	var h *history
 	for i := range workers {
-		c, err := client.Open(t.Context(), client.Options{Masters: g.Addrs(), Name: fmt.Sprintf("worker %d", i)})
+		c, err := client.Open(t.Context(), client.Options{
+			Masters: g.Addrs(), Name: fmt.Sprintf("worker %d", i), ReadFollowers: i%2 == 1})
 		if err != nil {
 			t.Fatal(err)
 		}

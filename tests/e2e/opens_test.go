@@ -27,7 +27,9 @@ func TestE2EOpenRemoved(t *testing.T) {
 			s.Granary("fs", "rm", "-r", "/"+dir).Run(t)
 			sh(t, two, `mkdir "$1"`, dir)
 		},
-		"aws s3 cp": func(name string) { s.AWS("s3", "cp", "--no-progress", local, "s3://opened/"+filepath.Base(name)).Run(t) },
+		"aws s3 cp": func(name string) {
+			s.AWS("s3", "cp", "--no-progress", local, "s3://opened/"+filepath.Base(name)).Run(t)
+		},
 	}
 	for way, remove := range ways {
 		dir := "buckets/opened"
