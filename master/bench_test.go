@@ -231,7 +231,9 @@ func bareGroup(b *testing.B, n int) *raft.Raft {
 func bareNode(b *testing.B, id string, o *Options, t raft.Transport, conf raft.Configuration) *raft.Raft {
 	b.Helper()
 	dir := b.TempDir()
-	stores, err := openStores(dir, func() (uint64, error) { return 0, nil }, noHook, o.Log)
+	own := *o
+	own.Dir = dir
+	stores, err := openStores(&own, func() (uint64, error) { return 0, nil })
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -3,7 +3,6 @@ package master
 import (
 	"errors"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -37,7 +36,8 @@ type raftStores struct {
 // openStores opens both. A directory whose entries are in raft.db is brought to the form that has them in a log of
 // their own; one that lacks either store, and has the other, is refused.
 // covered returns the index of the newest snapshot.
-func openStores(dir string, covered func() (uint64, error), hook func(string) error, log *slog.Logger) (s raftStores, err error) {
+func openStores(o *Options, covered func() (uint64, error)) (s raftStores, err error) {
+	dir := o.Dir
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -60,7 +60,7 @@ func openStores(dir string, covered func() (uint64, error), hook func(string) er
 	format, err := s.stable.GetUint64([]byte(logFormatKey))
 	switch {
 	case errors.Is(err, raftboltdb.ErrKeyNotFound):
-		if err := s.migrate(dir, hasLog, covered, hook); err != nil {
+		if err := s.migrate(dir, hasLog, covered, o.hook); err != nil {
 			return s, err
 		}
 	case err != nil:
@@ -70,8 +70,29 @@ func openStores(dir string, covered func() (uint64, error), hook func(string) er
 	case !hasLog:
 		return s, granary.Errorf(granary.KindCorrupt, "master.open", dir, "the Raft log is gone: there is a %s, but no %s", stableName, logName)
 	}
-	s.logs, err = openLog(filepath.Join(dir, logName), raftlog.Options{MustExist: true, Covered: covered, Log: log})
+	d, err := disk.OS(filepath.Join(dir, logName))
+	if err != nil {
+		return s, openError(dir, err)
+	}
+	if o.logDisk != nil {
+		d = o.logDisk(d)
+	}
+	s.logs, err = raftlog.Open(d, raftlog.Options{MustExist: true, Covered: covered, Log: o.Log})
 	return s, err
+}
+
+// watchDisk ends the Raft node when its log can take nothing more: it would be elected, and depose itself at the first
+// entry, again and again. The others elect one of themselves; this one answers that it does not lead.
+func (s *Server) watchDisk() {
+	select {
+	case <-s.raft.logs.Failed():
+	case <-s.ctx.Done():
+		return
+	}
+	s.log.Error("the disk of the Raft log failed: this master takes no part in the cluster until it is started again", "dir", s.opts.Dir)
+	if err := s.raft.shutdown(); err != nil {
+		s.log.Error("Raft did not end", "error", err)
+	}
 }
 
 func (s *raftStores) close() error {

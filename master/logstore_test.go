@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/disk"
 )
 
 func noHook(string) error { return nil }
@@ -26,7 +29,7 @@ func openTestStores(t *testing.T, dir string, hook func(string) error) (raftStor
 	if err != nil {
 		t.Fatal(err)
 	}
-	return openStores(dir, snaps.covered, hook, log)
+	return openStores(&Options{Dir: dir, hook: hook, Log: log}, snaps.covered)
 }
 
 // makeFormat1 fills a directory as format 1 had it: the entries in raft.db.
@@ -184,6 +187,51 @@ func setLogFormat(dir string, format uint64) error {
 		return err
 	}
 	return errors.Join(stable.SetUint64([]byte(logFormatKey), format), stable.Close())
+}
+
+// TestFailedLogDisk: a leader whose log cannot be synced any more leaves the cluster to the others, and comes back with
+// all that was acknowledged when it is started again.
+func TestFailedLogDisk(t *testing.T) {
+	var mu sync.Mutex
+	disks := make(map[string]*disk.Faulty)
+	g := newGroup(t, 3, true, func(o *Options) {
+		dir := o.Dir
+		o.logDisk = func(d disk.FS) disk.FS {
+			mu.Lock()
+			defer mu.Unlock()
+			disks[dir] = disk.NewFaulty(d, nil)
+			return disks[dir]
+		}
+	})
+	leader := g.leader()
+	c := newClient(t, g.nodes[leader])
+	g.do(c, createOp("before"))
+	failed := g.nodes[leader]
+	disks[failed.opts.Dir].SetHook(func(c disk.Call) disk.Fault {
+		if c.Op == disk.OpSync {
+			return disk.Fault{Err: syscall.EIO}
+		}
+		return disk.Fault{}
+	})
+	g.do(c, createOp("during"))
+	eventually(t, "the end of the node", func() error {
+		if st := failed.raft.State(); st != raft.Shutdown {
+			return fmt.Errorf("it is a %s", st)
+		}
+		return nil
+	})
+	g.startAt(leader, g.stop(leader), nil)
+	g.do(c, createOp("after"))
+	for _, name := range []string{"before", "during", "after"} {
+		g.find(name)
+	}
+	want, _ := g.nodes[g.leader()].states.cur.applied()
+	eventually(t, "the node that failed", func() error {
+		if at, _ := g.nodes[leader].states.cur.applied(); at < want {
+			return fmt.Errorf("it has applied %d of %d", at, want)
+		}
+		return nil
+	})
 }
 
 // forgetLogFormat takes the mark of the log out of raft.db.

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/disk"
 	"github.com/dsorchard/granary/internal/wire"
 )
 
@@ -61,10 +62,11 @@ type Options struct {
 
 	digestEvery uint64 // entries of a window of the digest; fewer in tests
 
-	transport raft.Transport     // for tests, instead of TCP
-	now       func() time.Time   // for tests, instead of time.Now
-	applying  func()             // for tests: called before each batch of entries is applied; nil: nothing
-	hook      func(string) error // for tests: called between the steps of snapshots; an error stops there
+	transport raft.Transport        // for tests, instead of TCP
+	now       func() time.Time      // for tests, instead of time.Now
+	applying  func()                // for tests: called before each batch of entries is applied; nil: nothing
+	hook      func(string) error    // for tests: called between the steps of snapshots; an error stops there
+	logDisk   func(disk.FS) disk.FS // for tests: what the Raft log uses instead of its disk
 }
 
 const (

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -155,13 +156,23 @@ type raftNode struct {
 	raftStores
 	notify chan bool     // of leadership
 	gone   chan struct{} // closed when it has shut down: futures that are left will never be answered
+	end    sync.Once
+}
+
+// shutdown ends the node, once.
+func (n *raftNode) shutdown() (err error) {
+	n.end.Do(func() {
+		err = n.Raft.Shutdown().Error()
+		close(n.gone)
+	})
+	return err
 }
 
 // openRaft starts the node; id is its own. A node without any state asks mayFound before it begins, and one that is
 // to join a cluster begins with no configuration at all: it waits to be added.
 // On an error nothing is left open but the transport.
 func openRaft(id string, o *Options, f *fsm, trans raft.Transport, mayFound func() error) (*raftNode, error) {
-	stores, err := openStores(o.Dir, f.snaps.covered, o.hook, o.Log)
+	stores, err := openStores(o, f.snaps.covered)
 	if err != nil {
 		return nil, err
 	}

@@ -78,6 +78,7 @@ func Open(o Options) (*Server, error) {
 	s.loops.Go(s.watchApplied)
 	s.loops.Go(s.watchLog)
 	s.loops.Go(s.watchMembership)
+	s.loops.Go(s.watchDisk)
 	s.loops.Go(func() { s.backups.expire(s.ctx) })
 	return s, nil
 }
@@ -241,8 +242,7 @@ func (s *Server) stop() error {
 	s.loops.Wait() // what was proposed has its outcome
 	s.refuse()
 	s.calls.Wait()
-	err := s.raft.Shutdown().Error()
-	close(s.raft.gone)
+	err := s.raft.shutdown()
 	return errors.Join(err, s.release())
 }
 

@@ -72,11 +72,13 @@ func (l *Log) makeRoom(size int64) error {
 	spare := ""
 	if n := len(l.spares); n > 0 {
 		spare = l.spares[n-1]
-		l.spares = l.spares[:n-1]
 	}
 	next, err := createSegment(l.fs, h, spare)
 	if err != nil {
 		return l.fail(segmentName(h.number), err)
+	}
+	if spare != "" {
+		l.spares = l.spares[:len(l.spares)-1]
 	}
 	l.mu.Lock()
 	l.index.segments = append(l.index.segments, next)

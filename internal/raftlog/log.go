@@ -79,6 +79,8 @@ type Log struct {
 	failed error // why nothing is written any more
 	closed bool
 
+	failure chan struct{} // closed when failed is set
+
 	mu    sync.RWMutex // guards what follows; who changes it holds write as well
 	index index
 	tail  tail
@@ -250,6 +252,9 @@ func (l *Log) closeFiles() error {
 	return errors.Join(errs...)
 }
 
+// Failed is closed when a failure of the disk has ended all writing. Only opening the log again can help.
+func (l *Log) Failed() <-chan struct{} { return l.failure }
+
 // usable returns why nothing can be written.
 func (l *Log) usable() error {
 	switch {
@@ -272,6 +277,9 @@ func (l *Log) fail(subject string, err error) error {
 
 // poison ends all writing: what a failed sync left is not known, and a second sync would not tell.
 func (l *Log) poison(subject string, err error) error {
+	if l.failed == nil {
+		close(l.failure)
+	}
 	l.failed = err
 	l.opts.Log.Error("the Raft log takes no more writes", "file", subject, "error", err)
 	return storeError(subject, err)

@@ -14,7 +14,7 @@ import (
 // changes nothing.
 func Open(d disk.FS, o Options) (_ *Log, err error) {
 	o.setDefaults()
-	l := &Log{fs: d, opts: o, tail: tail{bytesMax: o.TailBytes, entriesMax: o.TailEntries}}
+	l := &Log{fs: d, opts: o, failure: make(chan struct{}), tail: tail{bytesMax: o.TailBytes, entriesMax: o.TailEntries}}
 	files, err := list(d)
 	if err != nil {
 		return nil, storeError(".", err)
