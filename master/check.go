@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/dsorchard/granary"
@@ -74,7 +75,7 @@ type audit struct {
 	xattrs   map[granary.InodeID]uint64
 	blocks   map[granary.BlockID]*blockRecord
 	refs     map[granary.BlockID]uint64
-	hashes   map[granary.BlockID]string
+	hashes   map[granary.BlockID]uint64 // digest of the key that leads to a block
 	volumes  map[granary.VolumeID]*volumeRecord
 	writing  map[granary.VolumeID]granary.SessionID
 	datasets map[granary.DatasetID]*datasetRecord
@@ -129,7 +130,7 @@ func newAudit() *audit {
 		orphans: map[granary.InodeID]granary.SessionID{}, nameless: map[granary.InodeID]granary.Index{}, extents: map[granary.InodeID]uint64{},
 		windows0: map[granary.InodeID]*windowRecord{},
 		inline:   map[granary.InodeID]uint64{}, xattrs: map[granary.InodeID]uint64{},
-		blocks: map[granary.BlockID]*blockRecord{}, refs: map[granary.BlockID]uint64{}, hashes: map[granary.BlockID]string{},
+		blocks: map[granary.BlockID]*blockRecord{}, refs: map[granary.BlockID]uint64{}, hashes: map[granary.BlockID]uint64{},
 		volumes: map[granary.VolumeID]*volumeRecord{}, writing: map[granary.VolumeID]granary.SessionID{},
 		datasets: map[granary.DatasetID]*datasetRecord{},
 		sessions: map[granary.SessionID]bool{}, ending: map[granary.SessionID]bool{},
@@ -232,7 +233,7 @@ func (a *audit) load(k, b []byte) {
 	case tableBlock:
 		a.blocks[granary.BlockID(inode)] = decoded[blockRecord](a, k, b)
 	case tableHash:
-		a.hashes[granary.BlockID(decoded[numberRecord](a, k, b).Number)] = string(k)
+		a.hashes[granary.BlockID(decoded[numberRecord](a, k, b).Number)] = xxhash.Sum64(k)
 	case tableVolume:
 		a.volumes[granary.VolumeID(inode)] = decoded[volumeRecord](a, k, b)
 	case tableWriting:
@@ -298,7 +299,7 @@ func (a *audit) loadWindow(k, b []byte) {
 			a.bad("inode %d has an extent up to %d, beyond its %d bytes", inode, p.end(), r.Size)
 		}
 	}
-	if n == 0 {
+	if r := a.inodes[inode]; n == 0 && r != nil && r.Inline > 0 {
 		a.windows0[inode] = w
 	}
 }
@@ -408,7 +409,7 @@ func (a *audit) checkBlocks() {
 		if b.Refs == 0 || b.Refs != a.refs[id] {
 			a.bad("block %d has %d references, counted %d", id, b.Refs, a.refs[id])
 		}
-		if a.hashes[id] != string(keyHash(b.Domain, b.Hash)) {
+		if a.hashes[id] != xxhash.Sum64(keyHash(b.Domain, b.Hash)) {
 			a.bad("block %d is not found by its hash", id)
 		}
 		if v := a.volumes[b.Location.Volume]; v == nil || b.Location.Offset+uint64(b.Location.Length) > v.Watermark {

@@ -25,7 +25,7 @@ type RestoreOptions struct {
 	Stream  io.Reader // of the backup; its end is io.EOF if all of it is as it was
 	Cluster granary.ClusterID
 	Index   granary.Index
-	Force   bool // restore a state that violates the rules of CheckState, too
+	NoCheck bool // restore the state as it is, in order or not; the check needs memory for each inode and block
 
 	Log  *slog.Logger       // nil: none
 	hook func(string) error // for tests: called between the steps; an error stops there
@@ -33,7 +33,7 @@ type RestoreOptions struct {
 
 // Restored tells what was restored.
 type Restored struct {
-	State       StateReport   // of the backup
+	State       StateReport   // of the backup; without NoCheck also what was counted
 	Incarnation uint64        // of the cluster from now on
 	Index       granary.Index // of its first state
 }
@@ -155,7 +155,7 @@ func (o *RestoreOptions) build(ctx context.Context, tmp string) (*Restored, erro
 
 // revive checks the state, brings it into its next incarnation, and makes it the snapshot that the node starts from.
 func (o *RestoreOptions) revive(ctx context.Context, st *state, tmp string) (*Restored, error) {
-	report, err := st.audit(ctx)
+	report, err := o.check(ctx, st)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +163,7 @@ func (o *RestoreOptions) revive(ctx context.Context, st *state, tmp string) (*Re
 	case report.Cluster != o.Cluster || report.Index != o.Index:
 		return nil, granary.Errorf(granary.KindCorrupt, "restore", o.Dir, "the state is of cluster %s at %d, not of %s at %d",
 			report.Cluster, report.Index, o.Cluster, o.Index)
-	case report.Violated > 0 && !o.Force:
+	case report.Violated > 0:
 		return nil, granary.Errorf(granary.KindCorrupt, "restore", o.Dir, "the state of the backup is not in order: %w", report.Err())
 	}
 	if err := st.reincarnate(); err != nil {
@@ -176,6 +176,16 @@ func (o *RestoreOptions) revive(ctx context.Context, st *state, tmp string) (*Re
 		return nil, err
 	}
 	return &Restored{State: *report, Incarnation: st.head.Incarnation, Index: granary.Index(st.head.Applied)}, nil
+}
+
+// check returns what CheckState finds, or only what the state says of itself.
+func (o *RestoreOptions) check(ctx context.Context, st *state) (*StateReport, error) {
+	if !o.NoCheck {
+		return st.audit(ctx)
+	}
+	h := st.current()
+	return &StateReport{Cluster: h.Cluster, Index: granary.Index(h.Applied), Time: h.Time, Incarnation: h.Incarnation,
+		Sessions: h.Sessions, Queued: h.Queue, LogicalBytes: h.LogicalBytes, BlockBytes: h.BlockBytes}, nil
 }
 
 // snapshot writes the state as the newest Raft snapshot of a node without a log, in a group of its own.

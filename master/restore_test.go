@@ -347,9 +347,9 @@ func TestRestoreRefusesDisorder(t *testing.T) {
 		t.Errorf("a state in disorder: %v", err)
 	}
 	o = options(o.Dir)
-	o.Force = true
-	if r, err := Restore(t.Context(), o); err != nil || r.State.Violated == 0 {
-		t.Errorf("by force: %+v, %v", r, err)
+	o.NoCheck = true
+	if r, err := Restore(t.Context(), o); err != nil || r.State.Index != o.Index || r.State.LogicalBytes == 0 {
+		t.Errorf("unchecked: %+v, %v", r, err)
 	}
 }
 

@@ -17,9 +17,9 @@ import (
 type restoreOptions struct {
 	placeOptions
 	listenOptions
-	data  string
-	id    string
-	force bool
+	data string
+	id   string
+	raw  bool
 }
 
 func restoreCommand(env *environment) *cobra.Command {
@@ -47,7 +47,7 @@ directory must be empty or not there. The command can be repeated if it breaks.`
 	o.listenOptions.flags(cmd)
 	cmd.Flags().StringVar(&o.data, "data", "granary-data/master", "directory of the new master")
 	cmd.Flags().StringVar(&o.id, "id", "", "name of the new master (default: its gRPC address)")
-	cmd.Flags().BoolVar(&o.force, "force", false, "restore even if the state in the backup is not in order")
+	cmd.Flags().BoolVar(&o.raw, "no-check", false, "do not recount the state in the backup first; restore it as it is")
 	return cmd
 }
 
@@ -65,7 +65,9 @@ func (r *restoreReport) table(t *tableWriter) {
 	t.row("cluster", r.Cluster)
 	t.row("incarnation", r.Incarnation)
 	t.row("as of", r.Backup.State.LastChange.Format(time.RFC3339))
-	t.row("inodes", r.Backup.State.Inodes)
+	if n := r.Backup.State.Inodes; n > 0 {
+		t.row("inodes", n)
+	}
 	t.row("logical", byteText(r.Backup.State.LogicalBytes))
 	t.row("data", r.Data)
 	t.row("start it", r.Start)
@@ -89,7 +91,7 @@ func restore(cmd *cobra.Command, env *environment, o *restoreOptions, name strin
 	err = readBackup(ctx, place, p, func(b *backup.Reader) error {
 		done, err := master.Restore(ctx, master.RestoreOptions{
 			Dir: o.data, ID: o.id, GRPCAddr: o.addr(portMaster), RaftAddr: o.addr(portRaft),
-			Stream: b, Cluster: b.Cluster, Index: b.Index, Force: o.force, Log: log,
+			Stream: b, Cluster: b.Cluster, Index: b.Index, NoCheck: o.raw, Log: log,
 		})
 		if err != nil {
 			return err
