@@ -241,6 +241,40 @@ func checkRestarts(t *testing.T, s *Server, dir string, c *testClient) {
 	}
 }
 
+// TestRestoreGrows: a node that is added to a restored one gets the state, and can lead.
+func TestRestoreGrows(t *testing.T) {
+	options := backupOf(t, lived(t).onDisk())
+	m := newMembers(t, 2, 1, nil)
+	m.leader()
+	dir := m.stop(0)
+	m.wipe(0)
+	o := options(dir)
+	o.ID, o.GRPCAddr, o.RaftAddr = m.peers[0].ID, m.peers[0].GRPCAddr, m.peers[0].RaftAddr
+	if _, err := Restore(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	m.startAt(0, dir, nil)
+	m.connect(func(_, _ int) bool { return true }) // a node that stops has cut its connections
+	c := newClient(t, m.nodes[m.leader()])
+	m.do(c, createOp("f0"))
+	m.mustJoin(1)
+	m.add(1)
+	m.voters(0, 1)
+	if err := m.change(&granary.MemberChange{Action: granary.MemberLead, ID: m.peers[1].ID}); err != nil {
+		t.Fatal(err)
+	}
+	m.do(c, createOp("f1"))
+	for _, name := range []string{"dir", "f0", "f1"} {
+		m.find(name)
+	}
+	m.same(0, 1)
+	st := m.node(1).states.acquire()
+	defer st.release()
+	if err := st.check(); err != nil || st.current().Incarnation != 1 {
+		t.Errorf("incarnation %d: %v", st.current().Incarnation, err)
+	}
+}
+
 // TestRestoreSurvivesCrash stops a restore after each of its steps: there is a whole directory or none, and the next one
 // succeeds.
 func TestRestoreSurvivesCrash(t *testing.T) {
