@@ -101,11 +101,11 @@ func (t *txn) checkGrown(op string, r *inodeRecord) *granary.Error {
 }
 
 func (t *txn) overQuota(op string, k ownerKey, what string) *granary.Error {
-	subject := "dataset " + t.datasetName(k.dataset)
+	whose := "dataset " + t.datasetName(k.dataset)
 	if k.scope != granary.QuotaDataset {
-		subject = fmt.Sprintf("%s %d in %s", k.scope, k.id, subject)
+		whose = fmt.Sprintf("%s %d in %s", k.scope, k.id, whose)
 	}
-	return granary.Errorf(granary.KindQuota, op, subject, "%s", what)
+	return granary.Errorf(granary.KindQuota, op, "", "%s would have %s", whose, what)
 }
 
 // exceeded says which limit a change of usage breaks; "" for none.

@@ -223,7 +223,7 @@ func TestQuotaLeavesNoTrace(t *testing.T) {
 	}
 	before := without()
 	r := m.fails(granary.KindQuota, op)
-	if want := `user 1 in dataset ds: quota exceeded: 6 bytes, of 5 at most`; !strings.Contains(r.Err.Error(), want) {
+	if want := `create: quota exceeded: user 1 in dataset ds would have 6 bytes, of 5 at most`; !strings.Contains(r.Err.Error(), want) {
 		t.Fatalf("%v, want %q in it", r.Err, want)
 	}
 	if after := without(); after != before {
