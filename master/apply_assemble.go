@@ -52,6 +52,9 @@ func (t *txn) assemble(session granary.SessionID, op *granary.Assemble) granary.
 	if r.Inode.Dataset() != op.Upload.Dataset() {
 		return failed(granary.KindCrossDataset, "assemble", op.Create.Name, "")
 	}
+	if r.Flags&granary.FlagPart != 0 {
+		return failed(granary.KindInvalid, "assemble", op.Create.Name, "the directory of an upload takes parts only")
+	}
 	t.setSize(r, size)
 	r.Flags |= granary.FlagAssembling
 	r.Allocated = size

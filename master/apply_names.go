@@ -368,6 +368,8 @@ func (t *txn) checkLink(op *granary.Link, dir, r, old *inodeRecord) *granary.Err
 		return granary.Errorf(granary.KindNotOwner, "link", op.Name, "directories have one name")
 	case r.Flags&granary.FlagPart != 0:
 		return granary.Errorf(granary.KindInvalid, "link", op.Inode.String(), "the part of an upload has one name")
+	case dir.isUpload() && r.Nlink > 0:
+		return granary.Errorf(granary.KindInvalid, "link", op.Name, "the directory of an upload takes files that have no name yet")
 	case r.Nlink >= nlinkMax:
 		return granary.Errorf(granary.KindTooManyLinks, "link", op.Name, "")
 	}

@@ -71,6 +71,8 @@ func (t *txn) checkRename(op *granary.Rename, srcDir, dstDir, src, dst *inodeRec
 		return bad(granary.KindCrossDataset, "")
 	case srcDir != dstDir && (src.isDatasetRoot() || op.Exchange && dst.isDatasetRoot()):
 		return bad(granary.KindCrossDataset, "a dataset stays in the directory where it was made")
+	case srcDir != dstDir && (dstDir.isUpload() && !src.IsDir() || op.Exchange && srcDir.isUpload() && !dst.IsDir()):
+		return bad(granary.KindInvalid, "the directory of an upload takes files that have no name yet")
 	}
 	if err := t.checkCycle(op, srcDir, dstDir, src, dst); err != nil || src == dst {
 		return err

@@ -64,6 +64,16 @@ func TestAssembleRules(t *testing.T) {
 		m.fails(granary.KindInvalid, &granary.Allocate{Inode: one, Length: 9})
 		m.fails(granary.KindInvalid, &granary.Link{Inode: one, Parent: b, Name: "x"})
 	})
+	t.Run("an upload takes parts only", func(t *testing.T) {
+		other := newUpload(m, b.Dataset(), "another")
+		m.fails(granary.KindInvalid, u.op(other.dir, "x"))
+		f := m.ok(&granary.Create{Parent: b, Name: "f", Type: granary.TypeRegular}).Attr.Inode
+		m.fails(granary.KindInvalid, &granary.Link{Inode: f, Parent: other.dir, Name: "f"})
+		m.fails(granary.KindInvalid, &granary.Rename{SrcParent: b, SrcName: "f", DstParent: other.dir, DstName: "f"})
+		m.fails(granary.KindInvalid, &granary.Rename{SrcParent: u.dir, SrcName: "1", DstParent: b, DstName: "f", Exchange: true})
+		m.ok(&granary.Unlink{Parent: b, Name: "f"})
+		m.check()
+	})
 	resolve := func(change func(*granary.Assemble)) granary.Kind {
 		op := u.op(b, "x")
 		change(op)
