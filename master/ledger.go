@@ -51,7 +51,7 @@ func (l *ledger[K, T, P]) remove(t *txn, k K) {
 }
 
 // forget makes a record that is held all zero if this entry changed it; else it just lets go of it, because the caller
-// removes what is in the store. So what an entry writes does not depend on what earlier ones of the batch left here.
+// removes what is in the store.
 func (l *ledger[K, T, P]) forget(k K) {
 	a := l.held[k]
 	if !a.changed && !a.written {
