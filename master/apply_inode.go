@@ -60,8 +60,17 @@ func (t *txn) setSize(r *inodeRecord, size uint64) {
 // find returns what a name in a directory leads to, or nil. A name is either a directory's or
 // another's, and the two have different keys.
 func (t *txn) find(parent granary.InodeID, name string) *dentryRecord {
-	if d := fetch[dentryRecord](t, keyDentry(parent, name, false)); d != nil {
-		return d
+	dirs, others := true, true
+	if p := t.inode(parent); p != nil { // which counts its names: most directories have none of one sort
+		dirs, others = p.Subdirs > 0, p.Entries > p.Subdirs
+	}
+	if others {
+		if d := fetch[dentryRecord](t, keyDentry(parent, name, false)); d != nil {
+			return d
+		}
+	}
+	if !dirs {
+		return nil
 	}
 	return fetch[dentryRecord](t, keyDentry(parent, name, true))
 }
