@@ -164,6 +164,9 @@ func (a acts) next() act {
 		return act{fmt.Sprintf("chmod %s %04o", name, mode), func() string { return errnoOf(unix.Fchmodat(unix.AT_FDCWD, name, mode, 0)) }}
 	case 12:
 		uid, gid := a.id(), a.group()
+		if uid == -1 && gid == -1 {
+			gid = 27 // nothing to change is nothing that the kernel asks a mount about, set-id bits or not
+		}
 		return act{fmt.Sprintf("chown %s %d %d", name, uid, gid), func() string {
 			return errnoOf(unix.Fchownat(unix.AT_FDCWD, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW))
 		}}
