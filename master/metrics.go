@@ -11,6 +11,7 @@ type metrics struct {
 	proposals    prometheus.Counter   // entries proposed
 	itemsBatched prometheus.Histogram // items of an entry
 	applied      prometheus.Counter   // entries applied
+	appliedIndex prometheus.Gauge     // of the last of them
 	skipped      prometheus.Counter   // entries met again after a restart
 	applySeconds prometheus.Histogram // a batch
 	queries      prometheus.Counter
@@ -35,6 +36,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		proposals:    counter("proposals_total", "Entries proposed to Raft by this node."),
 		itemsBatched: histogram("proposal_items", "Items packed into one entry.", prometheus.ExponentialBuckets(1, 2, 9)),
 		applied:      counter("applied_entries_total", "Raft entries applied to the state."),
+		appliedIndex: gauge("applied_index", "Raft index of the last entry applied to the state."),
 		skipped:      counter("skipped_entries_total", "Raft entries that the state held already."),
 		applySeconds: histogram("apply_seconds", "Time to apply one batch of entries.", prometheus.ExponentialBuckets(50e-6, 2, 14)),
 		queries:      counter("queries_total", "Queries answered."),
@@ -46,7 +48,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.proposals, m.itemsBatched, m.applied, m.skipped, m.applySeconds,
+	for _, c := range []prometheus.Collector{m.proposals, m.itemsBatched, m.applied, m.appliedIndex, m.skipped, m.applySeconds,
 		m.queries, m.verified, m.leading, m.sessions} {
 		errs = append(errs, r.Register(c))
 	}

@@ -75,6 +75,7 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 		}
 	}
 	f.metrics.applied.Add(float64(len(entries)))
+	f.metrics.appliedIndex.Set(float64(logs[len(logs)-1].Index))
 	f.metrics.applySeconds.Observe(time.Since(start).Seconds())
 	f.applied()
 	return answers
