@@ -48,19 +48,23 @@ type (
 		More    bool
 	}
 
-	// List walks the files below a directory in the order of their full paths, as S3 lists keys.
+	// List walks the files below a directory in the order of their full paths, as S3 lists keys. Its work is bounded: a
+	// page may be Truncated with fewer items than Limit, even none, and then may show a prefix with nothing in it but
+	// thousands of empty directories.
 	List struct {
 		Root       InodeID
 		Prefix     string
 		StartAfter string // keys up to and including this are skipped
-		Delimiter  string // "" or "/"; others are KindNotSupported
-		Limit      int    // at most ListMax; 0 for that
+		// Delimiter, if not "", folds all keys in which it follows the prefix into one, up to its first end: it is listed if
+		// any of them is left.
+		Delimiter string
+		Limit     int // at most ListMax; 0 for that
 	}
 	// Listing answers List.
 	Listing struct {
 		Items     []ListItem // keys and prefixes together, in order
 		Truncated bool
-		Next      string // StartAfter of the next call, if Truncated
+		Next      string // StartAfter of the next call, if Truncated: the last key, or something past the last prefix
 	}
 
 	// HasChunks asks which chunks a dataset already has, in volumes of at least Parity parity shards.

@@ -1,10 +1,8 @@
 package master
 
 import (
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -284,71 +282,6 @@ func TestNamesAgainstModel(t *testing.T) {
 	})
 }
 
-// TestListAgainstSort compares List with a sorted list of the keys, filtered and grouped.
-func TestListAgainstSort(t *testing.T) {
-	m := newMachine(t)
-	defer m.close()
-	root := m.ok(&granary.Create{Parent: granary.BucketsInode, Name: "b", Type: granary.TypeDirectory}).Attr.Inode
-	var keys []string
-	for _, k := range []string{"a", "a-", "a.", "a0", "b/c", "b/c-/x", "b/c0", "b.x", "b0", "b/d/e/f", "b/d/e0", "c/c/c/c", "c/c/d", "d/ö", "\xff", "e/1", "e/2", "f"} {
-		m.ok(&granary.Create{Parent: root, Name: k, Type: granary.TypeRegular, MakeParents: true})
-		keys = append(keys, k)
-	}
-	for _, k := range []string{"a_/", "b/d/e_/", "c/", "c/c/"} {
-		m.ok(&granary.Create{Parent: root, Name: strings.TrimSuffix(k, "/"), Type: granary.TypeDirectory, Flags: granary.FlagMarker, MakeParents: true})
-		keys = append(keys, k)
-	}
-	m.ok(&granary.Create{Parent: root, Name: "empty", Type: granary.TypeDirectory})
-	m.ok(&granary.Create{Parent: root, Name: "b/ln", Type: granary.TypeSymlink, Target: "c", MakeParents: true})
-	slices.Sort(keys)
-	rapid.Check(t, func(rt *rapid.T) {
-		part := func(label string) string {
-			k := rapid.SampledFrom(append(keys, "b/", "b/d", "zz", "b//", "empty/", "d/e", "")).Draw(rt, label)
-			k = k[:rapid.IntRange(0, len(k)).Draw(rt, label+" length")]
-			return k + rapid.SampledFrom([]string{"", "", "/", "0", "\x00"}).Draw(rt, label+" end")
-		}
-		q := &granary.List{Root: root, Limit: rapid.IntRange(1, 8).Draw(rt, "limit"), StartAfter: part("start"), Prefix: part("prefix")}
-		if rapid.Bool().Draw(rt, "delimiter") {
-			q.Delimiter = "/"
-		}
-		want := listModel(keys, q)
-		var got []string
-		for pages := 0; ; pages++ {
-			l := ask[*granary.Listing](m, q)
-			for _, it := range l.Items {
-				got = append(got, fmt.Sprint(it.Key, it.IsPrefix))
-			}
-			if !l.Truncated {
-				break
-			}
-			if len(l.Items) != q.Limit || pages > 100 {
-				rt.Fatalf("a page of %d of %d, truncated", len(l.Items), q.Limit)
-			}
-			q.StartAfter = l.Next
-		}
-		if !slices.Equal(got, want) {
-			rt.Fatalf("%+v lists\n%q, want\n%q", q, got, want)
-		}
-	})
-}
-
-func listModel(keys []string, q *granary.List) []string {
-	var want []string
-	for _, k := range keys {
-		if !strings.HasPrefix(k, q.Prefix) {
-			continue
-		}
-		isPrefix := false
-		if i := strings.Index(k[len(q.Prefix):], "/"); i >= 0 && q.Delimiter != "" {
-			k, isPrefix = k[:len(q.Prefix)+i+1], true
-		}
-		if s := fmt.Sprint(k, isPrefix); k > q.StartAfter && (len(want) == 0 || want[len(want)-1] != s) {
-			want = append(want, s)
-		}
-	}
-	return want
-}
-
 func TestReadDirPages(t *testing.T) {
 	m := newMachine(t)
 	defer m.close()
@@ -380,37 +313,4 @@ func TestReadDirPages(t *testing.T) {
 	if _, err := m.query(&granary.Lookup{Base: granary.RootInode, Path: "d/x/more"}); !granary.IsKind(err, granary.KindNotDir) {
 		t.Fatal(err)
 	}
-}
-
-// TestListIsBounded lists a tree that is long and holds nearly nothing: in several calls, each with
-// an end.
-func TestListIsBounded(t *testing.T) {
-	m := newMachine(t)
-	defer m.close()
-	m.ok(&granary.Create{Parent: granary.RootInode, Name: "z/last", Type: granary.TypeRegular, MakeParents: true})
-	for i := range 21 {
-		c := command{Time: m.time + 1}
-		for j := range 1000 {
-			m.seq++
-			c.Items = append(c.Items, &mutation{Session: m.session, LowestUnacked: m.seq, Request: granary.Request{Seq: m.seq, Op: &granary.Create{
-				Parent: granary.RootInode, Name: fmt.Sprintf("d/%02d/%d", i, j), Type: granary.TypeDirectory, MakeParents: true}}})
-		}
-		b, err := c.marshal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		e := entry{Index: uint64(len(m.log) + 1), Term: 1, Data: b}
-		m.log = append(m.log, e)
-		m.s.apply([]entry{e})
-	}
-	q := &granary.List{Root: granary.RootInode}
-	first := ask[*granary.Listing](m, q)
-	if len(first.Items) != 0 || !first.Truncated {
-		t.Fatalf("%+v", first)
-	}
-	q.StartAfter = first.Next
-	if l := ask[*granary.Listing](m, q); len(l.Items) != 1 || l.Items[0].Key != "z/last" || l.Truncated {
-		t.Fatalf("%+v", l)
-	}
-	m.check()
 }

@@ -13,23 +13,30 @@ import (
 // its listing short.
 const listVisitsMax = 20000
 
+// pastPrefix is greater than every key that begins with a prefix, and than no other key that is greater than the prefix:
+// of what follows a prefix, the first component has at most NameLengthMax bytes.
+func pastPrefix(prefix string) string {
+	return prefix + strings.Repeat("\xff", granary.NameLengthMax+1)
+}
+
 // lister walks a tree in the order of full paths. A directory's key in its parent ends in '/', so
 // the order of keys is the order of paths.
+//
+// Keys are those of regular files, and of directories with FlagMarker. One counts if it begins with the prefix and is
+// greater than the start. Those in which the delimiter follows the prefix are folded into one common prefix, which is
+// listed if any of them counts; what it covers is not looked at any more.
 type lister struct {
 	v      *view
 	q      *granary.List
 	it     *pebble.Iterator
 	limit  int
 	visits int
-	last   string // path of the entry visited before
+	last   string // what was visited before: a listing that goes on after it misses nothing
 	out    granary.Listing
 }
 
 // list walks the files below a directory.
 func (v *view) list(q *granary.List) (granary.Answer, error) {
-	if q.Delimiter != "" && q.Delimiter != "/" {
-		return nil, granary.Errorf(granary.KindNotSupported, "list", q.Delimiter, "the only delimiter is %q", "/")
-	}
 	root, err := v.inode(q.Root)
 	switch {
 	case err != nil:
@@ -78,14 +85,20 @@ func (l *lister) walk(dir granary.InodeID, path string) (bool, error) {
 		if full > l.q.Prefix && !strings.HasPrefix(full, l.q.Prefix) {
 			return false, nil // all that follows is beyond the prefix, too
 		}
-		descended, more, err := l.visit(full, d)
-		if err != nil || !more {
+		n, err := l.visit(full, d)
+		if err != nil {
 			return false, err
 		}
-		if descended {
-			valid = l.it.SeekGE(append(k, 0))
-		} else {
+		switch n {
+		case nextKey:
 			valid = l.it.Next()
+		case nextSeek:
+			valid = l.it.SeekGE(append(k, 0))
+		case nextSkip:
+			folded, _ := l.fold(full)
+			valid = l.it.SeekGE(keyEnd(append(bytes.Clone(prefix), folded[len(path):]...)))
+		case nextEnd:
+			return false, nil
 		}
 	}
 	if err := l.it.Error(); err != nil {
@@ -108,37 +121,147 @@ func (l *lister) from(path string) (string, bool) {
 	return rest, true
 }
 
-// visit lists one entry, and goes down into it if it is a directory that is not a common prefix.
-func (l *lister) visit(full string, d *dentryRecord) (descended, more bool, err error) {
+// next says where a walk goes on after an entry.
+type next int
+
+const (
+	nextKey  next = iota // at the next key, where the iterator is
+	nextSeek             // at the next key, to which the iterator has to come back
+	nextSkip             // at the first key that is not folded as the entry's is
+	nextEnd              // nowhere
+)
+
+// look counts a visit, and reports whether there may be another.
+func (l *lister) look(full string) bool {
 	if l.visits++; l.visits > listVisitsMax {
 		l.out.Truncated, l.out.Next = true, l.last
-		return false, false, nil
+		return false
 	}
 	l.last = full
+	return true
+}
+
+// visit lists one entry, or the common prefix that it is folded into, or goes down into a directory.
+func (l *lister) visit(full string, d *dentryRecord) (next, error) {
+	if !l.look(full) {
+		return nextEnd, nil
+	}
+	folded, isFolded := l.fold(full)
 	if d.Type != granary.TypeDirectory {
-		if d.Type != granary.TypeRegular || !l.wanted(full) {
-			return false, true, nil
+		switch {
+		case d.Type != granary.TypeRegular || !l.wanted(full):
+			return nextKey, nil
+		case isFolded:
+			return l.addPrefix(folded), nil
 		}
-		more, err = l.emit(full, d.Inode)
-		return false, more, err
+		more, err := l.emit(full, d.Inode)
+		return nextUnless(!more, nextKey), err
 	}
 	dir, err := l.v.child(d.Inode)
 	if err != nil {
-		return false, false, err
+		return nextEnd, err
 	}
-	if l.q.Delimiter != "" && len(full) > len(l.q.Prefix) {
-		if full <= l.q.StartAfter || dir.Entries == 0 && dir.Flags&granary.FlagMarker == 0 {
-			return false, true, nil
-		}
-		return false, l.add(granary.ListItem{Key: full, IsPrefix: true}), nil
+	if isFolded {
+		return l.visitFolded(full, folded, dir)
 	}
 	if dir.Flags&granary.FlagMarker != 0 && l.wanted(full) {
 		if more, err := l.emit(full, d.Inode); err != nil || !more {
-			return false, false, err
+			return nextEnd, err
 		}
 	}
-	more, err = l.walk(d.Inode, full)
-	return true, more, err
+	more, err := l.walk(d.Inode, full)
+	return nextUnless(!more, nextSeek), err
+}
+
+func nextUnless(end bool, n next) next {
+	if end {
+		return nextEnd
+	}
+	return n
+}
+
+// visitFolded lists the common prefix that all keys of a directory are folded into, if one of them counts. To find
+// that out is bounded like the listing itself: then the prefix is shown, and the listing ends there.
+func (l *lister) visitFolded(full, folded string, dir *inodeRecord) (next, error) {
+	has, err := l.holds(dir, full)
+	switch {
+	case err != nil:
+		return nextEnd, err
+	case !has:
+		return nextSeek, nil
+	}
+	exhausted := l.out.Truncated
+	l.out.Truncated, l.out.Next = false, ""
+	n := l.addPrefix(folded)
+	if exhausted && n != nextEnd {
+		l.out.Truncated, l.out.Next = true, l.last
+		n = nextEnd
+	}
+	return n, nil
+}
+
+// holds reports whether a key that counts lies in a directory, at any depth; it says so, too, when it may look no
+// further, and the listing is truncated then.
+func (l *lister) holds(dir *inodeRecord, path string) (bool, error) {
+	if dir.Flags&granary.FlagMarker != 0 && l.wanted(path) {
+		return true, nil
+	}
+	seek, ok := l.from(path)
+	if !ok || dir.Entries == 0 {
+		return false, nil
+	}
+	prefix := key(tableDentry, uint64(dir.Inode))
+	for valid := l.it.SeekGE(append(bytes.Clone(prefix), seek...)); valid && bytes.HasPrefix(l.it.Key(), prefix); {
+		k := bytes.Clone(l.it.Key())
+		d, err := unmarshal[dentryRecord](l.it.Value())
+		if err != nil {
+			return false, errStore(k, err)
+		}
+		if err := l.v.done(); err != nil {
+			return false, err
+		}
+		full := path + string(k[len(prefix):])
+		if !l.look(full) || d.Type == granary.TypeRegular && l.wanted(full) {
+			return true, nil
+		}
+		if d.Type != granary.TypeDirectory {
+			valid = l.it.Next()
+			continue
+		}
+		child, err := l.v.child(d.Inode)
+		if err != nil {
+			return false, err
+		}
+		if has, err := l.holds(child, full); has || err != nil {
+			return has, err
+		}
+		valid = l.it.SeekGE(append(k, 0))
+	}
+	if err := l.it.Error(); err != nil {
+		return false, errStore(prefix, err)
+	}
+	return false, nil
+}
+
+// fold returns the common prefix of a key, or of all keys in a directory; false if there is none.
+func (l *lister) fold(full string) (string, bool) {
+	if l.q.Delimiter == "" || !strings.HasPrefix(full, l.q.Prefix) {
+		return "", false
+	}
+	i := strings.Index(full[len(l.q.Prefix):], l.q.Delimiter)
+	if i < 0 {
+		return "", false
+	}
+	return full[:len(l.q.Prefix)+i+len(l.q.Delimiter)], true
+}
+
+// addPrefix lists a common prefix.
+func (l *lister) addPrefix(folded string) next {
+	if !l.add(granary.ListItem{Key: folded, IsPrefix: true}) {
+		return nextEnd
+	}
+	l.last = pastPrefix(folded)
+	return nextSkip
 }
 
 // wanted reports whether a key is within prefix and start.
@@ -172,6 +295,9 @@ func (l *lister) emit(full string, id granary.InodeID) (bool, error) {
 func (l *lister) add(item granary.ListItem) bool {
 	if n := len(l.out.Items); n == l.limit {
 		l.out.Truncated, l.out.Next = true, l.out.Items[n-1].Key
+		if l.out.Items[n-1].IsPrefix {
+			l.out.Next = pastPrefix(l.out.Next)
+		}
 		return false
 	}
 	l.out.Items = append(l.out.Items, item)

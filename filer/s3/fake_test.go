@@ -454,9 +454,6 @@ func (f *fakeStore) List(_ context.Context, q *granary.List) (*granary.Listing, 
 	if root == nil {
 		return nil, fakeErr(granary.KindNotFound, q.Root.String())
 	}
-	if q.Delimiter != "" && q.Delimiter != "/" {
-		return nil, fakeErr(granary.KindNotSupported, q.Delimiter)
-	}
 	all := map[string]*fakeNode{}
 	root.walk("", all)
 	keys := make([]string, 0, len(all))
@@ -470,14 +467,17 @@ func (f *fakeStore) List(_ context.Context, q *granary.List) (*granary.Listing, 
 			continue
 		}
 		item := granary.ListItem{Key: k, Attr: all[k].info().Attr, ETag: all[k].xattr(granary.XattrETag)}
-		if i := strings.Index(k[len(q.Prefix):], "/"); q.Delimiter != "" && i >= 0 {
-			item = granary.ListItem{Key: k[:len(q.Prefix)+i+1], IsPrefix: true}
+		if i := strings.Index(k[len(q.Prefix):], q.Delimiter); q.Delimiter != "" && i >= 0 {
+			item = granary.ListItem{Key: k[:len(q.Prefix)+i+len(q.Delimiter)], IsPrefix: true}
 			if n := len(listing.Items); n > 0 && listing.Items[n-1] == item {
 				continue
 			}
 		}
 		if len(listing.Items) == q.Limit {
 			listing.Truncated, listing.Next = true, listing.Items[q.Limit-1].Key
+			if listing.Items[q.Limit-1].IsPrefix {
+				listing.Next += afterAll
+			}
 			break
 		}
 		listing.Items = append(listing.Items, item)

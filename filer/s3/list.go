@@ -8,10 +8,6 @@ import (
 	"github.com/dsorchard/granary"
 )
 
-// collapsePagesMax bounds how many pages of keys one request walks to collapse them by a delimiter
-// other than "/"; the answer is then truncated, with fewer keys than it might hold.
-const collapsePagesMax = 100
-
 // listQuery is what the listings have in common.
 type listQuery struct {
 	root       granary.InodeID
@@ -78,7 +74,7 @@ func lastOf(listing *granary.Listing) string {
 	if n := len(listing.Items); n > 0 {
 		return listing.Items[n-1].Key
 	}
-	return strings.TrimSuffix(listing.Next, afterAll)
+	return listing.Next
 }
 
 func (q *request) listObjectsV2() error {
@@ -157,63 +153,18 @@ func itemETag(item *granary.ListItem) string {
 	return granary.ETagOf(&item.Attr, item.ETag)
 }
 
-// list asks the store. Delimiters that it does not know are collapsed here.
+// list asks the store.
 func (q *request) list(l *listQuery) (*granary.Listing, error) {
 	if l.maxKeys == 0 {
 		return &granary.Listing{}, nil
 	}
-	if l.delimiter == "" || l.delimiter == "/" {
-		listing, err := q.h.store.List(q.r.Context(), &granary.List{
-			Root: l.root, Prefix: l.prefix, StartAfter: l.startAfter, Delimiter: l.delimiter, Limit: l.maxKeys,
-		})
-		if err != nil {
-			return nil, explain(err, codeNoSuchBucket)
-		}
-		if n := len(listing.Items); n > 0 && listing.Truncated && listing.Items[n-1].IsPrefix {
-			listing.Next = max(listing.Next, listing.Items[n-1].Key+afterAll)
-		}
-		return listing, nil
+	listing, err := q.h.store.List(q.r.Context(), &granary.List{
+		Root: l.root, Prefix: l.prefix, StartAfter: l.startAfter, Delimiter: l.delimiter, Limit: l.maxKeys,
+	})
+	if err != nil {
+		return nil, explain(err, codeNoSuchBucket)
 	}
-	return q.collapse(l)
-}
-
-// collapse lists with a delimiter other than "/": it walks all keys and folds them.
-func (q *request) collapse(l *listQuery) (*granary.Listing, error) {
-	folded := &granary.Listing{}
-	folding, after := "", l.startAfter
-	for range collapsePagesMax {
-		page, err := q.h.store.List(q.r.Context(), &granary.List{Root: l.root, Prefix: l.prefix, StartAfter: after, Limit: granary.ListMax})
-		if err != nil {
-			return nil, explain(err, codeNoSuchBucket)
-		}
-		for _, item := range page.Items {
-			if folding != "" && strings.HasPrefix(item.Key, folding) {
-				continue
-			}
-			if len(folded.Items) == l.maxKeys {
-				folded.Truncated = true
-				return folded, nil
-			}
-			folding, folded.Next = "", item.Key
-			if i := strings.Index(item.Key[len(l.prefix):], l.delimiter); i >= 0 {
-				folding = item.Key[:len(l.prefix)+i+len(l.delimiter)]
-				item = granary.ListItem{Key: folding, IsPrefix: true}
-				folded.Next = folding + afterAll
-			}
-			folded.Items = append(folded.Items, item)
-		}
-		if !page.Truncated {
-			return folded, nil
-		}
-		if after = page.Next; folding != "" && after < folding+afterAll {
-			after = folding + afterAll // past all that would be folded
-		}
-	}
-	folded.Truncated = true
-	if folding == "" {
-		folded.Next = after
-	}
-	return folded, nil
+	return listing, nil
 }
 
 // listObjectVersions answers as AWS does where versioning was never enabled: every object has the
