@@ -51,6 +51,8 @@ const (
 	FlagAssembling
 	// FlagPart marks a file in the directory of an upload, which is written once and linked nowhere else.
 	FlagPart
+	// FlagMoved marks a part whose content has become that of an assembled file: it can be read no more, and goes.
+	FlagMoved
 )
 
 // Attr is what stat returns, and a little more.

@@ -158,8 +158,8 @@ type (
 	//
 	// Version, if not 0, is that of the directory as the caller has checked the parts: the op is KindStale if anything
 	// was put into it since. Create gives name, parent, mode, owner, attributes and precondition, as for a Create with Replace; its Content is nil.
-	// Parts are at most PartsMax. One that is not there or named twice, that is not a regular file or that has inline
-	// content is KindInvalid, naming it: upload parts without.
+	// Parts are at most PartsMax. One that is not there or named twice, that is not a regular file of the directory's
+	// owner or that has inline content is KindInvalid, naming it: upload parts without.
 	// Result: Attr; Replaced.
 	Assemble struct {
 		Create     Create

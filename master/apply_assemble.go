@@ -9,7 +9,8 @@ import (
 // in the list until nothing of the file lies in it any more.
 //
 // The parts stay what the leader found them to be: files in an upload's directory cannot be written or linked, and one
-// that is replaced or renamed changes the directory's version.
+// that is replaced or renamed changes the directory's version. They have the directory's owner, and keep it: so what
+// counts for the file and no more for them is the same owner's at every step, and no quota can be got round.
 func (t *txn) assemble(session granary.SessionID, op *granary.Assemble) granary.Result {
 	if err := checkAssemble(op); err != nil {
 		return granary.Result{Err: err}
@@ -20,6 +21,8 @@ func (t *txn) assemble(session granary.SessionID, op *granary.Assemble) granary.
 	}
 	above := t.inode(dir.Parent)
 	switch {
+	case !t.owns(dir):
+		return failed(granary.KindPermission, "assemble", op.Upload.String(), "another's upload")
 	case above == nil || !above.holdsUploads():
 		return failed(granary.KindInvalid, "assemble", op.Upload.String(), "not the directory of an upload")
 	case op.Version != 0 && dir.Version != op.Version, dir.Version != op.Sources.Version:
@@ -150,7 +153,7 @@ func (t *txn) reclaimAssembly(k []byte, id granary.InodeID, next int, left *int)
 			return false
 		}
 		p := t.inode(part.Inode)
-		p.Flags |= granary.FlagAssembling // it can be read no more
+		p.Flags |= granary.FlagMoved
 		t.touch(p)
 		if r != nil && !t.movePart(r, p, start, part.Size, left) {
 			store(t, k, &numberRecord{uint64(i)})

@@ -23,6 +23,8 @@ func (t *txn) setAttr(op *granary.SetAttr) granary.Result {
 		return failed(granary.KindIsDir, "setattr", op.Inode.String(), "")
 	case op.Size != nil && r.Type != granary.TypeRegular:
 		return failed(granary.KindInvalid, "setattr", op.Inode.String(), "only regular files have a size to set")
+	case r.Flags&granary.FlagPart != 0 && (op.UID != nil && *op.UID != r.UID || op.GID != nil && *op.GID != r.GID):
+		return failed(granary.KindInvalid, "setattr", op.Inode.String(), "the part of an upload has the upload's owner")
 	}
 	if err := t.maySetAttr(op, r); err != nil {
 		return granary.Result{Err: err}

@@ -63,6 +63,7 @@ func TestAssembleRules(t *testing.T) {
 		m.fails(granary.KindInvalid, &granary.SetAttr{Inode: one, Size: ptr(uint64(0))})
 		m.fails(granary.KindInvalid, &granary.Allocate{Inode: one, Length: 9})
 		m.fails(granary.KindInvalid, &granary.Link{Inode: one, Parent: b, Name: "x"})
+		m.fails(granary.KindInvalid, &granary.SetAttr{Inode: one, GID: ptr(uint32(1))})
 	})
 	t.Run("an upload takes parts only", func(t *testing.T) {
 		other := newUpload(m, b.Dataset(), "another")
@@ -84,6 +85,7 @@ func TestAssembleRules(t *testing.T) {
 		inline := newUpload(m, b.Dataset(), "u2")
 		inline.put("1", granary.Content{Inline: []byte("inline")})
 		m.ok(&granary.Create{Parent: u.dir, Name: "dir", Type: granary.TypeDirectory})
+		m.ok(&granary.Create{Parent: u.dir, Name: "another's", Type: granary.TypeRegular, UID: 7})
 		for name, c := range map[string]struct {
 			change func(*granary.Assemble)
 			want   granary.Kind
@@ -95,6 +97,7 @@ func TestAssembleRules(t *testing.T) {
 			"no such part":   {func(op *granary.Assemble) { op.Parts = []string{"1", "3"} }, granary.KindInvalid},
 			"a part twice":   {func(op *granary.Assemble) { op.Parts = []string{"1", "2", "1"} }, granary.KindInvalid},
 			"a directory":    {func(op *granary.Assemble) { op.Parts = []string{"1", "dir"} }, granary.KindInvalid},
+			"another's":      {func(op *granary.Assemble) { op.Parts = []string{"1", "another's"} }, granary.KindInvalid},
 			"inline content": {func(op *granary.Assemble) { op.Upload = inline.dir; op.Parts = []string{"1"} }, granary.KindInvalid},
 		} {
 			if got := resolve(c.change); got != c.want {

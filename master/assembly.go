@@ -93,7 +93,7 @@ func (s *extentSource) place(p piece) (piece, bool) {
 
 // checkMoved refuses to read a part whose extents have begun to become those of an assembled file.
 func checkMoved(op string, r *inodeRecord) *granary.Error {
-	if r.Flags&granary.FlagPart != 0 && r.Flags&granary.FlagAssembling != 0 {
+	if r.Flags&granary.FlagMoved != 0 {
 		return granary.Errorf(granary.KindStale, op, r.Inode.String(), "the upload of this part has been completed")
 	}
 	return nil
@@ -109,11 +109,11 @@ func (t *txn) assembly(r *inodeRecord) (*assemblyRecord, int) {
 
 // assembly is txn.assembly for queries.
 func (v *view) assembly(r *inodeRecord) (*assemblyRecord, int, error) {
-	if r.Flags&granary.FlagAssembling == 0 {
-		return nil, 0, nil
-	}
 	if err := checkMoved("lookup", r); err != nil {
 		return nil, 0, err
+	}
+	if r.Flags&granary.FlagAssembling == 0 {
+		return nil, 0, nil
 	}
 	a, err := read[assemblyRecord](v, keyAssembly(r.Inode))
 	if err != nil {
@@ -185,6 +185,8 @@ func (v *view) part(dir *inodeRecord, name string) (*inodeRecord, error) {
 		return nil, err
 	case p.Inline > 0:
 		return nil, bad("the part has inline content")
+	case p.UID != dir.UID || p.GID != dir.GID:
+		return nil, bad("the part is of %d:%d, the upload of %d:%d", p.UID, p.GID, dir.UID, dir.GID)
 	case p.Nlink != 1 || p.Trim != 0 || p.Flags&granary.FlagPart == 0:
 		return nil, bad("the file was not uploaded as a part")
 	}

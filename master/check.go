@@ -368,7 +368,7 @@ func (a *audit) checkContent(id granary.InodeID, r *inodeRecord) {
 // checkAssemblies verifies that each file that is put together of parts has its list, and each list its parts.
 func (a *audit) checkAssemblies() {
 	for id, r := range a.inodes {
-		assembling := r.Flags&granary.FlagAssembling != 0 && r.Flags&granary.FlagPart == 0
+		assembling := r.Flags&granary.FlagAssembling != 0
 		if listed := a.assemblies[id] != nil; assembling != listed {
 			a.bad("inode %d is being assembled: %t, has a list of parts: %t", id, assembling, listed)
 		}

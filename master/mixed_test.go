@@ -185,19 +185,21 @@ func (x *mixed) upload(s *mixedSession) {
 	parent := x.dir()
 	r := x.do(s, &granary.Create{Parent: parent.Dataset().System(), Name: x.name(), Type: granary.TypeDirectory, UID: x.owner(), GID: x.owner()})
 	x.made(r, granary.TypeDirectory)
-	op := &granary.Assemble{Upload: r.Attr.Inode, UploadName: "a", Create: granary.Create{Parent: parent, Name: x.name(), Type: granary.TypeRegular,
+	dir := r.Attr
+	op := &granary.Assemble{Upload: dir.Inode, UploadName: "a", Create: granary.Create{Parent: parent, Name: x.name(), Type: granary.TypeRegular,
 		UID: x.owner(), GID: x.owner()}}
 	for _, op.UploadName = range []string{"a", "b", "c"} {
 		found, err := x.m.query(&granary.Lookup{Base: parent.Dataset().System(), Path: op.UploadName})
 		if err == nil {
-			op.Upload = found.(*granary.Found).Entry.Attr.Inode
+			dir = found.(*granary.Found).Entry.Attr
+			op.Upload = dir.Inode
 			break
 		}
 	}
 	for i := range x.draw(4, "parts") {
 		content := x.content(s)
 		name := fmt.Sprint(i)
-		x.made(x.do(s, &granary.Create{Parent: op.Upload, Name: name, Type: granary.TypeRegular, Content: &content, Replace: true, UID: x.owner()}), granary.TypeRegular)
+		x.made(x.do(s, &granary.Create{Parent: op.Upload, Name: name, Type: granary.TypeRegular, Content: &content, Replace: true, UID: dir.UID, GID: dir.GID}), granary.TypeRegular)
 		op.Parts = append(op.Parts, name)
 	}
 	op.Sources, _ = x.m.s.resolve(context.Background(), op) // if not, apply refuses
