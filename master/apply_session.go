@@ -77,9 +77,9 @@ func (t *txn) initCluster(it *initCluster) granary.Result {
 	store(t, keyPolicy(1), &policyRecord{granary.DefaultPolicy()})
 	store(t, keyUser(it.RootUser.AccessKey), &userRecord{it.RootUser})
 	root := t.addDataset(granary.RootDataset, &inodeRecord{Attr: granary.Attr{
-		Mode: 0o755, Policy: 1, Parent: granary.RootInode}})
+		Mode: 0o755, UID: it.UID, GID: it.GID, Policy: 1, Parent: granary.RootInode}})
 	t.head.LastDataset = granary.RootDataset
-	buckets := &inodeRecord{Attr: granary.Attr{Inode: granary.BucketsInode, Mode: 0o755, Policy: 1}}
+	buckets := &inodeRecord{Attr: granary.Attr{Inode: granary.BucketsInode, Mode: 0o755, UID: it.UID, GID: it.GID, Policy: 1}}
 	t.addInode(buckets, granary.TypeDirectory)
 	t.addName(root, granary.BucketsName, buckets)
 	return granary.Result{}

@@ -53,11 +53,12 @@ type (
 	// what is not in the list of such inodes any more does not count.
 	drop struct{ Inodes []granary.InodeID }
 
-	// initCluster is the first entry of a cluster: root, buckets, default policy, root user. In a
-	// cluster that has been initialised it has no effect.
+	// initCluster is the first entry of a cluster: root and buckets, which belong to UID and GID, default policy,
+	// root user. In a cluster that has been initialised it has no effect.
 	initCluster struct {
 		Cluster  granary.ClusterID
 		RootUser granary.User
+		UID, GID uint32
 	}
 
 	// setMember records the gRPC address of a node of the Raft group; "" forgets the node, and that it has joined.
@@ -117,6 +118,7 @@ const (
 	tagDrop
 	tagVerifyDigest
 	tagAddMember
+	tagInitClusterOwned // an initCluster with an owner; without one, as at first, the directories are root's
 )
 
 // marshal encodes the command. It fails only for an op that wire cannot encode.
@@ -166,9 +168,7 @@ func putItem(e *encoder, it item) error {
 		e.u8(tagReclaim)
 		e.i64(int64(it.Limit))
 	case *initCluster:
-		e.u8(tagInitCluster)
-		e.str(string(it.Cluster))
-		putUser(e, &it.RootUser)
+		putInitCluster(e, it)
 	case *setMember:
 		e.u8(tagSetMember)
 		e.str(it.ID)
@@ -198,6 +198,21 @@ func putItem(e *encoder, it item) error {
 		return granary.Errorf(granary.KindInternal, "command", "", "item %T is unknown", it)
 	}
 	return nil
+}
+
+func putInitCluster(e *encoder, it *initCluster) {
+	owned := it.UID != 0 || it.GID != 0
+	tag := uint8(tagInitCluster)
+	if owned {
+		tag = tagInitClusterOwned
+	}
+	e.u8(tag)
+	e.str(string(it.Cluster))
+	putUser(e, &it.RootUser)
+	if owned {
+		e.u64(uint64(it.UID))
+		e.u64(uint64(it.GID))
+	}
 }
 
 func putUser(e *encoder, u *granary.User) {
@@ -277,6 +292,8 @@ func takeItem(d *decoder) (item, error) {
 		return &reclaim{Limit: int(d.i64())}, nil
 	case tagInitCluster:
 		return &initCluster{Cluster: granary.ClusterID(d.str()), RootUser: takeUser(d)}, nil
+	case tagInitClusterOwned:
+		return &initCluster{Cluster: granary.ClusterID(d.str()), RootUser: takeUser(d), UID: d.u32(), GID: d.u32()}, nil
 	case tagSetMember:
 		return &setMember{ID: d.str(), GRPCAddr: d.str()}, nil
 	case tagAddMember:

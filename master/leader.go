@@ -165,7 +165,7 @@ func (l *leadership) inaugurate(ctx context.Context) error {
 		if given.AccessKey == "" {
 			given.AccessKey, given.SecretKey = randomKey(20), randomKey(40)
 		}
-		items = append(items, &initCluster{Cluster: cluster, RootUser: given})
+		items = append(items, &initCluster{Cluster: cluster, RootUser: given, UID: l.s.opts.Owner.UID, GID: l.s.opts.Owner.GID})
 	case given.AccessKey != "" && given != root:
 		items = append(items, &setRoot{given})
 		l.s.log.Info("the root user is replaced by the one given", "access key", given.AccessKey)

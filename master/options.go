@@ -39,6 +39,7 @@ type Options struct {
 	Peers    []Peer       // the founding members, this one among them; empty: alone
 	Join     []string     // gRPC addresses of masters of a cluster: without data, wait to be added to it instead of founding one
 	RootUser granary.User // keys of the S3 root user, whoever it was before; empty: made at random at the first start
+	Owner    granary.Cred // uid and gid of / and /buckets in a cluster that this node founds
 	Shards   ShardControl // nil: volumes are not sealed at their servers; for tests
 
 	// Dial reaches another master, and returns what hangs up. Only who is alone needs none: the others are asked whether a

@@ -250,7 +250,8 @@ func TestCommandRoundTrip(t *testing.T) {
 		&mutation{Session: 1, LowestUnacked: 2, Request: granary.Request{Seq: 3, Cred: granary.Cred{UID: 4, GID: 5, Groups: []uint32{6}}, Op: &granary.Release{Inode: 7}}},
 		&openSession{"c", 8}, &expireSession{9}, &shardsSealed{1, 2, 3}, &reclaim{-1}, &drop{[]granary.InodeID{3, 4}}, &verifyDigest{2, 3, 4}, &setMember{"a", "b"},
 		&registerServer{granary.Server{ID: "s", Addr: "a", Zone: "z", Rack: "r", Disks: []granary.DiskID{"d"}}},
-		&initCluster{"c", granary.User{AccessKey: "a", SecretKey: "s", Name: "n", Root: true}},
+		&initCluster{"c", granary.User{AccessKey: "a", SecretKey: "s", Name: "n", Root: true}, 0, 0},
+		&initCluster{"c", granary.User{AccessKey: "a", SecretKey: "s", Name: "n", Root: true}, 0, 1<<32 - 2},
 		&memberJoined{"m3"}, &addMember{"m4", "h:4"},
 		&setRoot{granary.User{AccessKey: "b", SecretKey: "s", Name: "n", Root: true}},
 	}}
@@ -269,6 +270,25 @@ func TestCommandRoundTrip(t *testing.T) {
 		if _, err := unmarshalCommand(b[:i]); err == nil {
 			t.Fatalf("%d of %d bytes make a command", i, len(b))
 		}
+	}
+}
+
+// TestFoundingWithoutOwner decodes the founding entry of a cluster that knew no owner, and makes it again as it was.
+func TestFoundingWithoutOwner(t *testing.T) {
+	e := encoder{}
+	putCommand(&e, 5, 1)
+	e.u8(tagInitCluster)
+	e.str("c")
+	putUser(&e, &granary.User{AccessKey: "a", SecretKey: "s"})
+	c, err := unmarshalCommand(e.b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if it := c.Items[0].(*initCluster); it.Cluster != "c" || it.RootUser.AccessKey != "a" || it.UID != 0 || it.GID != 0 {
+		t.Fatalf("%+v", it)
+	}
+	if again, err := c.marshal(); err != nil || string(again) != string(e.b) {
+		t.Fatalf("%x, %v, want %x", again, err, e.b)
 	}
 }
 

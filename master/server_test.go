@@ -92,6 +92,23 @@ func TestGivenRootUser(t *testing.T) {
 	}
 }
 
+// TestFoundingOwner: the first directories are whose the founding node's options say, and a later node's change nothing.
+func TestFoundingOwner(t *testing.T) {
+	dir := t.TempDir()
+	for _, owner := range []granary.Cred{{UID: 1000, GID: 100}, {UID: 7, GID: 8}} {
+		s := openAlone(t, dir, func(o *Options) { o.Owner = owner })
+		for _, name := range []string{"", granary.BucketsName} {
+			f, err := lookup(t, s, name)
+			if err != nil || f.Entry.Attr.UID != 1000 || f.Entry.Attr.GID != 100 || f.Entry.Attr.Mode != 0o755 {
+				t.Errorf("%q: %+v, %v", name, f, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	s := openAlone(t, dir, nil)
