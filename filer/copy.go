@@ -12,7 +12,7 @@ import (
 const copyRetries = 3
 
 // CopyOptions says what to copy where to. With ReplaceXattrs the copy gets Xattrs; otherwise those
-// of the source, and Xattrs over them. The mode is the source's, the owner Cred.
+// of the source, and Xattrs over them. The mode is the source's, the owner as of any file that Cred makes.
 type CopyOptions struct {
 	SrcRoot       granary.InodeID
 	SrcPath       string
@@ -58,9 +58,10 @@ func (fs *FS) copyOnce(ctx context.Context, o CopyOptions, p place) (*Info, erro
 	if !o.ReplaceXattrs {
 		o.Xattrs = mergeXattrs(src.Info.Xattrs, o.Xattrs)
 	}
+	uid, gid := fs.ownerOf(o.Cred)
 	create := granary.Create{
 		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: src.Info.Attr.Mode,
-		UID: o.Cred.UID, GID: o.Cred.GID, Xattrs: o.Xattrs, Replace: true, MakeParents: true, Match: o.Match,
+		UID: uid, GID: gid, Xattrs: o.Xattrs, Replace: true, MakeParents: true, Match: o.Match,
 	}
 	if l := src.first(); len(l.Extents) == 0 && !l.Truncated && len(l.Inline) > 0 {
 		create.Content = &granary.Content{Inline: l.Inline, Size: l.Size}
@@ -163,9 +164,10 @@ func (fs *FS) Compose(ctx context.Context, o UploadOptions, parts Parts) (*Info,
 	if err != nil {
 		return nil, err
 	}
+	uid, gid := fs.ownerOf(o.Cred)
 	create := granary.Create{
 		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: o.Mode,
-		UID: o.Cred.UID, GID: o.Cred.GID, Xattrs: o.Xattrs, Exclusive: o.Exclusive, Replace: !o.Exclusive, MakeParents: true, Match: o.Match,
+		UID: uid, GID: gid, Xattrs: o.Xattrs, Exclusive: o.Exclusive, Replace: !o.Exclusive, MakeParents: true, Match: o.Match,
 	}
 	r, err := fs.store.Do(ctx, o.Cred, &granary.Assemble{
 		Create: create, Upload: parts.Dir, UploadName: parts.Name, Version: parts.Version, Parts: parts.Names,

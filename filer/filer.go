@@ -22,6 +22,7 @@ type FS struct {
 	memoryMax   int64
 	buffers     *buffers
 	users       users
+	owner       *granary.Cred
 
 	ctx  context.Context // of the background; ends in Close
 	stop context.CancelFunc
@@ -51,6 +52,7 @@ func newFS(o Options, s store) *FS {
 		memoryMax: max(memoryMax, o.WriteBuffer),
 		buffers:   &buffers{},
 		users:     users{known: map[string]knownUser{}},
+		owner:     o.Owner,
 		wake:      make(chan struct{}, 1),
 		busy:      make(chan struct{}, flushersMax),
 		inodes:    map[granary.InodeID]*inode{},

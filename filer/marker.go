@@ -12,7 +12,7 @@ type DirOptions struct {
 	Root   granary.InodeID
 	Path   string // missing parents are made, with FlagImplicit
 	Mode   uint32
-	Cred   granary.Cred // the owner
+	Cred   granary.Cred // who makes it
 	Flags  granary.Flags
 	Xattrs []granary.Xattr
 }
@@ -32,8 +32,9 @@ func (fs *FS) MakeDir(ctx context.Context, o DirOptions) (*Info, error) {
 	if err != nil {
 		return nil, err
 	}
+	uid, gid := fs.ownerOf(o.Cred)
 	res, err := fs.store.Do(ctx, o.Cred, &granary.Create{
-		Parent: p.base, Name: p.rel, Type: granary.TypeDirectory, Mode: o.Mode, UID: o.Cred.UID, GID: o.Cred.GID,
+		Parent: p.base, Name: p.rel, Type: granary.TypeDirectory, Mode: o.Mode, UID: uid, GID: gid,
 		Flags: o.Flags, Xattrs: o.Xattrs, MakeParents: true,
 	})
 	if err != nil {

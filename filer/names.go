@@ -85,12 +85,13 @@ func (fs *FS) Mknod(ctx context.Context, cred granary.Cred, parent granary.Inode
 	return fs.make(ctx, cred, &granary.Create{Parent: parent, Name: name, Type: typ, Mode: mode, Rdev: rdev})
 }
 
-// make makes an entry that must be new, owned by the caller.
+// make makes an entry that must be new.
 func (fs *FS) make(ctx context.Context, cred granary.Cred, op *granary.Create) (granary.Entry, error) {
 	if err := checkName("create", op.Name); err != nil {
 		return granary.Entry{}, err
 	}
-	op.UID, op.GID, op.Exclusive = cred.UID, cred.GID, true
+	op.UID, op.GID = fs.ownerOf(cred)
+	op.Exclusive = true
 	r, err := fs.store.Do(ctx, cred, op)
 	if err != nil {
 		return granary.Entry{}, err

@@ -12,9 +12,10 @@ func (fs *FS) Create(ctx context.Context, cred granary.Cred, parent granary.Inod
 	if err := checkName("create", name); err != nil {
 		return nil, granary.Entry{}, err
 	}
+	uid, gid := fs.ownerOf(cred)
 	r, err := fs.store.Do(ctx, cred, &granary.Create{
 		Parent: parent, Name: name, Type: granary.TypeRegular, Mode: mode,
-		UID: cred.UID, GID: cred.GID, Exclusive: exclusive, Open: true,
+		UID: uid, GID: gid, Exclusive: exclusive, Open: true,
 	})
 	if err != nil {
 		return nil, granary.Entry{}, err

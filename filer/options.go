@@ -30,6 +30,11 @@ type Options struct {
 	Log         *slog.Logger
 	WriteBuffer int64         // dirty bytes that a file may gather; default 32 MiB
 	FlushAfter  time.Duration // how long dirty data may wait; default 1 s
+
+	// Owner has the uid and gid of what is made with the authority of uid 0: gateways act with it, for they decide
+	// themselves who may do what, but what they make is for those who use the file system otherwise, too. nil: who makes
+	// something owns it, as on a mount.
+	Owner *granary.Cred
 }
 
 // Validate refuses what no FS could work with.
@@ -54,6 +59,22 @@ func (o Options) withDefaults() Options {
 		o.FlushAfter = flushAfterDefault
 	}
 	return o
+}
+
+// ownerOf returns whom something belongs to that a caller makes.
+func (fs *FS) ownerOf(cred granary.Cred) (uid, gid uint32) {
+	if cred.UID == 0 && fs.owner != nil {
+		return fs.owner.UID, fs.owner.GID
+	}
+	return cred.UID, cred.GID
+}
+
+// ownerIn is ownerOf for a file in a directory. The part of an upload has the upload's owner, whichever gateway began it.
+func (fs *FS) ownerIn(home *granary.Attr, cred granary.Cred) (uid, gid uint32) {
+	if cred.UID == 0 && home.Parent == home.Inode.Dataset().System() {
+		return home.UID, home.GID
+	}
+	return fs.ownerOf(cred)
 }
 
 // pieceSize returns how long a piece of a buffer gets: short enough that a buffer holds several, so

@@ -12,7 +12,7 @@ type UploadOptions struct {
 	Root      granary.InodeID
 	Path      string // missing parents are made, with FlagImplicit
 	Mode      uint32
-	Cred      granary.Cred // the owner
+	Cred      granary.Cred // who makes it
 	Xattrs    []granary.Xattr
 	Match     *granary.Precondition // checked when the upload is committed
 	NoInline  bool                  // as parts of Compose must be
@@ -39,9 +39,10 @@ func (fs *FS) Upload(ctx context.Context, o UploadOptions) (*Upload, error) {
 	if err != nil {
 		return nil, err
 	}
+	uid, gid := fs.ownerIn(&p.home, o.Cred)
 	create := granary.Create{
 		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: o.Mode,
-		UID: o.Cred.UID, GID: o.Cred.GID, Xattrs: o.Xattrs,
+		UID: uid, GID: gid, Xattrs: o.Xattrs,
 		Exclusive: o.Exclusive, Replace: !o.Exclusive, MakeParents: true, Match: o.Match,
 	}
 	policy, err := fs.policyOf(ctx, &p.home)

@@ -13,7 +13,7 @@
 // 409 and ObjectParentIsFile or ObjectIsDirectory. A symbolic link that a mount made is followed by
 // GET and HEAD, and never listed.
 //
-// Every user may do everything. There is no versioning, and there are no policies, ACLs, tags,
+// Every user may do everything. What is made belongs to the Owner of the file system's options. There is no versioning, and there are no policies, ACLs, tags,
 // encryption by the server, object locks or lifecycle rules: reading them answers that there are none, and setting
 // them is refused with NotImplemented, as are headers that ask for them.
 //

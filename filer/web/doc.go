@@ -3,7 +3,8 @@
 //
 // # Who may use it
 //
-// Anybody who can reach it: this door does not ask who you are, and acts as uid 0. It is meant for the
+// Anybody who can reach it: this door does not ask who you are, and acts as uid 0. What it makes belongs to the
+// Owner of the file system's options. It is meant for the
 // loopback interface, where the filer listens by default, or to stand behind a proxy that asks. A
 // browser that a foreign page has sent cannot change anything: a request whose Origin is not the host
 // that it addresses is refused. Uploaded pages are served in a sandbox, and cannot script the listings.

@@ -31,8 +31,9 @@ const (
 	copySize = 256 << 10
 )
 
-// owner is who a request acts as: nobody is asked, so the door itself.
-func owner() granary.Cred { return granary.Cred{} }
+// self is who a request acts as: nobody is asked, so the door itself, with the authority of uid 0. What it makes belongs
+// to filer.Options.Owner.
+func self() granary.Cred { return granary.Cred{} }
 
 // stored is what is told of a file stored.
 type stored struct {
@@ -180,7 +181,7 @@ type received struct {
 
 // receive streams a body into an upload. Nothing is published yet.
 func (q *request) receive(in *incoming) (*received, error) {
-	o := filer.UploadOptions{Root: granary.RootInode, Path: in.path, Mode: fileMode, Cred: owner(), Match: in.match}
+	o := filer.UploadOptions{Root: granary.RootInode, Path: in.path, Mode: fileMode, Cred: self(), Match: in.match}
 	if in.contentType != "" {
 		o.Xattrs = []granary.Xattr{{Name: xattrContentType, Value: []byte(in.contentType)}}
 	}
