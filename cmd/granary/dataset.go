@@ -83,7 +83,8 @@ from one dataset to another: they are copied.`,
 
 func datasetCreateCommand(env *environment) *cobra.Command {
 	var mode string
-	var user, group uint32
+	owner := newOwner()
+	user, group := owner.cred.UID, owner.cred.GID
 	cmd := &cobra.Command{
 		Use:     "create PATH",
 		Short:   "Make a dataset, in / or in /buckets",
@@ -105,8 +106,8 @@ func datasetCreateCommand(env *environment) *cobra.Command {
 		})
 	}
 	cmd.Flags().StringVar(&mode, "mode", "0755", "permissions of its root directory, octal")
-	cmd.Flags().Uint32Var(&user, "user", 0, "uid that owns its root directory")
-	cmd.Flags().Uint32Var(&group, "group", 0, "gid that owns its root directory")
+	cmd.Flags().Uint32Var(&user, "user", user, "uid that owns its root directory")
+	cmd.Flags().Uint32Var(&group, "group", group, "gid that owns its root directory")
 	return cmd
 }
 

@@ -26,6 +26,7 @@ type devOptions struct {
 	masters, volumes, filers, disks int
 	data                            string
 	within                          time.Duration
+	owner                           ownerValue
 }
 
 func (o *devOptions) validate() error {
@@ -66,6 +67,7 @@ DIR/cluster.json names every process with its addresses, and is kept current.`,
 	cmd.PersistentFlags().StringVar(&o.data, "data", "granary-cluster", "directory for everything that is kept")
 	cmd.Flags().IntVar(&o.base, "listen-base", 17400, "first port")
 	cmd.Flags().DurationVar(&o.within, "ready-within", time.Minute, "how long the roles may take to be ready")
+	o.owner.flag(cmd, "to whom belong /, if it is new, and what is made through HTTP and S3")
 	cmd.AddCommand(&cobra.Command{
 		Use:   "start NAME",
 		Short: "Start a role of a running dev-cluster again",
@@ -134,7 +136,7 @@ func (o *devOptions) layout(dir string) *clusterFile {
 		name, base := fmt.Sprintf("m%d", i+1), o.base+devMasterSpacing*i
 		at := l(base)
 		addr := map[string]string{"grpc": at.addr(portMaster), "raft": at.addr(portRaft), "http": at.addr(portMasterHTTP)}
-		add("master", name, base, addr, "--id", name, "--peers", strings.Join(peers, ","), "--data", filepath.Join(dir, name))
+		add("master", name, base, addr, "--id", name, "--peers", strings.Join(peers, ","), "--data", filepath.Join(dir, name), "--owner", o.owner.String())
 	}
 	for i := range o.volumes {
 		name, base := fmt.Sprintf("v%d", i+1), o.base+i
@@ -148,7 +150,7 @@ func (o *devOptions) layout(dir string) *clusterFile {
 	for i := range o.filers {
 		name, base := fmt.Sprintf("f%d", i+1), o.base+i
 		addr := map[string]string{"http": l(base).addr(portFilerHTTP), "s3": l(base).addr(portS3)}
-		add("filer", name, base, addr, "--cluster", f.Cluster)
+		add("filer", name, base, addr, "--cluster", f.Cluster, "--owner", o.owner.String())
 	}
 	return f
 }

@@ -117,6 +117,7 @@ type masterRole struct {
 	peers  []master.Peer
 	join   []string // gRPC addresses of masters of the cluster to be added to
 	root   granary.User
+	owner  granary.Cred // of the first directories, if the cluster is founded
 	shards master.ShardControl
 }
 
@@ -134,7 +135,7 @@ func (p *process) startMaster(l listenOptions, r masterRole) (*master.Server, er
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	o := master.Options{
 		Dir: r.dir, ID: r.id, GRPCAddr: l.addr(portMaster), RaftAddr: l.addr(portRaft),
-		Peers: r.peers, Join: r.join, RootUser: r.root, Shards: r.shards, Log: p.log, Registerer: registry,
+		Peers: r.peers, Join: r.join, RootUser: r.root, Owner: r.owner, Shards: r.shards, Log: p.log, Registerer: registry,
 		Dial: func(addr string) (wire.Master, func() error, error) { return wire.DialMaster(addr) },
 	}
 	m, err := master.Open(o)
@@ -191,10 +192,11 @@ func (p *process) heartbeat(store *volume.Store, addr string, r volumeRole, mast
 	p.onStop(func(context.Context) error { cancel(); return nil })
 }
 
-// startFiler starts the HTTP and S3 doors over a client, which it owns from then on.
-func (p *process) startFiler(l listenOptions, c *client.Client) error {
+// startFiler starts the HTTP and S3 doors over a client, which it owns from then on. What is made through them belongs to
+// owner.
+func (p *process) startFiler(l listenOptions, c *client.Client, owner granary.Cred) error {
 	p.onStop(func(context.Context) error { return c.Close() })
-	fs := filer.New(filer.Options{Client: c, Log: p.log})
+	fs := filer.New(filer.Options{Client: c, Log: p.log, Owner: &owner})
 	p.onStop(fs.Close)
 	webHandler, err := web.NewHandler(web.Options{FS: fs, Log: p.log})
 	if err != nil {

@@ -32,6 +32,7 @@ type serveOptions struct {
 	zone, rack string
 	sync       string
 	reserve    uint64
+	owner      ownerValue
 }
 
 func (o *serveOptions) validate() error {
@@ -73,6 +74,7 @@ are used as failure domains (2 disks: a copy on each; 3: 2+1; 6: 4+2).`,
 	o.syncFlag(cmd)
 	o.volumeFlags(cmd)
 	cmd.Flags().StringVar(&o.data, "data", "granary-data", "directory for everything that is kept")
+	o.owner.flag(cmd, "to whom belong /, if it is new, and what is made through HTTP and S3")
 	cmd.AddCommand(serveMasterCommand(env), serveVolumeCommand(env), serveFilerCommand(env), devClusterCommand(env))
 	return cmd
 }
@@ -98,7 +100,7 @@ func serveAll(ctx context.Context, env *environment, o *serveOptions, out io.Wri
 	}
 	blocks := volume.NewClient()
 	blocks.Attach(volumeAddr, store)
-	m, err := p.startMaster(o.listenOptions, masterRole{dir: filepath.Join(o.data, "master"), root: root, shards: blocks})
+	m, err := p.startMaster(o.listenOptions, masterRole{dir: filepath.Join(o.data, "master"), root: root, owner: o.owner.cred, shards: blocks})
 	if err != nil {
 		return err
 	}
@@ -116,7 +118,7 @@ func serveAll(ctx context.Context, env *environment, o *serveOptions, out io.Wri
 	if err != nil {
 		return err
 	}
-	if err := p.startFiler(o.listenOptions, c); err != nil {
+	if err := p.startFiler(o.listenOptions, c, o.owner.cred); err != nil {
 		return err
 	}
 	if id := store.Cluster(); id != "" && id != c.Cluster() {
@@ -235,6 +237,7 @@ until it is added. After that its directory says who it is, and the flag does no
 	cmd.Flags().StringVar(&o.id, "id", "", "name of this node in the group (default: what the directory says, then HOST:PORT)")
 	cmd.Flags().StringSliceVar(&o.peers, "peers", nil, "founding masters, ID@HOST:PORT,…, this one among them; none for a master alone")
 	cmd.Flags().StringSliceVar(&o.join, "join", nil, "masters of a cluster, HOST:PORT,…: with an empty directory, wait to be added to it")
+	o.owner.flag(cmd, "to whom / belongs, if this master founds a cluster")
 	return cmd
 }
 
@@ -253,7 +256,7 @@ func serveMaster(ctx context.Context, env *environment, o *serveOptions) (err er
 	if err != nil {
 		return err
 	}
-	r := masterRole{dir: o.data, id: o.id, peers: peers, join: join, root: root, shards: volume.NewClient()}
+	r := masterRole{dir: o.data, id: o.id, peers: peers, join: join, root: root, owner: o.owner.cred, shards: volume.NewClient()}
 	if _, err := p.startMaster(o.listenOptions, r); err != nil {
 		return err
 	}
@@ -332,6 +335,7 @@ func serveFilerCommand(env *environment) *cobra.Command {
 	}
 	o.listenOptions.flags(cmd)
 	o.syncFlag(cmd)
+	o.owner.flag(cmd, "to whom belongs what is made through HTTP and S3")
 	env.clusterFlag(cmd)
 	return cmd
 }
@@ -347,7 +351,7 @@ func serveFiler(ctx context.Context, env *environment, o *serveOptions) (err err
 	if err != nil {
 		return err
 	}
-	if err := p.startFiler(o.listenOptions, c); err != nil {
+	if err := p.startFiler(o.listenOptions, c, o.owner.cred); err != nil {
 		return err
 	}
 	return p.wait(ctx)

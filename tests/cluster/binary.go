@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -99,6 +100,7 @@ type Command struct {
 	Dir  string
 	Env  []string // added to this process's
 	In   []byte
+	As   *syscall.Credential // nil: this process's user
 }
 
 // Try runs the command and returns its standard output; the error has its standard error.
@@ -106,6 +108,9 @@ func (c Command) Try(ctx context.Context) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, c.Name, c.Args...)
 	cmd.Dir, cmd.Env = c.Dir, append(environment(), c.Env...)
 	cmd.Stdin = bytes.NewReader(c.In)
+	if c.As != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.As}
+	}
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	if err := cmd.Run(); err != nil {

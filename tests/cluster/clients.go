@@ -24,7 +24,7 @@ func (a *Access) AWS(args ...string) Command {
 	if _, err := os.Stat("/usr/bin/aws"); err == nil {
 		name = "/usr/bin/aws" // the Debian package, whatever else is in the path
 	}
-	return Command{Name: name, Args: append([]string{"--endpoint-url", a.S3}, args...), Env: []string{
+	return Command{Name: name, Args: append([]string{"--endpoint-url", a.S3}, args...), As: a.As, Env: []string{
 		"AWS_ACCESS_KEY_ID=" + a.AccessKey, "AWS_SECRET_ACCESS_KEY=" + a.SecretKey, "AWS_DEFAULT_REGION=us-east-1",
 		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
 	}}
@@ -43,7 +43,7 @@ func (a *Access) Rclone(args ...string) Command {
 func (a *Access) S3cmd(t testing.TB, args ...string) Command {
 	t.Helper()
 	host := a.S3[len("http://"):]
-	config := filepath.Join(a.dir, "s3cfg")
+	config := filepath.Join(a.Dir, "s3cfg")
 	text := fmt.Sprintf("[default]\naccess_key = %s\nsecret_key = %s\nhost_base = %s\nhost_bucket = %s\nuse_https = False\nsignature_v2 = False\nbucket_location = us-east-1\n",
 		a.AccessKey, a.SecretKey, host, host)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
@@ -57,10 +57,18 @@ func (a *Access) S3cmd(t testing.TB, args ...string) Command {
 func (a *Access) Mount(t testing.TB) string {
 	t.Helper()
 	point := filepath.Join(t.TempDir(), "mnt")
+	if a.As != nil {
+		point = filepath.Join(a.Dir, "mnt")
+	}
 	if err := os.Mkdir(point, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	log := filepath.Join(a.dir, "mount.log")
+	if a.As != nil {
+		if err := os.Chown(point, int(a.As.Uid), int(a.As.Gid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log := filepath.Join(a.Dir, "mount.log")
 	a.Granary("mount", "--log-file", log, point).Run(t)
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -32,7 +32,7 @@ func StartDev(t testing.TB, masters, volumes int, args ...string) *Dev {
 	t.Helper()
 	dir := t.TempDir()
 	d := &Dev{Dir: filepath.Join(dir, "cluster"), Access: Access{
-		Binary: Binary(t), AccessKey: "TESTACCESSKEY", SecretKey: "test-secret-key-0123456789", dir: dir,
+		Binary: Binary(t), AccessKey: "TESTACCESSKEY", SecretKey: "test-secret-key-0123456789", Dir: dir,
 	}}
 	args = append([]string{"serve", "dev-cluster", "--masters", fmt.Sprint(masters), "--volumes", fmt.Sprint(volumes),
 		"--data", d.Dir, "--listen-base", fmt.Sprint(FreeBase(t))}, args...)

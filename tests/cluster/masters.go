@@ -33,7 +33,7 @@ type masterProcess struct {
 func StartMasters(t testing.TB, n int) *Masters {
 	t.Helper()
 	net, dir := NewNetwork(t, n), t.TempDir()
-	g := &Masters{Net: net, Access: Access{Binary: Binary(t), dir: dir}}
+	g := &Masters{Net: net, Access: Access{Binary: Binary(t), Dir: dir}}
 	for i := 1; i <= n; i++ {
 		g.nodes = append(g.nodes, &masterProcess{
 			host: i, data: filepath.Join(dir, fmt.Sprintf("m%d", i)), log: filepath.Join(dir, fmt.Sprintf("m%d.log", i))})

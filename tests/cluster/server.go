@@ -33,23 +33,55 @@ type Access struct {
 	HTTP, S3  string // URLs without a trailing slash
 	AccessKey string
 	SecretKey string
-	dir       string // for configuration files of clients
+	As        *syscall.Credential // who runs servers and clients; nil: this process's user
+	Dir       string              // of that user; for configuration files of clients
 }
 
 // NewServer plans a server with its data in a directory of the test; Start starts it.
 func NewServer(t testing.TB, args ...string) *Server {
 	t.Helper()
-	base, dir := FreeBase(t), t.TempDir()
+	return newServer(t, Access{Binary: Binary(t), Dir: t.TempDir()}, args)
+}
+
+// NewServerOf plans a server of an ordinary user, who also runs the clients: of uid and gid 1000 if the test is root, and
+// else of the user of the test.
+func NewServerOf(t testing.TB, args ...string) *Server {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return NewServer(t, args...)
+	}
+	dir, err := os.MkdirTemp("", "granary-user-") // in t.TempDir only its own user finds anything
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("the directory of the user: %v", err)
+		}
+	})
+	a := Access{Binary: filepath.Join(dir, "granary"), Dir: dir, As: &syscall.Credential{Uid: 1000, Gid: 1000}}
+	binary, err := os.ReadFile(Binary(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(a.Binary, binary, 0o755), os.Chown(dir, int(a.As.Uid), int(a.As.Gid))); err != nil {
+		t.Fatal(err)
+	}
+	return newServer(t, a, args)
+}
+
+func newServer(t testing.TB, a Access, args []string) *Server {
+	t.Helper()
+	base := FreeBase(t)
 	s := &Server{
 		Access: Access{
-			Binary:    Binary(t),
+			Binary: a.Binary, As: a.As, Dir: a.Dir,
 			Cluster:   fmt.Sprintf("127.0.0.1:%d", base),
 			HTTP:      fmt.Sprintf("http://127.0.0.1:%d", base+200),
 			S3:        fmt.Sprintf("http://127.0.0.1:%d", base+300),
 			AccessKey: "TESTACCESSKEY", SecretKey: "test-secret-key-0123456789",
-			dir: dir,
 		},
-		Base: base, Data: filepath.Join(dir, "data"), Args: args, Log: filepath.Join(dir, "server.log"),
+		Base: base, Data: filepath.Join(a.Dir, "data"), Args: args, Log: filepath.Join(a.Dir, "server.log"),
 	}
 	t.Cleanup(func() {
 		if err := s.Stop(); err != nil {
@@ -90,7 +122,7 @@ func (s *Server) Launch() error {
 	cmd := exec.Command(s.Binary, args...)
 	cmd.Env = append(os.Environ(), "GRANARY_ROOT_ACCESS_KEY="+s.AccessKey, "GRANARY_ROOT_SECRET_KEY="+s.SecretKey)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: s.As}
 	if err := errors.Join(cmd.Start(), log.Close()); err != nil {
 		return err
 	}
@@ -166,7 +198,7 @@ func (s *Server) showLog(t testing.TB) {
 
 // Granary is a command line of the binary under test, against this cluster.
 func (a *Access) Granary(args ...string) Command {
-	return Command{Name: a.Binary, Args: args, Env: []string{"GRANARY_CLUSTER=" + a.Cluster}}
+	return Command{Name: a.Binary, Args: args, As: a.As, Env: []string{"GRANARY_CLUSTER=" + a.Cluster}}
 }
 
 // Status is what "cluster status --output json" prints.
