@@ -202,7 +202,7 @@ func announce(out io.Writer, o *serveOptions, u granary.User, file string, disks
   HTTP   curl -T FILE http://%s/dir/          browse http://%s/
   S3     export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=$(sed -n 's/.*secretKey": "\(.*\)".*/\1/p' %s) AWS_DEFAULT_REGION=us-east-1
          aws --endpoint-url http://%s s3 mb s3://bucket
-  mount  granary mount%s /mnt/granary
+  mount  granary mount%s DIRECTORY
   state  granary cluster status%s
 
 `, granary.Version, o.data, o.addr(portFilerHTTP), o.addr(portFilerHTTP), u.AccessKey, file, o.addr(portS3), clusterHint, clusterHint)
