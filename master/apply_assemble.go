@@ -9,7 +9,7 @@ import (
 // in the list until nothing of the file lies in it any more.
 //
 // The parts stay what the leader found them to be: files in an upload's directory cannot be written or linked, and one
-// that is replaced or renamed changes the directory's version. They have the directory's owner, and keep it: so what
+// that is replaced or renamed changes the directory's version. Uploads are not moved away, nor made by a move. They have the directory's owner, and keep it: so what
 // counts for the file and no more for them is the same owner's at every step, and no quota can be got round.
 func (t *txn) assemble(session granary.SessionID, op *granary.Assemble) granary.Result {
 	if err := checkAssemble(op); err != nil {

@@ -6,7 +6,14 @@ import (
 
 // rename moves an entry, as renameat2(2) says.
 func (t *txn) rename(op *granary.Rename) granary.Result {
+	if op.NoReplace && op.Exchange {
+		return failed(granary.KindInvalid, "rename", op.DstName, "no-replace and exchange exclude each other")
+	}
 	if err := checkName("rename", op.DstName); err != nil {
+		return granary.Result{Err: err}
+	}
+	// Both directories are found before a name in either is looked for.
+	if _, err := t.directory("rename", op.SrcParent); err != nil {
 		return granary.Result{Err: err}
 	}
 	dstDir, err := t.directory("rename", op.DstParent)
@@ -58,8 +65,6 @@ func (t *txn) checkRename(op *granary.Rename, srcDir, dstDir, src, dst *inodeRec
 		return granary.Errorf(kind, "rename", op.DstName, format, args...)
 	}
 	switch {
-	case op.NoReplace && op.Exchange:
-		return bad(granary.KindInvalid, "no-replace and exchange exclude each other")
 	case op.NoReplace && dst != nil:
 		return bad(granary.KindExists, "")
 	case op.Exchange && dst == nil:
@@ -71,6 +76,8 @@ func (t *txn) checkRename(op *granary.Rename, srcDir, dstDir, src, dst *inodeRec
 		return bad(granary.KindCrossDataset, "")
 	case srcDir != dstDir && (src.isDatasetRoot() || op.Exchange && dst.isDatasetRoot()):
 		return bad(granary.KindCrossDataset, "a dataset stays in the directory where it was made")
+	case srcDir != dstDir && (srcDir.holdsUploads() || dstDir.holdsUploads()): // or it would be in vain that parts are written once
+		return bad(granary.KindInvalid, "an upload stays where it is, and nothing else becomes one")
 	case srcDir != dstDir && (dstDir.isUpload() && !src.IsDir() || op.Exchange && srcDir.isUpload() && !dst.IsDir()):
 		return bad(granary.KindInvalid, "the directory of an upload takes files that have no name yet")
 	}

@@ -69,6 +69,7 @@
 // apply checks whether the caller of a request (Request.Cred) may do what it asks for, as Linux does for a local file
 // system: access.go has the rules. The check is arithmetic on inodes that the operation has read anyway; made before the log, it
 // would be made on another state than the one that the operation changes. uid 0 may do all but what no superuser can.
+// TestPosixModel compares what several users do with a model made of the manual pages.
 // Errors come in the order of Linux: search permission on every directory of a path, then what is there or is not,
 // then permission on the directory (KindPermission) and the rule of sticky directories (KindNotOwner), then types.
 //

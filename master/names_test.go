@@ -131,13 +131,14 @@ func (nm *namesModel) link(n, parent *node, name string, replace bool) granary.K
 }
 
 func (nm *namesModel) rename(src *node, a string, dst *node, b string, noReplace, exchange bool) granary.Kind {
+	if noReplace && exchange {
+		return granary.KindInvalid
+	}
 	if !nm.alive(src) || src.children[a] == nil || !nm.alive(dst) {
 		return granary.KindNotFound
 	}
 	n, old := src.children[a], dst.children[b]
 	switch {
-	case noReplace && exchange:
-		return granary.KindInvalid
 	case noReplace && old != nil:
 		return granary.KindExists
 	case exchange && old == nil:
