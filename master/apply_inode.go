@@ -60,6 +60,9 @@ func (t *txn) setSize(r *inodeRecord, size uint64) {
 // find returns what a name in a directory leads to, or nil. A name is either a directory's or
 // another's, and the two have different keys.
 func (t *txn) find(parent granary.InodeID, name string) *dentryRecord {
+	if t.pending.recall.names.lacks(parent, name) {
+		return nil
+	}
 	dirs, others := true, true
 	if p := t.inode(parent); p != nil { // which counts its names: most directories have none of one sort
 		dirs, others = p.Subdirs > 0, p.Entries > p.Subdirs
@@ -79,6 +82,7 @@ func (t *txn) find(parent granary.InodeID, name string) *dentryRecord {
 func (t *txn) addName(parent *inodeRecord, name string, child *inodeRecord) {
 	dir := child.IsDir()
 	store(t, keyDentry(parent.Inode, name, dir), &dentryRecord{Inode: child.Inode, Type: child.Type})
+	t.pending.recall.names.add(parent.Inode, name, parent.Entries)
 	parent.Entries++
 	if dir {
 		child.Parent = parent.Inode
@@ -182,6 +186,7 @@ func (t *txn) dispose(r *inodeRecord) {
 		t.uncount(r)
 	}
 	t.inodes.remove(id)
+	t.pending.recall.names.forget(id)
 	if r.ExtentBytes == 0 && r.Trim == 0 && r.Xattrs == 0 && r.Entries == 0 {
 		if r.Inline > 0 {
 			t.del(keyInline(id))

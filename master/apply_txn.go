@@ -59,6 +59,7 @@ func (t *txn) keep() {
 	t.owners.keep()
 	t.grown = nil
 	t.write()
+	t.pending.recall.names.keep()
 	t.saved = t.head
 }
 

@@ -1,6 +1,8 @@
 package master
 
 import (
+	"slices"
+
 	"github.com/cockroachdb/pebble/v2"
 )
 
@@ -58,8 +60,13 @@ func (p *pending) commit() {
 	b := p.spilled
 	if b == nil {
 		b = p.db.NewBatch()
-		for k, v := range p.changed {
-			write(b, k, v)
+		keys := make([]string, 0, len(p.changed))
+		for k := range p.changed {
+			keys = append(keys, k)
+		}
+		slices.Sort(keys) // the memtable finds the place of a key quickly from that of the key before
+		for _, k := range keys {
+			write(b, k, p.changed[k])
 		}
 	} else {
 		p.reader()

@@ -11,8 +11,16 @@ import (
 type recall struct {
 	young, old map[string][]byte // values, nil for none: what was used among the last recallValues to twice as many
 
-	opened   map[openedBy]granary.SessionID // the sessions that are open, by who opened them
-	answered map[granary.SessionID]uint64   // the highest request with a stored result, for some of the sessions
+	opened   map[openedBy]granary.SessionID  // the sessions that are open, by who opened them
+	answered map[granary.SessionID]*answered // for some of the sessions
+
+	names recalledNames
+}
+
+// answered is which requests of a session have stored results: none above last, and none of those in holes.
+type answered struct {
+	last  uint64
+	holes map[uint64]struct{} // requests that later ones have overtaken
 }
 
 // openedBy tells one attempt to open a session from all others.
@@ -25,11 +33,13 @@ const (
 	recallValues   = 8192  // values of a generation
 	recallValueMax = 1024  // bytes of a value that is remembered
 	recallAnswered = 65536 // sessions
+	recallHoles    = 4096  // of a session
 )
 
 func newRecall(db *pebble.DB) *recall {
 	r := &recall{
-		young: make(map[string][]byte), opened: make(map[openedBy]granary.SessionID), answered: make(map[granary.SessionID]uint64),
+		young: make(map[string][]byte), opened: make(map[openedBy]granary.SessionID), answered: make(map[granary.SessionID]*answered),
+		names: newRecalledNames(),
 	}
 	prefix := key(tableSession)
 	it, err := db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: keyEnd(prefix)})
@@ -74,28 +84,29 @@ func (r *recall) put(k string, v []byte) {
 	r.young[k] = v
 }
 
-// lastAnswered returns the highest request of a session that has a stored result; 0 for none.
-func (t *txn) lastAnswered(id granary.SessionID) uint64 {
+// answeredBy returns what is known of a session's results.
+func (t *txn) answeredBy(id granary.SessionID) *answered {
 	r := t.pending.recall
-	if last, ok := r.answered[id]; ok {
-		return last
+	if a, ok := r.answered[id]; ok {
+		return a
 	}
 	prefix := key(tableResult, uint64(id))
 	it, err := t.pending.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: keyEnd(prefix)})
 	must(err)
-	last := uint64(0)
+	a := &answered{holes: make(map[uint64]struct{})}
 	if it.Last() {
-		last = keyID(it.Key(), 1)
+		a.last = keyID(it.Key(), 1)
 	}
 	must(it.Error())
 	must(it.Close())
-	r.answered[id] = last
-	return last
+	r.answered[id] = a
+	return a
 }
 
 // result returns the stored result of a request, or nil.
 func (t *txn) result(id granary.SessionID, seq uint64) *bytesRecord {
-	if seq > t.lastAnswered(id) {
+	a := t.answeredBy(id)
+	if _, hole := a.holes[seq]; hole || seq > a.last {
 		return nil
 	}
 	return fetch[bytesRecord](t, keyResult(id, seq))
@@ -103,9 +114,24 @@ func (t *txn) result(id granary.SessionID, seq uint64) *bytesRecord {
 
 // storeResult stores the result of a request.
 func (t *txn) storeResult(id granary.SessionID, seq uint64, b []byte) {
-	r := t.pending.recall
-	r.answered[id] = max(t.lastAnswered(id), seq)
+	t.answeredBy(id).note(seq)
 	store(t, keyResult(id, seq), &bytesRecord{b})
+}
+
+// note notes that a request has a result. Holes that are too many to remember are forgotten: then the store is asked.
+func (a *answered) note(seq uint64) {
+	if seq <= a.last {
+		delete(a.holes, seq)
+		return
+	}
+	if seq-a.last+uint64(len(a.holes)) > recallHoles {
+		clear(a.holes)
+	} else {
+		for hole := a.last + 1; hole < seq; hole++ {
+			a.holes[hole] = struct{}{}
+		}
+	}
+	a.last = seq
 }
 
 // noteOpened and noteEnded keep opened what the store says.

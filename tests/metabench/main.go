@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ type settings struct {
 	each    time.Duration
 	pid     int
 	inodes  int
+	callers []int
 	node    int    // raft: which of the three this process is
 	base    int    // raft: first port
 	dir     string // raft: where its data goes
@@ -42,6 +44,11 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&s.cluster, "cluster", os.Getenv("GRANARY_CLUSTER"), "gRPC addresses of the masters")
 	flags.DurationVar(&s.each, "each", 3*time.Second, "time for each line")
 	flags.IntVar(&s.pid, "pid", 0, "process whose CPU time is charged: the leader")
+	s.callers = []int{1, 16, 256}
+	flags.Func("callers", "how many at the same time, N,… (default 1,16,256)", func(text string) (err error) {
+		s.callers, err = numbers(text)
+		return err
+	})
 	flags.IntVar(&s.inodes, "inodes", 1_000_000, "how many to load")
 	flags.IntVar(&s.node, "node", 0, "bare Raft: which node to be")
 	flags.IntVar(&s.base, "base", 18700, "bare Raft: first port")
@@ -72,4 +79,16 @@ func withClient(command func(context.Context, settings, *client.Client) error) f
 		defer func() { err = errors.Join(err, c.Close()) }()
 		return command(ctx, s, c)
 	}
+}
+
+func numbers(text string) ([]int, error) {
+	var list []int
+	for _, word := range strings.Split(text, ",") {
+		n, err := strconv.Atoi(word)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("%q is not a number of callers", word)
+		}
+		list = append(list, n)
+	}
+	return list, nil
 }

@@ -18,7 +18,7 @@ const (
 // benchOps measures mutations and queries.
 func benchOps(ctx context.Context, s settings, c *client.Client) error {
 	heading()
-	for _, callers := range []int{1, 16, 256} {
+	for _, callers := range s.callers {
 		if err := mutations(ctx, s, c, callers); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -20,9 +21,9 @@ import (
 )
 
 const (
-	raftNodes  = 3
-	raftEntry  = 300 // bytes of an entry: about those of a create
-	raftValues = 4   // keys an entry sets: inode, dentry, parent's inode, result
+	raftNodes = 3
+	raftEntry = 300 // bytes of an entry: about those of a create
+	raftKept  = 256 // results that are kept of those that were written last
 )
 
 // bareRaft is node 0, which leads and calls, with the others in processes of their own; or one of those.
@@ -130,7 +131,7 @@ func (n *bareNode) bench(ctx context.Context, s settings) error {
 	heading()
 	s.pid = os.Getpid() // callers and leader are one process: both are charged
 	data := make([]byte, raftEntry)
-	for _, callers := range []int{1, 16, 256} {
+	for _, callers := range s.callers {
 		_, err := measure(ctx, s, "bare raft", "apply", callers, opsMax, func(context.Context, int) error {
 			return n.raft.Apply(data, 0).Error()
 		})
@@ -141,7 +142,9 @@ func (n *bareNode) bench(ctx context.Context, s settings) error {
 	return nil
 }
 
-// bareMachine writes a few keys for each entry, as many bytes as a create of the master's.
+// bareMachine writes for each entry the keys that a create of the master's writes, with values as long: the inode, the
+// dentry in one of the directories, the directory's inode, and the result; and it deletes an old result. It reads
+// nothing.
 type bareMachine struct {
 	db   *pebble.DB
 	next uint64
@@ -157,17 +160,29 @@ func (m *bareMachine) ApplyBatch(logs []*raft.Log) []any {
 		if l.Type != raft.LogCommand {
 			continue
 		}
-		for k := range raftValues {
-			m.next++
-			if err := b.Set(fmt.Appendf(nil, "%c%016x", 'a'+k, m.next), l.Data[:100], nil); err != nil {
-				panic(err)
-			}
+		m.next++
+		dir := m.next % spread
+		err := errors.Join(
+			b.Set(bareKey('i', spread+m.next), l.Data[:90], nil),
+			b.Set(fmt.Appendf(bareKey('d', dir), "file-%08d", m.next), l.Data[:12], nil),
+			b.Set(bareKey('i', dir), l.Data[:90], nil),
+			b.Set(bareKey('r', m.next), l.Data[:110], nil),
+		)
+		if m.next > raftKept {
+			err = errors.Join(err, b.Delete(bareKey('r', m.next-raftKept), nil))
+		}
+		if err != nil {
+			panic(err)
 		}
 	}
 	if err := b.Commit(pebble.NoSync); err != nil {
 		panic(err)
 	}
 	return make([]any, len(logs))
+}
+
+func bareKey(table byte, id uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{table}, id)
 }
 
 // Snapshot implements raft.FSM.
