@@ -128,7 +128,7 @@ func (t *txn) applyMutation(m *mutation) granary.Result {
 	t.forgetResults(session, m.LowestUnacked)
 	t.keep()
 	if stored := t.result(m.Session, seq); stored != nil && seq >= session.Lowest {
-		r, err := wire.UnmarshalResult(stored.Bytes)
+		r, err := wire.UnmarshalResult(stored)
 		must(err)
 		return *r
 	}
@@ -155,7 +155,6 @@ func (t *txn) applyMutation(m *mutation) granary.Result {
 	b, err := wire.MarshalResult(&r)
 	must(err)
 	t.storeResult(m.Session, seq, b)
-	t.keep()
 	return r
 }
 

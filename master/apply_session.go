@@ -6,9 +6,6 @@ import (
 	"github.com/dsorchard/granary"
 )
 
-// resultsForgottenMax bounds how many stored results one request deletes.
-const resultsForgottenMax = 512
-
 // session returns an open session, or nil.
 func (t *txn) session(id granary.SessionID) *sessionRecord {
 	r := fetch[sessionRecord](t, keySession(id))
@@ -32,20 +29,6 @@ func (t *txn) openSession(it *openSession) granary.Result {
 	store(t, keySession(id), &sessionRecord{Client: it.Client, Nonce: it.Nonce, Opened: t.now})
 	t.noteOpened(id, it.Client, it.Nonce)
 	return granary.Result{Offset: uint64(id)}
-}
-
-// forgetResults notes that the client has seen all results below lowest, and deletes them, some at a
-// time.
-func (t *txn) forgetResults(s *sessionRecord, lowest uint64) {
-	if lowest <= s.Lowest && s.Pruned == s.Lowest {
-		return
-	}
-	s.Lowest = max(s.Lowest, lowest)
-	for n := 0; s.Pruned < s.Lowest && n < resultsForgottenMax; n++ {
-		t.del(keyResult(s.ID, s.Pruned))
-		s.Pruned++
-	}
-	store(t, keySession(s.ID), s)
 }
 
 // endSession closes a session: its volumes are sealed at once, its orphans and results queued.

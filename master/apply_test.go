@@ -97,7 +97,7 @@ func TestExactlyOnce(t *testing.T) {
 	results := 0
 	m.s.each(key(tableResult), func(k, v []byte) { results++ })
 	if results != 2 {
-		t.Fatalf("%d results are kept, want those of 3 and 4", results)
+		t.Fatalf("%d records of results are kept, want those of 3 and 4", results)
 	}
 	m.item(&expireSession{m.session})
 	if r := mk(5, 3, "i"); kindOf(r) != granary.KindExpired {

@@ -29,6 +29,8 @@ type txn struct {
 	datasets ledger[granary.DatasetID, datasetRecord, *datasetRecord]
 	owners   ledger[ownerKey, ownerRecord, *ownerRecord]
 
+	answers map[granary.SessionID][]storedResult // of the entry
+
 	digestEvery uint64
 	sum         uint64 // of the entry's changes: see digest.go
 	scratch     []byte
@@ -41,7 +43,7 @@ type txn struct {
 func newTxn(s *state) *txn {
 	t := &txn{
 		pending: newPending(s.db, s.recall), head: s.head, saved: s.head, dirty: map[string][]byte{},
-		digestEvery: s.digestEvery,
+		answers: map[granary.SessionID][]storedResult{}, digestEvery: s.digestEvery,
 	}
 	s.recall.begin()
 	t.inodes.key, t.blocks.key, t.volumes.key = keyInode, keyBlock, keyVolume
@@ -76,6 +78,7 @@ func (t *txn) write() {
 func (t *txn) endEntry() {
 	t.datasets.flush(t)
 	t.owners.flush(t)
+	t.writeResults()
 	t.write()
 }
 

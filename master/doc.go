@@ -132,7 +132,8 @@
 //	w      owner (0: none), volume      mark: the volume is not sealed yet
 //	k      server id                    address, zone, rack, disks
 //	s      session                      client, nonce, when opened, which results are forgotten
-//	r      session, sequence            result of a request, as wire.MarshalResult gives it
+//	r      session, sequence            results of an entry for the session: sequence and what wire.MarshalResult
+//	                                    gives, of each; the key has the highest sequence. Before format 3: one result
 //	o      session, inode               mark: the session keeps the inode, which has no name
 //	z      index, inode                 mark: the inode, not a directory's, lost its last name in that entry, and
 //	                                    no session keeps it
@@ -147,7 +148,7 @@
 //	m      node id                      gRPC address of a node of the Raft group, whether it was added by command
 //	j      node id                      mark: the node has stored entries or voted
 //
-// A value is a format version (1 byte, now 2; 1 is read too), the Raft index of the entry that last changed it
+// A value is a format version (1 byte, now 3; 1 and 2 are read too), the Raft index of the entry that last changed it
 // (varint), and its fields in the order of format_records.go: unsigned numbers as varints, signed
 // ones as zigzag varints, hashes as 32 bytes, text and bytes with a varint length before them. In a
 // window, each piece is the distance from the end of the one before, its length, block and offset in

@@ -36,7 +36,7 @@ const (
 
 // formatVersion begins every value that is written. Values of earlier versions are read as well: they lack the fields
 // that came later, which are zero then.
-const formatVersion = 2
+const formatVersion = 3
 
 // errFormat is the cause of every decoding error.
 var errFormat = errors.New("malformed value")

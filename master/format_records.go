@@ -145,7 +145,7 @@ func (r *dentryRecord) take(d *decoder) {
 	r.Type = granary.FileType(d.u8())
 }
 
-// bytesRecord is inline content, or the value of an extended attribute, or a stored result.
+// bytesRecord is inline content, or the value of an extended attribute.
 type bytesRecord struct{ Bytes []byte }
 
 func (r *bytesRecord) put(e *encoder)  { e.blob(r.Bytes) }
@@ -330,8 +330,7 @@ type sessionRecord struct {
 	Client string
 	Nonce  uint64
 	Opened granary.Time
-	Lowest uint64 // results of sequences below this are forgotten …
-	Pruned uint64 // … and those below this are gone from the store
+	Lowest uint64 // results of sequences below this are forgotten
 }
 
 func (r *sessionRecord) put(e *encoder) {
@@ -339,12 +338,13 @@ func (r *sessionRecord) put(e *encoder) {
 	e.u64(r.Nonce)
 	e.i64(int64(r.Opened))
 	e.u64(r.Lowest)
-	e.u64(r.Pruned)
+	e.u64(0) // until format 3, how far results had been deleted
 }
 
 func (r *sessionRecord) take(d *decoder) {
 	r.Client, r.Nonce, r.Opened = d.str(), d.u64(), granary.Time(d.i64())
-	r.Lowest, r.Pruned = d.u64(), d.u64()
+	r.Lowest = d.u64()
+	d.u64()
 }
 
 // datasetRecord is a dataset. It outlives its root until its last inode is reclaimed. It is held by a ledger.

@@ -17,12 +17,6 @@ type recall struct {
 	names recalledNames
 }
 
-// answered is which requests of a session have stored results: none above last, and none of those in holes.
-type answered struct {
-	last  uint64
-	holes map[uint64]struct{} // requests that later ones have overtaken
-}
-
 // openedBy tells one attempt to open a session from all others.
 type openedBy struct {
 	client string
@@ -33,7 +27,6 @@ const (
 	recallValues   = 8192  // values of a generation
 	recallValueMax = 1024  // bytes of a value that is remembered
 	recallAnswered = 65536 // sessions
-	recallHoles    = 4096  // of a session
 )
 
 func newRecall(db *pebble.DB) *recall {
@@ -84,56 +77,6 @@ func (r *recall) put(k string, v []byte) {
 	r.young[k] = v
 }
 
-// answeredBy returns what is known of a session's results.
-func (t *txn) answeredBy(id granary.SessionID) *answered {
-	r := t.pending.recall
-	if a, ok := r.answered[id]; ok {
-		return a
-	}
-	prefix := key(tableResult, uint64(id))
-	it, err := t.pending.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: keyEnd(prefix)})
-	must(err)
-	a := &answered{holes: make(map[uint64]struct{})}
-	if it.Last() {
-		a.last = keyID(it.Key(), 1)
-	}
-	must(it.Error())
-	must(it.Close())
-	r.answered[id] = a
-	return a
-}
-
-// result returns the stored result of a request, or nil.
-func (t *txn) result(id granary.SessionID, seq uint64) *bytesRecord {
-	a := t.answeredBy(id)
-	if _, hole := a.holes[seq]; hole || seq > a.last {
-		return nil
-	}
-	return fetch[bytesRecord](t, keyResult(id, seq))
-}
-
-// storeResult stores the result of a request.
-func (t *txn) storeResult(id granary.SessionID, seq uint64, b []byte) {
-	t.answeredBy(id).note(seq)
-	store(t, keyResult(id, seq), &bytesRecord{b})
-}
-
-// note notes that a request has a result. Holes that are too many to remember are forgotten: then the store is asked.
-func (a *answered) note(seq uint64) {
-	if seq <= a.last {
-		delete(a.holes, seq)
-		return
-	}
-	if seq-a.last+uint64(len(a.holes)) > recallHoles {
-		clear(a.holes)
-	} else {
-		for hole := a.last + 1; hole < seq; hole++ {
-			a.holes[hole] = struct{}{}
-		}
-	}
-	a.last = seq
-}
-
 // noteOpened and noteEnded keep opened what the store says.
 func (t *txn) noteOpened(id granary.SessionID, client string, nonce uint64) {
 	t.pending.recall.opened[openedBy{client, nonce}] = id
@@ -143,4 +86,5 @@ func (t *txn) noteEnded(id granary.SessionID, s *sessionRecord) {
 	r := t.pending.recall
 	delete(r.opened, openedBy{s.Client, s.Nonce})
 	delete(r.answered, id)
+	delete(t.answers, id)
 }

@@ -60,26 +60,3 @@ func TestRecalledNames(t *testing.T) {
 		}
 	})
 }
-
-// TestAnsweredRequests: what is remembered of results agrees with a list of them, in whatever order they come.
-func TestAnsweredRequests(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		a := &answered{holes: map[uint64]struct{}{}}
-		stored := map[uint64]bool{}
-		at := uint64(0)
-		for range 50 {
-			at += uint64(rapid.SampledFrom([]int{1, 1, 2, 9, recallHoles}).Draw(rt, "step"))
-			seq := at - uint64(rapid.IntRange(0, int(min(at-1, 8))).Draw(rt, "back"))
-			stored[seq] = true
-			a.note(seq)
-			for s := range stored {
-				if _, hole := a.holes[s]; hole || s > a.last {
-					rt.Fatalf("request %d is said to have no result", s)
-				}
-			}
-			if len(a.holes) > recallHoles {
-				rt.Fatalf("%d holes", len(a.holes))
-			}
-		}
-	})
-}
