@@ -119,6 +119,7 @@ func (s *state) names(dir granary.InodeID) (n int) {
 // TestBackupIsOneState: while clients make each file first in one directory and then in another, every backup has as many
 // in the first as in the second, or one more for each client; and all that was acknowledged before it began.
 func TestBackupIsOneState(t *testing.T) {
+	t.Parallel()
 	s := openAlone(t, t.TempDir(), nil)
 	setup := newClient(t, s)
 	var dirs [2]granary.InodeID
@@ -186,6 +187,7 @@ func TestBackupIsOneState(t *testing.T) {
 
 // TestVerifyBackup: what is not as it is said to be is told, and nothing is left behind.
 func TestVerifyBackup(t *testing.T) {
+	t.Parallel()
 	s := openAlone(t, t.TempDir(), nil)
 	newClient(t, s).do(s, createOp("f"))
 	p, stream := readBackup(t, s, "")
@@ -216,6 +218,7 @@ func second[T any](_ T, err error) error { return err }
 
 // TestBackupsAreBounded: only so many are kept, none for ever, and none over a restart.
 func TestBackupsAreBounded(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openAlone(t, dir, nil)
 	var mu sync.Mutex
@@ -289,12 +292,12 @@ func TestBackupsAreBounded(t *testing.T) {
 
 // TestBackupOfFollower: any node gives a backup, of what it has applied.
 func TestBackupOfFollower(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, true, nil)
-	leader := g.nodes[g.leader()]
-	c := newClient(t, leader)
-	c.do(leader, createOp("f"))
-	for _, s := range g.nodes {
-		if s == leader {
+	g.do(g.client(), createOp("f"))
+	leader := g.leader()
+	for i, s := range g.nodes {
+		if i == leader {
 			continue
 		}
 		eventually(t, "the follower", func() error {

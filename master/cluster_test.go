@@ -1,11 +1,13 @@
 package master
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,8 +20,16 @@ import (
 	"github.com/dsorchard/granary/internal/wire"
 )
 
-// testTimeout bounds what a test waits for.
-const testTimeout = 15 * time.Second
+// testTimeout bounds what a test waits for: on a busy machine, with the race detector.
+const testTimeout = time.Minute
+
+// How long the nodes of a group do without a leader before they elect one. Most tests want no elections but those
+// that they ask for, however busy the machine is; those that take the leader away cannot wait so long, and have to
+// put up with another leader at any time.
+const (
+	steady = 10 * time.Second
+	hasty  = 300 * time.Millisecond
+)
 
 // eventually waits until f returns nil, and fails with its last error if it never does.
 func eventually(t testing.TB, what string, f func() error) {
@@ -37,11 +47,11 @@ func eventually(t testing.TB, what string, f func() error) {
 	}
 }
 
-// testOptions are those of a node that loses no time; slow enough for a busy machine with the race detector.
+// testOptions are those of a node in a steady group.
 func testOptions(dir string) Options {
 	return Options{
-		Dir: dir, GRPCAddr: "localhost:1", HeartbeatTimeout: 300 * time.Millisecond,
-		ServerDownAfter: time.Second, CacheBytes: 4 << 20,
+		Dir: dir, GRPCAddr: "localhost:1", HeartbeatTimeout: steady,
+		ServerDownAfter: time.Minute, CacheBytes: 4 << 20,
 	}
 }
 
@@ -95,13 +105,17 @@ type group struct {
 	may     func(from, to int) bool // whether a node reaches another
 }
 
+// electing are the options of tests that take the leader away.
+func electing(o *Options) { o.HeartbeatTimeout = hasty }
+
 // newGroup starts n nodes over TCP, or in memory, where they can be cut off.
 func newGroup(t *testing.T, n int, inmem bool, with func(*Options)) *group {
 	t.Helper()
 	return newGroupPart(t, n, n, inmem, with)
 }
 
-// newGroupPart starts the first of n founding members; in memory, the others are not connected yet.
+// newGroupPart starts the first of n founding members; in memory, the others are not connected yet. The first of all
+// leads, unless the machine is too busy.
 func newGroupPart(t *testing.T, n, first int, inmem bool, with func(*Options)) *group {
 	t.Helper()
 	g := &group{t: t, with: with, nodes: make([]*Server, n), running: make([]*Server, n)}
@@ -123,6 +137,9 @@ func newGroupPart(t *testing.T, n, first int, inmem bool, with func(*Options)) *
 	g.dir = dir
 	for i := range first {
 		g.startAt(i, filepath.Join(dir, g.peers[i].ID), listeners[i])
+	}
+	if first > 1 {
+		g.nodes[0].stand()
 	}
 	t.Cleanup(func() {
 		for i := range g.nodes {
@@ -271,6 +288,14 @@ func (g *group) leader(except ...int) int {
 	return found
 }
 
+// appliedBy returns the last entry that a node has applied.
+func appliedBy(s *Server) uint64 {
+	st := s.states.acquire()
+	defer st.release()
+	at, _ := st.applied()
+	return at
+}
+
 func contains(s []int, i int) bool {
 	for _, v := range s {
 		if v == i {
@@ -290,6 +315,18 @@ func waitLeader(t *testing.T, s *Server) {
 	})
 }
 
+// stoppedClock goes on only when it is told to, however slow the machine is.
+type stoppedClock struct {
+	began  time.Time
+	passed atomic.Int64
+}
+
+func stopClock() *stoppedClock { return &stoppedClock{began: time.Now()} }
+
+func (c *stoppedClock) now() time.Time { return c.began.Add(time.Duration(c.passed.Load())) }
+
+func (c *stoppedClock) pass(d time.Duration) { c.passed.Add(int64(d)) }
+
 // testClient is a session that numbers its requests.
 type testClient struct {
 	t       testing.TB
@@ -304,6 +341,52 @@ func newClient(t testing.TB, s *Server) *testClient {
 		t.Fatal(err)
 	}
 	return &testClient{t: t, session: info.Session}
+}
+
+// client opens a session at whichever node leads.
+func (g *group) client() (c *testClient) {
+	g.t.Helper()
+	open := &granary.OpenSession{Client: "test", Nonce: uint64(time.Now().UnixNano())}
+	g.anywhere("a session", func(s *Server) error {
+		info, err := s.OpenSession(g.t.Context(), open)
+		if err == nil {
+			c = &testClient{t: g.t, session: info.Session}
+		}
+		return err
+	})
+	return c
+}
+
+// anywhere calls f with one running node after the other, until one that leads has done what f asks of it.
+func (g *group) anywhere(what string, f func(s *Server) error) {
+	g.t.Helper()
+	eventually(g.t, what, func() error {
+		err := fmt.Errorf("no node runs")
+		for _, s := range g.nodes {
+			if s == nil {
+				continue
+			}
+			if err = f(s); err == nil {
+				return nil
+			}
+			if k := granary.KindOf(err); k != granary.KindUnavailable && k != granary.KindIndeterminate {
+				g.t.Fatalf("%s: %v", what, err)
+			}
+		}
+		return err
+	})
+}
+
+// handOver has a node lead.
+func (g *group) handOver(to int) {
+	g.t.Helper()
+	id, addr := raft.ServerID(g.peers[to].ID), raft.ServerAddress(g.peers[to].RaftAddr)
+	eventually(g.t, "another leader", func() error {
+		if at := g.leader(); at != to {
+			return cmp.Or(g.nodes[at].raft.LeadershipTransferToServer(id, addr).Error(), fmt.Errorf("node %d does not lead yet", to))
+		}
+		return nil
+	})
 }
 
 // do sends one op, which must succeed. While the node has lost its office, or an outcome is not known, it tries
@@ -322,37 +405,27 @@ func (c *testClient) do(s *Server, op granary.Op) (r granary.Result) {
 }
 
 // do is testClient.do at whichever node leads.
-func (g *group) do(c *testClient, op granary.Op) {
+func (g *group) do(c *testClient, op granary.Op) granary.Result {
 	g.t.Helper()
 	c.seq++
-	eventually(g.t, "an op", func() (err error) {
-		for _, s := range g.nodes {
-			if s == nil {
-				continue
-			}
-			if _, err = c.send(s, c.seq, op); err == nil {
-				return nil
-			}
-			if k := granary.KindOf(err); k != granary.KindUnavailable && k != granary.KindIndeterminate {
-				g.t.Fatal(err)
-			}
-		}
+	return g.again(c, op)
+}
+
+// again sends the op under the number that was the last.
+func (g *group) again(c *testClient, op granary.Op) (r granary.Result) {
+	g.t.Helper()
+	g.anywhere("an op", func(s *Server) (err error) {
+		r, err = c.send(s, c.seq, op)
 		return err
 	})
+	return r
 }
 
 // find looks an entry of the root directory up, at whichever node leads.
 func (g *group) find(name string) {
 	g.t.Helper()
-	eventually(g.t, name, func() (err error) {
-		for _, s := range g.nodes {
-			if s == nil {
-				continue
-			}
-			if _, err = lookup(g.t, s, name); err == nil {
-				return nil
-			}
-		}
+	g.anywhere(name, func(s *Server) error {
+		_, err := lookup(g.t, s, name)
 		return err
 	})
 }

@@ -174,11 +174,12 @@ func TestDigestAfterUpgrade(t *testing.T) {
 // TestDigestsAreCompared: leaders have their windows compared, and nodes that got there by replay or by a snapshot
 // agree.
 func TestDigestsAreCompared(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, false, func(o *Options) {
 		o.digestEvery, o.SnapshotThreshold, o.TrailingLogs, o.SnapshotInterval = 10, 20, 5, 50*time.Millisecond
 	})
 	leader := g.leader()
-	c := newClient(t, g.nodes[leader])
+	c := g.client()
 	away := (leader + 1) % 3
 	dir := g.stop(away)
 	for i := range 60 {
@@ -191,7 +192,7 @@ func TestDigestsAreCompared(t *testing.T) {
 	eventually(t, "a comparison", func() error {
 		g.do(c, &granary.SetAttr{Inode: granary.RootInode, MtimeNow: true})
 		for i, s := range g.nodes {
-			applied, _ := s.states.cur.applied()
+			applied := appliedBy(s)
 			last, compared := s.raft.LastIndex(), false
 			for at := last; at > 0 && at+20 > last && !compared; at-- {
 				var l raft.Log

@@ -14,6 +14,7 @@ import (
 // asking are options of nodes that ask the others before they begin.
 func (g *group) asking(i int) Options {
 	o := g.options(i, filepath.Join(g.dir, g.peers[i].ID), nil)
+	electing(&o)
 	o.foundingReach, o.foundingPatience = 200*time.Millisecond, 300*time.Millisecond
 	return o
 }
@@ -59,6 +60,7 @@ func TestEmptiedMemberIsRefused(t *testing.T) {
 
 // TestEmptiedLogIsRefused: a node file that names a cluster says that there was a log.
 func TestEmptiedLogIsRefused(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openAlone(t, dir, nil)
 	eventually(t, "the cluster in the node file", func() error {
@@ -86,10 +88,9 @@ func TestEmptiedLogIsRefused(t *testing.T) {
 // TestLateFounder: a founding member that starts for the first time after the others have founded
 // the cluster is welcome; and it may start again as long as nothing has reached it.
 func TestLateFounder(t *testing.T) {
+	t.Parallel()
 	g := newGroupPart(t, 3, 2, true, nil)
-	leader := g.leader()
-	c := newClient(t, g.nodes[leader])
-	c.do(g.nodes[leader], createOp("early"))
+	g.do(g.client(), createOp("early"))
 	s, err := Open(g.asking(2)) // Raft does not reach it yet
 	if err != nil {
 		t.Fatalf("the first start: %v", err)

@@ -24,10 +24,10 @@ import (
 func TestLinearizable(t *testing.T) {
 	clocks := &jumpyClocks{}
 	g := newGroup(t, 3, false, func(o *Options) {
+		electing(o)
 		o.SessionTTL = 100 * time.Hour // or it ends with a jump
 		o.now = clocks.now
 	})
-	leader := g.leader()
 	var (
 		mu      sync.Mutex
 		history []porcupine.Operation
@@ -36,7 +36,7 @@ func TestLinearizable(t *testing.T) {
 	nodes := append([]*Server(nil), g.nodes...)
 	began := time.Now()
 	for id := range 4 {
-		c := newClient(t, nodes[leader])
+		c := g.client()
 		wg.Go(func() {
 			for n := range 40 {
 				op := registerOp{write: id < 2, follower: id == 3, value: fmt.Sprintf("%d-%d", id, n)}

@@ -163,6 +163,7 @@ func TestListAgainstSort(t *testing.T) {
 // TestListIsBounded lists a tree that is long and holds nearly nothing: in several calls, each with
 // an end.
 func TestListIsBounded(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	defer m.close()
 	m.ok(&granary.Create{Parent: granary.RootInode, Name: "z/last", Type: granary.TypeRegular, MakeParents: true})

@@ -78,6 +78,7 @@ func checkStores(t *testing.T, what string, s raftStores, want []*raft.Log) {
 
 // TestMigrationSurvivesCrash stops a node between any two steps of giving an old directory a log of its own.
 func TestMigrationSurvivesCrash(t *testing.T) {
+	t.Parallel()
 	want := someLogs(5, 300)
 	for n := 1; ; n++ {
 		dir := t.TempDir()
@@ -144,6 +145,7 @@ func TestMigrationAtAGap(t *testing.T) {
 
 // TestStoresBelongTogether: a directory that lacks the log, or raft.db, or has that of an earlier time, is refused.
 func TestStoresBelongTogether(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(dir string) error{
 		"no log":            func(dir string) error { return os.RemoveAll(filepath.Join(dir, logName)) },
 		"an empty log":      func(dir string) error { return emptyDir(filepath.Join(dir, logName)) },
@@ -195,6 +197,7 @@ func TestFailedLogDisk(t *testing.T) {
 	var mu sync.Mutex
 	disks := make(map[string]*disk.Faulty)
 	g := newGroup(t, 3, true, func(o *Options) {
+		electing(o)
 		dir := o.Dir
 		o.logDisk = func(d disk.FS) disk.FS {
 			mu.Lock()
@@ -203,9 +206,9 @@ func TestFailedLogDisk(t *testing.T) {
 			return disks[dir]
 		}
 	})
-	leader := g.leader()
-	c := newClient(t, g.nodes[leader])
+	c := g.client()
 	g.do(c, createOp("before"))
+	leader := g.leader()
 	failed := g.nodes[leader]
 	disks[failed.opts.Dir].SetHook(func(c disk.Call) disk.Fault {
 		if c.Op == disk.OpSync {
@@ -225,9 +228,9 @@ func TestFailedLogDisk(t *testing.T) {
 	for _, name := range []string{"before", "during", "after"} {
 		g.find(name)
 	}
-	want, _ := g.nodes[g.leader()].states.cur.applied()
+	want := appliedBy(g.nodes[g.leader()])
 	eventually(t, "the node that failed", func() error {
-		if at, _ := g.nodes[leader].states.cur.applied(); at < want {
+		if at := appliedBy(g.nodes[leader]); at < want {
 			return fmt.Errorf("it has applied %d of %d", at, want)
 		}
 		return nil
@@ -246,6 +249,7 @@ func forgetLogFormat(dir string) error {
 
 // TestOldDirectory opens a node's directory of format 1, with all that was acknowledged in raft.db.
 func TestOldDirectory(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openAlone(t, dir, nil)
 	newClient(t, s).do(s, createOp("kept"))

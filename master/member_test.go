@@ -16,11 +16,15 @@ import (
 // members is a group whose masters come and go by command.
 type members struct{ *group }
 
+// membersPatience is the heartbeat timeout of members: long enough that nobody is elected unasked, and not so long that
+// to hear of one takes time.
+const membersPatience = 2 * time.Second
+
 // newMembers starts the first of n nodes as founders; the others can join.
 func newMembers(t *testing.T, n, founders int, with func(*Options)) *members {
 	t.Helper()
 	m := &members{newGroupPart(t, n, founders, true, func(o *Options) {
-		o.Peers = o.Peers[:founders]
+		o.Peers, o.HeartbeatTimeout = o.Peers[:founders], membersPatience
 		if with != nil {
 			with(o)
 		}
@@ -161,7 +165,7 @@ func (m *members) stream() *stream {
 	m.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &stream{m: m, stop: cancel}
-	c := newClient(m.t, m.node(m.leader()))
+	c := m.client()
 	s.ended.Go(func() {
 		for ctx.Err() == nil {
 			s.one(c)
@@ -245,6 +249,7 @@ func (m *members) same(nodes ...int) {
 // TestMembersAddedAndRemoved grows a group from one to three and shrinks it again, under load, until the founder
 // itself is gone.
 func TestMembersAddedAndRemoved(t *testing.T) {
+	t.Parallel()
 	m := newMembers(t, 3, 1, nil)
 	m.leader()
 	s := m.stream()
@@ -275,6 +280,7 @@ func TestMembersAddedAndRemoved(t *testing.T) {
 // TestMemberReplaced: a node whose directory was lost is removed and added again, under the same id, while writes go on;
 // until it has been removed it may not come back.
 func TestMemberReplaced(t *testing.T) {
+	t.Parallel()
 	m := newMembers(t, 3, 3, nil)
 	lost := (m.leader() + 1) % 3
 	m.awaitJoined(lost)
@@ -302,6 +308,7 @@ func TestMemberReplaced(t *testing.T) {
 
 // TestMemberCatchesUpFromSnapshot: a node that joins after the log was cut gets a checkpoint.
 func TestMemberCatchesUpFromSnapshot(t *testing.T) {
+	t.Parallel()
 	m := newMembers(t, 2, 1, func(o *Options) {
 		o.SnapshotThreshold, o.SnapshotInterval, o.TrailingLogs = 50, 20*time.Millisecond, 5
 	})
@@ -328,6 +335,7 @@ func TestMemberCatchesUpFromSnapshot(t *testing.T) {
 
 // TestLeaderChangesWhileAdding: the leader goes away at every stage of an addition; its successor goes on.
 func TestLeaderChangesWhileAdding(t *testing.T) {
+	t.Parallel()
 	m := newMembers(t, 4, 3, nil)
 	s := m.stream()
 	m.mustJoin(3)
@@ -358,6 +366,7 @@ func TestLeaderChangesWhileAdding(t *testing.T) {
 // TestLostAdditionIsRepeated: the new node got entries of a leader that was lost before its addition was committed.
 // It is not empty and no member; that it is recorded lets it in.
 func TestLostAdditionIsRepeated(t *testing.T) {
+	t.Parallel()
 	m := newMembers(t, 4, 3, nil)
 	m.leader()
 	m.mustJoin(3)
@@ -377,6 +386,7 @@ func TestLostAdditionIsRepeated(t *testing.T) {
 
 // TestNewMemberCrashes: the new node dies, with its directory or without, before it votes, and goes on afterwards.
 func TestNewMemberCrashes(t *testing.T) {
+	t.Parallel()
 	for _, wiped := range []bool{false, true} {
 		t.Run(fmt.Sprint("wiped ", wiped), func(t *testing.T) {
 			m := newMembers(t, 2, 1, nil)
@@ -416,9 +426,12 @@ func TestNewMemberCrashes(t *testing.T) {
 
 // TestMemberRefusals: what would leave no quorum, and who may not be added.
 func TestMemberRefusals(t *testing.T) {
-	m := newMembers(t, 4, 3, nil)
+	t.Parallel()
+	// A member that is down is told by its silence.
+	m := newMembers(t, 4, 3, func(o *Options) { o.HeartbeatTimeout = time.Second })
 	leader := m.leader()
 	down, up := (leader+1)%3, (leader+2)%3
+	term := m.node(down).raft.CurrentTerm()
 	m.stop(down)
 	remove := func(i int) error {
 		return m.change(&granary.MemberChange{Action: granary.MemberRemove, ID: m.peers[i].ID})
@@ -434,7 +447,6 @@ func TestMemberRefusals(t *testing.T) {
 		t.Errorf("another id than the node's: %v", err)
 	}
 	// The removed node, back with its data, is told from a new one; it disturbs nobody.
-	term := m.node(m.leader()).raft.CurrentTerm()
 	m.startAt(down, filepath.Join(m.group.dir, m.peers[down].ID), nil)
 	back := &granary.MemberChange{Action: granary.MemberAdd, GRPCAddr: m.peers[down].GRPCAddr}
 	if err := m.change(back); !granary.IsKind(err, granary.KindInvalid) {
@@ -446,7 +458,7 @@ func TestMemberRefusals(t *testing.T) {
 		}
 		return nil
 	})
-	if now := m.node(m.leader()).raft.CurrentTerm(); now != term {
+	if now := m.node(down).raft.CurrentTerm(); now != term {
 		t.Errorf("the removed node moved the term from %d to %d", term, now)
 	}
 	alone := newMembers(t, 1, 1, nil)
@@ -458,8 +470,7 @@ func TestMemberRefusals(t *testing.T) {
 
 // TestCloseUnderLoad: a leader that is closed hands over, and no write waits for an election.
 func TestCloseUnderLoad(t *testing.T) {
-	const patience = time.Second
-	m := newMembers(t, 3, 3, func(o *Options) { o.HeartbeatTimeout = patience })
+	m := newMembers(t, 3, 3, func(o *Options) { o.HeartbeatTimeout = steady })
 	leader := m.leader()
 	s := m.stream()
 	s.advance(20)
@@ -471,7 +482,7 @@ func TestCloseUnderLoad(t *testing.T) {
 	}
 	s.advance(20)
 	s.finish()
-	if worst := time.Duration(s.worst.Load()); worst >= patience {
+	if worst := time.Duration(s.worst.Load()); worst >= steady {
 		t.Errorf("a write waited for %v", worst)
 	} else {
 		t.Logf("a write waited for %v at most", worst)

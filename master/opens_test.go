@@ -82,6 +82,7 @@ func dropAnother(t *testing.T, s *Server, c *testClient) {
 
 // TestOpenFilesStay: whatever takes a file's last name, who has it open keeps it until it closes it.
 func TestOpenFilesStay(t *testing.T) {
+	t.Parallel()
 	s := openAlone(t, t.TempDir(), nil)
 	a, b := newOpener(t, s), newOpener(t, s)
 	ways := map[string]func(){
@@ -144,6 +145,7 @@ func TestOpenFilesStay(t *testing.T) {
 
 // TestOpenByCreate: a Create that opens what it makes or finds counts.
 func TestOpenByCreate(t *testing.T) {
+	t.Parallel()
 	s := openAlone(t, t.TempDir(), nil)
 	a, b := newOpener(t, s), newOpener(t, s)
 	op := &granary.Create{Parent: granary.RootInode, Name: "f", Type: granary.TypeRegular, Open: true}
@@ -163,13 +165,16 @@ func TestOpenByCreate(t *testing.T) {
 
 // TestExpiryCloses: a session that is not heard of has nothing open.
 func TestExpiryCloses(t *testing.T) {
-	s := openAlone(t, t.TempDir(), func(o *Options) { o.SessionTTL = 200 * time.Millisecond })
+	t.Parallel()
+	clock := stopClock()
+	s := openAlone(t, t.TempDir(), func(o *Options) { o.SessionTTL, o.now = 200*time.Millisecond, clock.now })
 	a := newOpener(t, s)
 	f := a.do(s, createOp("f")).Attr.Inode
 	if _, err := a.open(s, "f"); err != nil {
 		t.Fatal(err)
 	}
 	newClient(t, s).do(s, &granary.Unlink{Parent: granary.RootInode, Name: "f"})
+	clock.pass(time.Minute)
 	waitGone(t, s, f)
 	if _, err := a.open(s, "f"); !granary.IsKind(err, granary.KindExpired) {
 		t.Fatalf("a session that has expired opens: %v", err)
@@ -178,6 +183,7 @@ func TestExpiryCloses(t *testing.T) {
 
 // TestNewLeaderAsks: a new leader drops nothing until it has heard from all sessions.
 func TestNewLeaderAsks(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, true, nil)
 	old := g.leader()
 	a, b := newOpener(t, g.nodes[old]), newOpener(t, g.nodes[old])
@@ -186,8 +192,8 @@ func TestNewLeaderAsks(t *testing.T) {
 		t.Fatal(err)
 	}
 	late := granary.KeepAlive{Term: g.nodes[old].leading.Load().term, All: true, Report: 1}
-	g.stop(old)
-	next := g.nodes[g.leader(old)]
+	g.handOver((old + 1) % 3)
+	next := g.nodes[(old+1)%3]
 	b.do(next, &granary.Unlink{Parent: granary.RootInode, Name: "f"})
 	term := next.leading.Load().term
 	// A report to the leader before, which comes late, is none.
@@ -280,11 +286,12 @@ func TestDropWaitsForMutations(t *testing.T) {
 // TestOpenRaces: sessions open, close and remove files of one name at once. What one has opened is there
 // until it closes it, and in the end nothing is left.
 func TestOpenRaces(t *testing.T) {
+	t.Parallel()
 	s := openAlone(t, t.TempDir(), nil)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	var all sync.WaitGroup
-	all.Go(func() { // beside the leader's own, which rests
+	var all, dropping sync.WaitGroup
+	dropping.Go(func() { // beside the leader's own, which rests
 		d := dropper{l: s.leading.Load()}
 		for ctx.Err() == nil {
 			if _, err := d.step(ctx); err != nil && ctx.Err() == nil {
@@ -293,27 +300,24 @@ func TestOpenRaces(t *testing.T) {
 			}
 		}
 	})
-	opened := make([]int, 6)
-	for i := range opened {
+	const enough = 5 // files opened by each
+	for i := range 6 {
 		o := newOpener(t, s)
 		r := rand.New(rand.NewPCG(uint64(i), 5))
 		all.Go(func() {
-			for ctx.Err() == nil {
+			for opened := 0; opened < enough; {
 				n, err := openRace(s, o, r)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				opened[i] += n
+				opened += n
 			}
 		})
 	}
 	all.Wait()
-	for i, n := range opened {
-		if n == 0 {
-			t.Errorf("session %d opened nothing", i)
-		}
-	}
+	cancel()
+	dropping.Wait()
 	eventually(t, "an empty list", func() error {
 		if left := s.states.cur.nameless(nameless{}, 10); len(left) > 0 {
 			return fmt.Errorf("nameless: %+v", left)

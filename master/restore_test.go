@@ -137,6 +137,7 @@ func openRestored(t *testing.T, dir string) *Server {
 }
 
 func TestRestore(t *testing.T) {
+	t.Parallel()
 	m := lived(t)
 	st := m.onDisk()
 	options := backupOf(t, st)
@@ -243,6 +244,7 @@ func checkRestarts(t *testing.T, s *Server, dir string, c *testClient) {
 
 // TestRestoreGrows: a node that is added to a restored one gets the state, and can lead.
 func TestRestoreGrows(t *testing.T) {
+	t.Parallel()
 	options := backupOf(t, lived(t).onDisk())
 	m := newMembers(t, 2, 1, nil)
 	m.leader()
@@ -255,7 +257,7 @@ func TestRestoreGrows(t *testing.T) {
 	}
 	m.startAt(0, dir, nil)
 	m.connect(func(_, _ int) bool { return true }) // a node that stops has cut its connections
-	c := newClient(t, m.nodes[m.leader()])
+	c := m.client()
 	m.do(c, createOp("f0"))
 	m.mustJoin(1)
 	m.add(1)
@@ -278,6 +280,7 @@ func TestRestoreGrows(t *testing.T) {
 // TestRestoreSurvivesCrash stops a restore after each of its steps: there is a whole directory or none, and the next one
 // succeeds.
 func TestRestoreSurvivesCrash(t *testing.T) {
+	t.Parallel()
 	options := backupOf(t, lived(t).onDisk())
 	stopped := errors.New("stopped")
 	for step := 0; ; step++ {

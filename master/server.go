@@ -83,12 +83,16 @@ func Open(o Options) (*Server, error) {
 	return s, nil
 }
 
-// standAtOnce makes a node that is alone lead at once: there is nobody to hear from. Raft looks at its timer anew
-// when the time for it shrinks.
+// standAtOnce makes a node that is alone lead at once: there is nobody to hear from.
 func (s *Server) standAtOnce() {
-	if voters := s.voters(); len(voters) != 1 || string(voters[0].ID) != s.id {
-		return
+	if voters := s.voters(); len(voters) == 1 && string(voters[0].ID) == s.id {
+		s.stand()
 	}
+}
+
+// stand has this node stand for election now, if it has not heard from a leader lately. Raft looks at its timer anew
+// when the time for it shrinks.
+func (s *Server) stand() {
 	usual := s.raft.ReloadableConfig()
 	hasty := usual
 	hasty.HeartbeatTimeout /= 2 // not below the lease of a leader

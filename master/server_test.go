@@ -15,6 +15,7 @@ import (
 )
 
 func TestRestartReplaysNothing(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openAlone(t, dir, nil)
 	c := newClient(t, s)
@@ -25,7 +26,7 @@ func TestRestartReplaysNothing(t *testing.T) {
 	if len(root.AccessKey) != 20 || len(root.SecretKey) != 40 || !root.Root {
 		t.Errorf("root user %+v", root)
 	}
-	before, _ := s.states.cur.applied()
+	before := appliedBy(s)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +38,7 @@ func TestRestartReplaysNothing(t *testing.T) {
 	if got := counterValue(t, s.metrics.skipped); got == 0 {
 		t.Errorf("no entry was skipped: the test proves nothing")
 	}
-	if after, _ := s.states.cur.applied(); after != before {
+	if after := appliedBy(s); after != before {
 		t.Errorf("applied index %d became %d", before, after)
 	}
 	if s.RootUser() != root || s.leading.Load().cluster != cluster {
@@ -64,6 +65,7 @@ func TestRestartReplaysNothing(t *testing.T) {
 
 // TestGivenRootUser: the keys that a leader was given replace those of an existing cluster.
 func TestGivenRootUser(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openAlone(t, dir, nil)
 	old := s.RootUser()
@@ -110,6 +112,7 @@ func TestFoundingOwner(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openAlone(t, dir, nil)
 	again := testOptions(dir)
@@ -180,41 +183,40 @@ func TestOptionsRefuse(t *testing.T) {
 // TestFailover: a new leader answers a retry with the first result, and names itself to who asks
 // another node.
 func TestFailover(t *testing.T) {
-	g := newGroup(t, 3, false, nil)
-	first := g.leader()
-	c := newClient(t, g.nodes[first])
-	made, err := c.send(g.nodes[first], 1, createOp("once"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var notLeader *granary.NotLeader
-	follower := (first + 1) % 3
-	_, err = c.send(g.nodes[follower], 1, createOp("once"))
-	if !granary.IsKind(err, granary.KindUnavailable) || !errors.As(err, &notLeader) || notLeader.Leader != g.peers[first].GRPCAddr {
-		t.Errorf("a follower answered %v", err)
-	}
-	if _, err := lookup(t, g.nodes[follower], "once"); !granary.IsKind(err, granary.KindUnavailable) {
-		t.Errorf("a follower answered a query with %v", err)
-	}
+	g := newGroup(t, 3, false, electing)
+	c := g.client()
+	made := g.do(c, createOp("once"))
+	first := 0
+	eventually(t, "a follower's word", func() error {
+		first = g.leader()
+		follower := g.nodes[(first+1)%3]
+		var notLeader *granary.NotLeader
+		_, err := c.send(follower, 1, createOp("once"))
+		if !granary.IsKind(err, granary.KindUnavailable) || !errors.As(err, &notLeader) || notLeader.Leader != g.peers[first].GRPCAddr {
+			return fmt.Errorf("a follower answered %w", err)
+		}
+		if _, err := lookup(t, follower, "once"); !granary.IsKind(err, granary.KindUnavailable) {
+			return fmt.Errorf("a follower answered a query with %w", err)
+		}
+		return nil
+	})
 	dir := g.stop(first)
-	second := g.leader()
-	again, err := c.send(g.nodes[second], 1, createOp("once"))
-	if err != nil || again.Index != made.Index || again.Attr.Inode != made.Attr.Inode {
-		t.Errorf("the retry gave %+v, %v; first was %+v", again, err, made)
+	again := g.again(c, createOp("once"))
+	if again.Index != made.Index || again.Attr.Inode != made.Attr.Inode {
+		t.Errorf("the retry gave %+v; first was %+v", again, made)
 	}
-	if _, err := lookup(t, g.nodes[second], "once"); err != nil {
-		t.Error(err)
-	}
-	checkStatus(t, g, second, first)
+	g.find("once")
+	checkStatus(t, g, first)
 	g.startAt(first, dir, nil)
-	if g.nodes[first].RootUser() != g.nodes[second].RootUser() {
+	if g.nodes[first].RootUser() != g.nodes[(first+1)%3].RootUser() {
 		t.Error("two root users")
 	}
 }
 
-func checkStatus(t *testing.T, g *group, leader, down int) {
+func checkStatus(t *testing.T, g *group, down int) {
 	t.Helper()
 	eventually(t, "status", func() error {
+		leader := g.leader()
 		a, _, err := g.nodes[leader].Query(t.Context(), &granary.QueryRequest{Query: &granary.GetStatus{}})
 		if err != nil {
 			return err
@@ -235,6 +237,7 @@ func checkStatus(t *testing.T, g *group, leader, down int) {
 // TestCloseHandsOver: requests that meet a closing leader are refused or answered, and the session
 // goes on with another.
 func TestCloseHandsOver(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, false, nil)
 	first := g.leader()
 	c := newClient(t, g.nodes[first])
@@ -292,12 +295,13 @@ func TestLogBudget(t *testing.T) {
 
 // TestSnapshotCatchesUp: a node that was away longer than the log reaches back gets a snapshot.
 func TestSnapshotCatchesUp(t *testing.T) {
+	t.Parallel()
 	g := newGroup(t, 3, false, func(o *Options) {
 		o.SnapshotThreshold, o.TrailingLogs, o.SnapshotInterval = 20, 5, 50*time.Millisecond
 	})
 	leader := g.leader()
 	away := (leader + 1) % 3
-	c := newClient(t, g.nodes[leader])
+	c := g.client()
 	g.do(c, createOp("before"))
 	dir := g.stop(away)
 	for i := range 60 {
@@ -317,7 +321,7 @@ func TestSnapshotCatchesUp(t *testing.T) {
 		return nil
 	})
 	g.startAt(away, dir, nil)
-	want, _ := g.nodes[leader].states.cur.applied()
+	want := appliedBy(g.nodes[leader])
 	eventually(t, "the snapshot", func() error {
 		st := g.nodes[away].states.acquire()
 		defer st.release()
@@ -327,7 +331,7 @@ func TestSnapshotCatchesUp(t *testing.T) {
 		return nil
 	})
 	// It can lead, and knows everything.
-	g.stop(leader)
+	g.handOver(away)
 	for _, name := range []string{"before", "f0", "f59"} {
 		g.find(name)
 	}
@@ -335,16 +339,16 @@ func TestSnapshotCatchesUp(t *testing.T) {
 
 // TestNoStaleReads: a leader that has been cut off answers no reads, even before it knows.
 func TestNoStaleReads(t *testing.T) {
-	g := newGroup(t, 3, true, nil)
+	g := newGroup(t, 3, true, electing)
+	c := g.client()
+	g.do(c, createOp("a"))
 	old := g.leader()
-	c := newClient(t, g.nodes[old])
-	c.do(g.nodes[old], createOp("a"))
 	g.connect(func(i, j int) bool { return (i == old) == (j == old) })
 	if _, err := lookup(t, g.nodes[old], "a"); err == nil {
 		t.Error("a leader without a majority answered a query")
 	}
 	next := g.leader(old)
-	c.do(g.nodes[next], createOp("b"))
+	g.do(c, createOp("b"))
 	if _, err := lookup(t, g.nodes[old], "b"); !granary.IsKind(err, granary.KindUnavailable) {
 		t.Errorf("the old leader answered %v", err)
 	}
@@ -352,7 +356,7 @@ func TestNoStaleReads(t *testing.T) {
 	eventually(t, "the old leader's state", func() error {
 		st := g.nodes[old].states.acquire()
 		defer st.release()
-		want, _ := g.nodes[next].states.cur.applied()
+		want := appliedBy(g.nodes[next])
 		if got, _ := st.applied(); got < want {
 			return fmt.Errorf("applied %d of %d", got, want)
 		}
@@ -361,12 +365,18 @@ func TestNoStaleReads(t *testing.T) {
 }
 
 func TestSessionExpiry(t *testing.T) {
-	s := openAlone(t, t.TempDir(), func(o *Options) { o.SessionTTL = 150 * time.Millisecond })
+	t.Parallel()
+	const ttl = 200 * time.Millisecond
+	clock := stopClock()
+	s := openAlone(t, t.TempDir(), func(o *Options) { o.SessionTTL, o.now = ttl, clock.now })
 	idle, busy := newClient(t, s), newClient(t, s)
-	eventually(t, "the end of the idle session", func() error {
+	for range 2 {
+		clock.pass(ttl * 3 / 5)
 		if _, err := s.KeepAlive(t.Context(), &granary.KeepAlive{Session: busy.session}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	eventually(t, "the end of the idle session", func() error {
 		st := s.states.acquire()
 		defer st.release()
 		for _, open := range st.sessions() {
@@ -425,6 +435,7 @@ func beat(t *testing.T, s *Server, name string) *granary.HeartbeatReply {
 
 // TestVolumeLife: servers register, a volume is placed on them, and it is sealed when asked.
 func TestVolumeLife(t *testing.T) {
+	t.Parallel()
 	shards := &fakeShards{sealed: make(map[granary.ShardRef]uint64), fail: errors.New("try again")}
 	s := openAlone(t, t.TempDir(), func(o *Options) { o.Shards = shards })
 	c := newClient(t, s)
@@ -474,6 +485,7 @@ func TestVolumeLife(t *testing.T) {
 // TestHeartbeatsProposeNothing: a server that has been registered is not registered again, though
 // disks were replaced under it or are not there.
 func TestHeartbeatsProposeNothing(t *testing.T) {
+	t.Parallel()
 	s := openAlone(t, t.TempDir(), nil)
 	cluster := s.leading.Load().cluster
 	beat := func(disks ...granary.DiskID) uint64 {
@@ -485,8 +497,7 @@ func TestHeartbeatsProposeNothing(t *testing.T) {
 		if _, err := s.Heartbeat(t.Context(), hb); err != nil {
 			t.Fatal(err)
 		}
-		applied, _ := s.states.cur.applied()
-		return applied
+		return appliedBy(s)
 	}
 	beat("a", "b")
 	replaced := beat("c", "b")
@@ -509,6 +520,7 @@ func TestHeartbeatsProposeNothing(t *testing.T) {
 
 // TestReclaimRuns: the leader works off a removed tree.
 func TestReclaimRuns(t *testing.T) {
+	t.Parallel()
 	s := openAlone(t, t.TempDir(), nil)
 	c := newClient(t, s)
 	d := c.do(s, &granary.Create{Parent: granary.RootInode, Name: "d", Type: granary.TypeDirectory, Mode: 0o755})

@@ -140,6 +140,7 @@ func crashAt(n int, steps *[]string) func(string) error {
 // When it starts again, its state is the old or the new, whole, it is the new if the snapshot is
 // there, and a second attempt succeeds.
 func TestInstallSurvivesCrash(t *testing.T) {
+	t.Parallel()
 	leader := openBench(t, t.TempDir(), raft.NewInmemStore(), func(string) error { return nil })
 	defer leader.close(t)
 	leader.apply(t, 50)
@@ -203,6 +204,7 @@ func checkTidy(t *testing.T, dir, step string) {
 
 // TestTakeSurvivesCrash stops a node between any two steps of making a snapshot.
 func TestTakeSurvivesCrash(t *testing.T) {
+	t.Parallel()
 	for n := 1; ; n++ {
 		dir, logs := t.TempDir(), raft.NewInmemStore()
 		var steps []string
@@ -232,6 +234,7 @@ func TestTakeSurvivesCrash(t *testing.T) {
 // TestStateBehindSnapshot: a state that lost what was not synced is restored from this node's own
 // snapshot, and goes on from there; one that cannot be completed is refused.
 func TestStateBehindSnapshot(t *testing.T) {
+	t.Parallel()
 	dir, logs := t.TempDir(), raft.NewInmemStore()
 	b := openBench(t, dir, logs, func(string) error { return nil })
 	b.apply(t, 10)
@@ -310,6 +313,7 @@ func TestLogConflictsWithSnapshot(t *testing.T) {
 
 // TestReadersSurviveRestore: who reads the old state may go on until done.
 func TestReadersSurviveRestore(t *testing.T) {
+	t.Parallel()
 	b := openBench(t, t.TempDir(), raft.NewInmemStore(), func(string) error { return nil })
 	b.apply(t, 5)
 	id, err := b.take()
@@ -332,6 +336,7 @@ func TestReadersSurviveRestore(t *testing.T) {
 }
 
 func TestStreamIsDeterministic(t *testing.T) {
+	t.Parallel()
 	b := openBench(t, t.TempDir(), raft.NewInmemStore(), func(string) error { return nil })
 	defer b.close(t)
 	b.apply(t, 20)
@@ -372,6 +377,7 @@ func TestStreamIsDeterministic(t *testing.T) {
 }
 
 func TestSnapshotsAreReaped(t *testing.T) {
+	t.Parallel()
 	b := openBench(t, t.TempDir(), raft.NewInmemStore(), func(string) error { return nil })
 	defer b.close(t)
 	var first io.ReadCloser
