@@ -37,6 +37,7 @@ func stack(t *testing.T) *client.Client {
 	}
 	m, err := master.Open(master.Options{
 		Dir: filepath.Join(dir, "master"), GRPCAddr: "master:1", Listener: listener, Shards: blocks, HeartbeatTimeout: 200 * time.Millisecond,
+		ServerDownAfter: time.Minute, // however busy the machine is
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +87,7 @@ func waitGone(t *testing.T, fs *FS, id granary.InodeID) {
 // waitForSpace waits until the master has heard of the disks: until a first block is stored.
 func waitForSpace(t *testing.T, c *client.Client) {
 	t.Helper()
-	for try := 0; ; try++ {
+	for give := time.Now().Add(time.Minute); ; {
 		u, err := c.NewUpload(t.Context(), client.UploadOptions{
 			NoInline: true, Create: granary.Create{Parent: granary.RootInode, Name: "first", Replace: true},
 		})
@@ -100,7 +101,7 @@ func waitForSpace(t *testing.T, c *client.Client) {
 		if err == nil {
 			return
 		}
-		if !granary.IsKind(err, granary.KindNoSpace) || try == 100 {
+		if !granary.IsKind(err, granary.KindNoSpace) || time.Now().After(give) {
 			t.Fatal(err)
 		}
 		select {

@@ -41,11 +41,12 @@ type openFile struct {
 	opening int // lookups that have not read the state yet that they answer from
 }
 
-// generation is the mutations that began between two turns of the table.
+// generation is the mutations that began between two turns of the table, and the one before it.
 type generation struct {
-	running int
+	running int           // mutations, and one for the generation before while that is not done
 	over    bool          // no more begin
-	done    chan struct{} // closed when it is over and none runs
+	next    *generation   // once it is over
+	done    chan struct{} // closed when it is over and none runs, of it or before it
 }
 
 func newGeneration() *generation { return &generation{done: make(chan struct{})} }
@@ -209,9 +210,7 @@ func (t *openTable) begin() (end func()) {
 	return func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		if g.running--; g.running == 0 && g.over {
-			close(g.done)
-		}
+		g.end()
 	}
 }
 
@@ -221,11 +220,19 @@ func (t *openTable) turn() <-chan struct{} {
 	defer t.mu.Unlock()
 	g := t.flying
 	t.flying = newGeneration()
-	g.over = true
-	if g.running == 0 {
-		close(g.done)
-	}
+	g.over, g.next = true, t.flying
+	g.next.running++
+	g.running++ // this turn
+	g.end()
 	return g.done
+}
+
+// end notes that one of those that run has ended, and of which generations it was the last.
+func (g *generation) end() {
+	for g.running--; g.running == 0 && g.over; g.running-- {
+		close(g.done)
+		g = g.next
+	}
 }
 
 // complete reports whether all sessions are known to have told what they have open.

@@ -271,14 +271,18 @@ func TestDropWaitsForMutations(t *testing.T) {
 	o := newOpenTable()
 	end := o.begin()
 	turned := o.turn()
+	again := o.turn() // of another dropper, which sees no less
 	later := o.begin()
-	select {
-	case <-turned:
-		t.Fatal("a mutation is under way")
-	default:
+	for _, turned := range []<-chan struct{}{turned, again} {
+		select {
+		case <-turned:
+			t.Fatal("a mutation is under way")
+		default:
+		}
 	}
 	end()
 	<-turned
+	<-again
 	later()
 	<-o.turn()
 }
