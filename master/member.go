@@ -294,7 +294,8 @@ func (l *leadership) handOver(ctx context.Context, id string) error {
 	configuration := l.s.raft.GetConfiguration().Configuration()
 	voters := votersOf(configuration)
 	if id == "" {
-		if !slices.ContainsFunc(voters, func(m raft.Server) bool { return string(m.ID) != l.s.id && l.alive(m) }) {
+		others := slices.DeleteFunc(voters, func(m raft.Server) bool { return string(m.ID) == l.s.id })
+		if !l.awaitAlive(ctx, others...) {
 			return refusal("", "no other master that votes is up")
 		}
 		return l.transfer(ctx, "")
@@ -305,7 +306,7 @@ func (l *leadership) handOver(ctx context.Context, id string) error {
 		return granary.Errorf(granary.KindNotFound, "lead", id, "no master has this id")
 	case member.Suffrage != raft.Voter:
 		return refusal(id, "it does not vote yet")
-	case !l.alive(member):
+	case !l.awaitAlive(ctx, member):
 		return refusal(id, "it is down")
 	}
 	return l.transfer(ctx, id)
@@ -377,6 +378,17 @@ func (l *leadership) requireQuorum(ctx context.Context, how string, voters []raf
 // alive reports whether a member has answered Raft lately.
 func (l *leadership) alive(m raft.Server) bool {
 	return l.s.peers.up(m.ID) && l.heardSince(string(m.ID), l.s.now().Add(-livePatience*l.s.opts.HeartbeatTimeout))
+}
+
+// awaitAlive waits until one of the members is alive: a leader that was elected a moment ago has heard of nobody yet.
+func (l *leadership) awaitAlive(ctx context.Context, members ...raft.Server) bool {
+	end := l.s.now().Add(livePatience * l.s.opts.HeartbeatTimeout)
+	for !slices.ContainsFunc(members, l.alive) {
+		if l.s.now().After(end) || !pause(ctx, memberPoll) {
+			return false
+		}
+	}
+	return true
 }
 
 func (l *leadership) heardSince(id string, since time.Time) bool {

@@ -363,6 +363,23 @@ func TestLeaderChangesWhileAdding(t *testing.T) {
 	m.same((before+1)%3, (before+2)%3, 3)
 }
 
+// TestLeaderWithoutNews: a leader that has not heard of the others yet, as it was elected a moment ago, hands over once it
+// has.
+func TestLeaderWithoutNews(t *testing.T) {
+	t.Parallel()
+	m := newMembers(t, 3, 3, nil)
+	at := m.leader()
+	for _, to := range []string{m.peers[(at+1)%3].ID, ""} {
+		l := m.node(m.leader())
+		for _, p := range m.peers {
+			l.witness.forget(p.ID)
+		}
+		if err := m.change(&granary.MemberChange{Action: granary.MemberLead, ID: to}); err != nil {
+			t.Errorf("to %q: %v", to, err)
+		}
+	}
+}
+
 // TestLostAdditionIsRepeated: the new node got entries of a leader that was lost before its addition was committed.
 // It is not empty and no member; that it is recorded lets it in.
 func TestLostAdditionIsRepeated(t *testing.T) {
