@@ -85,6 +85,10 @@ func (s *script) opOfStore() granary.Op {
 		return op
 	case "seal": // seal NAME [epoch=N]
 		return &granary.SealVolume{Volume: s.volumes[s.args[1]], Epoch: granary.Epoch(s.optionNumber("epoch", 1))}
+	case "put": // put PATH TEXT,TEXT…, as commit
+		parent, name := s.at(1)
+		return &granary.Create{Parent: parent, Name: name, Type: granary.TypeRegular, Mode: 0o644, UID: s.cred.UID, GID: s.cred.GID,
+			Replace: true, Content: ptr(s.content()), Match: s.match()}
 	case "commit":
 		return &granary.Commit{Inode: s.find(s.args[1]), Content: s.content(), AtEnd: s.has("append"), Match: s.match()}
 	case "user": // user KEY

@@ -157,3 +157,19 @@ func (fs *posixFS) xattr(c granary.Cred, n *posixNode, name string, value []byte
 	n.ctime = fs.now
 	return success
 }
+
+// visible is what listxattr(2) and getxattr(2) give: a value that may not be read is empty.
+func (n *posixNode) visible(c granary.Cred) map[string]string {
+	seen := map[string]string{}
+	for name, value := range n.xattrs {
+		space, _, _ := strings.Cut(name, ".")
+		switch {
+		case space == "trusted" && c.UID != 0:
+		case space == "user" && !n.permits(c, granary.AccessRead):
+			seen[name] = ""
+		default:
+			seen[name] = value
+		}
+	}
+	return seen
+}
