@@ -225,38 +225,40 @@ func TestTooFewDisks(t *testing.T) {
 
 // Chunks are prefetched into the cache, whose size is bounded, and read once for all who want them.
 func TestCacheAndPrefetch(t *testing.T) {
-	f, c := newCluster(t, 15, 6, policy(4, 2), func(o *Options) { o.CacheBytes = 6 << 20 })
-	data := noise(15, 16<<20)
-	if _, err := upload(c, "a", data); err != nil {
-		t.Fatal(err)
-	}
-	l := layoutOf(t, c, "a")
-	before := f.shards.reads
-	var wg sync.WaitGroup
-	for range 10 {
-		wg.Go(func() {
-			p := make([]byte, 100_000)
-			if err := c.ReadLayout(t.Context(), l, p, 0); err != nil || !bytes.Equal(p, data[:len(p)]) {
-				t.Error("wrong", err)
-			}
-		})
-	}
-	wg.Wait()
-	f.shards.mu.Lock()
-	if n := f.shards.reads - before; n > 2 {
-		t.Errorf("%d reads for one block", n)
-	}
-	f.shards.mu.Unlock()
-	c.Prefetch(l, 0, l.Size)
-	mustRead(t, c, "a", data)
-	for range 2 {
-		if err := c.ReadLayout(t.Context(), l, make([]byte, 100_000), 0); err != nil {
-			t.Error(err)
+	synctest.Test(t, func(t *testing.T) { // or a busy machine makes reads slow, and slow reads are hedged
+		f, c := newCluster(t, 15, 6, policy(4, 2), func(o *Options) { o.CacheBytes = 6 << 20 })
+		data := noise(15, 16<<20)
+		if _, err := upload(c, "a", data); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if s := c.CacheStats(); s.Bytes > 6<<20 || s.Hits == 0 {
-		t.Errorf("%+v", s)
-	}
+		l := layoutOf(t, c, "a")
+		before := f.shards.reads
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				p := make([]byte, 100_000)
+				if err := c.ReadLayout(t.Context(), l, p, 0); err != nil || !bytes.Equal(p, data[:len(p)]) {
+					t.Error("wrong", err)
+				}
+			})
+		}
+		wg.Wait()
+		f.shards.mu.Lock()
+		if n := f.shards.reads - before; n > 2 {
+			t.Errorf("%d reads for one block", n)
+		}
+		f.shards.mu.Unlock()
+		c.Prefetch(l, 0, l.Size)
+		mustRead(t, c, "a", data)
+		for range 2 {
+			if err := c.ReadLayout(t.Context(), l, make([]byte, 100_000), 0); err != nil {
+				t.Error(err)
+			}
+		}
+		if s := c.CacheStats(); s.Bytes > 6<<20 || s.Hits == 0 {
+			t.Errorf("%+v", s)
+		}
+	})
 }
 
 // A master that is away while a volume is wanted leaves no doubt: nothing was committed.

@@ -217,8 +217,11 @@ func TestFailedLogDisk(t *testing.T) {
 		return disk.Fault{}
 	})
 	g.do(c, createOp("during"))
+	more := 0
 	eventually(t, "the end of the node", func() error {
 		if st := failed.raft.State(); st != raft.Shutdown {
+			more++
+			g.do(c, createOp(fmt.Sprintf("more%d", more))) // if another was elected meanwhile, it has to be told something
 			return fmt.Errorf("it is a %s", st)
 		}
 		return nil
