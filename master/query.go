@@ -20,7 +20,7 @@ type view struct {
 	cred   *granary.Cred // who asks; nil: nothing is refused
 }
 
-// query answers a query from one snapshot, whose index it returns.
+// query answers a query from one snapshot, and returns the index of an entry that the snapshot holds, the last or nearly so.
 func (s *state) query(ctx context.Context, q granary.Query, live liveness) (granary.Answer, granary.Index, error) {
 	return s.queryFor(ctx, nil, q, live)
 }
@@ -32,16 +32,10 @@ func (s *state) queryFor(ctx context.Context, cred *granary.Cred, q granary.Quer
 	if s.closed {
 		return nil, 0, errClosed("query")
 	}
+	head := s.current() // before the snapshot: the state is at least as new as the index says
 	snap := s.db.NewSnapshot()
 	defer func() { must(snap.Close()) }()
-	v := &view{ctx: ctx, r: snap, places: s.places.Load(), live: live, cred: cred}
-	head, err := read[headRecord](v, keyHead())
-	if err != nil {
-		return nil, 0, err
-	}
-	if head != nil {
-		v.head = *head
-	}
+	v := &view{ctx: ctx, r: snap, head: head, places: s.places.Load(), live: live, cred: cred}
 	a, err := v.answer(q)
 	if err := firstError(err, v.walk.close()); err != nil {
 		return nil, granary.Index(v.head.Applied), err

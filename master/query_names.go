@@ -48,7 +48,7 @@ func (v *view) resolve(q *granary.Lookup) (*granary.Found, *inodeRecord, error) 
 			return nil, nil, err
 		}
 		parent := r
-		if r, err = v.step(q, parent, name); err != nil {
+		if r, err = v.step(q, parent, name, rest == ""); err != nil {
 			return nil, nil, err
 		}
 		if rest == "" {
@@ -60,8 +60,9 @@ func (v *view) resolve(q *granary.Lookup) (*granary.Found, *inodeRecord, error) 
 	}
 }
 
-// step goes from a directory to one of its entries.
-func (v *view) step(q *granary.Lookup, dir *inodeRecord, name string) (*inodeRecord, error) {
+// step goes from a directory to one of its entries. A directory on the way, about which nobody is to be asked for
+// permission, is not read: of its record inode and type are set.
+func (v *view) step(q *granary.Lookup, dir *inodeRecord, name string, last bool) (*inodeRecord, error) {
 	if !dir.IsDir() {
 		return nil, granary.Errorf(granary.KindNotDir, "lookup", q.Path, "before %q", name)
 	}
@@ -69,15 +70,18 @@ func (v *view) step(q *granary.Lookup, dir *inodeRecord, name string) (*inodeRec
 		return nil, granary.Errorf(granary.KindPermission, "lookup", q.Path, "the directory that holds %q may not be searched: it is %d:%d with mode %04o",
 			name, dir.Attr.UID, dir.Attr.GID, dir.Attr.Mode)
 	}
-	d, err := read[dentryRecord](v, keyDentry(dir.Inode, name, true))
+	// A name on the way is most likely a directory's, the last one another's.
+	d, err := read[dentryRecord](v, keyDentry(dir.Inode, name, !last))
 	if err == nil && d == nil {
-		d, err = read[dentryRecord](v, keyDentry(dir.Inode, name, false))
+		d, err = read[dentryRecord](v, keyDentry(dir.Inode, name, last))
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if d == nil {
+	case d == nil:
 		return nil, granary.Errorf(granary.KindNotFound, "lookup", q.Path, "")
+	case !last && d.Type == granary.TypeDirectory && (v.cred == nil || v.cred.UID == 0):
+		return &inodeRecord{Attr: granary.Attr{Inode: d.Inode, Type: d.Type}}, nil
 	}
 	return v.child(d.Inode)
 }

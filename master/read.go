@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/hashicorp/raft"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/wire"
 )
 
 // confirm establishes that the state here, read from now on, holds everything acknowledged before
@@ -56,32 +58,64 @@ func (s *Server) ended(ctx context.Context) error {
 
 // Query implements wire.Master.
 func (s *Server) Query(ctx context.Context, req *granary.QueryRequest) (granary.Answer, granary.Index, error) {
+	o := s.QueryMany(ctx, []*granary.QueryRequest{req})[0]
+	return o.Answer, o.Index, o.Err
+}
+
+// QueryMany implements wire.ManyQuerier. The leader is confirmed once for all of them.
+func (s *Server) QueryMany(ctx context.Context, reqs []*granary.QueryRequest) []wire.QueryOutcome {
+	outcomes := make([]wire.QueryOutcome, len(reqs))
+	fail := func(err error) []wire.QueryOutcome {
+		for i := range outcomes {
+			outcomes[i].Err = err
+		}
+		return outcomes
+	}
 	ctx, done, err := s.begin(ctx)
 	if err != nil {
-		return nil, 0, err
+		return fail(err)
 	}
 	defer done()
 	l, err := s.leader("query")
-	if err != nil && req.Follower && granary.AnyNodeAnswers(req.Query) {
-		return s.follow(ctx, req)
-	}
 	if err != nil {
-		return nil, 0, err
+		var answering sync.WaitGroup
+		for i, req := range reqs {
+			answering.Go(func() { outcomes[i] = s.queryFollower(ctx, req, err) })
+		}
+		answering.Wait()
+		return outcomes
 	}
 	if err := l.confirm(ctx); err != nil {
-		return nil, 0, err
+		return fail(err)
 	}
-	s.metrics.queries.Inc()
+	s.metrics.queries.Add(float64(len(reqs)))
 	st := s.states.acquire()
 	defer st.release()
-	if err := s.reach(ctx, st, uint64(req.MinIndex)); err != nil {
-		return nil, 0, err
+	for i, req := range reqs {
+		outcomes[i] = l.query(ctx, st, req)
 	}
-	answer, index, err := l.answer(ctx, st, req)
-	if status, ok := answer.(*granary.Status); ok && err == nil {
-		s.fillStatus(l, status)
+	return outcomes
+}
+
+// queryFollower answers at a node that does not lead, if any node may answer; otherwise the outcome is refusal.
+func (s *Server) queryFollower(ctx context.Context, req *granary.QueryRequest, refusal error) (o wire.QueryOutcome) {
+	if !req.Follower || !granary.AnyNodeAnswers(req.Query) {
+		return wire.QueryOutcome{Err: refusal}
 	}
-	return answer, index, err
+	o.Answer, o.Index, o.Err = s.follow(ctx, req)
+	return o
+}
+
+// query answers at a leader that has been confirmed.
+func (l *leadership) query(ctx context.Context, st *heldState, req *granary.QueryRequest) (o wire.QueryOutcome) {
+	if o.Err = l.s.reach(ctx, st, uint64(req.MinIndex)); o.Err != nil {
+		return o
+	}
+	o.Answer, o.Index, o.Err = l.answer(ctx, st, req)
+	if status, ok := o.Answer.(*granary.Status); ok && o.Err == nil {
+		l.s.fillStatus(l, status)
+	}
+	return o
 }
 
 // answer answers from a state.

@@ -9,7 +9,10 @@ import (
 	"github.com/dsorchard/granary/internal/wire"
 )
 
-var _ wire.Master = (*Server)(nil)
+var (
+	_ wire.Master      = (*Server)(nil)
+	_ wire.ManyQuerier = (*Server)(nil)
+)
 
 // notLeader is the refusal of a request that only the leader serves.
 func (s *Server) notLeader(op string) error {

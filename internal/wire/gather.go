@@ -157,24 +157,62 @@ func (c *masterClient) sendQueries(ctx context.Context, batch []*question) {
 	}
 }
 
-// QueryMany answers each of the queries, all at the same time: they share the question whether this master leads.
+// ManyQuerier is a Master that answers several queries better together than each for itself. The outcomes are in
+// their order.
+type ManyQuerier interface {
+	QueryMany(ctx context.Context, reqs []*granary.QueryRequest) []QueryOutcome
+}
+
+// QueryOutcome is what Query returns.
+type QueryOutcome struct {
+	Answer granary.Answer
+	Index  granary.Index
+	Err    error
+}
+
+// QueryMany answers each of the queries.
 func (s *masterServer) QueryMany(ctx context.Context, p *pb.QueryManyRequest) (*pb.QueryManyReply, error) {
 	if n := len(p.Requests); n > queriesMax {
 		return nil, statusOf(granary.Errorf(granary.KindTooLarge, "query", "", "%d queries in one call, of %d at most", n, queriesMax))
 	}
-	outcomes := make([]*pb.QueryOutcome, len(p.Requests))
-	var answering sync.WaitGroup
+	reqs := make([]*granary.QueryRequest, len(p.Requests))
 	for i, q := range p.Requests {
+		d := decoder{subject: "query"}
+		if reqs[i] = d.queryRequest(q); d.err != nil {
+			return nil, statusOf(d.err)
+		}
+	}
+	reply := &pb.QueryManyReply{Outcomes: make([]*pb.QueryOutcome, len(reqs))}
+	for i, o := range s.queryMany(ctx, reqs) {
+		reply.Outcomes[i] = outcomeTo(&o)
+	}
+	return reply, nil
+}
+
+// queryMany asks a master that knows no better for all at the same time: they share the question whether it leads.
+func (s *masterServer) queryMany(ctx context.Context, reqs []*granary.QueryRequest) []QueryOutcome {
+	if m, ok := s.master.(ManyQuerier); ok {
+		return m.QueryMany(ctx, reqs)
+	}
+	outcomes := make([]QueryOutcome, len(reqs))
+	var answering sync.WaitGroup
+	for i, req := range reqs {
 		answering.Go(func() {
-			outcomes[i] = new(pb.QueryOutcome)
-			reply, err := s.query(ctx, q)
-			if err != nil {
-				outcomes[i].Err = errorTo(err)
-				return
-			}
-			outcomes[i].Reply = reply
+			o := &outcomes[i]
+			o.Answer, o.Index, o.Err = s.master.Query(ctx, req)
 		})
 	}
 	answering.Wait()
-	return &pb.QueryManyReply{Outcomes: outcomes}, nil
+	return outcomes
+}
+
+func outcomeTo(o *QueryOutcome) *pb.QueryOutcome {
+	err := o.Err
+	if err == nil {
+		var a *pb.Answer
+		if a, err = answerTo(o.Answer); err == nil {
+			return &pb.QueryOutcome{Reply: &pb.QueryReply{Index: uint64(o.Index), Answer: a}}
+		}
+	}
+	return &pb.QueryOutcome{Err: errorTo(err)}
 }

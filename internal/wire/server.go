@@ -79,26 +79,18 @@ func (s *masterServer) Mutate(ctx context.Context, p *pb.MutateRequest) (*pb.Mut
 }
 
 func (s *masterServer) Query(ctx context.Context, p *pb.QueryRequest) (*pb.QueryReply, error) {
-	reply, err := s.query(ctx, p)
-	if err != nil {
-		return nil, statusOf(err)
-	}
-	return reply, nil
-}
-
-func (s *masterServer) query(ctx context.Context, p *pb.QueryRequest) (*pb.QueryReply, error) {
 	d := decoder{subject: "query"}
 	req := d.queryRequest(p)
 	if d.err != nil {
-		return nil, d.err
+		return nil, statusOf(d.err)
 	}
 	answer, index, err := s.master.Query(ctx, req)
 	if err != nil {
-		return nil, err
+		return nil, statusOf(err)
 	}
 	a, err := answerTo(answer)
 	if err != nil {
-		return nil, err
+		return nil, statusOf(err)
 	}
 	return &pb.QueryReply{Index: uint64(index), Answer: a}, nil
 }
