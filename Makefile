@@ -3,7 +3,7 @@ GO      ?= go
 BIN     := bin/granary
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: all build run cluster test unit check e2e chaos bench golden fuzz generate clean
+.PHONY: all build run cluster test unit check e2e chaos bench metabench golden fuzz generate clean
 
 all: build
 
@@ -41,8 +41,13 @@ chaos: build
 bench: build
 	bash tests/bench/run.sh
 
+# The metadata master beside bare Raft, and what many inodes cost; INODES=10000000 takes a while.
+metabench:
+	bash tests/metabench/run.sh
+
 golden:
-	$(GO) test ./... -run Golden -golden
+	$(GO) test ./master ./volume -run Golden -update
+	$(GO) test ./internal/block -run Golden -golden
 
 fuzz:
 	bash tests/run.sh fuzz

@@ -31,7 +31,7 @@ ready() { for _ in $(seq 600); do status > /dev/null 2>&1 && return; sleep 0.1; 
 leader() { # its number
   local at
   at=$(status | sed -n 's/.*"leader": "\(.*\)".*/\1/p' | head -1)
-  for i in 1 2 3; do [ "$(addr $i)" = "$at" ] && echo $i; done
+  for i in 1 2 3; do if [ "$(addr $i)" = "$at" ]; then echo $i; fi; done
 }
 memory() { # resident now and at most, of master $1
   echo "memory: master $1 $(grep -E 'VmRSS|VmHWM' "/proc/${pid[$1]}/status" | tr -s '\t \n' ' ')"
