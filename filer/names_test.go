@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/client"
@@ -63,19 +64,22 @@ func TestUnlinkElsewhere(t *testing.T) {
 
 // TestOpenWhileDirty keeps a file open with the master until what its last handle could not flush is committed.
 func TestOpenWhileDirty(t *testing.T) {
-	fs, f := testFS(t, Options{})
-	h := mustCreate(t, fs, "file", readWrite())
-	mustWrite(t, h, "to be kept", 0)
-	f.onWrite = func([]client.Range) error { return fakeErr(granary.KindUnavailable, "write", "") }
-	wantKind(t, h.Close(t.Context()), granary.KindUnavailable)
-	f.onWrite = nil
-	f.unlinkElsewhere(t, "file")
-	if err := fs.SyncAll(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if f.exists(h.Inode()) || f.opened() != 0 {
-		t.Fatalf("it is there: %t, open %d times", f.exists(h.Inode()), f.opened())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		fs, f := testFS(t, Options{})
+		h := mustCreate(t, fs, "file", readWrite())
+		mustWrite(t, h, "to be kept", 0)
+		f.onWrite = func([]client.Range) error { return fakeErr(granary.KindUnavailable, "write", "") }
+		wantKind(t, h.Close(t.Context()), granary.KindUnavailable)
+		f.onWrite = nil
+		f.unlinkElsewhere(t, "file")
+		if err := fs.SyncAll(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // the file may have been written in the background, and is closed after that
+		if f.exists(h.Inode()) || f.opened() != 0 {
+			t.Fatalf("it is there: %t, open %d times", f.exists(h.Inode()), f.opened())
+		}
+	})
 }
 
 // TestGoneAllTheSame is stale: the session that had the file open was lost, and the file with it.
