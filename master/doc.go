@@ -30,9 +30,10 @@
 //     (TestRemovedTreeTakesNothingMore).
 //  10. What a leader acknowledges it has applied here; it serves from the moment that all of the terms
 //     before its own is applied; and it answers a query only after a majority has said, since the query
-//     came, that it is in the same term. A follower answers from a state that holds what a leader so
-//     confirmed had applied. So a query sees every acknowledged mutation (TestNoStaleReads,
-//     TestQuorumsWord, TestFollowerReads, TestFollowerCutOff, TestLinearizable).
+//     came, that it is in the same term, and from a state that holds all that it knows to be committed. A
+//     follower answers from a state that holds what a leader so confirmed had applied. So a query sees every
+//     acknowledged mutation, and whatever a follower has shown before (TestNoStaleReads, TestQuorumsWord,
+//     TestFollowerReads, TestFollowerIsQuickerThanLeader, TestFollowerCutOff, TestLinearizable).
 //  11. A proposal that Raft did not refuse has an unknown outcome until it is applied: it is
 //     KindIndeterminate, and the stored result answers the retry (TestProposerOutcomes, TestFailover).
 //  12. A snapshot's directory has its final name only when all in it is durable; CURRENT names a state only
