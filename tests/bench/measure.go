@@ -2,16 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
-	"slices"
-	"strconv"
-	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/dsorchard/granary/tests/measure"
 )
 
 // table runs cells and prints a line for each.
@@ -39,63 +34,28 @@ type cell struct {
 
 // run measures a cell and returns how many operations succeeded. All were numbered from 0 without a gap.
 func (t *table) run(ctx context.Context, c cell) (int, error) {
-	var next atomic.Int64
-	latencies := make([][]time.Duration, c.conc)
-	errs := make([]error, c.conc)
-	cpu, err := cpuSeconds(t.pid)
+	s, err := measure.Run(ctx, t.pid, t.each, c.conc, c.count, c.work)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%s %s: %w", t.name, c.op, err)
 	}
-	start := time.Now()
-	var workers sync.WaitGroup
-	for w := range c.conc {
-		workers.Go(func() {
-			for time.Since(start) < t.each && ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= c.count {
-					return
-				}
-				began := time.Now()
-				if err := c.work(ctx, i); err != nil {
-					errs[w] = fmt.Errorf("%s %s: %w", t.name, c.op, err)
-					return
-				}
-				latencies[w] = append(latencies[w], time.Since(began))
-			}
-		})
-	}
-	workers.Wait()
-	took := time.Since(start).Seconds()
-	if err := errors.Join(append(errs, ctx.Err())...); err != nil {
-		return 0, err
-	}
-	after, err := cpuSeconds(t.pid)
-	if err != nil {
-		return 0, err
-	}
-	all := slices.Concat(latencies...)
-	slices.Sort(all)
-	t.line(c, all, took, after-cpu)
-	return min(int(next.Load()), c.count), nil
+	t.line(c, s)
+	return s.Numbered, nil
 }
 
-func (t *table) line(c cell, sorted []time.Duration, took, cpu float64) {
-	if len(sorted) == 0 {
+func (t *table) line(c cell, s *measure.Sample) {
+	n := len(s.Latencies)
+	if n == 0 {
 		return
-	}
-	n := float64(len(sorted))
-	ms := func(q float64) float64 {
-		return float64(sorted[min(int(q*n), len(sorted)-1)].Microseconds()) / 1000
 	}
 	rate, charge := "-", "-"
 	if c.size > 0 {
-		rate = fmt.Sprintf("%.1f", n*float64(c.size)/took/1e6)
+		rate = fmt.Sprintf("%.1f", s.Rate()*float64(c.size)/1e6)
 	}
 	if t.pid > 0 {
-		charge = fmt.Sprintf("%.2f", cpu/n*1000)
+		charge = fmt.Sprintf("%.2f", s.CPU/float64(n)*1000)
 	}
 	fmt.Fprintf(t.out, "%-10s %-8s %9s %5d %10.1f %9s %10.2f %10.2f %9s\n",
-		t.name, c.op, sizeText(c.size), c.conc, n/took, rate, ms(0.5), ms(0.99), charge)
+		t.name, c.op, sizeText(c.size), c.conc, s.Rate(), rate, s.Milliseconds(0.5), s.Milliseconds(0.99), charge)
 }
 
 func sizeText(n int) string {
@@ -107,27 +67,4 @@ func sizeText(n int) string {
 	default:
 		return fmt.Sprintf("%d KiB", n>>10)
 	}
-}
-
-// cpuSeconds returns the user and system time of a process; 0 for no process.
-func cpuSeconds(pid int) (float64, error) {
-	if pid == 0 {
-		return 0, nil
-	}
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	// The name in parentheses may hold spaces; utime and stime are fields 14 and 15.
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat is too short", pid)
-	}
-	const ticksPerSecond = 100
-	user, err := strconv.ParseFloat(fields[11], 64)
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.ParseFloat(fields[12], 64)
-	return (user + system) / ticksPerSecond, err
 }

@@ -52,7 +52,7 @@ func mutations(ctx context.Context, s settings, c *client.Client, callers int) e
 	create := func(dir granary.InodeID, i int) *granary.Create {
 		return &granary.Create{Parent: dir, Name: name(i), Type: granary.TypeRegular, Mode: 0o644, Exclusive: true}
 	}
-	n, err := measure(ctx, s, "granary", "create", callers, opsMax, func(ctx context.Context, i int) error {
+	n, err := bench(ctx, s, "granary", "create", callers, opsMax, func(ctx context.Context, i int) error {
 		return do(ctx, create(dirs[i%spread], i))
 	})
 	if err != nil {
@@ -79,13 +79,13 @@ func mutations(ctx context.Context, s settings, c *client.Client, callers int) e
 	}
 	renamed := 0
 	for _, step := range steps {
-		done, err := measure(ctx, s, "granary", step.name, callers, step.count, func(ctx context.Context, i int) error { return do(ctx, step.op(i)) })
+		done, err := bench(ctx, s, "granary", step.name, callers, step.count, func(ctx context.Context, i int) error { return do(ctx, step.op(i)) })
 		if err != nil {
 			return err
 		}
 		renamed = done
 	}
-	_, err = measure(ctx, s, "granary", "unlink", callers, renamed, func(ctx context.Context, i int) error {
+	_, err = bench(ctx, s, "granary", "unlink", callers, renamed, func(ctx context.Context, i int) error {
 		err := do(ctx, &granary.Unlink{Parent: dirs[(i+1)%spread], Name: name(i) + ".r"})
 		if granary.IsKind(err, granary.KindNotFound) { // renames are numbered with gaps at their end
 			return nil
@@ -120,7 +120,7 @@ func queries(ctx context.Context, s settings, c *client.Client) error {
 		return err
 	}
 	for _, callers := range []int{1, 16, 64, 256} {
-		_, err := measure(ctx, s, "granary", "resolve depth 5", callers, opsMax, func(ctx context.Context, i int) error {
+		_, err := bench(ctx, s, "granary", "resolve depth 5", callers, opsMax, func(ctx context.Context, i int) error {
 			_, err := c.Query(ctx, &granary.Lookup{Base: granary.RootInode, Path: fmt.Sprintf("%s/%d", path, i%files)})
 			return err
 		})

@@ -132,7 +132,7 @@ func (n *bareNode) bench(ctx context.Context, s settings) error {
 	s.pid = os.Getpid() // callers and leader are one process: both are charged
 	data := make([]byte, raftEntry)
 	for _, callers := range s.callers {
-		_, err := measure(ctx, s, "bare raft", "apply", callers, opsMax, func(context.Context, int) error {
+		_, err := bench(ctx, s, "bare raft", "apply", callers, opsMax, func(context.Context, int) error {
 			return n.raft.Apply(data, 0).Error()
 		})
 		if err != nil {
