@@ -516,7 +516,11 @@ func TestMemoryOfAllFiles(t *testing.T) {
 	fs.mu.Lock()
 	fs.memoryMax = 64 << 10
 	fs.mu.Unlock()
-	t.Cleanup(func() { fs.Close(context.Background()) })
+	t.Cleanup(func() {
+		if err := fs.Close(context.Background()); err != nil { // the test's own context has ended
+			t.Error(err)
+		}
+	})
 	greedy := mustCreate(t, fs, "greedy", readWrite())
 	mustWrite(t, greedy, text(64<<10), 0)
 	if got := f.stored(greedy.Inode()); got != "" {

@@ -14,7 +14,11 @@ func stackOwners(t *testing.T, c *client.Client, _ *FS) {
 	ctx := t.Context()
 	owned := func(uid, gid uint32) *FS {
 		fs := New(Options{Client: c, Owner: &granary.Cred{UID: uid, GID: gid}})
-		t.Cleanup(func() { fs.Close(context.Background()) })
+		t.Cleanup(func() {
+			if err := fs.Close(context.Background()); err != nil { // the test's own context has ended
+				t.Error(err)
+			}
+		})
 		return fs
 	}
 	fs, other := owned(1000, 100), owned(2000, 200)

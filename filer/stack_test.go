@@ -126,7 +126,11 @@ func TestStack(t *testing.T) {
 	}
 	c := stack(t)
 	fs := New(Options{Client: c, WriteBuffer: 8 << 20})
-	t.Cleanup(func() { fs.Close(context.Background()) })
+	t.Cleanup(func() {
+		if err := fs.Close(context.Background()); err != nil { // the test's own context has ended
+			t.Error(err)
+		}
+	})
 	forAll := uint32(0o777) // the tests' files are an ordinary user's
 	if _, err := fs.SetAttr(t.Context(), granary.Cred{}, &granary.SetAttr{Inode: granary.RootInode, Mode: &forAll}); err != nil {
 		t.Fatal(err)

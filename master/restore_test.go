@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -380,7 +379,7 @@ func TestRestoreRefusesDisorder(t *testing.T) {
 	must(st.db.Delete(keyDentry(granary.RootInode, "dir", true), nil))
 	options := backupOf(t, st)
 	o := options(filepath.Join(t.TempDir(), "new"))
-	if _, err := Restore(t.Context(), o); !granary.IsKind(err, granary.KindCorrupt) || !strings.Contains(err.Error(), "names") {
+	if _, err := Restore(t.Context(), o); !granary.IsKind(err, granary.KindCorrupt) {
 		t.Errorf("a state in disorder: %v", err)
 	}
 	o = options(o.Dir)
