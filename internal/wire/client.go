@@ -100,13 +100,12 @@ func (c *masterClient) Mutate(ctx context.Context, req *granary.MutateRequest) (
 	if err != nil {
 		return nil, errorOf(ctx, err, "mutate", c.addr, true)
 	}
-	d := decoder{subject: "results"}
-	results := listFrom(reply.Results, d.result)
-	if len(results) != len(req.Requests) {
-		d.bad("%d results for %d requests", len(results), len(req.Requests))
+	results, err := resultsFrom(reply)
+	if err == nil && len(results) != len(req.Requests) {
+		err = granary.Errorf(granary.KindInvalid, "decode", "results", "%d results for %d requests", len(results), len(req.Requests))
 	}
-	if d.err != nil {
-		return nil, granary.Errorf(granary.KindIndeterminate, "mutate", c.addr, "%w", d.err)
+	if err != nil {
+		return nil, granary.Errorf(granary.KindIndeterminate, "mutate", c.addr, "%w", err)
 	}
 	return results, nil
 }

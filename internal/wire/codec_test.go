@@ -137,9 +137,8 @@ func TestMutateRequestsRoundTrip(t *testing.T) {
 		if p, err = overWire(p, new(pb.MutateRequest)); err != nil {
 			t.Fatal(err)
 		}
-		var d decoder
-		if got := d.mutate(p); d.err != nil || !reflect.DeepEqual(want, got) {
-			t.Fatalf("sent\n%#v\nreceived\n%#v, %v", want, got, d.err)
+		if got, err := mutateFrom(p); err != nil || !reflect.DeepEqual(want, got) {
+			t.Fatalf("sent\n%#v\nreceived\n%#v, %v", want, got, err)
 		}
 	})
 }
@@ -180,8 +179,6 @@ func TestMalformedOpsAreInvalid(t *testing.T) {
 
 func TestMalformedRequestsAreInvalid(t *testing.T) {
 	cases := map[string]func(*decoder){
-		"no cred":     func(d *decoder) { d.mutate(&pb.MutateRequest{Requests: []*pb.Request{{Op: closeSession()}}}) },
-		"no op":       func(d *decoder) { d.mutate(&pb.MutateRequest{Requests: []*pb.Request{{Cred: new(pb.Cred)}}}) },
 		"no query":    func(d *decoder) { d.query(nil) },
 		"empty query": func(d *decoder) { d.query(new(pb.Query)) },
 		"no answer":   func(d *decoder) { d.answer(nil) },
@@ -199,8 +196,20 @@ func TestMalformedRequestsAreInvalid(t *testing.T) {
 	}
 }
 
-func closeSession() *pb.Op {
-	return &pb.Op{Op: &pb.Op_CloseSession{CloseSession: new(pb.CloseSession)}}
+func TestMalformedMutationsAreInvalid(t *testing.T) {
+	closeSession := &pb.Op{Op: &pb.Op_CloseSession{CloseSession: new(pb.CloseSession)}}
+	for name, request := range map[string]*pb.Request{
+		"no cred": {Op: closeSession},
+		"no op":   {Cred: new(pb.Cred)},
+	} {
+		b, err := proto.Marshal(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := mutateFrom(&pb.MutateRequest{Requests: [][]byte{b}}); !granary.IsKind(err, granary.KindInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 // FuzzUnmarshalOp holds that no bytes make the decoder panic, and that what it accepts has one

@@ -5,61 +5,6 @@ import (
 	"github.com/dsorchard/granary/internal/wire/pb"
 )
 
-// contentTo keeps the difference between Inline nil and empty.
-func contentTo(c *granary.Content) *pb.Content {
-	if c == nil {
-		return nil
-	}
-	return &pb.Content{
-		Inline:       c.Inline,
-		InlineOffset: c.InlineOffset,
-		Parity:       uint32(c.Parity),
-		Extents:      listTo(c.Extents, fillExtentWrite),
-		Chunks:       listTo(c.Chunks, fillChunk),
-		Size:         c.Size,
-	}
-}
-
-func (d *decoder) content(p *pb.Content) *granary.Content {
-	if p == nil {
-		return nil
-	}
-	return &granary.Content{
-		Inline:       p.Inline,
-		InlineOffset: p.InlineOffset,
-		Parity:       d.uint8(p.Parity, "parity"),
-		Extents:      listFrom(p.Extents, extentWriteFrom),
-		Chunks:       listFrom(p.Chunks, d.chunk),
-		Size:         p.Size,
-	}
-}
-
-func fillExtentWrite(p *pb.ExtentWrite, e *granary.ExtentWrite) {
-	p.Offset, p.Length, p.Chunk, p.ChunkOffset = e.Offset, e.Length, e.Chunk, e.ChunkOffset
-}
-
-func extentWriteFrom(p *pb.ExtentWrite) granary.ExtentWrite {
-	return granary.ExtentWrite{Offset: p.Offset, Length: p.Length, Chunk: p.Chunk, ChunkOffset: p.ChunkOffset}
-}
-
-func fillChunk(p *pb.Chunk, c *granary.Chunk) {
-	p.Hash = c.Hash[:]
-	p.RawLength = c.RawLength
-	p.New = c.New
-	p.Location = locationTo(&c.Location)
-	p.Watermark = c.Watermark
-}
-
-func (d *decoder) chunk(p *pb.Chunk) granary.Chunk {
-	return granary.Chunk{
-		Hash:      d.hash(p.Hash),
-		RawLength: p.RawLength,
-		New:       p.New,
-		Location:  d.location(p.Location),
-		Watermark: p.Watermark,
-	}
-}
-
 // locationTo returns nil for a Location that is all zeros.
 func locationTo(l *granary.Location) *pb.Location {
 	if *l == (granary.Location{}) {

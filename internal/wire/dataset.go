@@ -5,27 +5,6 @@ import (
 	"github.com/dsorchard/granary/internal/wire/pb"
 )
 
-func createDatasetTo(o *granary.CreateDataset) *pb.CreateDataset {
-	return &pb.CreateDataset{Parent: uint64(o.Parent), Name: []byte(o.Name), Mode: o.Mode, Uid: o.UID, Gid: o.GID}
-}
-
-func createDatasetFrom(p *pb.CreateDataset) *granary.CreateDataset {
-	return &granary.CreateDataset{Parent: granary.InodeID(p.Parent), Name: string(p.Name), Mode: p.Mode, UID: p.Uid, GID: p.Gid}
-}
-
-func setQuotaTo(o *granary.SetQuota) *pb.SetQuota {
-	return &pb.SetQuota{Dataset: uint32(o.Dataset), Scope: uint32(o.Scope), Id: o.ID, Limit: quotaTo(o.Limit)}
-}
-
-func (d *decoder) setQuota(p *pb.SetQuota) *granary.SetQuota {
-	return &granary.SetQuota{
-		Dataset: granary.DatasetID(p.Dataset),
-		Scope:   granary.QuotaScope(d.uint8(p.Scope, "scope")),
-		ID:      p.Id,
-		Limit:   d.quota(p.Limit),
-	}
-}
-
 func quotaTo(q granary.Quota) *pb.Quota { return &pb.Quota{Bytes: q.Bytes, Inodes: q.Inodes} }
 
 func (d *decoder) quota(p *pb.Quota) granary.Quota {

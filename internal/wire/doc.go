@@ -10,7 +10,10 @@
 //
 // MarshalOp gives the message granary.v1.Op of granary.proto, MarshalResult granary.v1.Result; both
 // in the order of field numbers, with nothing around them: framing, checksums and versions are those
-// of whoever stores the bytes. Field numbers are added, never reused or changed in meaning.
+// of whoever stores the bytes. Field numbers are added, never reused or changed in meaning. These two, and the requests
+// that hold ops, are written and read by fields.go, which gives the bytes that protobuf would, at less cost; all other
+// messages are left to protobuf. In an op nothing may be unknown, for a node that passed over a part of what it applies
+// would differ from the others; in a result, what newer programs have added is passed over.
 //
 // # Invariants
 //
@@ -20,7 +23,9 @@
 //  2. What was decoded is valid in form: every required message is there, hashes have their length,
 //     numbers fit their Go types. Anything else is KindInvalid.
 //  3. Text is any bytes, UTF-8 or not.
-//  4. A mutation whose reply did not arrive is KindIndeterminate, unless gRPC says that no handler
+//  4. What fields.go writes is what protobuf writes, and what it accepts means the same to protobuf (TestOpsAreProtobuf,
+//     TestResultsAreProtobuf, TestOnlyKnownFields, FuzzAgainstProtobuf).
+//  5. A mutation whose reply did not arrive is KindIndeterminate, unless gRPC says that no handler
 //     ever saw it.
 package wire
 

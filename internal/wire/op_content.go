@@ -1,108 +1,76 @@
 package wire
 
-import (
-	"github.com/dsorchard/granary"
-	"github.com/dsorchard/granary/internal/wire/pb"
-)
+import "github.com/dsorchard/granary"
 
-func commitTo(o *granary.Commit) *pb.Commit {
-	return &pb.Commit{
-		Inode:   uint64(o.Inode),
-		Content: contentTo(&o.Content),
-		AtEnd:   o.AtEnd,
-		Mtime:   (*int64)(o.Mtime),
-		Match:   preconditionTo(o.Match),
-	}
+// The ops that change contents.
+
+func (f *fields) commit(o *granary.Commit) {
+	unsigned(f, 1, &o.Inode)
+	required(f, 2, &o.Content, (*fields).content, "content")
+	f.flag(3, &o.AtEnd)
+	f.optionalTime(4, &o.Mtime)
+	optional(f, 5, &o.Match, (*fields).precondition)
 }
 
-func (d *decoder) commit(p *pb.Commit) *granary.Commit {
-	o := &granary.Commit{
-		Inode: granary.InodeID(p.Inode),
-		AtEnd: p.AtEnd,
-		Mtime: (*granary.Time)(p.Mtime),
-		Match: preconditionFrom(p.Match),
-	}
-	if d.required(p.Content != nil, "content") {
-		o.Content = *d.content(p.Content)
-	}
-	return o
+func (f *fields) content(c *granary.Content) {
+	f.optionalData(1, &c.Inline)
+	unsigned(f, 2, &c.InlineOffset)
+	list(f, 3, &c.Extents, (*fields).extentWrite)
+	list(f, 4, &c.Chunks, (*fields).chunk)
+	unsigned(f, 5, &c.Size)
+	unsigned(f, 6, &c.Parity)
 }
 
-func copyRangeTo(o *granary.CopyRange) *pb.CopyRange {
-	return &pb.CopyRange{
-		Src:       uint64(o.Src),
-		Dst:       uint64(o.Dst),
-		SrcOffset: o.SrcOffset,
-		DstOffset: o.DstOffset,
-		Length:    o.Length,
-	}
+func (f *fields) extentWrite(e *granary.ExtentWrite) {
+	unsigned(f, 1, &e.Offset)
+	unsigned(f, 2, &e.Length)
+	unsigned(f, 3, &e.Chunk)
+	unsigned(f, 4, &e.ChunkOffset)
 }
 
-func copyRangeFrom(p *pb.CopyRange) *granary.CopyRange {
-	return &granary.CopyRange{
-		Src:       granary.InodeID(p.Src),
-		Dst:       granary.InodeID(p.Dst),
-		SrcOffset: p.SrcOffset,
-		DstOffset: p.DstOffset,
-		Length:    p.Length,
-	}
+func (f *fields) chunk(c *granary.Chunk) {
+	f.hash(1, &c.Hash)
+	unsigned(f, 2, &c.RawLength)
+	f.flag(3, &c.New)
+	unlessZero(f, 4, &c.Location, (*fields).location)
+	unsigned(f, 5, &c.Watermark)
 }
 
-func allocateTo(o *granary.Allocate) *pb.Allocate {
-	return &pb.Allocate{
-		Inode:    uint64(o.Inode),
-		Offset:   o.Offset,
-		Length:   o.Length,
-		Mode:     uint32(o.Mode),
-		KeepSize: o.KeepSize,
-	}
+func (f *fields) location(l *granary.Location) {
+	unsigned(f, 1, &l.Volume)
+	unsigned(f, 2, &l.Epoch)
+	unsigned(f, 3, &l.Shard)
+	unsigned(f, 4, &l.Offset)
+	unsigned(f, 5, &l.Length)
 }
 
-func (d *decoder) allocate(p *pb.Allocate) *granary.Allocate {
-	return &granary.Allocate{
-		Inode:    granary.InodeID(p.Inode),
-		Offset:   p.Offset,
-		Length:   p.Length,
-		Mode:     granary.AllocateMode(d.uint8(p.Mode, "mode")),
-		KeepSize: p.KeepSize,
-	}
+func (f *fields) copyRange(o *granary.CopyRange) {
+	unsigned(f, 1, &o.Src)
+	unsigned(f, 2, &o.Dst)
+	unsigned(f, 3, &o.SrcOffset)
+	unsigned(f, 4, &o.DstOffset)
+	unsigned(f, 5, &o.Length)
 }
 
-func assembleTo(o *granary.Assemble) *pb.Assemble {
-	return &pb.Assemble{
-		Create:     createTo(&o.Create),
-		Upload:     uint64(o.Upload),
-		UploadName: []byte(o.UploadName),
-		Version:    uint64(o.Version),
-		Parts:      textsTo(o.Parts),
-		Sources:    sourcesTo(o.Sources),
-	}
+func (f *fields) allocate(o *granary.Allocate) {
+	unsigned(f, 1, &o.Inode)
+	unsigned(f, 2, &o.Offset)
+	unsigned(f, 3, &o.Length)
+	unsigned(f, 4, &o.Mode)
+	f.flag(5, &o.KeepSize)
 }
 
-func (d *decoder) assemble(p *pb.Assemble) *granary.Assemble {
-	o := &granary.Assemble{
-		Upload:     granary.InodeID(p.Upload),
-		UploadName: string(p.UploadName),
-		Version:    granary.Index(p.Version),
-		Parts:      textsFrom[string](p.Parts),
-		Sources:    sourcesFrom(p.Sources),
-	}
-	if d.required(p.Create != nil, "create") {
-		o.Create = *d.create(p.Create)
-	}
-	return o
+func (f *fields) assemble(o *granary.Assemble) {
+	required(f, 1, &o.Create, (*fields).create, "create")
+	unsigned(f, 2, &o.Upload)
+	texts(f, 3, &o.Parts)
+	optional(f, 4, &o.Sources, (*fields).sources)
+	unsigned(f, 5, &o.Version)
+	text(f, 6, &o.UploadName)
 }
 
-func sourcesTo(s *granary.Sources) *pb.Sources {
-	if s == nil {
-		return nil
-	}
-	return &pb.Sources{Version: uint64(s.Version), Inodes: numbersTo(s.Inodes), Sizes: s.Sizes}
-}
-
-func sourcesFrom(p *pb.Sources) *granary.Sources {
-	if p == nil {
-		return nil
-	}
-	return &granary.Sources{Version: granary.Index(p.Version), Inodes: numbersFrom[granary.InodeID](p.Inodes), Sizes: p.Sizes}
+func (f *fields) sources(s *granary.Sources) {
+	unsigned(f, 1, &s.Version)
+	numbers(f, 2, &s.Inodes)
+	numbers(f, 3, &s.Sizes)
 }

@@ -66,16 +66,19 @@ func (s *masterServer) KeepAlive(ctx context.Context, p *pb.KeepAliveRequest) (*
 }
 
 func (s *masterServer) Mutate(ctx context.Context, p *pb.MutateRequest) (*pb.MutateReply, error) {
-	d := decoder{subject: "mutate"}
-	req := d.mutate(p)
-	if d.err != nil {
-		return nil, statusOf(d.err)
+	req, err := mutateFrom(p)
+	if err != nil {
+		return nil, statusOf(err)
 	}
 	results, err := s.master.Mutate(ctx, req)
 	if err != nil {
 		return nil, statusOf(err)
 	}
-	return &pb.MutateReply{Results: listTo(results, fillResult)}, nil
+	reply, err := resultsTo(results)
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return reply, nil
 }
 
 func (s *masterServer) Query(ctx context.Context, p *pb.QueryRequest) (*pb.QueryReply, error) {

@@ -56,30 +56,3 @@ func heartbeatReplyTo(r *granary.HeartbeatReply) *pb.HeartbeatReply {
 func heartbeatReplyFrom(p *pb.HeartbeatReply) *granary.HeartbeatReply {
 	return &granary.HeartbeatReply{Cluster: granary.ClusterID(p.Cluster), Leader: p.Leader, Masters: textsFrom[string](p.Masters)}
 }
-
-func mutateTo(m *granary.MutateRequest) (*pb.MutateRequest, error) {
-	p := &pb.MutateRequest{
-		Session:       uint64(m.Session),
-		LowestUnacked: m.LowestUnacked,
-		Requests:      make([]*pb.Request, len(m.Requests)),
-	}
-	for i := range m.Requests {
-		r := &m.Requests[i]
-		op, err := opTo(r.Op)
-		if err != nil {
-			return nil, err
-		}
-		p.Requests[i] = &pb.Request{Seq: r.Seq, Cred: credTo(&r.Cred), Op: op}
-	}
-	return p, nil
-}
-
-func (d *decoder) mutate(p *pb.MutateRequest) *granary.MutateRequest {
-	return &granary.MutateRequest{
-		Session:       granary.SessionID(p.Session),
-		LowestUnacked: p.LowestUnacked,
-		Requests: listFrom(p.Requests, func(r *pb.Request) granary.Request {
-			return granary.Request{Seq: r.Seq, Cred: d.cred(r.Cred), Op: d.op(r.Op)}
-		}),
-	}
-}

@@ -46,28 +46,6 @@ func shardPlaceFrom(p *pb.ShardPlace) granary.ShardPlace {
 	}
 }
 
-func placementTo(l *granary.Placement) *pb.Placement {
-	if l == nil {
-		return nil
-	}
-	return &pb.Placement{
-		DataShards:   int64(l.DataShards),
-		ParityShards: int64(l.ParityShards),
-		Disks:        textsTo(l.Disks),
-	}
-}
-
-func (d *decoder) placement(p *pb.Placement) *granary.Placement {
-	if p == nil {
-		return nil
-	}
-	return &granary.Placement{
-		DataShards:   d.int(p.DataShards, "k"),
-		ParityShards: d.int(p.ParityShards, "m"),
-		Disks:        textsFrom[granary.DiskID](p.Disks),
-	}
-}
-
 func fillShardInfo(p *pb.ShardInfo, s *granary.ShardInfo) {
 	p.Ref = &pb.ShardRef{Disk: []byte(s.Ref.Disk), Volume: uint64(s.Ref.Volume), Shard: uint32(s.Ref.Shard)}
 	p.Epoch = uint64(s.Epoch)

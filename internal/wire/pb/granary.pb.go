@@ -977,7 +977,7 @@ type MutateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Session       uint64                 `protobuf:"varint,1,opt,name=session,proto3" json:"session,omitempty"`
 	LowestUnacked uint64                 `protobuf:"varint,2,opt,name=lowest_unacked,json=lowestUnacked,proto3" json:"lowest_unacked,omitempty"`
-	Requests      []*Request             `protobuf:"bytes,3,rep,name=requests,proto3" json:"requests,omitempty"`
+	Requests      [][]byte               `protobuf:"bytes,3,rep,name=requests,proto3" json:"requests,omitempty"` // each a Request: on the wire there is no difference
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1026,7 +1026,7 @@ func (x *MutateRequest) GetLowestUnacked() uint64 {
 	return 0
 }
 
-func (x *MutateRequest) GetRequests() []*Request {
+func (x *MutateRequest) GetRequests() [][]byte {
 	if x != nil {
 		return x.Requests
 	}
@@ -1035,7 +1035,7 @@ func (x *MutateRequest) GetRequests() []*Request {
 
 type MutateReply struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Results       []*Result              `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	Results       [][]byte               `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"` // each a Result
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1070,7 +1070,7 @@ func (*MutateReply) Descriptor() ([]byte, []int) {
 	return file_granary_proto_rawDescGZIP(), []int{17}
 }
 
-func (x *MutateReply) GetResults() []*Result {
+func (x *MutateReply) GetResults() [][]byte {
 	if x != nil {
 		return x.Results
 	}
@@ -7685,13 +7685,13 @@ const file_granary_proto_rawDesc = "" +
 	"not_leader\x18\x05 \x01(\v2\x15.granary.v1.NotLeaderR\tnotLeaderB\b\n" +
 	"\x06_cause\"#\n" +
 	"\tNotLeader\x12\x16\n" +
-	"\x06leader\x18\x01 \x01(\fR\x06leader\"\x81\x01\n" +
+	"\x06leader\x18\x01 \x01(\fR\x06leader\"l\n" +
 	"\rMutateRequest\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12%\n" +
-	"\x0elowest_unacked\x18\x02 \x01(\x04R\rlowestUnacked\x12/\n" +
-	"\brequests\x18\x03 \x03(\v2\x13.granary.v1.RequestR\brequests\";\n" +
-	"\vMutateReply\x12,\n" +
-	"\aresults\x18\x01 \x03(\v2\x12.granary.v1.ResultR\aresults\"a\n" +
+	"\x0elowest_unacked\x18\x02 \x01(\x04R\rlowestUnacked\x12\x1a\n" +
+	"\brequests\x18\x03 \x03(\fR\brequests\"'\n" +
+	"\vMutateReply\x12\x18\n" +
+	"\aresults\x18\x01 \x03(\fR\aresults\"a\n" +
 	"\aRequest\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x04cred\x18\x02 \x01(\v2\x10.granary.v1.CredR\x04cred\x12\x1e\n" +
@@ -8361,136 +8361,134 @@ var file_granary_proto_depIdxs = []int32{
 	63,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
 	62,  // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
 	15,  // 2: granary.v1.ErrorDetail.not_leader:type_name -> granary.v1.NotLeader
-	18,  // 3: granary.v1.MutateRequest.requests:type_name -> granary.v1.Request
-	20,  // 4: granary.v1.MutateReply.results:type_name -> granary.v1.Result
-	19,  // 5: granary.v1.Request.cred:type_name -> granary.v1.Cred
-	21,  // 6: granary.v1.Request.op:type_name -> granary.v1.Op
-	14,  // 7: granary.v1.Result.err:type_name -> granary.v1.ErrorDetail
-	48,  // 8: granary.v1.Result.attr:type_name -> granary.v1.Attr
-	60,  // 9: granary.v1.Result.volume:type_name -> granary.v1.Volume
-	23,  // 10: granary.v1.Op.create:type_name -> granary.v1.Create
-	24,  // 11: granary.v1.Op.unlink:type_name -> granary.v1.Unlink
-	25,  // 12: granary.v1.Op.rmdir:type_name -> granary.v1.Rmdir
-	26,  // 13: granary.v1.Op.remove_tree:type_name -> granary.v1.RemoveTree
-	27,  // 14: granary.v1.Op.rename:type_name -> granary.v1.Rename
-	28,  // 15: granary.v1.Op.link:type_name -> granary.v1.Link
-	29,  // 16: granary.v1.Op.set_attr:type_name -> granary.v1.SetAttr
-	30,  // 17: granary.v1.Op.set_xattr:type_name -> granary.v1.SetXattr
-	31,  // 18: granary.v1.Op.remove_xattr:type_name -> granary.v1.RemoveXattr
-	32,  // 19: granary.v1.Op.commit:type_name -> granary.v1.Commit
-	33,  // 20: granary.v1.Op.copy_range:type_name -> granary.v1.CopyRange
-	40,  // 21: granary.v1.Op.release:type_name -> granary.v1.Release
-	41,  // 22: granary.v1.Op.set_policy:type_name -> granary.v1.SetPolicy
-	42,  // 23: granary.v1.Op.open_volume:type_name -> granary.v1.OpenVolume
-	44,  // 24: granary.v1.Op.seal_volume:type_name -> granary.v1.SealVolume
-	45,  // 25: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
-	46,  // 26: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
-	34,  // 27: granary.v1.Op.allocate:type_name -> granary.v1.Allocate
-	35,  // 28: granary.v1.Op.assemble:type_name -> granary.v1.Assemble
-	37,  // 29: granary.v1.Op.create_dataset:type_name -> granary.v1.CreateDataset
-	38,  // 30: granary.v1.Op.set_quota:type_name -> granary.v1.SetQuota
-	50,  // 31: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
-	54,  // 32: granary.v1.Create.content:type_name -> granary.v1.Content
-	22,  // 33: granary.v1.Create.match:type_name -> granary.v1.Precondition
-	22,  // 34: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
-	50,  // 35: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
-	22,  // 36: granary.v1.Link.match:type_name -> granary.v1.Precondition
-	22,  // 37: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
-	50,  // 38: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
-	54,  // 39: granary.v1.Commit.content:type_name -> granary.v1.Content
-	22,  // 40: granary.v1.Commit.match:type_name -> granary.v1.Precondition
-	23,  // 41: granary.v1.Assemble.create:type_name -> granary.v1.Create
-	36,  // 42: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
-	39,  // 43: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
-	58,  // 44: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
-	43,  // 45: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
-	47,  // 46: granary.v1.SetUser.user:type_name -> granary.v1.User
-	48,  // 47: granary.v1.Entry.attr:type_name -> granary.v1.Attr
-	51,  // 48: granary.v1.Chunk.location:type_name -> granary.v1.Location
-	53,  // 49: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
-	52,  // 50: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
-	51,  // 51: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
-	56,  // 52: granary.v1.Layout.extents:type_name -> granary.v1.Extent
-	55,  // 53: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
-	60,  // 54: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
-	59,  // 55: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
-	61,  // 56: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
-	63,  // 57: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
-	71,  // 58: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
-	19,  // 59: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
-	66,  // 60: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
-	69,  // 61: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
-	70,  // 62: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
-	14,  // 63: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
-	72,  // 64: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
-	74,  // 65: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
-	76,  // 66: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
-	78,  // 67: granary.v1.Query.list:type_name -> granary.v1.List
-	81,  // 68: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
-	83,  // 69: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
-	91,  // 70: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
-	93,  // 71: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
-	95,  // 72: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
-	97,  // 73: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
-	99,  // 74: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
-	85,  // 75: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
-	89,  // 76: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
-	75,  // 77: granary.v1.Answer.found:type_name -> granary.v1.Found
-	77,  // 78: granary.v1.Answer.directory:type_name -> granary.v1.Directory
-	80,  // 79: granary.v1.Answer.listing:type_name -> granary.v1.Listing
-	82,  // 80: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	84,  // 81: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	92,  // 82: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	94,  // 83: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	96,  // 84: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	98,  // 85: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	101, // 86: granary.v1.Answer.status:type_name -> granary.v1.Status
-	87,  // 87: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
-	90,  // 88: granary.v1.Answer.usages:type_name -> granary.v1.Usages
-	73,  // 89: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	49,  // 90: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	50,  // 91: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	57,  // 92: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	49,  // 93: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	48,  // 94: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	79,  // 95: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	48,  // 96: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	88,  // 97: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	86,  // 98: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	39,  // 99: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	88,  // 100: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	58,  // 101: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	47,  // 102: granary.v1.UserIs.user:type_name -> granary.v1.User
-	60,  // 103: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	65,  // 104: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	64,  // 105: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	100, // 106: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	58,  // 107: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	0,   // 108: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 109: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	16,  // 110: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	66,  // 111: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	67,  // 112: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
-	12,  // 113: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 114: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 115: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 116: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 117: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	1,   // 118: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 119: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	17,  // 120: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	70,  // 121: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	68,  // 122: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
-	13,  // 123: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 124: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 125: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 126: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 127: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	118, // [118:128] is the sub-list for method output_type
-	108, // [108:118] is the sub-list for method input_type
-	108, // [108:108] is the sub-list for extension type_name
-	108, // [108:108] is the sub-list for extension extendee
-	0,   // [0:108] is the sub-list for field type_name
+	19,  // 3: granary.v1.Request.cred:type_name -> granary.v1.Cred
+	21,  // 4: granary.v1.Request.op:type_name -> granary.v1.Op
+	14,  // 5: granary.v1.Result.err:type_name -> granary.v1.ErrorDetail
+	48,  // 6: granary.v1.Result.attr:type_name -> granary.v1.Attr
+	60,  // 7: granary.v1.Result.volume:type_name -> granary.v1.Volume
+	23,  // 8: granary.v1.Op.create:type_name -> granary.v1.Create
+	24,  // 9: granary.v1.Op.unlink:type_name -> granary.v1.Unlink
+	25,  // 10: granary.v1.Op.rmdir:type_name -> granary.v1.Rmdir
+	26,  // 11: granary.v1.Op.remove_tree:type_name -> granary.v1.RemoveTree
+	27,  // 12: granary.v1.Op.rename:type_name -> granary.v1.Rename
+	28,  // 13: granary.v1.Op.link:type_name -> granary.v1.Link
+	29,  // 14: granary.v1.Op.set_attr:type_name -> granary.v1.SetAttr
+	30,  // 15: granary.v1.Op.set_xattr:type_name -> granary.v1.SetXattr
+	31,  // 16: granary.v1.Op.remove_xattr:type_name -> granary.v1.RemoveXattr
+	32,  // 17: granary.v1.Op.commit:type_name -> granary.v1.Commit
+	33,  // 18: granary.v1.Op.copy_range:type_name -> granary.v1.CopyRange
+	40,  // 19: granary.v1.Op.release:type_name -> granary.v1.Release
+	41,  // 20: granary.v1.Op.set_policy:type_name -> granary.v1.SetPolicy
+	42,  // 21: granary.v1.Op.open_volume:type_name -> granary.v1.OpenVolume
+	44,  // 22: granary.v1.Op.seal_volume:type_name -> granary.v1.SealVolume
+	45,  // 23: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
+	46,  // 24: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
+	34,  // 25: granary.v1.Op.allocate:type_name -> granary.v1.Allocate
+	35,  // 26: granary.v1.Op.assemble:type_name -> granary.v1.Assemble
+	37,  // 27: granary.v1.Op.create_dataset:type_name -> granary.v1.CreateDataset
+	38,  // 28: granary.v1.Op.set_quota:type_name -> granary.v1.SetQuota
+	50,  // 29: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
+	54,  // 30: granary.v1.Create.content:type_name -> granary.v1.Content
+	22,  // 31: granary.v1.Create.match:type_name -> granary.v1.Precondition
+	22,  // 32: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
+	50,  // 33: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
+	22,  // 34: granary.v1.Link.match:type_name -> granary.v1.Precondition
+	22,  // 35: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
+	50,  // 36: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
+	54,  // 37: granary.v1.Commit.content:type_name -> granary.v1.Content
+	22,  // 38: granary.v1.Commit.match:type_name -> granary.v1.Precondition
+	23,  // 39: granary.v1.Assemble.create:type_name -> granary.v1.Create
+	36,  // 40: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
+	39,  // 41: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
+	58,  // 42: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
+	43,  // 43: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
+	47,  // 44: granary.v1.SetUser.user:type_name -> granary.v1.User
+	48,  // 45: granary.v1.Entry.attr:type_name -> granary.v1.Attr
+	51,  // 46: granary.v1.Chunk.location:type_name -> granary.v1.Location
+	53,  // 47: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
+	52,  // 48: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
+	51,  // 49: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
+	56,  // 50: granary.v1.Layout.extents:type_name -> granary.v1.Extent
+	55,  // 51: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
+	60,  // 52: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
+	59,  // 53: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
+	61,  // 54: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
+	63,  // 55: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
+	71,  // 56: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
+	19,  // 57: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
+	66,  // 58: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
+	69,  // 59: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
+	70,  // 60: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
+	14,  // 61: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
+	72,  // 62: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
+	74,  // 63: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
+	76,  // 64: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
+	78,  // 65: granary.v1.Query.list:type_name -> granary.v1.List
+	81,  // 66: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
+	83,  // 67: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
+	91,  // 68: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
+	93,  // 69: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
+	95,  // 70: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
+	97,  // 71: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
+	99,  // 72: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
+	85,  // 73: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
+	89,  // 74: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
+	75,  // 75: granary.v1.Answer.found:type_name -> granary.v1.Found
+	77,  // 76: granary.v1.Answer.directory:type_name -> granary.v1.Directory
+	80,  // 77: granary.v1.Answer.listing:type_name -> granary.v1.Listing
+	82,  // 78: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	84,  // 79: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	92,  // 80: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	94,  // 81: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	96,  // 82: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	98,  // 83: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	101, // 84: granary.v1.Answer.status:type_name -> granary.v1.Status
+	87,  // 85: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	90,  // 86: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	73,  // 87: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	49,  // 88: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	50,  // 89: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	57,  // 90: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	49,  // 91: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	48,  // 92: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	79,  // 93: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	48,  // 94: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	88,  // 95: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	86,  // 96: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	39,  // 97: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	88,  // 98: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	58,  // 99: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	47,  // 100: granary.v1.UserIs.user:type_name -> granary.v1.User
+	60,  // 101: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	65,  // 102: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	64,  // 103: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	100, // 104: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	58,  // 105: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	0,   // 106: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 107: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	16,  // 108: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	66,  // 109: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	67,  // 110: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 111: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 112: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 113: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 114: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 115: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	1,   // 116: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 117: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	17,  // 118: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	70,  // 119: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	68,  // 120: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 121: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 122: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 123: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 124: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 125: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	116, // [116:126] is the sub-list for method output_type
+	106, // [106:116] is the sub-list for method input_type
+	106, // [106:106] is the sub-list for extension type_name
+	106, // [106:106] is the sub-list for extension extendee
+	0,   // [0:106] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
