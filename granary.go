@@ -115,6 +115,11 @@ const (
 	CommitChunksMax  = 1024           // chunks in one Content
 	RequestsMax      = 256            // requests in one Mutate call
 	PartsMax         = 10000          // parts of one Assemble
+	ClassLengthMax   = 32             // bytes of a disk's class
+	MovesMax         = 256            // blocks of one MoveBlocks
+	BlocksMax        = 1000           // blocks in one answer
+	TasksMax         = 1000           // tasks in one answer
+	DamagedMax       = 1000           // damaged shards in one heartbeat
 	UnackedMax       = 1 << 18        // sequences of a session from its lowest unacknowledged one on
 	DataShardsMax    = 16             // k
 	ParityShardsMax  = 4              // m

@@ -131,12 +131,16 @@ type (
 	// Result: Attr, Offset, or KindMissingChunks with Missing; KindStale with Missing when those new
 	// chunks lie in volumes that the session may no longer append to; KindBusy while a large truncation of
 	// that range is being completed.
+	//
+	// With Rewrite the content is what the file has already, stored otherwise: size, times and versions stay as they are,
+	// and the op is KindStale unless Rewrite is the file's ContentVersion. Only the superuser may.
 	Commit struct {
 		Inode   InodeID
 		Content Content
 		AtEnd   bool
 		Mtime   *Time // nil for the leader's time
 		Match   *Precondition
+		Rewrite Index // 0: the content is new
 	}
 
 	// Allocate changes a range of a regular file, as fallocate(2) does with Mode. Space is not reserved: what Reserve
@@ -216,11 +220,46 @@ type (
 		Placement *Placement // by the leader
 	}
 
-	// SealVolume ends appends to a volume of this session at its committed watermark.
+	// SealVolume ends appends to a volume of this session at its committed watermark. With Force it may be any session's,
+	// at any epoch: its writer goes on with another volume. Only the superuser may.
 	SealVolume struct {
 		Volume VolumeID
 		Epoch  Epoch
+		Force  bool
 	}
+
+	// PlaceShard says that the target of a shard holds a whole and durable copy of it, sealed: from now on the shard is
+	// there, and is not Lost. It is KindStale if the volume is not sealed or sealing at this epoch, or the shard has
+	// another target or none. Only the superuser may.
+	// Result: Volume.
+	PlaceShard struct {
+		Volume VolumeID
+		Epoch  Epoch
+		Shard  uint8
+		To     DiskID
+	}
+
+	// MoveBlocks says that blocks have been stored anew, in open volumes of this session at their epoch: from now on the
+	// new copies count, and the old ones are dead space. A block that is not, or no longer, where From says is left as it
+	// is, and its new copy is dead space. At most MovesMax. Only the superuser may.
+	// Result: Missing: the moves that were left, by index.
+	MoveBlocks struct{ Moves []BlockMove }
+
+	// SetDisk changes the state of a disk, or its class. A disk becomes DiskRetired only when it holds no shard of any
+	// volume (KindNotEmpty). Only the superuser may.
+	SetDisk struct {
+		Disk   DiskID
+		State  DiskState // 0: as it is
+		Reason string
+		Class  *string // nil: as it is
+	}
+
+	// ForgetServer removes a volume server whose disks hold no shard of any volume (KindNotEmpty). If it comes back it is a
+	// new one. Only the superuser may.
+	ForgetServer struct{ Server ServerID }
+
+	// SetUpkeep changes how the cluster maintains itself. Only the superuser may.
+	SetUpkeep struct{ Upkeep Upkeep }
 
 	// CloseSession ends the session now: orphans are reclaimed, volumes sealed, locks released.
 	CloseSession struct{}
@@ -228,6 +267,14 @@ type (
 	// SetUser creates or replaces an S3 user.
 	SetUser struct{ User User }
 )
+
+// BlockMove is one block of a MoveBlocks.
+type BlockMove struct {
+	Block     BlockID
+	From      Location
+	To        Location
+	Watermark uint64 // end of the new copy's row in its volume
+}
 
 // AllocateMode is what Allocate does with a range.
 type AllocateMode uint8
@@ -311,6 +358,11 @@ func (*OpenVolume) op()    {}
 func (*SealVolume) op()    {}
 func (*CloseSession) op()  {}
 func (*SetUser) op()       {}
+func (*PlaceShard) op()    {}
+func (*MoveBlocks) op()    {}
+func (*SetDisk) op()       {}
+func (*ForgetServer) op()  {}
+func (*SetUpkeep) op()     {}
 
 // Request is one mutation of a session. Seq counts from 1 and is used once; a retry repeats it.
 type Request struct {

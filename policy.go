@@ -30,6 +30,7 @@ type Policy struct {
 	InlineMax    int // bytes; files up to this size live in the metadata
 	Compression  Compression
 	Chunking     Chunking
+	Class        string // of the disks: only such are taken; "" for any
 }
 
 // DefaultPolicy is policy 1, that of "/" in a new cluster.
@@ -51,6 +52,8 @@ func (p Policy) Validate() error {
 		return Errorf(KindInvalid, "policy", "", "inline limit is %d, not within 0 to %d", p.InlineMax, InlineSizeMax)
 	case p.Compression > CompressionZstd:
 		return Errorf(KindInvalid, "policy", "", "compression %d is unknown", p.Compression)
+	case len(p.Class) > ClassLengthMax:
+		return Errorf(KindInvalid, "policy", "", "the class has %d bytes, more than %d", len(p.Class), ClassLengthMax)
 	case p.Chunking > ChunkingFixed:
 		return Errorf(KindInvalid, "policy", "", "chunking %d is unknown", p.Chunking)
 	}

@@ -133,6 +133,48 @@ type (
 		More    bool
 	}
 
+	// GetVolume asks for a volume; KindNotFound if there is none.
+	GetVolume struct{ Volume VolumeID }
+	// VolumeIs answers GetVolume.
+	VolumeIs struct{ Volume Volume }
+
+	// ListBlocks lists the live blocks of a volume by shard and offset, after a place.
+	ListBlocks struct {
+		Volume VolumeID
+		Shard  uint8
+		From   uint64 // offset in that shard
+		Limit  int    // at most BlocksMax; 0 for that
+	}
+	// Blocks answers ListBlocks.
+	Blocks struct {
+		Blocks []StoredBlock
+		More   bool
+	}
+
+	// ListTasks lists maintenance work: what is under way, and what waits, the most urgent first.
+	ListTasks struct{ Limit int } // at most TasksMax; 0 for that
+	// Tasks answers ListTasks.
+	Tasks struct {
+		Tasks []TaskStatus
+		More  bool
+	}
+
+	// GetDurability asks what the cluster can lose.
+	GetDurability struct {
+		After VolumeID
+		Limit int // at most ReadDirMax; 0 for that
+	}
+	// Durability answers GetDurability: the volumes that are not as they should be come with what is done about it.
+	Durability struct {
+		Volumes []VolumeDurability
+		More    bool
+	}
+
+	// GetUpkeep asks how the cluster maintains itself.
+	GetUpkeep struct{}
+	// UpkeepIs answers GetUpkeep.
+	UpkeepIs struct{ Upkeep Upkeep }
+
 	// ListDisks lists the servers and their disks.
 	ListDisks struct{}
 	// Disks answers ListDisks.
@@ -169,6 +211,28 @@ type (
 		Incarnation   uint64 // how often the cluster was restored from a backup
 	}
 )
+
+// StoredBlock is a block with what holds it alive.
+type StoredBlock struct {
+	Block   BlockInfo
+	Dataset DatasetID
+	Refs    uint64 // pieces of extents that name it
+}
+
+// VolumeDurability is what a volume can lose.
+type VolumeDurability struct {
+	Volume       VolumeID
+	State        VolumeState
+	DataShards   int
+	ParityShards int
+	LiveBytes    uint64
+	Losses       int    // further shards that it can lose, whichever they are; negative: blocks are lost
+	DomainLosses int    // further failure domains that it can lose, whichever they are
+	Domain       string // which those are: "disk", "server", "rack" or "zone"
+	Misplaced    bool   // a domain holds more of its shards than it should
+	Doing        string // what is done about it, or why nothing can be; "" if nothing need be
+	Eta          Time   // nanoseconds until that is done; 0 if it is not known
+}
 
 // Access is a set of permissions, with the bits of access(2). The zero value asks for none.
 type Access uint8
@@ -260,31 +324,41 @@ func (h Health) String() string {
 // MarshalText returns String.
 func (h Health) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
-func (*Lookup) query()       {}
-func (*ReadDir) query()      {}
-func (*List) query()         {}
-func (*HasChunks) query()    {}
-func (*StatFS) query()       {}
-func (*GetPolicy) query()    {}
-func (*GetUser) query()      {}
-func (*ListVolumes) query()  {}
-func (*ListDisks) query()    {}
-func (*ListDatasets) query() {}
-func (*ListUsage) query()    {}
-func (*GetStatus) query()    {}
+func (*Lookup) query()        {}
+func (*ReadDir) query()       {}
+func (*List) query()          {}
+func (*HasChunks) query()     {}
+func (*StatFS) query()        {}
+func (*GetPolicy) query()     {}
+func (*GetUser) query()       {}
+func (*ListVolumes) query()   {}
+func (*ListDisks) query()     {}
+func (*GetVolume) query()     {}
+func (*ListBlocks) query()    {}
+func (*ListTasks) query()     {}
+func (*GetDurability) query() {}
+func (*GetUpkeep) query()     {}
+func (*ListDatasets) query()  {}
+func (*ListUsage) query()     {}
+func (*GetStatus) query()     {}
 
-func (*Found) answer()     {}
-func (*Directory) answer() {}
-func (*Listing) answer()   {}
-func (*ChunksHad) answer() {}
-func (*FSStats) answer()   {}
-func (*PolicyIs) answer()  {}
-func (*UserIs) answer()    {}
-func (*Volumes) answer()   {}
-func (*Disks) answer()     {}
-func (*Datasets) answer()  {}
-func (*Usages) answer()    {}
-func (*Status) answer()    {}
+func (*Found) answer()      {}
+func (*Directory) answer()  {}
+func (*Listing) answer()    {}
+func (*ChunksHad) answer()  {}
+func (*FSStats) answer()    {}
+func (*PolicyIs) answer()   {}
+func (*UserIs) answer()     {}
+func (*Volumes) answer()    {}
+func (*Disks) answer()      {}
+func (*Datasets) answer()   {}
+func (*Usages) answer()     {}
+func (*Status) answer()     {}
+func (*VolumeIs) answer()   {}
+func (*Blocks) answer()     {}
+func (*Tasks) answer()      {}
+func (*Durability) answer() {}
+func (*UpkeepIs) answer()   {}
 
 // AnyNodeAnswers reports whether a node that does not lead can answer a query. The others need what only the leader
 // knows: how much space disks have, and what sessions have open; and keys of users are given out by the leader alone.
@@ -292,7 +366,7 @@ func AnyNodeAnswers(q Query) bool {
 	switch q := q.(type) {
 	case *Lookup:
 		return !q.Open
-	case *ReadDir, *List, *HasChunks, *GetPolicy, *ListVolumes, *ListDatasets, *ListUsage:
+	case *ReadDir, *List, *HasChunks, *GetPolicy, *ListVolumes, *GetVolume, *ListBlocks, *ListDatasets, *ListUsage, *GetUpkeep:
 		return true
 	}
 	return false

@@ -90,6 +90,7 @@ type Heartbeat struct {
 	Rack     string
 	Disks    []DiskUsage
 	Poisoned []ShardInfo // shards that must not be appended to
+	Damaged  []ShardInfo // shards of which bytes are lost; at most DamagedMax, the others when these are mended
 }
 
 // HeartbeatReply tells the volume server which cluster it belongs to.

@@ -7,9 +7,10 @@ type VolumeState uint8
 
 // States of a volume.
 const (
-	VolumeOpen    VolumeState = iota + 1 // a session appends to it
-	VolumeSealing                        // nobody may append; shard servers are being told
-	VolumeSealed                         // every shard server has trimmed and sealed its shard
+	VolumeOpen     VolumeState = iota + 1 // a session appends to it
+	VolumeSealing                         // nobody may append; shard servers are being told
+	VolumeSealed                          // every shard server has trimmed and sealed its shard
+	VolumeDropping                        // no live block is left in it: after a while its shards are dropped, and it is forgotten
 )
 
 // String returns the state in a word.
@@ -21,6 +22,8 @@ func (s VolumeState) String() string {
 		return "sealing"
 	case VolumeSealed:
 		return "sealed"
+	case VolumeDropping:
+		return "dropping"
 	}
 	return fmt.Sprintf("state %d", uint8(s))
 }
@@ -30,7 +33,11 @@ type ShardPlace struct {
 	Disk   DiskID
 	Server ServerID
 	Addr   string // HOST:PORT of the server's block service; "" if the server is not known
-	Up     bool   // the leader heard from the server lately
+	Up     bool   // the leader heard from the server lately, which showed the disk, and the shard is not Lost
+	Lost   bool   // its bytes are gone or damaged: it is to be rebuilt
+	Sealed bool   // its server has sealed it
+	// Target is the disk that a task is making a whole copy of the shard on; "" for none.
+	Target DiskID
 }
 
 // Volume is k+m shards on k+m disks.
@@ -45,6 +52,39 @@ type Volume struct {
 	LiveBytes    uint64    // of blocks still referenced, as on disk
 	DeadBytes    uint64    // of blocks no longer referenced
 	Shards       []ShardPlace
+	Policy       PolicyID // under which it was opened
+	Auto         bool     // … and that left k and m to the cluster
+	OpenedAt     Time
+	SealedAt     Time     // when it left VolumeOpen; 0 if it has not
+	DroppingAt   Time     // when it became VolumeDropping
+	Ends         []uint64 // of each data shard: where its last committed block ends; its file is no shorter
+}
+
+// Redundancy returns how many more shards the volume can lose before it loses data: negative if it has.
+func (v *Volume) Redundancy() int {
+	left := -v.DataShards
+	for i := range v.Shards {
+		if v.Shards[i].Up {
+			left++
+		}
+	}
+	return left
+}
+
+// StoredBytes returns what the volume takes on all its disks, of the rows that are committed: data shards hold their blocks
+// and no more, parity shards are as long as the volume.
+func (v *Volume) StoredBytes() uint64 {
+	return v.LiveBytes + v.DeadBytes + uint64(v.ParityShards)*v.Watermark
+}
+
+// Overhead returns how many times more than a volume of full rows without dead blocks it takes: 1 is ideal, 0 says that
+// nothing in it is alive.
+func (v *Volume) Overhead() float64 {
+	if v.LiveBytes == 0 {
+		return 0
+	}
+	ideal := float64(v.LiveBytes) * float64(v.DataShards+v.ParityShards) / float64(v.DataShards)
+	return float64(v.StoredBytes()) / ideal
 }
 
 // ShardRef names one shard on one disk.
@@ -84,34 +124,28 @@ type ShardInfo struct {
 	Allocated    uint64 // bytes that the file takes on the disk
 	Sealed       bool
 	Poisoned     string // why nothing may be appended any more (a failed sync), or ""
+	Damaged      string // why its bytes cannot be relied on (what a scrub found, or an unreadable head), or ""
+	Created      Time   // of the file: tells it from another of the same name, before or after
 }
 
-// DiskUsage is a disk as its server sees it.
-type DiskUsage struct {
-	Disk     DiskID
-	Path     string
-	Total    uint64 // bytes of the file system
-	Free     uint64 // bytes that may still be written, reserve deducted
-	Used     uint64 // bytes that shards take
-	Shards   int
-	ReadOnly string // why nothing may be written, or ""
+// Build announces a whole shard that is to be made on a disk: sealed from the start, as one made anew by Append and Seal
+// would be. It takes the place of a shard of the same name when, and only when, it is complete and durable.
+type Build struct {
+	Ref          ShardRef
+	Epoch        Epoch // of the volume; one below that of a shard that is there is KindStale
+	DataShards   int
+	ParityShards int
+	Length       uint64 // bytes of the stream
 }
 
-// Disk is a disk as the master knows it.
-type Disk struct {
-	ID     DiskID
-	Server ServerID
-	Usage  DiskUsage // the last that was reported
-	Up     bool
-}
-
-// Server is a volume server as the master knows it.
-type Server struct {
-	ID     ServerID
-	Addr   string // HOST:PORT of its block service
-	Zone   string
-	Rack   string
-	Up     bool
-	Disks  []DiskID
-	SeenAt Time // last heartbeat, by the leader's clock; 0 if none since it leads
+// Seal asks a shard server to cut a shard at the volume's committed watermark, and to seal it. A data shard that is shorter
+// than Length is made longer, by a hole. One that is shorter than End has lost bytes, and so has one that does not exist
+// although End is not 0: then it is KindCorrupt, and nothing is changed.
+type Seal struct {
+	Ref          ShardRef
+	Epoch        Epoch
+	DataShards   int
+	ParityShards int
+	Length       uint64 // of the stream
+	End          uint64 // the file must reach up to here: of a data shard Volume.Ends, of a parity shard the end of the last row but padding
 }

@@ -221,6 +221,10 @@ func (m *fakeMaster) ChangeMember(context.Context, *granary.MemberChange) error 
 	return granary.Errorf(granary.KindNotSupported, "change member", "", "")
 }
 
+func (m *fakeMaster) Work(context.Context, *granary.WorkRequest) (*granary.WorkReply, error) {
+	return nil, granary.Errorf(granary.KindNotSupported, "work", "", "")
+}
+
 func (m *fakeMaster) ReadBackup(context.Context, *granary.ReadBackup) (*granary.BackupPiece, error) {
 	return nil, granary.Errorf(granary.KindNotSupported, "read backup", "", "")
 }

@@ -129,7 +129,13 @@
 //	b      block                        hash, plain length, location, references, dataset
 //	h      dataset (4 bytes), hash      block
 //	v      volume                       state, epoch, owner, watermark, live and dead bytes, sealed
-//	                                    shards, disks
+//	                                    shards, disks; from format 4 on lost shards, targets of copies, ends of the data
+//	                                    shards, policy, times
+//	y      volume, shard (1 byte),      block that lies there: of every block, from format 4 on
+//	       offset
+//	l      disk id                      what was decided about the disk: state, reason, class, time
+//	f      (nothing)                    how the cluster maintains itself
+//	B      inode                        mark: its policy was changed, and what is below has not been looked at since
 //	w      owner (0: none), volume      mark: the volume is not sealed yet
 //	k      server id                    address, zone, rack, disks
 //	s      session                      client, nonce, when opened, which results are forgotten
@@ -149,7 +155,7 @@
 //	m      node id                      gRPC address of a node of the Raft group, whether it was added by command
 //	j      node id                      mark: the node has stored entries or voted
 //
-// A value is a format version (1 byte, now 3; 1 and 2 are read too), the Raft index of the entry that last changed it
+// A value is a format version (1 byte, now 4; those from 1 on are read too), the Raft index of the entry that last changed it
 // (varint), and its fields in the order of format_records.go: unsigned numbers as varints, signed
 // ones as zigzag varints, hashes as 32 bytes, text and bytes with a varint length before them. In a
 // window, each piece is the distance from the end of the one before, its length, block and offset in

@@ -32,11 +32,15 @@ const (
 	tableMember   = 'm'
 	tableJoined   = 'j'
 	tableAssembly = 'a'
+	tablePlace    = 'y' // blocks, by where they lie
+	tableDisk     = 'l'
+	tableUpkeep   = 'f'
+	tableSweep    = 'B' // inodes whose policy was changed, and what is below has not been looked at
 )
 
 // formatVersion begins every value that is written. Values of earlier versions are read as well: they lack the fields
 // that came later, which are zero then.
-const formatVersion = 3
+const formatVersion = 4
 
 // errFormat is the cause of every decoding error.
 var errFormat = errors.New("malformed value")
@@ -60,6 +64,17 @@ func keyInode(id granary.InodeID) []byte   { return key(tableInode, uint64(id)) 
 func keyInline(id granary.InodeID) []byte  { return key(tableInline, uint64(id)) }
 func keyBlock(id granary.BlockID) []byte   { return key(tableBlock, uint64(id)) }
 func keyVolume(id granary.VolumeID) []byte { return key(tableVolume, uint64(id)) }
+
+func keyDisk(id granary.DiskID) []byte { return append(key(tableDisk), id...) }
+
+// keyPlace is the key of what lies at an offset of a shard. Its value is the block.
+func keyPlace(v granary.VolumeID, shard uint8, offset uint64) []byte {
+	k := append(key(tablePlace, uint64(v)), shard)
+	return binary.BigEndian.AppendUint64(k, offset)
+}
+
+func keyUpkeep() []byte                  { return key(tableUpkeep) }
+func keySweep(id granary.InodeID) []byte { return key(tableSweep, uint64(id)) }
 
 func keySession(id granary.SessionID) []byte { return key(tableSession, uint64(id)) }
 

@@ -263,67 +263,6 @@ func (r *blockRecord) take(d *decoder) {
 	r.Domain = granary.DatasetID(d.u32())
 }
 
-// volumeRecord is a volume.
-type volumeRecord struct {
-	Epoch        granary.Epoch
-	State        granary.VolumeState
-	DataShards   int
-	ParityShards int
-	Owner        granary.SessionID // 0 once sealing
-	LastOwner    granary.SessionID
-	Watermark    uint64
-	LiveBytes    uint64
-	DeadBytes    uint64
-	Sealed       uint32 // bit i: shard i is sealed
-	Disks        []granary.DiskID
-}
-
-func (r *volumeRecord) put(e *encoder) {
-	e.u8(uint8(r.State))
-	for _, v := range [...]uint64{uint64(r.Epoch), uint64(r.DataShards), uint64(r.ParityShards), uint64(r.Owner),
-		uint64(r.LastOwner), r.Watermark, r.LiveBytes, r.DeadBytes, uint64(r.Sealed), uint64(len(r.Disks))} {
-		e.u64(v)
-	}
-	for _, disk := range r.Disks {
-		e.str(string(disk))
-	}
-}
-
-func (r *volumeRecord) take(d *decoder) {
-	r.State = granary.VolumeState(d.u8())
-	r.Epoch = granary.Epoch(d.u64())
-	r.DataShards, r.ParityShards = int(d.u32()), int(d.u32())
-	r.Owner, r.LastOwner = granary.SessionID(d.u64()), granary.SessionID(d.u64())
-	r.Watermark, r.LiveBytes, r.DeadBytes = d.u64(), d.u64(), d.u64()
-	r.Sealed = d.u32()
-	for range d.count() {
-		r.Disks = append(r.Disks, granary.DiskID(d.str()))
-	}
-}
-
-// serverRecord is a volume server and the disks last seen in it.
-type serverRecord struct {
-	Addr, Zone, Rack string
-	Disks            []granary.DiskID
-}
-
-func (r *serverRecord) put(e *encoder) {
-	e.str(r.Addr)
-	e.str(r.Zone)
-	e.str(r.Rack)
-	e.u64(uint64(len(r.Disks)))
-	for _, disk := range r.Disks {
-		e.str(string(disk))
-	}
-}
-
-func (r *serverRecord) take(d *decoder) {
-	r.Addr, r.Zone, r.Rack = d.str(), d.str(), d.str()
-	for range d.count() {
-		r.Disks = append(r.Disks, granary.DiskID(d.str()))
-	}
-}
-
 // sessionRecord is a session as the state keeps it.
 type sessionRecord struct {
 	ID     granary.SessionID // from the key
@@ -422,11 +361,15 @@ func (r *policyRecord) put(e *encoder) {
 	e.u64(uint64(r.InlineMax))
 	e.u8(uint8(r.Compression))
 	e.u8(uint8(r.Chunking))
+	e.str(r.Class)
 }
 
 func (r *policyRecord) take(d *decoder) {
 	r.DataShards, r.ParityShards, r.InlineMax = int(d.u32()), int(d.u32()), int(d.u32())
 	r.Compression, r.Chunking = granary.Compression(d.u8()), granary.Chunking(d.u8())
+	if d.version >= 4 {
+		r.Class = d.str()
+	}
 }
 
 // userRecord is an S3 user, by access key.

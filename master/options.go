@@ -16,10 +16,12 @@ import (
 
 // ShardControl is what the leader tells volume servers. cmd supplies it; volume.Client is one.
 type ShardControl interface {
-	// Seal trims a shard to length and ends appends to it. Repeating it is harmless.
-	Seal(ctx context.Context, addr string, ref granary.ShardRef, epoch granary.Epoch, length uint64) error
-	// Drop deletes a shard. Repeating it is harmless.
-	Drop(ctx context.Context, addr string, ref granary.ShardRef, epoch granary.Epoch) error
+	// Seal trims a shard and ends appends to it. Repeating it is harmless.
+	Seal(ctx context.Context, addr string, s *granary.Seal) error
+	// Drop deletes a shard, if it is the one that was created at that time; 0 for any. Repeating it is harmless.
+	Drop(ctx context.Context, addr string, ref granary.ShardRef, epoch granary.Epoch, created granary.Time) error
+	// List lists the shards on a disk.
+	List(ctx context.Context, addr string, disk granary.DiskID) ([]granary.ShardInfo, error)
 }
 
 // Peer is a founding member of the Raft group.

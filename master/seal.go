@@ -107,7 +107,9 @@ func (l *leadership) sealVolume(ctx context.Context, r *sealer, v granary.Volume
 func (l *leadership) sealShard(ctx context.Context, addr string, ref granary.ShardRef, v granary.Volume) error {
 	ctx, cancel := context.WithTimeout(ctx, sealTimeout)
 	defer cancel()
-	err := l.s.opts.Shards.Seal(ctx, addr, ref, v.Epoch, v.Watermark)
+	err := l.s.opts.Shards.Seal(ctx, addr, &granary.Seal{
+		Ref: ref, Epoch: v.Epoch, DataShards: v.DataShards, ParityShards: v.ParityShards, Length: v.Watermark,
+	})
 	if v.Watermark == 0 && granary.IsKind(err, granary.KindNotFound) {
 		return nil
 	}

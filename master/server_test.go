@@ -404,7 +404,8 @@ type fakeShards struct {
 	fail   error // of the first call
 }
 
-func (f *fakeShards) Seal(_ context.Context, _ string, ref granary.ShardRef, _ granary.Epoch, length uint64) error {
+func (f *fakeShards) Seal(_ context.Context, _ string, seal *granary.Seal) error {
+	ref, length := seal.Ref, seal.Length
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.fail; err != nil {
@@ -415,7 +416,13 @@ func (f *fakeShards) Seal(_ context.Context, _ string, ref granary.ShardRef, _ g
 	return nil
 }
 
-func (f *fakeShards) Drop(context.Context, string, granary.ShardRef, granary.Epoch) error { return nil }
+func (f *fakeShards) Drop(context.Context, string, granary.ShardRef, granary.Epoch, granary.Time) error {
+	return nil
+}
+
+func (f *fakeShards) List(context.Context, string, granary.DiskID) ([]granary.ShardInfo, error) {
+	return nil, nil
+}
 
 // beat sends the heartbeat of a server with one disk.
 func beat(t *testing.T, s *Server, name string) *granary.HeartbeatReply {

@@ -154,24 +154,25 @@ func (c *Client) readPart(ctx context.Context, addr string, ref granary.ShardRef
 }
 
 // Seal is Store.Seal at addr.
-func (c *Client) Seal(ctx context.Context, addr string, ref granary.ShardRef, epoch granary.Epoch, length uint64) error {
+func (c *Client) Seal(ctx context.Context, addr string, seal *granary.Seal) error {
 	if s := c.local(addr); s != nil {
-		return s.Seal(ctx, ref, epoch, length)
+		return s.Seal(ctx, seal)
 	}
-	path := fmt.Sprintf("%s/seal?epoch=%d&length=%d", shardPath(ref), epoch, length)
-	req, err := c.request(ctx, opSeal, http.MethodPost, addr, path, ref.String(), nil)
+	path := fmt.Sprintf("%s/seal?epoch=%d&k=%d&m=%d&length=%d&end=%d",
+		shardPath(seal.Ref), seal.Epoch, seal.DataShards, seal.ParityShards, seal.Length, seal.End)
+	req, err := c.request(ctx, opSeal, http.MethodPost, addr, path, seal.Ref.String(), nil)
 	if err != nil {
 		return err
 	}
-	return c.call(req, opSeal, ref.String())
+	return c.call(req, opSeal, seal.Ref.String())
 }
 
 // Drop is Store.Drop at addr.
-func (c *Client) Drop(ctx context.Context, addr string, ref granary.ShardRef, epoch granary.Epoch) error {
+func (c *Client) Drop(ctx context.Context, addr string, ref granary.ShardRef, epoch granary.Epoch, created granary.Time) error {
 	if s := c.local(addr); s != nil {
-		return s.Drop(ctx, ref, epoch)
+		return s.Drop(ctx, ref, epoch, created)
 	}
-	path := fmt.Sprintf("%s?epoch=%d", shardPath(ref), epoch)
+	path := fmt.Sprintf("%s?epoch=%d&created=%d", shardPath(ref), epoch, created)
 	req, err := c.request(ctx, opDrop, http.MethodDelete, addr, path, ref.String(), nil)
 	if err != nil {
 		return err

@@ -73,7 +73,7 @@ func live(c *Client, addr string, ref granary.ShardRef) error {
 		}
 		want = append(want, data...)
 	}
-	if err := c.Seal(ctx, addr, ref, 2, uint64(len(want))); err != nil {
+	if err := c.Seal(ctx, addr, &granary.Seal{Ref: ref, Epoch: 2, Length: uint64(len(want))}); err != nil {
 		return err
 	}
 	got := make([]byte, len(want))
@@ -81,7 +81,7 @@ func live(c *Client, addr string, ref granary.ShardRef) error {
 	if err != nil || n != len(want) || !bytes.Equal(got, want) {
 		return fmt.Errorf("shard %v reads back %d bytes, others than were written: %w", ref, n, err)
 	}
-	return errors.Join(c.Verify(ctx, addr, ref), c.Drop(ctx, addr, ref, 2))
+	return errors.Join(c.Verify(ctx, addr, ref), c.Drop(ctx, addr, ref, 2, 0))
 }
 
 // A disk that hangs is reported as such, and does not keep the server from reporting the other.

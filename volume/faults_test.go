@@ -55,7 +55,7 @@ func TestFailedSyncPoisons(t *testing.T) {
 	a := appendOf(ref, 5000, 5000, two)
 	wantKind(t, s.Append(ctx, a), granary.KindUnavailable)
 	wantKind(t, s.Append(ctx, a), granary.KindUnavailable)
-	wantKind(t, s.Seal(ctx, ref, 2, 5000), granary.KindUnavailable)
+	wantKind(t, s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 2, Length: 5000}), granary.KindUnavailable)
 	wantKind(t, s.Append(ctx, appendOf(other, 0, 0, one)), granary.KindUnavailable)
 	if n := syncs.Load(); n != 1 {
 		t.Fatalf("%d syncs were tried", n)
@@ -162,10 +162,10 @@ func TestFailedSealsAndReads(t *testing.T) {
 		}
 		return disk.Fault{}
 	})
-	wantKind(t, s.Seal(ctx, ref, 2, 4500), granary.KindNoSpace)
+	wantKind(t, s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 2, Length: 4500}), granary.KindNoSpace)
 	faulty.SetHook(nil)
 	wantStream(t, s, ref, fill(4500, 1)) // cut, but not sealed
-	if err := s.Seal(ctx, ref, 2, 4500); err != nil {
+	if err := s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 2, Length: 4500}); err != nil {
 		t.Fatal(err)
 	}
 	faulty.SetHook(failing(disk.OpReadAt, disk.Fault{Err: syscall.EIO}))
@@ -198,7 +198,7 @@ func TestReserveIsKept(t *testing.T) {
 	if err != nil || u.Free < o.ReserveBytes || u.Free > o.ReserveBytes+128<<10 {
 		t.Fatalf("left %d of a reserve of %d: %v", u.Free, o.ReserveBytes, err)
 	}
-	if err := s.Seal(context.Background(), ref, 2, length); err != nil { // may use it
+	if err := s.Seal(context.Background(), &granary.Seal{Ref: ref, Epoch: 2, Length: length}); err != nil { // may use it
 		t.Fatal(err)
 	}
 }
@@ -279,8 +279,8 @@ func TestTraceOfCalls(t *testing.T) {
 	a.Epoch = 2
 	step("append at a higher epoch acknowledged", s.Append(ctx, a))
 	step("its repeat acknowledged", s.Append(ctx, a))
-	step("seal acknowledged", s.Seal(ctx, ref, 3, 8192))
-	step("its repeat acknowledged", s.Seal(ctx, ref, 3, 8192))
-	step("drop acknowledged", s.Drop(ctx, ref, 3))
+	step("seal acknowledged", s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 3, Length: 8192}))
+	step("its repeat acknowledged", s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 3, Length: 8192}))
+	step("drop acknowledged", s.Drop(ctx, ref, 3, 0))
 	golden(t, "trace.golden", []byte(trace.String()))
 }

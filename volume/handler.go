@@ -205,10 +205,16 @@ func (h *handler) read(w http.ResponseWriter, r *http.Request) {
 func (h *handler) seal(w http.ResponseWriter, r *http.Request) {
 	p := &params{op: opSeal, subject: r.URL.Path}
 	ref, query := p.ref(r), r.URL.Query()
-	epoch := granary.Epoch(p.number("epoch", query.Get("epoch"), 10, 64))
-	length := p.number("length", query.Get("length"), 10, 64)
+	seal := &granary.Seal{
+		Ref:          ref,
+		Epoch:        granary.Epoch(p.number("epoch", query.Get("epoch"), 10, 64)),
+		DataShards:   int(p.number("k", query.Get("k"), 10, 8)),
+		ParityShards: int(p.number("m", query.Get("m"), 10, 8)),
+		Length:       p.number("length", query.Get("length"), 10, 64),
+		End:          p.number("end", query.Get("end"), 10, 64),
+	}
 	if p.err == nil {
-		p.err = h.store.Seal(r.Context(), ref, epoch, length)
+		p.err = h.store.Seal(r.Context(), seal)
 	}
 	h.answer(w, p.err)
 }
@@ -226,8 +232,9 @@ func (h *handler) drop(w http.ResponseWriter, r *http.Request) {
 	p := &params{op: opDrop, subject: r.URL.Path}
 	ref := p.ref(r)
 	epoch := granary.Epoch(p.number("epoch", r.URL.Query().Get("epoch"), 10, 64))
+	created := granary.Time(p.number("created", r.URL.Query().Get("created"), 10, 63))
 	if p.err == nil {
-		p.err = h.store.Drop(r.Context(), ref, epoch)
+		p.err = h.store.Drop(r.Context(), ref, epoch, created)
 	}
 	h.answer(w, p.err)
 }

@@ -48,7 +48,7 @@ func TestHTTPRoundTrip(t *testing.T) {
 	if n != 0 || length != 4096+1<<20 || err != nil {
 		t.Fatalf("read beyond the end: %d of %d: %v", n, length, err)
 	}
-	if err := c.Seal(ctx, addr, ref, 2, 4096+1<<20); err != nil {
+	if err := c.Seal(ctx, addr, &granary.Seal{Ref: ref, Epoch: 2, Length: 4096 + 1<<20}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Verify(ctx, addr, ref); err != nil {
@@ -62,7 +62,7 @@ func TestHTTPRoundTrip(t *testing.T) {
 	if err != nil || len(usages) != 1 || usages[0].Disk != ref.Disk || usages[0].Shards != 1 {
 		t.Fatalf("usage: %+v, %v", usages, err)
 	}
-	if err := c.Drop(ctx, addr, ref, 2); err != nil {
+	if err := c.Drop(ctx, addr, ref, 2, 0); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -77,7 +77,7 @@ func TestHTTPErrorsAreTheStores(t *testing.T) {
 	ref := firstRef(s, 7)
 	mustAppend(t, s, appendOf(ref, 0, 0, fill(10, 1)))
 	sealed := firstRef(s, 8)
-	if err := s.Seal(ctx, sealed, 2, 10); err != nil {
+	if err := s.Seal(ctx, &granary.Seal{Ref: sealed, Epoch: 2, Length: 10}); err != nil {
 		t.Fatal(err)
 	}
 	damaged := appendOf(ref, 10, 10, fill(10, 1))
@@ -94,9 +94,9 @@ func TestHTTPErrorsAreTheStores(t *testing.T) {
 			return err
 		},
 		"negative": func(c *Client) error { _, _, err := c.ReadAt(ctx, addr, ref, make([]byte, 1), -1); return err },
-		"reseal":   func(c *Client) error { return c.Seal(ctx, addr, sealed, 2, 11) },
+		"reseal":   func(c *Client) error { return c.Seal(ctx, addr, &granary.Seal{Ref: sealed, Epoch: 2, Length: 11}) },
 		"verify":   func(c *Client) error { return c.Verify(ctx, addr, ref) },
-		"drop":     func(c *Client) error { return c.Drop(ctx, addr, sealed, 1) },
+		"drop":     func(c *Client) error { return c.Drop(ctx, addr, sealed, 1, 0) },
 		"list":     func(c *Client) error { _, err := c.List(ctx, addr, unknown.Disk); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -149,11 +149,11 @@ func TestClientCannotReach(t *testing.T) {
 	wantKind(t, err, granary.KindUnavailable)
 	ctx, cancel = context.WithCancel(context.Background())
 	cancel()
-	wantKind(t, c.Seal(ctx, addr, ref, 1, 1), granary.KindCanceled)
+	wantKind(t, c.Seal(ctx, addr, &granary.Seal{Ref: ref, Epoch: 1, Length: 1}), granary.KindCanceled)
 
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusBadGateway) }))
 	t.Cleanup(proxy.Close)
-	wantKind(t, c.Drop(context.Background(), strings.TrimPrefix(proxy.URL, "http://"), ref, 1), granary.KindUnavailable)
+	wantKind(t, c.Drop(context.Background(), strings.TrimPrefix(proxy.URL, "http://"), ref, 1, 0), granary.KindUnavailable)
 }
 
 func TestHealth(t *testing.T) {

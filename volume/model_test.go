@@ -156,7 +156,7 @@ func (m *machine) append(t *rapid.T) {
 		done()
 	case !over && granary.IsKind(err, granary.KindInvalid):
 		// A torn tail does not fit the retry: the volume is sealed at what was acknowledged.
-		if err := m.store.Seal(context.Background(), m.ref(v), a.Epoch+1, prev); err != nil {
+		if err := m.store.Seal(context.Background(), &granary.Seal{Ref: m.ref(v), Epoch: a.Epoch + 1, Length: prev}); err != nil {
 			t.Fatal(err)
 		}
 		*sh = modelShard{exists: true, epoch: a.Epoch + 1, stream: sh.stream, sealed: true}
@@ -200,7 +200,9 @@ func (m *machine) seal(t *rapid.T) {
 		length = uint64(len(sh.stream)) // at less, nothing is cut off
 	}
 	common := sh.stream[:min(length, uint64(len(sh.stream)))]
-	call := func() error { return m.store.Seal(context.Background(), m.ref(v), epoch, asked) }
+	call := func() error {
+		return m.store.Seal(context.Background(), &granary.Seal{Ref: m.ref(v), Epoch: epoch, Length: asked})
+	}
 	check := func() {
 		if got := m.stream(t, v); kind == granary.KindNone && !bytes.HasPrefix(got, common) {
 			t.Fatalf("a crash during a seal at %d left %d bytes, others than there were", length, len(got))
@@ -224,7 +226,7 @@ func (m *machine) drop(t *rapid.T) {
 	if epoch < sh.epoch {
 		kind = granary.KindStale
 	}
-	call := func() error { return m.store.Drop(context.Background(), m.ref(v), epoch) }
+	call := func() error { return m.store.Drop(context.Background(), m.ref(v), epoch, 0) }
 	check := func() {
 		if got := m.stream(t, v); got != nil && !bytes.Equal(got, sh.stream) {
 			t.Fatal("a crash during a drop changed the shard")

@@ -22,7 +22,8 @@ const (
 // so is it at a smaller one, which changes nothing: a master that was restored from a backup knows of less than the
 // one that sealed the shard, and what it does not know of is better kept than cut off. At a greater length it is KindInvalid.
 // An epoch below the highest seen is KindStale. Once begun it is finished even if ctx ends, so that the repeat finds it done.
-func (s *Store) Seal(ctx context.Context, ref granary.ShardRef, epoch granary.Epoch, length uint64) error {
+func (s *Store) Seal(ctx context.Context, seal *granary.Seal) error {
+	ref, epoch, length := seal.Ref, seal.Epoch, seal.Length
 	if length > streamLengthMax {
 		return granary.Errorf(granary.KindTooLarge, opSeal, ref.String(), "length %d is over the limit of a shard, %d", length, uint64(streamLengthMax))
 	}
@@ -174,7 +175,7 @@ func eachPage(f *openFile, length uint64, fn func(index uint64, page []byte) err
 
 // Drop removes a shard. One that does not exist is dropped already. An epoch below the highest seen
 // is KindStale. A shard whose head cannot be read is removed too: its epoch is not known, and nothing can be done with it.
-func (s *Store) Drop(ctx context.Context, ref granary.ShardRef, epoch granary.Epoch) error {
+func (s *Store) Drop(ctx context.Context, ref granary.ShardRef, epoch granary.Epoch, created granary.Time) error {
 	d, err := s.enter(opDrop, ref)
 	if err != nil {
 		return err

@@ -19,6 +19,8 @@ const (
 	opList      = "volume.list"
 	opUsage     = "volume.usage"
 	opVerify    = "volume.verify"
+	opBuild     = "volume.build"
+	opScrub     = "volume.scrub"
 	opHeartbeat = "volume.heartbeat"
 )
 

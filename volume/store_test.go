@@ -32,21 +32,21 @@ func TestAppendReadSealDrop(t *testing.T) {
 	}
 
 	const sealed = 8192 + 1000
-	if err := s.Seal(ctx, ref, 2, sealed); err != nil {
+	if err := s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 2, Length: sealed}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Seal(ctx, ref, 2, sealed); err != nil {
+	if err := s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 2, Length: sealed}); err != nil {
 		t.Fatalf("repeated seal: %v", err)
 	}
-	wantKind(t, s.Seal(ctx, ref, 1, sealed), granary.KindStale)
-	wantKind(t, s.Seal(ctx, ref, 3, sealed+1), granary.KindInvalid)
+	wantKind(t, s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 1, Length: sealed}), granary.KindStale)
+	wantKind(t, s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 3, Length: sealed + 1}), granary.KindInvalid)
 	// A master restored from a backup knows of less, at a higher epoch: nothing is cut off.
 	for range 2 {
-		if err := s.Seal(ctx, ref, 3, sealed-1000); err != nil {
+		if err := s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 3, Length: sealed - 1000}); err != nil {
 			t.Fatalf("seal at less than it is sealed at: %v", err)
 		}
 	}
-	wantKind(t, s.Seal(ctx, ref, 2, sealed), granary.KindStale)
+	wantKind(t, s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 2, Length: sealed}), granary.KindStale)
 	wantStream(t, s, ref, want[:sealed])
 	a := appendOf(ref, sealed, sealed, one)
 	wantKind(t, s.Append(ctx, a), granary.KindStale)
@@ -75,9 +75,9 @@ func TestAppendReadSealDrop(t *testing.T) {
 		t.Fatalf("usage %+v, allocated %d", u, i.Allocated)
 	}
 
-	wantKind(t, s.Drop(ctx, ref, 1), granary.KindStale)
+	wantKind(t, s.Drop(ctx, ref, 1, 0), granary.KindStale)
 	for range 2 {
-		if err := s.Drop(ctx, ref, 3); err != nil {
+		if err := s.Drop(ctx, ref, 3, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -132,13 +132,13 @@ func TestEpochs(t *testing.T) {
 	mustAppend(t, s, a)
 	for range 2 { // also after a restart
 		wantKind(t, s.Append(ctx, appendOf(ref, 20, 20, fill(10, 3))), granary.KindStale)
-		wantKind(t, s.Seal(ctx, ref, 4, 20), granary.KindStale)
+		wantKind(t, s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 4, Length: 20}), granary.KindStale)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 		s = open(t, testOptions(t, dir))
 	}
-	if err := s.Seal(ctx, ref, 5, 20); err != nil {
+	if err := s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 5, Length: 20}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -149,7 +149,7 @@ func TestSealMakesAndExtends(t *testing.T) {
 	never, short := firstRef(s, 1), firstRef(s, 2)
 	mustAppend(t, s, appendOf(short, 0, 0, fill(10, 1)))
 	for _, ref := range []granary.ShardRef{never, short} {
-		if err := s.Seal(ctx, ref, 2, 9000); err != nil {
+		if err := s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 2, Length: 9000}); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Verify(ctx, ref); err != nil {
@@ -159,7 +159,7 @@ func TestSealMakesAndExtends(t *testing.T) {
 	wantStream(t, s, never, make([]byte, 9000))
 	wantStream(t, s, short, append(fill(10, 1), make([]byte, 8990)...))
 	empty := firstRef(s, 3)
-	if err := s.Seal(ctx, empty, 2, 0); err != nil {
+	if err := s.Seal(ctx, &granary.Seal{Ref: empty, Epoch: 2, Length: 0}); err != nil {
 		t.Fatal(err)
 	}
 	wantStream(t, s, empty, nil)
@@ -175,7 +175,7 @@ func TestVerifyFindsRot(t *testing.T) {
 	ref := firstRef(s, 1)
 	mustAppend(t, s, appendOf(ref, 0, 0, fill(3*scanBufferSize+5, 1)))
 	wantKind(t, s.Verify(ctx, ref), granary.KindInvalid)
-	if err := s.Seal(ctx, ref, 2, 3*scanBufferSize+5); err != nil {
+	if err := s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 2, Length: 3*scanBufferSize + 5}); err != nil {
 		t.Fatal(err)
 	}
 	flip(t, filepath.Join(dir, "shards/1.0"), streamOffset+2*scanBufferSize+100)
@@ -198,7 +198,7 @@ func TestCutFileIsCorrupt(t *testing.T) {
 	s := open(t, testOptions(t, dir))
 	ref := firstRef(s, 1)
 	mustAppend(t, s, appendOf(ref, 0, 0, fill(10000, 1)))
-	if err := s.Seal(ctx, ref, 2, 10000); err != nil {
+	if err := s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 2, Length: 10000}); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Truncate(filepath.Join(dir, "shards/1.0"), streamOffset+9000); err != nil {
@@ -268,12 +268,12 @@ func TestDamagedHeadIsCorrupt(t *testing.T) {
 	_, _, err := s.ReadAt(ctx, ref, make([]byte, 1), 0)
 	wantKind(t, err, granary.KindCorrupt)
 	wantKind(t, s.Append(ctx, appendOf(ref, 100, 100, fill(1, 1))), granary.KindCorrupt)
-	wantKind(t, s.Seal(ctx, ref, 2, 100), granary.KindCorrupt)
+	wantKind(t, s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 2, Length: 100}), granary.KindCorrupt)
 	infos, err := s.List(ref.Disk)
 	if err != nil || len(infos) != 1 || infos[0].Poisoned == "" {
 		t.Fatalf("listed as %+v, %v", infos, err)
 	}
-	if err := s.Drop(ctx, ref, 1); err != nil {
+	if err := s.Drop(ctx, ref, 1, 0); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -36,6 +36,19 @@ func answerTo(a granary.Answer) (*pb.Answer, error) {
 		p.Answer = &pb.Answer_Datasets{Datasets: &pb.Datasets{Datasets: listTo(a.Datasets, fillDataset), More: a.More}}
 	case *granary.Usages:
 		p.Answer = &pb.Answer_Usages{Usages: &pb.Usages{Usages: listTo(a.Usages, fillUsage), More: a.More}}
+	case *granary.VolumeIs:
+		v := new(pb.Volume)
+		fillVolume(v, &a.Volume)
+		p.Answer = &pb.Answer_VolumeIs{VolumeIs: &pb.VolumeIs{Volume: v}}
+	case *granary.Blocks:
+		p.Answer = &pb.Answer_Blocks{Blocks: &pb.Blocks{Blocks: listTo(a.Blocks, fillStoredBlock), More: a.More}}
+	case *granary.Tasks:
+		p.Answer = &pb.Answer_Tasks{Tasks: &pb.Tasks{Tasks: listTo(a.Tasks, fillTaskStatus), More: a.More}}
+	case *granary.Durability:
+		p.Answer = &pb.Answer_Durability{Durability: &pb.Durability{
+			Volumes: listTo(a.Volumes, fillVolumeDurability), More: a.More}}
+	case *granary.UpkeepIs:
+		p.Answer = &pb.Answer_UpkeepIs{UpkeepIs: &pb.UpkeepIs{Upkeep: upkeepTo(&a.Upkeep)}}
 	default:
 		return nil, granary.Errorf(granary.KindInternal, "encode", "answer", "no encoding for %T", a)
 	}
@@ -81,6 +94,19 @@ func (d *decoder) answer(p *pb.Answer) granary.Answer {
 		return &granary.Datasets{Datasets: listFrom(a.Datasets.Datasets, d.dataset), More: a.Datasets.More}
 	case *pb.Answer_Usages:
 		return &granary.Usages{Usages: listFrom(a.Usages.Usages, d.usage), More: a.Usages.More}
+	case *pb.Answer_VolumeIs:
+		if !d.required(a.VolumeIs.Volume != nil, "volume") {
+			return nil
+		}
+		return &granary.VolumeIs{Volume: d.volume(a.VolumeIs.Volume)}
+	case *pb.Answer_Blocks:
+		return &granary.Blocks{Blocks: listFrom(a.Blocks.Blocks, d.storedBlock), More: a.Blocks.More}
+	case *pb.Answer_Tasks:
+		return &granary.Tasks{Tasks: listFrom(a.Tasks.Tasks, d.taskStatus), More: a.Tasks.More}
+	case *pb.Answer_Durability:
+		return &granary.Durability{Volumes: listFrom(a.Durability.Volumes, d.volumeDurability), More: a.Durability.More}
+	case *pb.Answer_UpkeepIs:
+		return &granary.UpkeepIs{Upkeep: d.upkeep(a.UpkeepIs.Upkeep)}
 	default:
 		d.bad("no answer, or one that is not known here")
 		return nil

@@ -184,3 +184,17 @@ func (c *masterClient) ReadBackup(ctx context.Context, req *granary.ReadBackup) 
 	}
 	return backupPieceFrom(p), nil
 }
+
+// Work implements Master.
+func (c *masterClient) Work(ctx context.Context, req *granary.WorkRequest) (*granary.WorkReply, error) {
+	p, err := c.rpc.Work(ctx, workRequestTo(req))
+	if err != nil {
+		return nil, errorOf(ctx, err, "work", c.addr, false)
+	}
+	d := decoder{subject: "work reply"}
+	reply := d.workReply(p)
+	if d.err != nil {
+		return nil, granary.Errorf(granary.KindInternal, "work", c.addr, "%w", d.err)
+	}
+	return reply, nil
+}

@@ -22,17 +22,20 @@ var (
 		&granary.Link{}, &granary.SetAttr{}, &granary.SetXattr{}, &granary.RemoveXattr{}, &granary.Commit{},
 		&granary.CopyRange{}, &granary.Release{}, &granary.SetPolicy{}, &granary.OpenVolume{},
 		&granary.SealVolume{}, &granary.CloseSession{}, &granary.SetUser{}, &granary.Allocate{}, &granary.Assemble{},
-		&granary.CreateDataset{}, &granary.SetQuota{},
+		&granary.CreateDataset{}, &granary.SetQuota{}, &granary.PlaceShard{}, &granary.MoveBlocks{}, &granary.SetDisk{},
+		&granary.ForgetServer{}, &granary.SetUpkeep{},
 	}
 	allQueries = []granary.Query{
 		&granary.Lookup{}, &granary.ReadDir{}, &granary.List{}, &granary.HasChunks{}, &granary.StatFS{},
 		&granary.GetPolicy{}, &granary.GetUser{}, &granary.ListVolumes{}, &granary.ListDisks{}, &granary.GetStatus{},
-		&granary.ListDatasets{}, &granary.ListUsage{},
+		&granary.ListDatasets{}, &granary.ListUsage{}, &granary.GetVolume{}, &granary.ListBlocks{}, &granary.ListTasks{},
+		&granary.GetDurability{}, &granary.GetUpkeep{},
 	}
 	allAnswers = []granary.Answer{
 		&granary.Found{}, &granary.Directory{}, &granary.Listing{}, &granary.ChunksHad{}, &granary.FSStats{},
 		&granary.PolicyIs{}, &granary.UserIs{}, &granary.Volumes{}, &granary.Disks{}, &granary.Status{},
-		&granary.Datasets{}, &granary.Usages{},
+		&granary.Datasets{}, &granary.Usages{}, &granary.VolumeIs{}, &granary.Blocks{}, &granary.Tasks{},
+		&granary.Durability{}, &granary.UpkeepIs{},
 	}
 )
 

@@ -17,6 +17,10 @@ type pathMaster struct {
 	leave chan struct{} // closed to let them go
 }
 
+func (m *pathMaster) Work(context.Context, *granary.WorkRequest) (*granary.WorkReply, error) {
+	return nil, granary.Errorf(granary.KindNotSupported, "work", "", "")
+}
+
 func (m *pathMaster) Query(ctx context.Context, req *granary.QueryRequest) (granary.Answer, granary.Index, error) {
 	path := req.Query.(*granary.Lookup).Path
 	m.enter <- path

@@ -101,6 +101,7 @@ func policyTo(y *granary.Policy) *pb.Policy {
 		InlineMax:    int64(y.InlineMax),
 		Compression:  uint32(y.Compression),
 		Chunking:     uint32(y.Chunking),
+		Class:        []byte(y.Class),
 	}
 }
 
@@ -114,6 +115,7 @@ func (d *decoder) policy(p *pb.Policy) granary.Policy {
 		InlineMax:    d.int(p.InlineMax, "inline limit"),
 		Compression:  granary.Compression(d.uint8(p.Compression, "compression")),
 		Chunking:     granary.Chunking(d.uint8(p.Chunking, "chunking")),
+		Class:        string(p.Class),
 	}
 }
 

@@ -29,4 +29,6 @@ type Master interface {
 	ChangeMember(ctx context.Context, req *granary.MemberChange) error
 	// ReadBackup is answered by every node of a cluster. An ID that the node no longer keeps is KindNotFound.
 	ReadBackup(ctx context.Context, req *granary.ReadBackup) (*granary.BackupPiece, error)
+	// Work is answered by the leader.
+	Work(ctx context.Context, req *granary.WorkRequest) (*granary.WorkReply, error)
 }

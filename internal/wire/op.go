@@ -58,6 +58,11 @@ const (
 	numAssemble
 	numCreateDataset
 	numSetQuota
+	numPlaceShard
+	numMoveBlocks
+	numSetDisk
+	numForgetServer
+	numSetUpkeep
 )
 
 // newOp returns an empty op of a number, or nil.
@@ -105,6 +110,16 @@ func newOp(num protowire.Number) granary.Op {
 		return new(granary.CreateDataset)
 	case numSetQuota:
 		return new(granary.SetQuota)
+	case numPlaceShard:
+		return new(granary.PlaceShard)
+	case numMoveBlocks:
+		return new(granary.MoveBlocks)
+	case numSetDisk:
+		return new(granary.SetDisk)
+	case numForgetServer:
+		return new(granary.ForgetServer)
+	case numSetUpkeep:
+		return new(granary.SetUpkeep)
 	}
 	return nil
 }
@@ -159,6 +174,16 @@ func (f *fields) op(op *granary.Op) {
 		required(f, numCreateDataset, o, (*fields).createDataset, what)
 	case *granary.SetQuota:
 		required(f, numSetQuota, o, (*fields).setQuota, what)
+	case *granary.PlaceShard:
+		required(f, numPlaceShard, o, (*fields).placeShard, what)
+	case *granary.MoveBlocks:
+		required(f, numMoveBlocks, o, (*fields).moveBlocks, what)
+	case *granary.SetDisk:
+		required(f, numSetDisk, o, (*fields).setDisk, what)
+	case *granary.ForgetServer:
+		required(f, numForgetServer, o, (*fields).forgetServer, what)
+	case *granary.SetUpkeep:
+		required(f, numSetUpkeep, o, (*fields).setUpkeep, what)
 	default:
 		f.unknownOp(*op)
 	}

@@ -35,6 +35,7 @@ func (f *fields) policy(y *granary.Policy) {
 	signed(f, 3, &y.InlineMax)
 	unsigned(f, 4, &y.Compression)
 	unsigned(f, 5, &y.Chunking)
+	text(f, 6, &y.Class)
 }
 
 func (f *fields) openVolume(o *granary.OpenVolume) {
@@ -52,6 +53,7 @@ func (f *fields) placement(l *granary.Placement) {
 func (f *fields) sealVolume(o *granary.SealVolume) {
 	unsigned(f, 1, &o.Volume)
 	unsigned(f, 2, &o.Epoch)
+	f.flag(3, &o.Force)
 }
 
 func (f *fields) closeSession(*granary.CloseSession) {}

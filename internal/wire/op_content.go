@@ -10,6 +10,7 @@ func (f *fields) commit(o *granary.Commit) {
 	f.flag(3, &o.AtEnd)
 	f.optionalTime(4, &o.Mtime)
 	optional(f, 5, &o.Match, (*fields).precondition)
+	unsigned(f, 6, &o.Rewrite)
 }
 
 func (f *fields) content(c *granary.Content) {

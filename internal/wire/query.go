@@ -62,6 +62,17 @@ func queryTo(q granary.Query) (*pb.Query, error) {
 	case *granary.ListUsage:
 		p.Query = &pb.Query_ListUsage{ListUsage: &pb.ListUsage{
 			Dataset: uint32(q.Dataset), Scope: uint32(q.Scope), From: q.From, Limit: int64(q.Limit)}}
+	case *granary.GetVolume:
+		p.Query = &pb.Query_GetVolume{GetVolume: &pb.GetVolume{Volume: uint64(q.Volume)}}
+	case *granary.ListBlocks:
+		p.Query = &pb.Query_ListBlocks{ListBlocks: &pb.ListBlocks{
+			Volume: uint64(q.Volume), Shard: uint32(q.Shard), From: q.From, Limit: int64(q.Limit)}}
+	case *granary.ListTasks:
+		p.Query = &pb.Query_ListTasks{ListTasks: &pb.ListTasks{Limit: int64(q.Limit)}}
+	case *granary.GetDurability:
+		p.Query = &pb.Query_GetDurability{GetDurability: &pb.GetDurability{After: uint64(q.After), Limit: int64(q.Limit)}}
+	case *granary.GetUpkeep:
+		p.Query = &pb.Query_GetUpkeep{GetUpkeep: new(pb.GetUpkeep)}
 	default:
 		return nil, granary.Errorf(granary.KindInvalid, "encode", "query", "no encoding for %T", q)
 	}
@@ -115,6 +126,21 @@ func (d *decoder) query(p *pb.Query) granary.Query {
 			From:    q.ListUsage.From,
 			Limit:   d.int(q.ListUsage.Limit, "limit"),
 		}
+	case *pb.Query_GetVolume:
+		return &granary.GetVolume{Volume: granary.VolumeID(q.GetVolume.Volume)}
+	case *pb.Query_ListBlocks:
+		return &granary.ListBlocks{
+			Volume: granary.VolumeID(q.ListBlocks.Volume),
+			Shard:  d.uint8(q.ListBlocks.Shard, "shard"),
+			From:   q.ListBlocks.From,
+			Limit:  d.int(q.ListBlocks.Limit, "limit"),
+		}
+	case *pb.Query_ListTasks:
+		return &granary.ListTasks{Limit: d.int(q.ListTasks.Limit, "limit")}
+	case *pb.Query_GetDurability:
+		return &granary.GetDurability{After: granary.VolumeID(q.GetDurability.After), Limit: d.int(q.GetDurability.Limit, "limit")}
+	case *pb.Query_GetUpkeep:
+		return &granary.GetUpkeep{}
 	default:
 		d.bad("no query, or one that is not known here")
 		return nil

@@ -74,6 +74,12 @@ func (f *fields) volume(v *granary.Volume) {
 	unsigned(f, 8, &v.LiveBytes)
 	unsigned(f, 9, &v.DeadBytes)
 	list(f, 10, &v.Shards, (*fields).shardPlace)
+	unsigned(f, 11, &v.Policy)
+	f.flag(12, &v.Auto)
+	signed(f, 13, &v.OpenedAt)
+	signed(f, 14, &v.SealedAt)
+	signed(f, 15, &v.DroppingAt)
+	numbers(f, 16, &v.Ends)
 }
 
 func (f *fields) shardPlace(s *granary.ShardPlace) {
@@ -81,6 +87,9 @@ func (f *fields) shardPlace(s *granary.ShardPlace) {
 	text(f, 2, &s.Server)
 	text(f, 3, &s.Addr)
 	f.flag(4, &s.Up)
+	f.flag(5, &s.Lost)
+	f.flag(6, &s.Sealed)
+	text(f, 7, &s.Target)
 }
 
 // failure is an error that may be absent: of its cause the text is kept, or the NotLeader.

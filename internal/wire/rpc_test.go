@@ -70,6 +70,10 @@ func (m *fakeMaster) ChangeMember(ctx context.Context, req *granary.MemberChange
 	return m.call(ctx, req)
 }
 
+func (m *fakeMaster) Work(ctx context.Context, req *granary.WorkRequest) (*granary.WorkReply, error) {
+	return &granary.WorkReply{Tasks: []granary.Task{{ID: 3, Kind: granary.TaskMove, Volume: 4}}, Drop: []granary.TaskID{5}}, m.call(ctx, req)
+}
+
 func (m *fakeMaster) ReadBackup(ctx context.Context, req *granary.ReadBackup) (*granary.BackupPiece, error) {
 	return &granary.BackupPiece{ID: "b", Cluster: "c", Index: 5, Size: 9, Data: []byte("d")}, m.call(ctx, req)
 }
@@ -212,6 +216,11 @@ func adminCallsArrive(t *testing.T, c Master, received func(any)) {
 		t.Error(err)
 	}
 	received(change)
+	work := &granary.WorkRequest{Worker: "w", Server: "s", Room: 2, Reports: []granary.TaskReport{{Task: granary.Task{ID: 1}, Ended: true, Error: "e"}}}
+	if r, err := c.Work(ctx, work); err != nil || len(r.Tasks) != 1 || r.Tasks[0].Volume != 4 || len(r.Drop) != 1 || r.Drop[0] != 5 {
+		t.Errorf("work: %v, %v", r, err)
+	}
+	received(work)
 	read := &granary.ReadBackup{ID: "b", Offset: 4}
 	if b, err := c.ReadBackup(ctx, read); err != nil || !reflect.DeepEqual(b, &granary.BackupPiece{ID: "b", Cluster: "c", Index: 5, Size: 9, Data: []byte("d")}) {
 		t.Errorf("read backup: %v, %v", b, err)

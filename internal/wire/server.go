@@ -146,3 +146,16 @@ func (s *masterServer) ReadBackup(ctx context.Context, p *pb.ReadBackupRequest) 
 	}
 	return backupPieceTo(piece), nil
 }
+
+func (s *masterServer) Work(ctx context.Context, p *pb.WorkRequest) (*pb.WorkReply, error) {
+	d := decoder{subject: "work"}
+	req := d.workRequest(p)
+	if d.err != nil {
+		return nil, statusOf(d.err)
+	}
+	reply, err := s.master.Work(ctx, req)
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return workReplyTo(reply), nil
+}

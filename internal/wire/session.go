@@ -34,6 +34,7 @@ func heartbeatTo(h *granary.Heartbeat) *pb.HeartbeatRequest {
 		Rack:     []byte(h.Rack),
 		Disks:    listTo(h.Disks, fillDiskUsage),
 		Poisoned: listTo(h.Poisoned, fillShardInfo),
+		Damaged:  listTo(h.Damaged, fillShardInfo),
 	}
 }
 
@@ -46,6 +47,7 @@ func (d *decoder) heartbeat(p *pb.HeartbeatRequest) *granary.Heartbeat {
 		Rack:     string(p.Rack),
 		Disks:    listFrom(p.Disks, d.diskUsage),
 		Poisoned: listFrom(p.Poisoned, d.shardInfo),
+		Damaged:  listFrom(p.Damaged, d.shardInfo),
 	}
 }
 

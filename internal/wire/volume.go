@@ -16,6 +16,12 @@ func fillVolume(p *pb.Volume, v *granary.Volume) {
 	p.LiveBytes = v.LiveBytes
 	p.DeadBytes = v.DeadBytes
 	p.Shards = listTo(v.Shards, fillShardPlace)
+	p.Policy = uint32(v.Policy)
+	p.Auto = v.Auto
+	p.OpenedAt = int64(v.OpenedAt)
+	p.SealedAt = int64(v.SealedAt)
+	p.DroppingAt = int64(v.DroppingAt)
+	p.Ends = v.Ends
 }
 
 func (d *decoder) volume(p *pb.Volume) granary.Volume {
@@ -30,11 +36,18 @@ func (d *decoder) volume(p *pb.Volume) granary.Volume {
 		LiveBytes:    p.LiveBytes,
 		DeadBytes:    p.DeadBytes,
 		Shards:       listFrom(p.Shards, shardPlaceFrom),
+		Policy:       granary.PolicyID(p.Policy),
+		Auto:         p.Auto,
+		OpenedAt:     granary.Time(p.OpenedAt),
+		SealedAt:     granary.Time(p.SealedAt),
+		DroppingAt:   granary.Time(p.DroppingAt),
+		Ends:         p.Ends,
 	}
 }
 
 func fillShardPlace(p *pb.ShardPlace, s *granary.ShardPlace) {
 	p.Disk, p.Server, p.Addr, p.Up = []byte(s.Disk), []byte(s.Server), []byte(s.Addr), s.Up
+	p.Lost, p.Sealed, p.Target = s.Lost, s.Sealed, []byte(s.Target)
 }
 
 func shardPlaceFrom(p *pb.ShardPlace) granary.ShardPlace {
@@ -43,6 +56,9 @@ func shardPlaceFrom(p *pb.ShardPlace) granary.ShardPlace {
 		Server: granary.ServerID(p.Server),
 		Addr:   string(p.Addr),
 		Up:     p.Up,
+		Lost:   p.Lost,
+		Sealed: p.Sealed,
+		Target: granary.DiskID(p.Target),
 	}
 }
 
@@ -55,6 +71,8 @@ func fillShardInfo(p *pb.ShardInfo, s *granary.ShardInfo) {
 	p.Allocated = s.Allocated
 	p.Sealed = s.Sealed
 	p.Poisoned = []byte(s.Poisoned)
+	p.Damaged = []byte(s.Damaged)
+	p.Created = int64(s.Created)
 }
 
 func (d *decoder) shardInfo(p *pb.ShardInfo) granary.ShardInfo {
@@ -67,6 +85,8 @@ func (d *decoder) shardInfo(p *pb.ShardInfo) granary.ShardInfo {
 		Allocated:    p.Allocated,
 		Sealed:       p.Sealed,
 		Poisoned:     string(p.Poisoned),
+		Damaged:      string(p.Damaged),
+		Created:      granary.Time(p.Created),
 	}
 }
 
@@ -89,6 +109,11 @@ func fillDiskUsage(p *pb.DiskUsage, u *granary.DiskUsage) {
 	p.Used = u.Used
 	p.Shards = int64(u.Shards)
 	p.ReadOnly = []byte(u.ReadOnly)
+	p.Failing = []byte(u.Failing)
+	p.Class = []byte(u.Class)
+	p.Scrub = &pb.Scrub{
+		Began: int64(u.Scrub.Began), Ended: int64(u.Scrub.Ended), Bytes: u.Scrub.Bytes, Total: u.Scrub.Total, Findings: u.Scrub.Findings,
+	}
 }
 
 func (d *decoder) diskUsage(p *pb.DiskUsage) granary.DiskUsage {
@@ -103,12 +128,26 @@ func (d *decoder) diskUsage(p *pb.DiskUsage) granary.DiskUsage {
 		Used:     p.Used,
 		Shards:   d.int(p.Shards, "shards"),
 		ReadOnly: string(p.ReadOnly),
+		Failing:  string(p.Failing),
+		Class:    string(p.Class),
+		Scrub:    d.scrub(p.Scrub),
+	}
+}
+
+func (d *decoder) scrub(p *pb.Scrub) granary.Scrub {
+	if !d.required(p != nil, "scrub") {
+		return granary.Scrub{}
+	}
+	return granary.Scrub{
+		Began: granary.Time(p.Began), Ended: granary.Time(p.Ended), Bytes: p.Bytes, Total: p.Total, Findings: p.Findings,
 	}
 }
 
 func fillDisk(p *pb.Disk, k *granary.Disk) {
 	p.Id, p.Server, p.Usage, p.Up = []byte(k.ID), []byte(k.Server), new(pb.DiskUsage), k.Up
 	fillDiskUsage(p.Usage, &k.Usage)
+	p.State, p.Reason, p.Class, p.Since = uint32(k.State), []byte(k.Reason), []byte(k.Class), int64(k.Since)
+	p.Volumes, p.Bytes = int64(k.Volumes), k.Bytes
 }
 
 func (d *decoder) disk(p *pb.Disk) granary.Disk {
@@ -117,6 +156,13 @@ func (d *decoder) disk(p *pb.Disk) granary.Disk {
 		Server: granary.ServerID(p.Server),
 		Usage:  d.diskUsage(p.Usage),
 		Up:     p.Up,
+		State:  granary.DiskState(d.uint8(p.State, "disk state")),
+		Reason: string(p.Reason),
+		Class:  string(p.Class),
+		Since:  granary.Time(p.Since),
+
+		Volumes: d.int(p.Volumes, "volumes"),
+		Bytes:   p.Bytes,
 	}
 }
 

@@ -710,6 +710,7 @@ type HeartbeatRequest struct {
 	Rack          []byte                 `protobuf:"bytes,5,opt,name=rack,proto3" json:"rack,omitempty"`
 	Disks         []*DiskUsage           `protobuf:"bytes,6,rep,name=disks,proto3" json:"disks,omitempty"`
 	Poisoned      []*ShardInfo           `protobuf:"bytes,7,rep,name=poisoned,proto3" json:"poisoned,omitempty"`
+	Damaged       []*ShardInfo           `protobuf:"bytes,8,rep,name=damaged,proto3" json:"damaged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -789,6 +790,13 @@ func (x *HeartbeatRequest) GetDisks() []*DiskUsage {
 func (x *HeartbeatRequest) GetPoisoned() []*ShardInfo {
 	if x != nil {
 		return x.Poisoned
+	}
+	return nil
+}
+
+func (x *HeartbeatRequest) GetDamaged() []*ShardInfo {
+	if x != nil {
+		return x.Damaged
 	}
 	return nil
 }
@@ -1322,6 +1330,11 @@ type Op struct {
 	//	*Op_Assemble
 	//	*Op_CreateDataset
 	//	*Op_SetQuota
+	//	*Op_PlaceShard
+	//	*Op_MoveBlocks
+	//	*Op_SetDisk
+	//	*Op_ForgetServer
+	//	*Op_SetUpkeep
 	Op            isOp_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1553,6 +1566,51 @@ func (x *Op) GetSetQuota() *SetQuota {
 	return nil
 }
 
+func (x *Op) GetPlaceShard() *PlaceShard {
+	if x != nil {
+		if x, ok := x.Op.(*Op_PlaceShard); ok {
+			return x.PlaceShard
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetMoveBlocks() *MoveBlocks {
+	if x != nil {
+		if x, ok := x.Op.(*Op_MoveBlocks); ok {
+			return x.MoveBlocks
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetSetDisk() *SetDisk {
+	if x != nil {
+		if x, ok := x.Op.(*Op_SetDisk); ok {
+			return x.SetDisk
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetForgetServer() *ForgetServer {
+	if x != nil {
+		if x, ok := x.Op.(*Op_ForgetServer); ok {
+			return x.ForgetServer
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetSetUpkeep() *SetUpkeep {
+	if x != nil {
+		if x, ok := x.Op.(*Op_SetUpkeep); ok {
+			return x.SetUpkeep
+		}
+	}
+	return nil
+}
+
 type isOp_Op interface {
 	isOp_Op()
 }
@@ -1641,6 +1699,26 @@ type Op_SetQuota struct {
 	SetQuota *SetQuota `protobuf:"bytes,21,opt,name=set_quota,json=setQuota,proto3,oneof"`
 }
 
+type Op_PlaceShard struct {
+	PlaceShard *PlaceShard `protobuf:"bytes,22,opt,name=place_shard,json=placeShard,proto3,oneof"`
+}
+
+type Op_MoveBlocks struct {
+	MoveBlocks *MoveBlocks `protobuf:"bytes,23,opt,name=move_blocks,json=moveBlocks,proto3,oneof"`
+}
+
+type Op_SetDisk struct {
+	SetDisk *SetDisk `protobuf:"bytes,24,opt,name=set_disk,json=setDisk,proto3,oneof"`
+}
+
+type Op_ForgetServer struct {
+	ForgetServer *ForgetServer `protobuf:"bytes,25,opt,name=forget_server,json=forgetServer,proto3,oneof"`
+}
+
+type Op_SetUpkeep struct {
+	SetUpkeep *SetUpkeep `protobuf:"bytes,26,opt,name=set_upkeep,json=setUpkeep,proto3,oneof"`
+}
+
 func (*Op_Create) isOp_Op() {}
 
 func (*Op_Unlink) isOp_Op() {}
@@ -1682,6 +1760,16 @@ func (*Op_Assemble) isOp_Op() {}
 func (*Op_CreateDataset) isOp_Op() {}
 
 func (*Op_SetQuota) isOp_Op() {}
+
+func (*Op_PlaceShard) isOp_Op() {}
+
+func (*Op_MoveBlocks) isOp_Op() {}
+
+func (*Op_SetDisk) isOp_Op() {}
+
+func (*Op_ForgetServer) isOp_Op() {}
+
+func (*Op_SetUpkeep) isOp_Op() {}
 
 type Precondition struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2538,6 +2626,7 @@ type Commit struct {
 	AtEnd         bool                   `protobuf:"varint,3,opt,name=at_end,json=atEnd,proto3" json:"at_end,omitempty"`
 	Mtime         *int64                 `protobuf:"varint,4,opt,name=mtime,proto3,oneof" json:"mtime,omitempty"`
 	Match         *Precondition          `protobuf:"bytes,5,opt,name=match,proto3" json:"match,omitempty"`
+	Rewrite       uint64                 `protobuf:"varint,6,opt,name=rewrite,proto3" json:"rewrite,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2605,6 +2694,13 @@ func (x *Commit) GetMatch() *Precondition {
 		return x.Match
 	}
 	return nil
+}
+
+func (x *Commit) GetRewrite() uint64 {
+	if x != nil {
+		return x.Rewrite
+	}
+	return 0
 }
 
 type CopyRange struct {
@@ -3319,6 +3415,7 @@ type SealVolume struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Volume        uint64                 `protobuf:"varint,1,opt,name=volume,proto3" json:"volume,omitempty"`
 	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Force         bool                   `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3367,6 +3464,441 @@ func (x *SealVolume) GetEpoch() uint64 {
 	return 0
 }
 
+func (x *SealVolume) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+type PlaceShard struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Volume        uint64                 `protobuf:"varint,1,opt,name=volume,proto3" json:"volume,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Shard         uint32                 `protobuf:"varint,3,opt,name=shard,proto3" json:"shard,omitempty"`
+	To            []byte                 `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlaceShard) Reset() {
+	*x = PlaceShard{}
+	mi := &file_granary_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlaceShard) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlaceShard) ProtoMessage() {}
+
+func (x *PlaceShard) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlaceShard.ProtoReflect.Descriptor instead.
+func (*PlaceShard) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *PlaceShard) GetVolume() uint64 {
+	if x != nil {
+		return x.Volume
+	}
+	return 0
+}
+
+func (x *PlaceShard) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *PlaceShard) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *PlaceShard) GetTo() []byte {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+type MoveBlocks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Moves         []*BlockMove           `protobuf:"bytes,1,rep,name=moves,proto3" json:"moves,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveBlocks) Reset() {
+	*x = MoveBlocks{}
+	mi := &file_granary_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveBlocks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveBlocks) ProtoMessage() {}
+
+func (x *MoveBlocks) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveBlocks.ProtoReflect.Descriptor instead.
+func (*MoveBlocks) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *MoveBlocks) GetMoves() []*BlockMove {
+	if x != nil {
+		return x.Moves
+	}
+	return nil
+}
+
+type BlockMove struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Block         uint64                 `protobuf:"varint,1,opt,name=block,proto3" json:"block,omitempty"`
+	From          *Location              `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"` // absent: all zeros
+	To            *Location              `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`     // absent: all zeros
+	Watermark     uint64                 `protobuf:"varint,4,opt,name=watermark,proto3" json:"watermark,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlockMove) Reset() {
+	*x = BlockMove{}
+	mi := &file_granary_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockMove) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockMove) ProtoMessage() {}
+
+func (x *BlockMove) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockMove.ProtoReflect.Descriptor instead.
+func (*BlockMove) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *BlockMove) GetBlock() uint64 {
+	if x != nil {
+		return x.Block
+	}
+	return 0
+}
+
+func (x *BlockMove) GetFrom() *Location {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *BlockMove) GetTo() *Location {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *BlockMove) GetWatermark() uint64 {
+	if x != nil {
+		return x.Watermark
+	}
+	return 0
+}
+
+type SetDisk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Disk          []byte                 `protobuf:"bytes,1,opt,name=disk,proto3" json:"disk,omitempty"`
+	State         uint32                 `protobuf:"varint,2,opt,name=state,proto3" json:"state,omitempty"`
+	Reason        []byte                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Class         []byte                 `protobuf:"bytes,4,opt,name=class,proto3,oneof" json:"class,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetDisk) Reset() {
+	*x = SetDisk{}
+	mi := &file_granary_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetDisk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetDisk) ProtoMessage() {}
+
+func (x *SetDisk) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetDisk.ProtoReflect.Descriptor instead.
+func (*SetDisk) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *SetDisk) GetDisk() []byte {
+	if x != nil {
+		return x.Disk
+	}
+	return nil
+}
+
+func (x *SetDisk) GetState() uint32 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+func (x *SetDisk) GetReason() []byte {
+	if x != nil {
+		return x.Reason
+	}
+	return nil
+}
+
+func (x *SetDisk) GetClass() []byte {
+	if x != nil {
+		return x.Class
+	}
+	return nil
+}
+
+type ForgetServer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Server        []byte                 `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetServer) Reset() {
+	*x = ForgetServer{}
+	mi := &file_granary_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetServer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetServer) ProtoMessage() {}
+
+func (x *ForgetServer) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetServer.ProtoReflect.Descriptor instead.
+func (*ForgetServer) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *ForgetServer) GetServer() []byte {
+	if x != nil {
+		return x.Server
+	}
+	return nil
+}
+
+type SetUpkeep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Upkeep        *Upkeep                `protobuf:"bytes,1,opt,name=upkeep,proto3" json:"upkeep,omitempty"` // required
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetUpkeep) Reset() {
+	*x = SetUpkeep{}
+	mi := &file_granary_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetUpkeep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetUpkeep) ProtoMessage() {}
+
+func (x *SetUpkeep) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetUpkeep.ProtoReflect.Descriptor instead.
+func (*SetUpkeep) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *SetUpkeep) GetUpkeep() *Upkeep {
+	if x != nil {
+		return x.Upkeep
+	}
+	return nil
+}
+
+type Upkeep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RepairGrace   int64                  `protobuf:"varint,1,opt,name=repair_grace,json=repairGrace,proto3" json:"repair_grace,omitempty"`
+	ReclaimGrace  int64                  `protobuf:"varint,2,opt,name=reclaim_grace,json=reclaimGrace,proto3" json:"reclaim_grace,omitempty"`
+	YoungAge      int64                  `protobuf:"varint,3,opt,name=young_age,json=youngAge,proto3" json:"young_age,omitempty"`
+	RepairRate    uint64                 `protobuf:"varint,4,opt,name=repair_rate,json=repairRate,proto3" json:"repair_rate,omitempty"`
+	MoveRate      uint64                 `protobuf:"varint,5,opt,name=move_rate,json=moveRate,proto3" json:"move_rate,omitempty"`
+	MaxOverhead   uint32                 `protobuf:"varint,6,opt,name=max_overhead,json=maxOverhead,proto3" json:"max_overhead,omitempty"`
+	Paused        bool                   `protobuf:"varint,7,opt,name=paused,proto3" json:"paused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Upkeep) Reset() {
+	*x = Upkeep{}
+	mi := &file_granary_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Upkeep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Upkeep) ProtoMessage() {}
+
+func (x *Upkeep) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Upkeep.ProtoReflect.Descriptor instead.
+func (*Upkeep) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *Upkeep) GetRepairGrace() int64 {
+	if x != nil {
+		return x.RepairGrace
+	}
+	return 0
+}
+
+func (x *Upkeep) GetReclaimGrace() int64 {
+	if x != nil {
+		return x.ReclaimGrace
+	}
+	return 0
+}
+
+func (x *Upkeep) GetYoungAge() int64 {
+	if x != nil {
+		return x.YoungAge
+	}
+	return 0
+}
+
+func (x *Upkeep) GetRepairRate() uint64 {
+	if x != nil {
+		return x.RepairRate
+	}
+	return 0
+}
+
+func (x *Upkeep) GetMoveRate() uint64 {
+	if x != nil {
+		return x.MoveRate
+	}
+	return 0
+}
+
+func (x *Upkeep) GetMaxOverhead() uint32 {
+	if x != nil {
+		return x.MaxOverhead
+	}
+	return 0
+}
+
+func (x *Upkeep) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
 type CloseSession struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -3375,7 +3907,7 @@ type CloseSession struct {
 
 func (x *CloseSession) Reset() {
 	*x = CloseSession{}
-	mi := &file_granary_proto_msgTypes[45]
+	mi := &file_granary_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3387,7 +3919,7 @@ func (x *CloseSession) String() string {
 func (*CloseSession) ProtoMessage() {}
 
 func (x *CloseSession) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[45]
+	mi := &file_granary_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3400,7 +3932,7 @@ func (x *CloseSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSession.ProtoReflect.Descriptor instead.
 func (*CloseSession) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{45}
+	return file_granary_proto_rawDescGZIP(), []int{52}
 }
 
 type SetUser struct {
@@ -3412,7 +3944,7 @@ type SetUser struct {
 
 func (x *SetUser) Reset() {
 	*x = SetUser{}
-	mi := &file_granary_proto_msgTypes[46]
+	mi := &file_granary_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3424,7 +3956,7 @@ func (x *SetUser) String() string {
 func (*SetUser) ProtoMessage() {}
 
 func (x *SetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[46]
+	mi := &file_granary_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3437,7 +3969,7 @@ func (x *SetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUser.ProtoReflect.Descriptor instead.
 func (*SetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{46}
+	return file_granary_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *SetUser) GetUser() *User {
@@ -3459,7 +3991,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_granary_proto_msgTypes[47]
+	mi := &file_granary_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3471,7 +4003,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[47]
+	mi := &file_granary_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3484,7 +4016,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{47}
+	return file_granary_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *User) GetAccessKey() []byte {
@@ -3543,7 +4075,7 @@ type Attr struct {
 
 func (x *Attr) Reset() {
 	*x = Attr{}
-	mi := &file_granary_proto_msgTypes[48]
+	mi := &file_granary_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3555,7 +4087,7 @@ func (x *Attr) String() string {
 func (*Attr) ProtoMessage() {}
 
 func (x *Attr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[48]
+	mi := &file_granary_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3568,7 +4100,7 @@ func (x *Attr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attr.ProtoReflect.Descriptor instead.
 func (*Attr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{48}
+	return file_granary_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Attr) GetInode() uint64 {
@@ -3722,7 +4254,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_granary_proto_msgTypes[49]
+	mi := &file_granary_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3734,7 +4266,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[49]
+	mi := &file_granary_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3747,7 +4279,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{49}
+	return file_granary_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Entry) GetName() []byte {
@@ -3781,7 +4313,7 @@ type Xattr struct {
 
 func (x *Xattr) Reset() {
 	*x = Xattr{}
-	mi := &file_granary_proto_msgTypes[50]
+	mi := &file_granary_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3793,7 +4325,7 @@ func (x *Xattr) String() string {
 func (*Xattr) ProtoMessage() {}
 
 func (x *Xattr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[50]
+	mi := &file_granary_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3806,7 +4338,7 @@ func (x *Xattr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Xattr.ProtoReflect.Descriptor instead.
 func (*Xattr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{50}
+	return file_granary_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Xattr) GetName() []byte {
@@ -3836,7 +4368,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_granary_proto_msgTypes[51]
+	mi := &file_granary_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3848,7 +4380,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[51]
+	mi := &file_granary_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3861,7 +4393,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{51}
+	return file_granary_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Location) GetVolume() uint64 {
@@ -3912,7 +4444,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_granary_proto_msgTypes[52]
+	mi := &file_granary_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3924,7 +4456,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[52]
+	mi := &file_granary_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3937,7 +4469,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{52}
+	return file_granary_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Chunk) GetHash() []byte {
@@ -3987,7 +4519,7 @@ type ExtentWrite struct {
 
 func (x *ExtentWrite) Reset() {
 	*x = ExtentWrite{}
-	mi := &file_granary_proto_msgTypes[53]
+	mi := &file_granary_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3999,7 +4531,7 @@ func (x *ExtentWrite) String() string {
 func (*ExtentWrite) ProtoMessage() {}
 
 func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[53]
+	mi := &file_granary_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4012,7 +4544,7 @@ func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtentWrite.ProtoReflect.Descriptor instead.
 func (*ExtentWrite) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{53}
+	return file_granary_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ExtentWrite) GetOffset() uint64 {
@@ -4057,7 +4589,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_granary_proto_msgTypes[54]
+	mi := &file_granary_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4069,7 +4601,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[54]
+	mi := &file_granary_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4082,7 +4614,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{54}
+	return file_granary_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Content) GetInline() []byte {
@@ -4139,7 +4671,7 @@ type BlockInfo struct {
 
 func (x *BlockInfo) Reset() {
 	*x = BlockInfo{}
-	mi := &file_granary_proto_msgTypes[55]
+	mi := &file_granary_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4151,7 +4683,7 @@ func (x *BlockInfo) String() string {
 func (*BlockInfo) ProtoMessage() {}
 
 func (x *BlockInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[55]
+	mi := &file_granary_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4164,7 +4696,7 @@ func (x *BlockInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockInfo.ProtoReflect.Descriptor instead.
 func (*BlockInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{55}
+	return file_granary_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *BlockInfo) GetId() uint64 {
@@ -4207,7 +4739,7 @@ type Extent struct {
 
 func (x *Extent) Reset() {
 	*x = Extent{}
-	mi := &file_granary_proto_msgTypes[56]
+	mi := &file_granary_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4219,7 +4751,7 @@ func (x *Extent) String() string {
 func (*Extent) ProtoMessage() {}
 
 func (x *Extent) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[56]
+	mi := &file_granary_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4232,7 +4764,7 @@ func (x *Extent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Extent.ProtoReflect.Descriptor instead.
 func (*Extent) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{56}
+	return file_granary_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Extent) GetOffset() uint64 {
@@ -4278,7 +4810,7 @@ type Layout struct {
 
 func (x *Layout) Reset() {
 	*x = Layout{}
-	mi := &file_granary_proto_msgTypes[57]
+	mi := &file_granary_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4290,7 +4822,7 @@ func (x *Layout) String() string {
 func (*Layout) ProtoMessage() {}
 
 func (x *Layout) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[57]
+	mi := &file_granary_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4303,7 +4835,7 @@ func (x *Layout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Layout.ProtoReflect.Descriptor instead.
 func (*Layout) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{57}
+	return file_granary_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Layout) GetSize() uint64 {
@@ -4362,13 +4894,14 @@ type Policy struct {
 	InlineMax     int64                  `protobuf:"varint,3,opt,name=inline_max,json=inlineMax,proto3" json:"inline_max,omitempty"`
 	Compression   uint32                 `protobuf:"varint,4,opt,name=compression,proto3" json:"compression,omitempty"`
 	Chunking      uint32                 `protobuf:"varint,5,opt,name=chunking,proto3" json:"chunking,omitempty"`
+	Class         []byte                 `protobuf:"bytes,6,opt,name=class,proto3" json:"class,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_granary_proto_msgTypes[58]
+	mi := &file_granary_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4380,7 +4913,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[58]
+	mi := &file_granary_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4393,7 +4926,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{58}
+	return file_granary_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Policy) GetDataShards() int64 {
@@ -4431,19 +4964,29 @@ func (x *Policy) GetChunking() uint32 {
 	return 0
 }
 
+func (x *Policy) GetClass() []byte {
+	if x != nil {
+		return x.Class
+	}
+	return nil
+}
+
 type ShardPlace struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Disk          []byte                 `protobuf:"bytes,1,opt,name=disk,proto3" json:"disk,omitempty"`
 	Server        []byte                 `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`
 	Addr          []byte                 `protobuf:"bytes,3,opt,name=addr,proto3" json:"addr,omitempty"`
 	Up            bool                   `protobuf:"varint,4,opt,name=up,proto3" json:"up,omitempty"`
+	Lost          bool                   `protobuf:"varint,5,opt,name=lost,proto3" json:"lost,omitempty"`
+	Sealed        bool                   `protobuf:"varint,6,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Target        []byte                 `protobuf:"bytes,7,opt,name=target,proto3" json:"target,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ShardPlace) Reset() {
 	*x = ShardPlace{}
-	mi := &file_granary_proto_msgTypes[59]
+	mi := &file_granary_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4455,7 +4998,7 @@ func (x *ShardPlace) String() string {
 func (*ShardPlace) ProtoMessage() {}
 
 func (x *ShardPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[59]
+	mi := &file_granary_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4468,7 +5011,7 @@ func (x *ShardPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardPlace.ProtoReflect.Descriptor instead.
 func (*ShardPlace) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{59}
+	return file_granary_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ShardPlace) GetDisk() []byte {
@@ -4499,6 +5042,27 @@ func (x *ShardPlace) GetUp() bool {
 	return false
 }
 
+func (x *ShardPlace) GetLost() bool {
+	if x != nil {
+		return x.Lost
+	}
+	return false
+}
+
+func (x *ShardPlace) GetSealed() bool {
+	if x != nil {
+		return x.Sealed
+	}
+	return false
+}
+
+func (x *ShardPlace) GetTarget() []byte {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
 type Volume struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -4511,13 +5075,19 @@ type Volume struct {
 	LiveBytes     uint64                 `protobuf:"varint,8,opt,name=live_bytes,json=liveBytes,proto3" json:"live_bytes,omitempty"`
 	DeadBytes     uint64                 `protobuf:"varint,9,opt,name=dead_bytes,json=deadBytes,proto3" json:"dead_bytes,omitempty"`
 	Shards        []*ShardPlace          `protobuf:"bytes,10,rep,name=shards,proto3" json:"shards,omitempty"`
+	Policy        uint32                 `protobuf:"varint,11,opt,name=policy,proto3" json:"policy,omitempty"`
+	Auto          bool                   `protobuf:"varint,12,opt,name=auto,proto3" json:"auto,omitempty"`
+	OpenedAt      int64                  `protobuf:"varint,13,opt,name=opened_at,json=openedAt,proto3" json:"opened_at,omitempty"`
+	SealedAt      int64                  `protobuf:"varint,14,opt,name=sealed_at,json=sealedAt,proto3" json:"sealed_at,omitempty"`
+	DroppingAt    int64                  `protobuf:"varint,15,opt,name=dropping_at,json=droppingAt,proto3" json:"dropping_at,omitempty"`
+	Ends          []uint64               `protobuf:"varint,16,rep,packed,name=ends,proto3" json:"ends,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_granary_proto_msgTypes[60]
+	mi := &file_granary_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4529,7 +5099,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[60]
+	mi := &file_granary_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4542,7 +5112,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{60}
+	return file_granary_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Volume) GetId() uint64 {
@@ -4615,6 +5185,48 @@ func (x *Volume) GetShards() []*ShardPlace {
 	return nil
 }
 
+func (x *Volume) GetPolicy() uint32 {
+	if x != nil {
+		return x.Policy
+	}
+	return 0
+}
+
+func (x *Volume) GetAuto() bool {
+	if x != nil {
+		return x.Auto
+	}
+	return false
+}
+
+func (x *Volume) GetOpenedAt() int64 {
+	if x != nil {
+		return x.OpenedAt
+	}
+	return 0
+}
+
+func (x *Volume) GetSealedAt() int64 {
+	if x != nil {
+		return x.SealedAt
+	}
+	return 0
+}
+
+func (x *Volume) GetDroppingAt() int64 {
+	if x != nil {
+		return x.DroppingAt
+	}
+	return 0
+}
+
+func (x *Volume) GetEnds() []uint64 {
+	if x != nil {
+		return x.Ends
+	}
+	return nil
+}
+
 type ShardRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Disk          []byte                 `protobuf:"bytes,1,opt,name=disk,proto3" json:"disk,omitempty"`
@@ -4626,7 +5238,7 @@ type ShardRef struct {
 
 func (x *ShardRef) Reset() {
 	*x = ShardRef{}
-	mi := &file_granary_proto_msgTypes[61]
+	mi := &file_granary_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4638,7 +5250,7 @@ func (x *ShardRef) String() string {
 func (*ShardRef) ProtoMessage() {}
 
 func (x *ShardRef) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[61]
+	mi := &file_granary_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4651,7 +5263,7 @@ func (x *ShardRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardRef.ProtoReflect.Descriptor instead.
 func (*ShardRef) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{61}
+	return file_granary_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ShardRef) GetDisk() []byte {
@@ -4685,13 +5297,15 @@ type ShardInfo struct {
 	Allocated     uint64                 `protobuf:"varint,6,opt,name=allocated,proto3" json:"allocated,omitempty"`
 	Sealed        bool                   `protobuf:"varint,7,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	Poisoned      []byte                 `protobuf:"bytes,8,opt,name=poisoned,proto3" json:"poisoned,omitempty"`
+	Damaged       []byte                 `protobuf:"bytes,9,opt,name=damaged,proto3" json:"damaged,omitempty"`
+	Created       int64                  `protobuf:"varint,10,opt,name=created,proto3" json:"created,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ShardInfo) Reset() {
 	*x = ShardInfo{}
-	mi := &file_granary_proto_msgTypes[62]
+	mi := &file_granary_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4703,7 +5317,7 @@ func (x *ShardInfo) String() string {
 func (*ShardInfo) ProtoMessage() {}
 
 func (x *ShardInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[62]
+	mi := &file_granary_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4716,7 +5330,7 @@ func (x *ShardInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardInfo.ProtoReflect.Descriptor instead.
 func (*ShardInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{62}
+	return file_granary_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ShardInfo) GetRef() *ShardRef {
@@ -4775,6 +5389,20 @@ func (x *ShardInfo) GetPoisoned() []byte {
 	return nil
 }
 
+func (x *ShardInfo) GetDamaged() []byte {
+	if x != nil {
+		return x.Damaged
+	}
+	return nil
+}
+
+func (x *ShardInfo) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
 type DiskUsage struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Disk          []byte                 `protobuf:"bytes,1,opt,name=disk,proto3" json:"disk,omitempty"`
@@ -4784,13 +5412,16 @@ type DiskUsage struct {
 	Used          uint64                 `protobuf:"varint,5,opt,name=used,proto3" json:"used,omitempty"`
 	Shards        int64                  `protobuf:"varint,6,opt,name=shards,proto3" json:"shards,omitempty"`
 	ReadOnly      []byte                 `protobuf:"bytes,7,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	Failing       []byte                 `protobuf:"bytes,8,opt,name=failing,proto3" json:"failing,omitempty"`
+	Class         []byte                 `protobuf:"bytes,9,opt,name=class,proto3" json:"class,omitempty"`
+	Scrub         *Scrub                 `protobuf:"bytes,10,opt,name=scrub,proto3" json:"scrub,omitempty"` // required
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DiskUsage) Reset() {
 	*x = DiskUsage{}
-	mi := &file_granary_proto_msgTypes[63]
+	mi := &file_granary_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4802,7 +5433,7 @@ func (x *DiskUsage) String() string {
 func (*DiskUsage) ProtoMessage() {}
 
 func (x *DiskUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[63]
+	mi := &file_granary_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4815,7 +5446,7 @@ func (x *DiskUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskUsage.ProtoReflect.Descriptor instead.
 func (*DiskUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{63}
+	return file_granary_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *DiskUsage) GetDisk() []byte {
@@ -4867,19 +5498,122 @@ func (x *DiskUsage) GetReadOnly() []byte {
 	return nil
 }
 
+func (x *DiskUsage) GetFailing() []byte {
+	if x != nil {
+		return x.Failing
+	}
+	return nil
+}
+
+func (x *DiskUsage) GetClass() []byte {
+	if x != nil {
+		return x.Class
+	}
+	return nil
+}
+
+func (x *DiskUsage) GetScrub() *Scrub {
+	if x != nil {
+		return x.Scrub
+	}
+	return nil
+}
+
+type Scrub struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Began         int64                  `protobuf:"varint,1,opt,name=began,proto3" json:"began,omitempty"`
+	Ended         int64                  `protobuf:"varint,2,opt,name=ended,proto3" json:"ended,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Total         uint64                 `protobuf:"varint,4,opt,name=total,proto3" json:"total,omitempty"`
+	Findings      uint64                 `protobuf:"varint,5,opt,name=findings,proto3" json:"findings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Scrub) Reset() {
+	*x = Scrub{}
+	mi := &file_granary_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Scrub) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Scrub) ProtoMessage() {}
+
+func (x *Scrub) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Scrub.ProtoReflect.Descriptor instead.
+func (*Scrub) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *Scrub) GetBegan() int64 {
+	if x != nil {
+		return x.Began
+	}
+	return 0
+}
+
+func (x *Scrub) GetEnded() int64 {
+	if x != nil {
+		return x.Ended
+	}
+	return 0
+}
+
+func (x *Scrub) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Scrub) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *Scrub) GetFindings() uint64 {
+	if x != nil {
+		return x.Findings
+	}
+	return 0
+}
+
 type Disk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Server        []byte                 `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`
 	Usage         *DiskUsage             `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"` // required
 	Up            bool                   `protobuf:"varint,4,opt,name=up,proto3" json:"up,omitempty"`
+	State         uint32                 `protobuf:"varint,5,opt,name=state,proto3" json:"state,omitempty"`
+	Reason        []byte                 `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	Class         []byte                 `protobuf:"bytes,7,opt,name=class,proto3" json:"class,omitempty"`
+	Since         int64                  `protobuf:"varint,8,opt,name=since,proto3" json:"since,omitempty"`
+	Volumes       int64                  `protobuf:"varint,9,opt,name=volumes,proto3" json:"volumes,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,10,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_granary_proto_msgTypes[64]
+	mi := &file_granary_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4891,7 +5625,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[64]
+	mi := &file_granary_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4904,7 +5638,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{64}
+	return file_granary_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Disk) GetId() []byte {
@@ -4935,6 +5669,48 @@ func (x *Disk) GetUp() bool {
 	return false
 }
 
+func (x *Disk) GetState() uint32 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+func (x *Disk) GetReason() []byte {
+	if x != nil {
+		return x.Reason
+	}
+	return nil
+}
+
+func (x *Disk) GetClass() []byte {
+	if x != nil {
+		return x.Class
+	}
+	return nil
+}
+
+func (x *Disk) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Disk) GetVolumes() int64 {
+	if x != nil {
+		return x.Volumes
+	}
+	return 0
+}
+
+func (x *Disk) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 type Server struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -4950,7 +5726,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_granary_proto_msgTypes[65]
+	mi := &file_granary_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4962,7 +5738,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[65]
+	mi := &file_granary_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4975,7 +5751,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{65}
+	return file_granary_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Server) GetId() []byte {
@@ -5027,6 +5803,410 @@ func (x *Server) GetSeenAt() int64 {
 	return 0
 }
 
+type Task struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Kind          uint32                 `protobuf:"varint,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Volume        uint64                 `protobuf:"varint,3,opt,name=volume,proto3" json:"volume,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Shard         uint32                 `protobuf:"varint,5,opt,name=shard,proto3" json:"shard,omitempty"`
+	Target        *ShardPlace            `protobuf:"bytes,6,opt,name=target,proto3" json:"target,omitempty"` // required
+	Policy        uint32                 `protobuf:"varint,7,opt,name=policy,proto3" json:"policy,omitempty"`
+	Root          uint64                 `protobuf:"varint,8,opt,name=root,proto3" json:"root,omitempty"`
+	Reason        []byte                 `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
+	Rate          uint64                 `protobuf:"varint,10,opt,name=rate,proto3" json:"rate,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Task) Reset() {
+	*x = Task{}
+	mi := &file_granary_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Task) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Task) ProtoMessage() {}
+
+func (x *Task) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Task.ProtoReflect.Descriptor instead.
+func (*Task) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *Task) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Task) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *Task) GetVolume() uint64 {
+	if x != nil {
+		return x.Volume
+	}
+	return 0
+}
+
+func (x *Task) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Task) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *Task) GetTarget() *ShardPlace {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *Task) GetPolicy() uint32 {
+	if x != nil {
+		return x.Policy
+	}
+	return 0
+}
+
+func (x *Task) GetRoot() uint64 {
+	if x != nil {
+		return x.Root
+	}
+	return 0
+}
+
+func (x *Task) GetReason() []byte {
+	if x != nil {
+		return x.Reason
+	}
+	return nil
+}
+
+func (x *Task) GetRate() uint64 {
+	if x != nil {
+		return x.Rate
+	}
+	return 0
+}
+
+type TaskReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Task          *Task                  `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"` // required
+	Done          uint64                 `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`
+	Total         uint64                 `protobuf:"varint,3,opt,name=total,proto3" json:"total,omitempty"`
+	Ended         bool                   `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`
+	Error         []byte                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskReport) Reset() {
+	*x = TaskReport{}
+	mi := &file_granary_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskReport) ProtoMessage() {}
+
+func (x *TaskReport) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskReport.ProtoReflect.Descriptor instead.
+func (*TaskReport) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *TaskReport) GetTask() *Task {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+func (x *TaskReport) GetDone() uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *TaskReport) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *TaskReport) GetEnded() bool {
+	if x != nil {
+		return x.Ended
+	}
+	return false
+}
+
+func (x *TaskReport) GetError() []byte {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+type WorkRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Worker        []byte                 `protobuf:"bytes,1,opt,name=worker,proto3" json:"worker,omitempty"`
+	Server        []byte                 `protobuf:"bytes,2,opt,name=server,proto3" json:"server,omitempty"`
+	Reports       []*TaskReport          `protobuf:"bytes,3,rep,name=reports,proto3" json:"reports,omitempty"`
+	Room          int64                  `protobuf:"varint,4,opt,name=room,proto3" json:"room,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkRequest) Reset() {
+	*x = WorkRequest{}
+	mi := &file_granary_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkRequest) ProtoMessage() {}
+
+func (x *WorkRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
+func (*WorkRequest) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *WorkRequest) GetWorker() []byte {
+	if x != nil {
+		return x.Worker
+	}
+	return nil
+}
+
+func (x *WorkRequest) GetServer() []byte {
+	if x != nil {
+		return x.Server
+	}
+	return nil
+}
+
+func (x *WorkRequest) GetReports() []*TaskReport {
+	if x != nil {
+		return x.Reports
+	}
+	return nil
+}
+
+func (x *WorkRequest) GetRoom() int64 {
+	if x != nil {
+		return x.Room
+	}
+	return 0
+}
+
+type WorkReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tasks         []*Task                `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	Drop          []uint64               `protobuf:"varint,2,rep,packed,name=drop,proto3" json:"drop,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkReply) Reset() {
+	*x = WorkReply{}
+	mi := &file_granary_proto_msgTypes[77]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkReply) ProtoMessage() {}
+
+func (x *WorkReply) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[77]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkReply.ProtoReflect.Descriptor instead.
+func (*WorkReply) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{77}
+}
+
+func (x *WorkReply) GetTasks() []*Task {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+func (x *WorkReply) GetDrop() []uint64 {
+	if x != nil {
+		return x.Drop
+	}
+	return nil
+}
+
+type TaskStatus struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Task          *Task                  `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"` // required
+	Worker        []byte                 `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
+	Began         int64                  `protobuf:"varint,3,opt,name=began,proto3" json:"began,omitempty"`
+	Done          uint64                 `protobuf:"varint,4,opt,name=done,proto3" json:"done,omitempty"`
+	Total         uint64                 `protobuf:"varint,5,opt,name=total,proto3" json:"total,omitempty"`
+	Tries         int64                  `protobuf:"varint,6,opt,name=tries,proto3" json:"tries,omitempty"`
+	Error         []byte                 `protobuf:"bytes,7,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TaskStatus) Reset() {
+	*x = TaskStatus{}
+	mi := &file_granary_proto_msgTypes[78]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TaskStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TaskStatus) ProtoMessage() {}
+
+func (x *TaskStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[78]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TaskStatus.ProtoReflect.Descriptor instead.
+func (*TaskStatus) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{78}
+}
+
+func (x *TaskStatus) GetTask() *Task {
+	if x != nil {
+		return x.Task
+	}
+	return nil
+}
+
+func (x *TaskStatus) GetWorker() []byte {
+	if x != nil {
+		return x.Worker
+	}
+	return nil
+}
+
+func (x *TaskStatus) GetBegan() int64 {
+	if x != nil {
+		return x.Began
+	}
+	return 0
+}
+
+func (x *TaskStatus) GetDone() uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *TaskStatus) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *TaskStatus) GetTries() int64 {
+	if x != nil {
+		return x.Tries
+	}
+	return 0
+}
+
+func (x *TaskStatus) GetError() []byte {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
 type QueryRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	MinIndex      uint64                 `protobuf:"varint,1,opt,name=min_index,json=minIndex,proto3" json:"min_index,omitempty"`
@@ -5040,7 +6220,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_granary_proto_msgTypes[66]
+	mi := &file_granary_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5052,7 +6232,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[66]
+	mi := &file_granary_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5065,7 +6245,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{66}
+	return file_granary_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *QueryRequest) GetMinIndex() uint64 {
@@ -5113,7 +6293,7 @@ type QueryManyRequest struct {
 
 func (x *QueryManyRequest) Reset() {
 	*x = QueryManyRequest{}
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5125,7 +6305,7 @@ func (x *QueryManyRequest) String() string {
 func (*QueryManyRequest) ProtoMessage() {}
 
 func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5138,7 +6318,7 @@ func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyRequest.ProtoReflect.Descriptor instead.
 func (*QueryManyRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{67}
+	return file_granary_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *QueryManyRequest) GetRequests() []*QueryRequest {
@@ -5157,7 +6337,7 @@ type QueryManyReply struct {
 
 func (x *QueryManyReply) Reset() {
 	*x = QueryManyReply{}
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5169,7 +6349,7 @@ func (x *QueryManyReply) String() string {
 func (*QueryManyReply) ProtoMessage() {}
 
 func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5182,7 +6362,7 @@ func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyReply.ProtoReflect.Descriptor instead.
 func (*QueryManyReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{68}
+	return file_granary_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *QueryManyReply) GetOutcomes() []*QueryOutcome {
@@ -5202,7 +6382,7 @@ type QueryOutcome struct {
 
 func (x *QueryOutcome) Reset() {
 	*x = QueryOutcome{}
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5214,7 +6394,7 @@ func (x *QueryOutcome) String() string {
 func (*QueryOutcome) ProtoMessage() {}
 
 func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5227,7 +6407,7 @@ func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryOutcome.ProtoReflect.Descriptor instead.
 func (*QueryOutcome) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{69}
+	return file_granary_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *QueryOutcome) GetReply() *QueryReply {
@@ -5254,7 +6434,7 @@ type QueryReply struct {
 
 func (x *QueryReply) Reset() {
 	*x = QueryReply{}
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5266,7 +6446,7 @@ func (x *QueryReply) String() string {
 func (*QueryReply) ProtoMessage() {}
 
 func (x *QueryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5279,7 +6459,7 @@ func (x *QueryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryReply.ProtoReflect.Descriptor instead.
 func (*QueryReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{70}
+	return file_granary_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *QueryReply) GetIndex() uint64 {
@@ -5312,6 +6492,11 @@ type Query struct {
 	//	*Query_GetStatus
 	//	*Query_ListDatasets
 	//	*Query_ListUsage
+	//	*Query_GetVolume
+	//	*Query_ListBlocks
+	//	*Query_ListTasks
+	//	*Query_GetDurability
+	//	*Query_GetUpkeep
 	Query         isQuery_Query `protobuf_oneof:"query"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -5319,7 +6504,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5331,7 +6516,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5344,7 +6529,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{71}
+	return file_granary_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *Query) GetQuery() isQuery_Query {
@@ -5462,6 +6647,51 @@ func (x *Query) GetListUsage() *ListUsage {
 	return nil
 }
 
+func (x *Query) GetGetVolume() *GetVolume {
+	if x != nil {
+		if x, ok := x.Query.(*Query_GetVolume); ok {
+			return x.GetVolume
+		}
+	}
+	return nil
+}
+
+func (x *Query) GetListBlocks() *ListBlocks {
+	if x != nil {
+		if x, ok := x.Query.(*Query_ListBlocks); ok {
+			return x.ListBlocks
+		}
+	}
+	return nil
+}
+
+func (x *Query) GetListTasks() *ListTasks {
+	if x != nil {
+		if x, ok := x.Query.(*Query_ListTasks); ok {
+			return x.ListTasks
+		}
+	}
+	return nil
+}
+
+func (x *Query) GetGetDurability() *GetDurability {
+	if x != nil {
+		if x, ok := x.Query.(*Query_GetDurability); ok {
+			return x.GetDurability
+		}
+	}
+	return nil
+}
+
+func (x *Query) GetGetUpkeep() *GetUpkeep {
+	if x != nil {
+		if x, ok := x.Query.(*Query_GetUpkeep); ok {
+			return x.GetUpkeep
+		}
+	}
+	return nil
+}
+
 type isQuery_Query interface {
 	isQuery_Query()
 }
@@ -5514,6 +6744,26 @@ type Query_ListUsage struct {
 	ListUsage *ListUsage `protobuf:"bytes,12,opt,name=list_usage,json=listUsage,proto3,oneof"`
 }
 
+type Query_GetVolume struct {
+	GetVolume *GetVolume `protobuf:"bytes,13,opt,name=get_volume,json=getVolume,proto3,oneof"`
+}
+
+type Query_ListBlocks struct {
+	ListBlocks *ListBlocks `protobuf:"bytes,14,opt,name=list_blocks,json=listBlocks,proto3,oneof"`
+}
+
+type Query_ListTasks struct {
+	ListTasks *ListTasks `protobuf:"bytes,15,opt,name=list_tasks,json=listTasks,proto3,oneof"`
+}
+
+type Query_GetDurability struct {
+	GetDurability *GetDurability `protobuf:"bytes,16,opt,name=get_durability,json=getDurability,proto3,oneof"`
+}
+
+type Query_GetUpkeep struct {
+	GetUpkeep *GetUpkeep `protobuf:"bytes,17,opt,name=get_upkeep,json=getUpkeep,proto3,oneof"`
+}
+
 func (*Query_Lookup) isQuery_Query() {}
 
 func (*Query_ReadDir) isQuery_Query() {}
@@ -5538,6 +6788,16 @@ func (*Query_ListDatasets) isQuery_Query() {}
 
 func (*Query_ListUsage) isQuery_Query() {}
 
+func (*Query_GetVolume) isQuery_Query() {}
+
+func (*Query_ListBlocks) isQuery_Query() {}
+
+func (*Query_ListTasks) isQuery_Query() {}
+
+func (*Query_GetDurability) isQuery_Query() {}
+
+func (*Query_GetUpkeep) isQuery_Query() {}
+
 type Answer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Answer:
@@ -5554,6 +6814,11 @@ type Answer struct {
 	//	*Answer_Status
 	//	*Answer_Datasets
 	//	*Answer_Usages
+	//	*Answer_VolumeIs
+	//	*Answer_Blocks
+	//	*Answer_Tasks
+	//	*Answer_Durability
+	//	*Answer_UpkeepIs
 	Answer        isAnswer_Answer `protobuf_oneof:"answer"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -5561,7 +6826,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5573,7 +6838,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5586,7 +6851,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{72}
+	return file_granary_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *Answer) GetAnswer() isAnswer_Answer {
@@ -5704,6 +6969,51 @@ func (x *Answer) GetUsages() *Usages {
 	return nil
 }
 
+func (x *Answer) GetVolumeIs() *VolumeIs {
+	if x != nil {
+		if x, ok := x.Answer.(*Answer_VolumeIs); ok {
+			return x.VolumeIs
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetBlocks() *Blocks {
+	if x != nil {
+		if x, ok := x.Answer.(*Answer_Blocks); ok {
+			return x.Blocks
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetTasks() *Tasks {
+	if x != nil {
+		if x, ok := x.Answer.(*Answer_Tasks); ok {
+			return x.Tasks
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetDurability() *Durability {
+	if x != nil {
+		if x, ok := x.Answer.(*Answer_Durability); ok {
+			return x.Durability
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetUpkeepIs() *UpkeepIs {
+	if x != nil {
+		if x, ok := x.Answer.(*Answer_UpkeepIs); ok {
+			return x.UpkeepIs
+		}
+	}
+	return nil
+}
+
 type isAnswer_Answer interface {
 	isAnswer_Answer()
 }
@@ -5756,6 +7066,26 @@ type Answer_Usages struct {
 	Usages *Usages `protobuf:"bytes,12,opt,name=usages,proto3,oneof"`
 }
 
+type Answer_VolumeIs struct {
+	VolumeIs *VolumeIs `protobuf:"bytes,13,opt,name=volume_is,json=volumeIs,proto3,oneof"`
+}
+
+type Answer_Blocks struct {
+	Blocks *Blocks `protobuf:"bytes,14,opt,name=blocks,proto3,oneof"`
+}
+
+type Answer_Tasks struct {
+	Tasks *Tasks `protobuf:"bytes,15,opt,name=tasks,proto3,oneof"`
+}
+
+type Answer_Durability struct {
+	Durability *Durability `protobuf:"bytes,16,opt,name=durability,proto3,oneof"`
+}
+
+type Answer_UpkeepIs struct {
+	UpkeepIs *UpkeepIs `protobuf:"bytes,17,opt,name=upkeep_is,json=upkeepIs,proto3,oneof"`
+}
+
 func (*Answer_Found) isAnswer_Answer() {}
 
 func (*Answer_Directory) isAnswer_Answer() {}
@@ -5780,6 +7110,16 @@ func (*Answer_Datasets) isAnswer_Answer() {}
 
 func (*Answer_Usages) isAnswer_Answer() {}
 
+func (*Answer_VolumeIs) isAnswer_Answer() {}
+
+func (*Answer_Blocks) isAnswer_Answer() {}
+
+func (*Answer_Tasks) isAnswer_Answer() {}
+
+func (*Answer_Durability) isAnswer_Answer() {}
+
+func (*Answer_UpkeepIs) isAnswer_Answer() {}
+
 type Range struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Offset        uint64                 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
@@ -5790,7 +7130,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5802,7 +7142,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5815,7 +7155,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{73}
+	return file_granary_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *Range) GetOffset() uint64 {
@@ -5846,7 +7186,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5858,7 +7198,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5871,7 +7211,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{74}
+	return file_granary_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Lookup) GetBase() uint64 {
@@ -5929,7 +7269,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5941,7 +7281,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5954,7 +7294,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{75}
+	return file_granary_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Found) GetEntry() *Entry {
@@ -6004,7 +7344,7 @@ type ReadDir struct {
 
 func (x *ReadDir) Reset() {
 	*x = ReadDir{}
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6016,7 +7356,7 @@ func (x *ReadDir) String() string {
 func (*ReadDir) ProtoMessage() {}
 
 func (x *ReadDir) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6029,7 +7369,7 @@ func (x *ReadDir) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDir.ProtoReflect.Descriptor instead.
 func (*ReadDir) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{76}
+	return file_granary_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *ReadDir) GetInode() uint64 {
@@ -6070,7 +7410,7 @@ type Directory struct {
 
 func (x *Directory) Reset() {
 	*x = Directory{}
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6082,7 +7422,7 @@ func (x *Directory) String() string {
 func (*Directory) ProtoMessage() {}
 
 func (x *Directory) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6095,7 +7435,7 @@ func (x *Directory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Directory.ProtoReflect.Descriptor instead.
 func (*Directory) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{77}
+	return file_granary_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *Directory) GetEntries() []*Entry {
@@ -6125,7 +7465,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6137,7 +7477,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6150,7 +7490,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{78}
+	return file_granary_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *List) GetRoot() uint64 {
@@ -6200,7 +7540,7 @@ type ListItem struct {
 
 func (x *ListItem) Reset() {
 	*x = ListItem{}
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6212,7 +7552,7 @@ func (x *ListItem) String() string {
 func (*ListItem) ProtoMessage() {}
 
 func (x *ListItem) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6225,7 +7565,7 @@ func (x *ListItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListItem.ProtoReflect.Descriptor instead.
 func (*ListItem) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{79}
+	return file_granary_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *ListItem) GetKey() []byte {
@@ -6267,7 +7607,7 @@ type Listing struct {
 
 func (x *Listing) Reset() {
 	*x = Listing{}
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6279,7 +7619,7 @@ func (x *Listing) String() string {
 func (*Listing) ProtoMessage() {}
 
 func (x *Listing) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6292,7 +7632,7 @@ func (x *Listing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listing.ProtoReflect.Descriptor instead.
 func (*Listing) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{80}
+	return file_granary_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *Listing) GetItems() []*ListItem {
@@ -6327,7 +7667,7 @@ type HasChunks struct {
 
 func (x *HasChunks) Reset() {
 	*x = HasChunks{}
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6339,7 +7679,7 @@ func (x *HasChunks) String() string {
 func (*HasChunks) ProtoMessage() {}
 
 func (x *HasChunks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6352,7 +7692,7 @@ func (x *HasChunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HasChunks.ProtoReflect.Descriptor instead.
 func (*HasChunks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{81}
+	return file_granary_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *HasChunks) GetDataset() uint32 {
@@ -6385,7 +7725,7 @@ type ChunksHad struct {
 
 func (x *ChunksHad) Reset() {
 	*x = ChunksHad{}
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6397,7 +7737,7 @@ func (x *ChunksHad) String() string {
 func (*ChunksHad) ProtoMessage() {}
 
 func (x *ChunksHad) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6410,7 +7750,7 @@ func (x *ChunksHad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunksHad.ProtoReflect.Descriptor instead.
 func (*ChunksHad) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{82}
+	return file_granary_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *ChunksHad) GetHas() []bool {
@@ -6429,7 +7769,7 @@ type StatFS struct {
 
 func (x *StatFS) Reset() {
 	*x = StatFS{}
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6441,7 +7781,7 @@ func (x *StatFS) String() string {
 func (*StatFS) ProtoMessage() {}
 
 func (x *StatFS) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6454,7 +7794,7 @@ func (x *StatFS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatFS.ProtoReflect.Descriptor instead.
 func (*StatFS) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{83}
+	return file_granary_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *StatFS) GetInode() uint64 {
@@ -6476,7 +7816,7 @@ type FSStats struct {
 
 func (x *FSStats) Reset() {
 	*x = FSStats{}
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6488,7 +7828,7 @@ func (x *FSStats) String() string {
 func (*FSStats) ProtoMessage() {}
 
 func (x *FSStats) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6501,7 +7841,7 @@ func (x *FSStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FSStats.ProtoReflect.Descriptor instead.
 func (*FSStats) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{84}
+	return file_granary_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *FSStats) GetBytes() uint64 {
@@ -6542,7 +7882,7 @@ type ListDatasets struct {
 
 func (x *ListDatasets) Reset() {
 	*x = ListDatasets{}
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6554,7 +7894,7 @@ func (x *ListDatasets) String() string {
 func (*ListDatasets) ProtoMessage() {}
 
 func (x *ListDatasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6567,7 +7907,7 @@ func (x *ListDatasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatasets.ProtoReflect.Descriptor instead.
 func (*ListDatasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{85}
+	return file_granary_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *ListDatasets) GetAfter() uint32 {
@@ -6597,7 +7937,7 @@ type Dataset struct {
 
 func (x *Dataset) Reset() {
 	*x = Dataset{}
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6609,7 +7949,7 @@ func (x *Dataset) String() string {
 func (*Dataset) ProtoMessage() {}
 
 func (x *Dataset) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6622,7 +7962,7 @@ func (x *Dataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dataset.ProtoReflect.Descriptor instead.
 func (*Dataset) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{86}
+	return file_granary_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *Dataset) GetId() uint32 {
@@ -6670,7 +8010,7 @@ type Datasets struct {
 
 func (x *Datasets) Reset() {
 	*x = Datasets{}
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6682,7 +8022,7 @@ func (x *Datasets) String() string {
 func (*Datasets) ProtoMessage() {}
 
 func (x *Datasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6695,7 +8035,7 @@ func (x *Datasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Datasets.ProtoReflect.Descriptor instead.
 func (*Datasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{87}
+	return file_granary_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *Datasets) GetDatasets() []*Dataset {
@@ -6724,7 +8064,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6736,7 +8076,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6749,7 +8089,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{88}
+	return file_granary_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *Usage) GetId() uint32 {
@@ -6792,7 +8132,7 @@ type ListUsage struct {
 
 func (x *ListUsage) Reset() {
 	*x = ListUsage{}
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6804,7 +8144,7 @@ func (x *ListUsage) String() string {
 func (*ListUsage) ProtoMessage() {}
 
 func (x *ListUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6817,7 +8157,7 @@ func (x *ListUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsage.ProtoReflect.Descriptor instead.
 func (*ListUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{89}
+	return file_granary_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *ListUsage) GetDataset() uint32 {
@@ -6858,7 +8198,7 @@ type Usages struct {
 
 func (x *Usages) Reset() {
 	*x = Usages{}
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6870,7 +8210,7 @@ func (x *Usages) String() string {
 func (*Usages) ProtoMessage() {}
 
 func (x *Usages) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6883,7 +8223,7 @@ func (x *Usages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usages.ProtoReflect.Descriptor instead.
 func (*Usages) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{90}
+	return file_granary_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *Usages) GetUsages() []*Usage {
@@ -6909,7 +8249,7 @@ type GetPolicy struct {
 
 func (x *GetPolicy) Reset() {
 	*x = GetPolicy{}
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6921,7 +8261,7 @@ func (x *GetPolicy) String() string {
 func (*GetPolicy) ProtoMessage() {}
 
 func (x *GetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6934,7 +8274,7 @@ func (x *GetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicy.ProtoReflect.Descriptor instead.
 func (*GetPolicy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{91}
+	return file_granary_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *GetPolicy) GetPolicy() uint32 {
@@ -6953,7 +8293,7 @@ type PolicyIs struct {
 
 func (x *PolicyIs) Reset() {
 	*x = PolicyIs{}
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6965,7 +8305,7 @@ func (x *PolicyIs) String() string {
 func (*PolicyIs) ProtoMessage() {}
 
 func (x *PolicyIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6978,7 +8318,7 @@ func (x *PolicyIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyIs.ProtoReflect.Descriptor instead.
 func (*PolicyIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{92}
+	return file_granary_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *PolicyIs) GetPolicy() *Policy {
@@ -6997,7 +8337,7 @@ type GetUser struct {
 
 func (x *GetUser) Reset() {
 	*x = GetUser{}
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7009,7 +8349,7 @@ func (x *GetUser) String() string {
 func (*GetUser) ProtoMessage() {}
 
 func (x *GetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7022,7 +8362,7 @@ func (x *GetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUser.ProtoReflect.Descriptor instead.
 func (*GetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{93}
+	return file_granary_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *GetUser) GetAccessKey() []byte {
@@ -7041,7 +8381,7 @@ type UserIs struct {
 
 func (x *UserIs) Reset() {
 	*x = UserIs{}
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7053,7 +8393,7 @@ func (x *UserIs) String() string {
 func (*UserIs) ProtoMessage() {}
 
 func (x *UserIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7066,7 +8406,7 @@ func (x *UserIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserIs.ProtoReflect.Descriptor instead.
 func (*UserIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{94}
+	return file_granary_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *UserIs) GetUser() *User {
@@ -7086,7 +8426,7 @@ type ListVolumes struct {
 
 func (x *ListVolumes) Reset() {
 	*x = ListVolumes{}
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7098,7 +8438,7 @@ func (x *ListVolumes) String() string {
 func (*ListVolumes) ProtoMessage() {}
 
 func (x *ListVolumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7111,7 +8451,7 @@ func (x *ListVolumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumes.ProtoReflect.Descriptor instead.
 func (*ListVolumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{95}
+	return file_granary_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *ListVolumes) GetAfter() uint64 {
@@ -7138,7 +8478,7 @@ type Volumes struct {
 
 func (x *Volumes) Reset() {
 	*x = Volumes{}
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7150,7 +8490,7 @@ func (x *Volumes) String() string {
 func (*Volumes) ProtoMessage() {}
 
 func (x *Volumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7163,7 +8503,7 @@ func (x *Volumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volumes.ProtoReflect.Descriptor instead.
 func (*Volumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{96}
+	return file_granary_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *Volumes) GetVolumes() []*Volume {
@@ -7180,6 +8520,678 @@ func (x *Volumes) GetMore() bool {
 	return false
 }
 
+type GetVolume struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Volume        uint64                 `protobuf:"varint,1,opt,name=volume,proto3" json:"volume,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetVolume) Reset() {
+	*x = GetVolume{}
+	mi := &file_granary_proto_msgTypes[110]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetVolume) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetVolume) ProtoMessage() {}
+
+func (x *GetVolume) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[110]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetVolume.ProtoReflect.Descriptor instead.
+func (*GetVolume) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{110}
+}
+
+func (x *GetVolume) GetVolume() uint64 {
+	if x != nil {
+		return x.Volume
+	}
+	return 0
+}
+
+type VolumeIs struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Volume        *Volume                `protobuf:"bytes,1,opt,name=volume,proto3" json:"volume,omitempty"` // required
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VolumeIs) Reset() {
+	*x = VolumeIs{}
+	mi := &file_granary_proto_msgTypes[111]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VolumeIs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VolumeIs) ProtoMessage() {}
+
+func (x *VolumeIs) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[111]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VolumeIs.ProtoReflect.Descriptor instead.
+func (*VolumeIs) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{111}
+}
+
+func (x *VolumeIs) GetVolume() *Volume {
+	if x != nil {
+		return x.Volume
+	}
+	return nil
+}
+
+type ListBlocks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Volume        uint64                 `protobuf:"varint,1,opt,name=volume,proto3" json:"volume,omitempty"`
+	Shard         uint32                 `protobuf:"varint,2,opt,name=shard,proto3" json:"shard,omitempty"`
+	From          uint64                 `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"`
+	Limit         int64                  `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBlocks) Reset() {
+	*x = ListBlocks{}
+	mi := &file_granary_proto_msgTypes[112]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBlocks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBlocks) ProtoMessage() {}
+
+func (x *ListBlocks) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[112]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBlocks.ProtoReflect.Descriptor instead.
+func (*ListBlocks) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{112}
+}
+
+func (x *ListBlocks) GetVolume() uint64 {
+	if x != nil {
+		return x.Volume
+	}
+	return 0
+}
+
+func (x *ListBlocks) GetShard() uint32 {
+	if x != nil {
+		return x.Shard
+	}
+	return 0
+}
+
+func (x *ListBlocks) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *ListBlocks) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type Blocks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Blocks        []*StoredBlock         `protobuf:"bytes,1,rep,name=blocks,proto3" json:"blocks,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Blocks) Reset() {
+	*x = Blocks{}
+	mi := &file_granary_proto_msgTypes[113]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Blocks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Blocks) ProtoMessage() {}
+
+func (x *Blocks) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[113]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Blocks.ProtoReflect.Descriptor instead.
+func (*Blocks) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{113}
+}
+
+func (x *Blocks) GetBlocks() []*StoredBlock {
+	if x != nil {
+		return x.Blocks
+	}
+	return nil
+}
+
+func (x *Blocks) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type StoredBlock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Block         *BlockInfo             `protobuf:"bytes,1,opt,name=block,proto3" json:"block,omitempty"` // required
+	Dataset       uint32                 `protobuf:"varint,2,opt,name=dataset,proto3" json:"dataset,omitempty"`
+	Refs          uint64                 `protobuf:"varint,3,opt,name=refs,proto3" json:"refs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoredBlock) Reset() {
+	*x = StoredBlock{}
+	mi := &file_granary_proto_msgTypes[114]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredBlock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredBlock) ProtoMessage() {}
+
+func (x *StoredBlock) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[114]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredBlock.ProtoReflect.Descriptor instead.
+func (*StoredBlock) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{114}
+}
+
+func (x *StoredBlock) GetBlock() *BlockInfo {
+	if x != nil {
+		return x.Block
+	}
+	return nil
+}
+
+func (x *StoredBlock) GetDataset() uint32 {
+	if x != nil {
+		return x.Dataset
+	}
+	return 0
+}
+
+func (x *StoredBlock) GetRefs() uint64 {
+	if x != nil {
+		return x.Refs
+	}
+	return 0
+}
+
+type ListTasks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Limit         int64                  `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListTasks) Reset() {
+	*x = ListTasks{}
+	mi := &file_granary_proto_msgTypes[115]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListTasks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListTasks) ProtoMessage() {}
+
+func (x *ListTasks) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[115]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListTasks.ProtoReflect.Descriptor instead.
+func (*ListTasks) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{115}
+}
+
+func (x *ListTasks) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type Tasks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tasks         []*TaskStatus          `protobuf:"bytes,1,rep,name=tasks,proto3" json:"tasks,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tasks) Reset() {
+	*x = Tasks{}
+	mi := &file_granary_proto_msgTypes[116]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tasks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tasks) ProtoMessage() {}
+
+func (x *Tasks) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[116]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tasks.ProtoReflect.Descriptor instead.
+func (*Tasks) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{116}
+}
+
+func (x *Tasks) GetTasks() []*TaskStatus {
+	if x != nil {
+		return x.Tasks
+	}
+	return nil
+}
+
+func (x *Tasks) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type GetDurability struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	After         uint64                 `protobuf:"varint,1,opt,name=after,proto3" json:"after,omitempty"`
+	Limit         int64                  `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDurability) Reset() {
+	*x = GetDurability{}
+	mi := &file_granary_proto_msgTypes[117]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDurability) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDurability) ProtoMessage() {}
+
+func (x *GetDurability) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[117]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDurability.ProtoReflect.Descriptor instead.
+func (*GetDurability) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{117}
+}
+
+func (x *GetDurability) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *GetDurability) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type Durability struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Volumes       []*VolumeDurability    `protobuf:"bytes,1,rep,name=volumes,proto3" json:"volumes,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Durability) Reset() {
+	*x = Durability{}
+	mi := &file_granary_proto_msgTypes[118]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Durability) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Durability) ProtoMessage() {}
+
+func (x *Durability) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[118]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Durability.ProtoReflect.Descriptor instead.
+func (*Durability) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{118}
+}
+
+func (x *Durability) GetVolumes() []*VolumeDurability {
+	if x != nil {
+		return x.Volumes
+	}
+	return nil
+}
+
+func (x *Durability) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type VolumeDurability struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Volume        uint64                 `protobuf:"varint,1,opt,name=volume,proto3" json:"volume,omitempty"`
+	State         uint32                 `protobuf:"varint,2,opt,name=state,proto3" json:"state,omitempty"`
+	DataShards    int64                  `protobuf:"varint,3,opt,name=data_shards,json=dataShards,proto3" json:"data_shards,omitempty"`
+	ParityShards  int64                  `protobuf:"varint,4,opt,name=parity_shards,json=parityShards,proto3" json:"parity_shards,omitempty"`
+	LiveBytes     uint64                 `protobuf:"varint,5,opt,name=live_bytes,json=liveBytes,proto3" json:"live_bytes,omitempty"`
+	Losses        int64                  `protobuf:"varint,6,opt,name=losses,proto3" json:"losses,omitempty"`
+	DomainLosses  int64                  `protobuf:"varint,7,opt,name=domain_losses,json=domainLosses,proto3" json:"domain_losses,omitempty"`
+	Domain        []byte                 `protobuf:"bytes,8,opt,name=domain,proto3" json:"domain,omitempty"`
+	Misplaced     bool                   `protobuf:"varint,9,opt,name=misplaced,proto3" json:"misplaced,omitempty"`
+	Doing         []byte                 `protobuf:"bytes,10,opt,name=doing,proto3" json:"doing,omitempty"`
+	Eta           int64                  `protobuf:"varint,11,opt,name=eta,proto3" json:"eta,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VolumeDurability) Reset() {
+	*x = VolumeDurability{}
+	mi := &file_granary_proto_msgTypes[119]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VolumeDurability) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VolumeDurability) ProtoMessage() {}
+
+func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[119]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VolumeDurability.ProtoReflect.Descriptor instead.
+func (*VolumeDurability) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{119}
+}
+
+func (x *VolumeDurability) GetVolume() uint64 {
+	if x != nil {
+		return x.Volume
+	}
+	return 0
+}
+
+func (x *VolumeDurability) GetState() uint32 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+func (x *VolumeDurability) GetDataShards() int64 {
+	if x != nil {
+		return x.DataShards
+	}
+	return 0
+}
+
+func (x *VolumeDurability) GetParityShards() int64 {
+	if x != nil {
+		return x.ParityShards
+	}
+	return 0
+}
+
+func (x *VolumeDurability) GetLiveBytes() uint64 {
+	if x != nil {
+		return x.LiveBytes
+	}
+	return 0
+}
+
+func (x *VolumeDurability) GetLosses() int64 {
+	if x != nil {
+		return x.Losses
+	}
+	return 0
+}
+
+func (x *VolumeDurability) GetDomainLosses() int64 {
+	if x != nil {
+		return x.DomainLosses
+	}
+	return 0
+}
+
+func (x *VolumeDurability) GetDomain() []byte {
+	if x != nil {
+		return x.Domain
+	}
+	return nil
+}
+
+func (x *VolumeDurability) GetMisplaced() bool {
+	if x != nil {
+		return x.Misplaced
+	}
+	return false
+}
+
+func (x *VolumeDurability) GetDoing() []byte {
+	if x != nil {
+		return x.Doing
+	}
+	return nil
+}
+
+func (x *VolumeDurability) GetEta() int64 {
+	if x != nil {
+		return x.Eta
+	}
+	return 0
+}
+
+type GetUpkeep struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUpkeep) Reset() {
+	*x = GetUpkeep{}
+	mi := &file_granary_proto_msgTypes[120]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUpkeep) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUpkeep) ProtoMessage() {}
+
+func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[120]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUpkeep.ProtoReflect.Descriptor instead.
+func (*GetUpkeep) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{120}
+}
+
+type UpkeepIs struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Upkeep        *Upkeep                `protobuf:"bytes,1,opt,name=upkeep,proto3" json:"upkeep,omitempty"` // required
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpkeepIs) Reset() {
+	*x = UpkeepIs{}
+	mi := &file_granary_proto_msgTypes[121]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpkeepIs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpkeepIs) ProtoMessage() {}
+
+func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[121]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpkeepIs.ProtoReflect.Descriptor instead.
+func (*UpkeepIs) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{121}
+}
+
+func (x *UpkeepIs) GetUpkeep() *Upkeep {
+	if x != nil {
+		return x.Upkeep
+	}
+	return nil
+}
+
 type ListDisks struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -7188,7 +9200,7 @@ type ListDisks struct {
 
 func (x *ListDisks) Reset() {
 	*x = ListDisks{}
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7200,7 +9212,7 @@ func (x *ListDisks) String() string {
 func (*ListDisks) ProtoMessage() {}
 
 func (x *ListDisks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7213,7 +9225,7 @@ func (x *ListDisks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDisks.ProtoReflect.Descriptor instead.
 func (*ListDisks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{97}
+	return file_granary_proto_rawDescGZIP(), []int{122}
 }
 
 type Disks struct {
@@ -7226,7 +9238,7 @@ type Disks struct {
 
 func (x *Disks) Reset() {
 	*x = Disks{}
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7238,7 +9250,7 @@ func (x *Disks) String() string {
 func (*Disks) ProtoMessage() {}
 
 func (x *Disks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7251,7 +9263,7 @@ func (x *Disks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disks.ProtoReflect.Descriptor instead.
 func (*Disks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{98}
+	return file_granary_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *Disks) GetServers() []*Server {
@@ -7276,7 +9288,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7288,7 +9300,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7301,7 +9313,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{99}
+	return file_granary_proto_rawDescGZIP(), []int{124}
 }
 
 type MasterStatus struct {
@@ -7320,7 +9332,7 @@ type MasterStatus struct {
 
 func (x *MasterStatus) Reset() {
 	*x = MasterStatus{}
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7332,7 +9344,7 @@ func (x *MasterStatus) String() string {
 func (*MasterStatus) ProtoMessage() {}
 
 func (x *MasterStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7345,7 +9357,7 @@ func (x *MasterStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterStatus.ProtoReflect.Descriptor instead.
 func (*MasterStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{100}
+	return file_granary_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *MasterStatus) GetId() []byte {
@@ -7434,7 +9446,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7446,7 +9458,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7459,7 +9471,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{101}
+	return file_granary_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *Status) GetCluster() []byte {
@@ -7663,7 +9675,7 @@ const file_granary_proto_rawDesc = "" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x14\n" +
 	"\x05index\x18\x03 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04size\x18\x04 \x01(\x03R\x04size\x12\x12\n" +
-	"\x04data\x18\x05 \x01(\fR\x04data\"\xe0\x01\n" +
+	"\x04data\x18\x05 \x01(\fR\x04data\"\x91\x02\n" +
 	"\x10HeartbeatRequest\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\fR\x06server\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x12\n" +
@@ -7671,7 +9683,8 @@ const file_granary_proto_rawDesc = "" +
 	"\x04zone\x18\x04 \x01(\fR\x04zone\x12\x12\n" +
 	"\x04rack\x18\x05 \x01(\fR\x04rack\x12+\n" +
 	"\x05disks\x18\x06 \x03(\v2\x15.granary.v1.DiskUsageR\x05disks\x121\n" +
-	"\bpoisoned\x18\a \x03(\v2\x15.granary.v1.ShardInfoR\bpoisoned\"\\\n" +
+	"\bpoisoned\x18\a \x03(\v2\x15.granary.v1.ShardInfoR\bpoisoned\x12/\n" +
+	"\adamaged\x18\b \x03(\v2\x15.granary.v1.ShardInfoR\adamaged\"\\\n" +
 	"\x0eHeartbeatReply\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\fR\acluster\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\bR\x06leader\x12\x18\n" +
@@ -7708,7 +9721,7 @@ const file_granary_proto_rawDesc = "" +
 	"\breplaced\x18\x05 \x01(\bR\breplaced\x12\x16\n" +
 	"\x06offset\x18\x06 \x01(\x04R\x06offset\x12*\n" +
 	"\x06volume\x18\a \x01(\v2\x12.granary.v1.VolumeR\x06volume\x12\x18\n" +
-	"\amissing\x18\b \x03(\rR\amissing\"\xe0\b\n" +
+	"\amissing\x18\b \x03(\rR\amissing\"\x81\v\n" +
 	"\x02Op\x12,\n" +
 	"\x06create\x18\x01 \x01(\v2\x12.granary.v1.CreateH\x00R\x06create\x12,\n" +
 	"\x06unlink\x18\x02 \x01(\v2\x12.granary.v1.UnlinkH\x00R\x06unlink\x12)\n" +
@@ -7736,7 +9749,15 @@ const file_granary_proto_rawDesc = "" +
 	"\ballocate\x18\x12 \x01(\v2\x14.granary.v1.AllocateH\x00R\ballocate\x122\n" +
 	"\bassemble\x18\x13 \x01(\v2\x14.granary.v1.AssembleH\x00R\bassemble\x12B\n" +
 	"\x0ecreate_dataset\x18\x14 \x01(\v2\x19.granary.v1.CreateDatasetH\x00R\rcreateDataset\x123\n" +
-	"\tset_quota\x18\x15 \x01(\v2\x14.granary.v1.SetQuotaH\x00R\bsetQuotaB\x04\n" +
+	"\tset_quota\x18\x15 \x01(\v2\x14.granary.v1.SetQuotaH\x00R\bsetQuota\x129\n" +
+	"\vplace_shard\x18\x16 \x01(\v2\x16.granary.v1.PlaceShardH\x00R\n" +
+	"placeShard\x129\n" +
+	"\vmove_blocks\x18\x17 \x01(\v2\x16.granary.v1.MoveBlocksH\x00R\n" +
+	"moveBlocks\x120\n" +
+	"\bset_disk\x18\x18 \x01(\v2\x13.granary.v1.SetDiskH\x00R\asetDisk\x12?\n" +
+	"\rforget_server\x18\x19 \x01(\v2\x18.granary.v1.ForgetServerH\x00R\fforgetServer\x126\n" +
+	"\n" +
+	"set_upkeep\x18\x1a \x01(\v2\x15.granary.v1.SetUpkeepH\x00R\tsetUpkeepB\x04\n" +
 	"\x02op\"n\n" +
 	"\fPrecondition\x12\x16\n" +
 	"\x06absent\x18\x01 \x01(\bR\x06absent\x12\x18\n" +
@@ -7821,13 +9842,14 @@ const file_granary_proto_rawDesc = "" +
 	"\freplace_only\x18\x04 \x01(\bR\vreplaceOnly\"7\n" +
 	"\vRemoveXattr\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\fR\x04name\"\xb9\x01\n" +
+	"\x04name\x18\x02 \x01(\fR\x04name\"\xd3\x01\n" +
 	"\x06Commit\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12-\n" +
 	"\acontent\x18\x02 \x01(\v2\x13.granary.v1.ContentR\acontent\x12\x15\n" +
 	"\x06at_end\x18\x03 \x01(\bR\x05atEnd\x12\x19\n" +
 	"\x05mtime\x18\x04 \x01(\x03H\x00R\x05mtime\x88\x01\x01\x12.\n" +
-	"\x05match\x18\x05 \x01(\v2\x18.granary.v1.PreconditionR\x05matchB\b\n" +
+	"\x05match\x18\x05 \x01(\v2\x18.granary.v1.PreconditionR\x05match\x12\x18\n" +
+	"\arewrite\x18\x06 \x01(\x04R\arewriteB\b\n" +
 	"\x06_mtime\"\x85\x01\n" +
 	"\tCopyRange\x12\x10\n" +
 	"\x03src\x18\x01 \x01(\x04R\x03src\x12\x10\n" +
@@ -7883,11 +9905,45 @@ const file_granary_proto_rawDesc = "" +
 	"\vdata_shards\x18\x01 \x01(\x03R\n" +
 	"dataShards\x12#\n" +
 	"\rparity_shards\x18\x02 \x01(\x03R\fparityShards\x12\x14\n" +
-	"\x05disks\x18\x03 \x03(\fR\x05disks\":\n" +
+	"\x05disks\x18\x03 \x03(\fR\x05disks\"P\n" +
 	"\n" +
 	"SealVolume\x12\x16\n" +
 	"\x06volume\x18\x01 \x01(\x04R\x06volume\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\x0e\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"`\n" +
+	"\n" +
+	"PlaceShard\x12\x16\n" +
+	"\x06volume\x18\x01 \x01(\x04R\x06volume\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x14\n" +
+	"\x05shard\x18\x03 \x01(\rR\x05shard\x12\x0e\n" +
+	"\x02to\x18\x04 \x01(\fR\x02to\"9\n" +
+	"\n" +
+	"MoveBlocks\x12+\n" +
+	"\x05moves\x18\x01 \x03(\v2\x15.granary.v1.BlockMoveR\x05moves\"\x8f\x01\n" +
+	"\tBlockMove\x12\x14\n" +
+	"\x05block\x18\x01 \x01(\x04R\x05block\x12(\n" +
+	"\x04from\x18\x02 \x01(\v2\x14.granary.v1.LocationR\x04from\x12$\n" +
+	"\x02to\x18\x03 \x01(\v2\x14.granary.v1.LocationR\x02to\x12\x1c\n" +
+	"\twatermark\x18\x04 \x01(\x04R\twatermark\"p\n" +
+	"\aSetDisk\x12\x12\n" +
+	"\x04disk\x18\x01 \x01(\fR\x04disk\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\rR\x05state\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\fR\x06reason\x12\x19\n" +
+	"\x05class\x18\x04 \x01(\fH\x00R\x05class\x88\x01\x01B\b\n" +
+	"\x06_class\"&\n" +
+	"\fForgetServer\x12\x16\n" +
+	"\x06server\x18\x01 \x01(\fR\x06server\"7\n" +
+	"\tSetUpkeep\x12*\n" +
+	"\x06upkeep\x18\x01 \x01(\v2\x12.granary.v1.UpkeepR\x06upkeep\"\xe6\x01\n" +
+	"\x06Upkeep\x12!\n" +
+	"\frepair_grace\x18\x01 \x01(\x03R\vrepairGrace\x12#\n" +
+	"\rreclaim_grace\x18\x02 \x01(\x03R\freclaimGrace\x12\x1b\n" +
+	"\tyoung_age\x18\x03 \x01(\x03R\byoungAge\x12\x1f\n" +
+	"\vrepair_rate\x18\x04 \x01(\x04R\n" +
+	"repairRate\x12\x1b\n" +
+	"\tmove_rate\x18\x05 \x01(\x04R\bmoveRate\x12!\n" +
+	"\fmax_overhead\x18\x06 \x01(\rR\vmaxOverhead\x12\x16\n" +
+	"\x06paused\x18\a \x01(\bR\x06paused\"\x0e\n" +
 	"\fCloseSession\"/\n" +
 	"\aSetUser\x12$\n" +
 	"\x04user\x18\x01 \x01(\v2\x10.granary.v1.UserR\x04user\"l\n" +
@@ -7972,7 +10028,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x06blocks\x18\x05 \x03(\v2\x15.granary.v1.BlockInfoR\x06blocks\x12,\n" +
 	"\avolumes\x18\x06 \x03(\v2\x12.granary.v1.VolumeR\avolumes\x12\x1c\n" +
 	"\ttruncated\x18\a \x01(\bR\ttruncatedB\t\n" +
-	"\a_inline\"\xab\x01\n" +
+	"\a_inline\"\xc1\x01\n" +
 	"\x06Policy\x12\x1f\n" +
 	"\vdata_shards\x18\x01 \x01(\x03R\n" +
 	"dataShards\x12#\n" +
@@ -7980,13 +10036,17 @@ const file_granary_proto_rawDesc = "" +
 	"\n" +
 	"inline_max\x18\x03 \x01(\x03R\tinlineMax\x12 \n" +
 	"\vcompression\x18\x04 \x01(\rR\vcompression\x12\x1a\n" +
-	"\bchunking\x18\x05 \x01(\rR\bchunking\"\\\n" +
+	"\bchunking\x18\x05 \x01(\rR\bchunking\x12\x14\n" +
+	"\x05class\x18\x06 \x01(\fR\x05class\"\xa0\x01\n" +
 	"\n" +
 	"ShardPlace\x12\x12\n" +
 	"\x04disk\x18\x01 \x01(\fR\x04disk\x12\x16\n" +
 	"\x06server\x18\x02 \x01(\fR\x06server\x12\x12\n" +
 	"\x04addr\x18\x03 \x01(\fR\x04addr\x12\x0e\n" +
-	"\x02up\x18\x04 \x01(\bR\x02up\"\xac\x02\n" +
+	"\x02up\x18\x04 \x01(\bR\x02up\x12\x12\n" +
+	"\x04lost\x18\x05 \x01(\bR\x04lost\x12\x16\n" +
+	"\x06sealed\x18\x06 \x01(\bR\x06sealed\x12\x16\n" +
+	"\x06target\x18\a \x01(\fR\x06target\"\xc7\x03\n" +
 	"\x06Volume\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x14\n" +
@@ -8001,11 +10061,18 @@ const file_granary_proto_rawDesc = "" +
 	"\n" +
 	"dead_bytes\x18\t \x01(\x04R\tdeadBytes\x12.\n" +
 	"\x06shards\x18\n" +
-	" \x03(\v2\x16.granary.v1.ShardPlaceR\x06shards\"L\n" +
+	" \x03(\v2\x16.granary.v1.ShardPlaceR\x06shards\x12\x16\n" +
+	"\x06policy\x18\v \x01(\rR\x06policy\x12\x12\n" +
+	"\x04auto\x18\f \x01(\bR\x04auto\x12\x1b\n" +
+	"\topened_at\x18\r \x01(\x03R\bopenedAt\x12\x1b\n" +
+	"\tsealed_at\x18\x0e \x01(\x03R\bsealedAt\x12\x1f\n" +
+	"\vdropping_at\x18\x0f \x01(\x03R\n" +
+	"droppingAt\x12\x12\n" +
+	"\x04ends\x18\x10 \x03(\x04R\x04ends\"L\n" +
 	"\bShardRef\x12\x12\n" +
 	"\x04disk\x18\x01 \x01(\fR\x04disk\x12\x16\n" +
 	"\x06volume\x18\x02 \x01(\x04R\x06volume\x12\x14\n" +
-	"\x05shard\x18\x03 \x01(\rR\x05shard\"\xf9\x01\n" +
+	"\x05shard\x18\x03 \x01(\rR\x05shard\"\xad\x02\n" +
 	"\tShardInfo\x12&\n" +
 	"\x03ref\x18\x01 \x01(\v2\x14.granary.v1.ShardRefR\x03ref\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1f\n" +
@@ -8015,7 +10082,10 @@ const file_granary_proto_rawDesc = "" +
 	"\x06length\x18\x05 \x01(\x04R\x06length\x12\x1c\n" +
 	"\tallocated\x18\x06 \x01(\x04R\tallocated\x12\x16\n" +
 	"\x06sealed\x18\a \x01(\bR\x06sealed\x12\x1a\n" +
-	"\bpoisoned\x18\b \x01(\fR\bpoisoned\"\xa6\x01\n" +
+	"\bpoisoned\x18\b \x01(\fR\bpoisoned\x12\x18\n" +
+	"\adamaged\x18\t \x01(\fR\adamaged\x12\x18\n" +
+	"\acreated\x18\n" +
+	" \x01(\x03R\acreated\"\xff\x01\n" +
 	"\tDiskUsage\x12\x12\n" +
 	"\x04disk\x18\x01 \x01(\fR\x04disk\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\fR\x04path\x12\x14\n" +
@@ -8023,12 +10093,29 @@ const file_granary_proto_rawDesc = "" +
 	"\x04free\x18\x04 \x01(\x04R\x04free\x12\x12\n" +
 	"\x04used\x18\x05 \x01(\x04R\x04used\x12\x16\n" +
 	"\x06shards\x18\x06 \x01(\x03R\x06shards\x12\x1b\n" +
-	"\tread_only\x18\a \x01(\fR\breadOnly\"k\n" +
+	"\tread_only\x18\a \x01(\fR\breadOnly\x12\x18\n" +
+	"\afailing\x18\b \x01(\fR\afailing\x12\x14\n" +
+	"\x05class\x18\t \x01(\fR\x05class\x12'\n" +
+	"\x05scrub\x18\n" +
+	" \x01(\v2\x11.granary.v1.ScrubR\x05scrub\"{\n" +
+	"\x05Scrub\x12\x14\n" +
+	"\x05began\x18\x01 \x01(\x03R\x05began\x12\x14\n" +
+	"\x05ended\x18\x02 \x01(\x03R\x05ended\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x14\n" +
+	"\x05total\x18\x04 \x01(\x04R\x05total\x12\x1a\n" +
+	"\bfindings\x18\x05 \x01(\x04R\bfindings\"\xf5\x01\n" +
 	"\x04Disk\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
 	"\x06server\x18\x02 \x01(\fR\x06server\x12+\n" +
 	"\x05usage\x18\x03 \x01(\v2\x15.granary.v1.DiskUsageR\x05usage\x12\x0e\n" +
-	"\x02up\x18\x04 \x01(\bR\x02up\"\x93\x01\n" +
+	"\x02up\x18\x04 \x01(\bR\x02up\x12\x14\n" +
+	"\x05state\x18\x05 \x01(\rR\x05state\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\fR\x06reason\x12\x14\n" +
+	"\x05class\x18\a \x01(\fR\x05class\x12\x14\n" +
+	"\x05since\x18\b \x01(\x03R\x05since\x12\x18\n" +
+	"\avolumes\x18\t \x01(\x03R\avolumes\x12\x14\n" +
+	"\x05bytes\x18\n" +
+	" \x01(\x04R\x05bytes\"\x93\x01\n" +
 	"\x06Server\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04addr\x18\x02 \x01(\fR\x04addr\x12\x12\n" +
@@ -8036,7 +10123,43 @@ const file_granary_proto_rawDesc = "" +
 	"\x04rack\x18\x04 \x01(\fR\x04rack\x12\x0e\n" +
 	"\x02up\x18\x05 \x01(\bR\x02up\x12\x14\n" +
 	"\x05disks\x18\x06 \x03(\fR\x05disks\x12\x17\n" +
-	"\aseen_at\x18\a \x01(\x03R\x06seenAt\"\xb0\x01\n" +
+	"\aseen_at\x18\a \x01(\x03R\x06seenAt\"\xf6\x01\n" +
+	"\x04Task\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x16\n" +
+	"\x06volume\x18\x03 \x01(\x04R\x06volume\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x12\x14\n" +
+	"\x05shard\x18\x05 \x01(\rR\x05shard\x12.\n" +
+	"\x06target\x18\x06 \x01(\v2\x16.granary.v1.ShardPlaceR\x06target\x12\x16\n" +
+	"\x06policy\x18\a \x01(\rR\x06policy\x12\x12\n" +
+	"\x04root\x18\b \x01(\x04R\x04root\x12\x16\n" +
+	"\x06reason\x18\t \x01(\fR\x06reason\x12\x12\n" +
+	"\x04rate\x18\n" +
+	" \x01(\x04R\x04rate\"\x88\x01\n" +
+	"\n" +
+	"TaskReport\x12$\n" +
+	"\x04task\x18\x01 \x01(\v2\x10.granary.v1.TaskR\x04task\x12\x12\n" +
+	"\x04done\x18\x02 \x01(\x04R\x04done\x12\x14\n" +
+	"\x05total\x18\x03 \x01(\x04R\x05total\x12\x14\n" +
+	"\x05ended\x18\x04 \x01(\bR\x05ended\x12\x14\n" +
+	"\x05error\x18\x05 \x01(\fR\x05error\"\x83\x01\n" +
+	"\vWorkRequest\x12\x16\n" +
+	"\x06worker\x18\x01 \x01(\fR\x06worker\x12\x16\n" +
+	"\x06server\x18\x02 \x01(\fR\x06server\x120\n" +
+	"\areports\x18\x03 \x03(\v2\x16.granary.v1.TaskReportR\areports\x12\x12\n" +
+	"\x04room\x18\x04 \x01(\x03R\x04room\"G\n" +
+	"\tWorkReply\x12&\n" +
+	"\x05tasks\x18\x01 \x03(\v2\x10.granary.v1.TaskR\x05tasks\x12\x12\n" +
+	"\x04drop\x18\x02 \x03(\x04R\x04drop\"\xb6\x01\n" +
+	"\n" +
+	"TaskStatus\x12$\n" +
+	"\x04task\x18\x01 \x01(\v2\x10.granary.v1.TaskR\x04task\x12\x16\n" +
+	"\x06worker\x18\x02 \x01(\fR\x06worker\x12\x14\n" +
+	"\x05began\x18\x03 \x01(\x03R\x05began\x12\x12\n" +
+	"\x04done\x18\x04 \x01(\x04R\x04done\x12\x14\n" +
+	"\x05total\x18\x05 \x01(\x04R\x05total\x12\x14\n" +
+	"\x05tries\x18\x06 \x01(\x03R\x05tries\x12\x14\n" +
+	"\x05error\x18\a \x01(\fR\x05error\"\xb0\x01\n" +
 	"\fQueryRequest\x12\x1b\n" +
 	"\tmin_index\x18\x01 \x01(\x04R\bminIndex\x12'\n" +
 	"\x05query\x18\x02 \x01(\v2\x11.granary.v1.QueryR\x05query\x12\x18\n" +
@@ -8053,7 +10176,7 @@ const file_granary_proto_rawDesc = "" +
 	"\n" +
 	"QueryReply\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12*\n" +
-	"\x06answer\x18\x02 \x01(\v2\x12.granary.v1.AnswerR\x06answer\"\x90\x05\n" +
+	"\x06answer\x18\x02 \x01(\v2\x12.granary.v1.AnswerR\x06answer\"\xb7\a\n" +
 	"\x05Query\x12,\n" +
 	"\x06lookup\x18\x01 \x01(\v2\x12.granary.v1.LookupH\x00R\x06lookup\x120\n" +
 	"\bread_dir\x18\x02 \x01(\v2\x13.granary.v1.ReadDirH\x00R\areadDir\x12&\n" +
@@ -8072,8 +10195,17 @@ const file_granary_proto_rawDesc = "" +
 	" \x01(\v2\x15.granary.v1.GetStatusH\x00R\tgetStatus\x12?\n" +
 	"\rlist_datasets\x18\v \x01(\v2\x18.granary.v1.ListDatasetsH\x00R\flistDatasets\x126\n" +
 	"\n" +
-	"list_usage\x18\f \x01(\v2\x15.granary.v1.ListUsageH\x00R\tlistUsageB\a\n" +
-	"\x05query\"\xdf\x04\n" +
+	"list_usage\x18\f \x01(\v2\x15.granary.v1.ListUsageH\x00R\tlistUsage\x126\n" +
+	"\n" +
+	"get_volume\x18\r \x01(\v2\x15.granary.v1.GetVolumeH\x00R\tgetVolume\x129\n" +
+	"\vlist_blocks\x18\x0e \x01(\v2\x16.granary.v1.ListBlocksH\x00R\n" +
+	"listBlocks\x126\n" +
+	"\n" +
+	"list_tasks\x18\x0f \x01(\v2\x15.granary.v1.ListTasksH\x00R\tlistTasks\x12B\n" +
+	"\x0eget_durability\x18\x10 \x01(\v2\x19.granary.v1.GetDurabilityH\x00R\rgetDurability\x126\n" +
+	"\n" +
+	"get_upkeep\x18\x11 \x01(\v2\x15.granary.v1.GetUpkeepH\x00R\tgetUpkeepB\a\n" +
+	"\x05query\"\xdc\x06\n" +
 	"\x06Answer\x12)\n" +
 	"\x05found\x18\x01 \x01(\v2\x11.granary.v1.FoundH\x00R\x05found\x125\n" +
 	"\tdirectory\x18\x02 \x01(\v2\x15.granary.v1.DirectoryH\x00R\tdirectory\x12/\n" +
@@ -8088,7 +10220,14 @@ const file_granary_proto_rawDesc = "" +
 	"\x06status\x18\n" +
 	" \x01(\v2\x12.granary.v1.StatusH\x00R\x06status\x122\n" +
 	"\bdatasets\x18\v \x01(\v2\x14.granary.v1.DatasetsH\x00R\bdatasets\x12,\n" +
-	"\x06usages\x18\f \x01(\v2\x12.granary.v1.UsagesH\x00R\x06usagesB\b\n" +
+	"\x06usages\x18\f \x01(\v2\x12.granary.v1.UsagesH\x00R\x06usages\x123\n" +
+	"\tvolume_is\x18\r \x01(\v2\x14.granary.v1.VolumeIsH\x00R\bvolumeIs\x12,\n" +
+	"\x06blocks\x18\x0e \x01(\v2\x12.granary.v1.BlocksH\x00R\x06blocks\x12)\n" +
+	"\x05tasks\x18\x0f \x01(\v2\x11.granary.v1.TasksH\x00R\x05tasks\x128\n" +
+	"\n" +
+	"durability\x18\x10 \x01(\v2\x16.granary.v1.DurabilityH\x00R\n" +
+	"durability\x123\n" +
+	"\tupkeep_is\x18\x11 \x01(\v2\x14.granary.v1.UpkeepIsH\x00R\bupkeepIsB\b\n" +
 	"\x06answer\"7\n" +
 	"\x05Range\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x16\n" +
@@ -8184,7 +10323,54 @@ const file_granary_proto_rawDesc = "" +
 	"\x05limit\x18\x02 \x01(\x03R\x05limit\"K\n" +
 	"\aVolumes\x12,\n" +
 	"\avolumes\x18\x01 \x03(\v2\x12.granary.v1.VolumeR\avolumes\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"\v\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"#\n" +
+	"\tGetVolume\x12\x16\n" +
+	"\x06volume\x18\x01 \x01(\x04R\x06volume\"6\n" +
+	"\bVolumeIs\x12*\n" +
+	"\x06volume\x18\x01 \x01(\v2\x12.granary.v1.VolumeR\x06volume\"d\n" +
+	"\n" +
+	"ListBlocks\x12\x16\n" +
+	"\x06volume\x18\x01 \x01(\x04R\x06volume\x12\x14\n" +
+	"\x05shard\x18\x02 \x01(\rR\x05shard\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\x04R\x04from\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\x03R\x05limit\"M\n" +
+	"\x06Blocks\x12/\n" +
+	"\x06blocks\x18\x01 \x03(\v2\x17.granary.v1.StoredBlockR\x06blocks\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"h\n" +
+	"\vStoredBlock\x12+\n" +
+	"\x05block\x18\x01 \x01(\v2\x15.granary.v1.BlockInfoR\x05block\x12\x18\n" +
+	"\adataset\x18\x02 \x01(\rR\adataset\x12\x12\n" +
+	"\x04refs\x18\x03 \x01(\x04R\x04refs\"!\n" +
+	"\tListTasks\x12\x14\n" +
+	"\x05limit\x18\x01 \x01(\x03R\x05limit\"I\n" +
+	"\x05Tasks\x12,\n" +
+	"\x05tasks\x18\x01 \x03(\v2\x16.granary.v1.TaskStatusR\x05tasks\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\";\n" +
+	"\rGetDurability\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\x04R\x05after\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x03R\x05limit\"X\n" +
+	"\n" +
+	"Durability\x126\n" +
+	"\avolumes\x18\x01 \x03(\v2\x1c.granary.v1.VolumeDurabilityR\avolumes\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\xc0\x02\n" +
+	"\x10VolumeDurability\x12\x16\n" +
+	"\x06volume\x18\x01 \x01(\x04R\x06volume\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\rR\x05state\x12\x1f\n" +
+	"\vdata_shards\x18\x03 \x01(\x03R\n" +
+	"dataShards\x12#\n" +
+	"\rparity_shards\x18\x04 \x01(\x03R\fparityShards\x12\x1d\n" +
+	"\n" +
+	"live_bytes\x18\x05 \x01(\x04R\tliveBytes\x12\x16\n" +
+	"\x06losses\x18\x06 \x01(\x03R\x06losses\x12#\n" +
+	"\rdomain_losses\x18\a \x01(\x03R\fdomainLosses\x12\x16\n" +
+	"\x06domain\x18\b \x01(\fR\x06domain\x12\x1c\n" +
+	"\tmisplaced\x18\t \x01(\bR\tmisplaced\x12\x14\n" +
+	"\x05doing\x18\n" +
+	" \x01(\fR\x05doing\x12\x10\n" +
+	"\x03eta\x18\v \x01(\x03R\x03eta\"\v\n" +
+	"\tGetUpkeep\"6\n" +
+	"\bUpkeepIs\x12*\n" +
+	"\x06upkeep\x18\x01 \x01(\v2\x12.granary.v1.UpkeepR\x06upkeep\"\v\n" +
 	"\tListDisks\"]\n" +
 	"\x05Disks\x12,\n" +
 	"\aservers\x18\x01 \x03(\v2\x12.granary.v1.ServerR\aservers\x12&\n" +
@@ -8226,7 +10412,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x06health\x18\x13 \x01(\rR\x06health\x12\x18\n" +
 	"\areasons\x18\x14 \x03(\fR\areasons\x12#\n" +
 	"\rapplied_index\x18\x15 \x01(\x04R\fappliedIndex\x12 \n" +
-	"\vincarnation\x18\x16 \x01(\x04R\vincarnation2\xb9\x05\n" +
+	"\vincarnation\x18\x16 \x01(\x04R\vincarnation2\xf1\x05\n" +
 	"\x06Master\x12F\n" +
 	"\vOpenSession\x12\x1e.granary.v1.OpenSessionRequest\x1a\x17.granary.v1.SessionInfo\x12E\n" +
 	"\tKeepAlive\x12\x1c.granary.v1.KeepAliveRequest\x1a\x1a.granary.v1.KeepAliveReply\x12<\n" +
@@ -8238,7 +10424,8 @@ const file_granary_proto_rawDesc = "" +
 	"\tReadIndex\x12\x1c.granary.v1.ReadIndexRequest\x1a\x1a.granary.v1.ReadIndexReply\x12G\n" +
 	"\fChangeMember\x12\x18.granary.v1.MemberChange\x1a\x1d.granary.v1.ChangeMemberReply\x12D\n" +
 	"\n" +
-	"ReadBackup\x12\x1d.granary.v1.ReadBackupRequest\x1a\x17.granary.v1.BackupPieceB/Z-github.com/dsorchard/granary/internal/wire/pbb\x06proto3"
+	"ReadBackup\x12\x1d.granary.v1.ReadBackupRequest\x1a\x17.granary.v1.BackupPiece\x126\n" +
+	"\x04Work\x12\x17.granary.v1.WorkRequest\x1a\x15.granary.v1.WorkReplyB/Z-github.com/dsorchard/granary/internal/wire/pbb\x06proto3"
 
 var (
 	file_granary_proto_rawDescOnce sync.Once
@@ -8252,7 +10439,7 @@ func file_granary_proto_rawDescGZIP() []byte {
 	return file_granary_proto_rawDescData
 }
 
-var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 102)
+var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 127)
 var file_granary_proto_goTypes = []any{
 	(*OpenSessionRequest)(nil), // 0: granary.v1.OpenSessionRequest
 	(*SessionInfo)(nil),        // 1: granary.v1.SessionInfo
@@ -8299,196 +10486,255 @@ var file_granary_proto_goTypes = []any{
 	(*OpenVolume)(nil),         // 42: granary.v1.OpenVolume
 	(*Placement)(nil),          // 43: granary.v1.Placement
 	(*SealVolume)(nil),         // 44: granary.v1.SealVolume
-	(*CloseSession)(nil),       // 45: granary.v1.CloseSession
-	(*SetUser)(nil),            // 46: granary.v1.SetUser
-	(*User)(nil),               // 47: granary.v1.User
-	(*Attr)(nil),               // 48: granary.v1.Attr
-	(*Entry)(nil),              // 49: granary.v1.Entry
-	(*Xattr)(nil),              // 50: granary.v1.Xattr
-	(*Location)(nil),           // 51: granary.v1.Location
-	(*Chunk)(nil),              // 52: granary.v1.Chunk
-	(*ExtentWrite)(nil),        // 53: granary.v1.ExtentWrite
-	(*Content)(nil),            // 54: granary.v1.Content
-	(*BlockInfo)(nil),          // 55: granary.v1.BlockInfo
-	(*Extent)(nil),             // 56: granary.v1.Extent
-	(*Layout)(nil),             // 57: granary.v1.Layout
-	(*Policy)(nil),             // 58: granary.v1.Policy
-	(*ShardPlace)(nil),         // 59: granary.v1.ShardPlace
-	(*Volume)(nil),             // 60: granary.v1.Volume
-	(*ShardRef)(nil),           // 61: granary.v1.ShardRef
-	(*ShardInfo)(nil),          // 62: granary.v1.ShardInfo
-	(*DiskUsage)(nil),          // 63: granary.v1.DiskUsage
-	(*Disk)(nil),               // 64: granary.v1.Disk
-	(*Server)(nil),             // 65: granary.v1.Server
-	(*QueryRequest)(nil),       // 66: granary.v1.QueryRequest
-	(*QueryManyRequest)(nil),   // 67: granary.v1.QueryManyRequest
-	(*QueryManyReply)(nil),     // 68: granary.v1.QueryManyReply
-	(*QueryOutcome)(nil),       // 69: granary.v1.QueryOutcome
-	(*QueryReply)(nil),         // 70: granary.v1.QueryReply
-	(*Query)(nil),              // 71: granary.v1.Query
-	(*Answer)(nil),             // 72: granary.v1.Answer
-	(*Range)(nil),              // 73: granary.v1.Range
-	(*Lookup)(nil),             // 74: granary.v1.Lookup
-	(*Found)(nil),              // 75: granary.v1.Found
-	(*ReadDir)(nil),            // 76: granary.v1.ReadDir
-	(*Directory)(nil),          // 77: granary.v1.Directory
-	(*List)(nil),               // 78: granary.v1.List
-	(*ListItem)(nil),           // 79: granary.v1.ListItem
-	(*Listing)(nil),            // 80: granary.v1.Listing
-	(*HasChunks)(nil),          // 81: granary.v1.HasChunks
-	(*ChunksHad)(nil),          // 82: granary.v1.ChunksHad
-	(*StatFS)(nil),             // 83: granary.v1.StatFS
-	(*FSStats)(nil),            // 84: granary.v1.FSStats
-	(*ListDatasets)(nil),       // 85: granary.v1.ListDatasets
-	(*Dataset)(nil),            // 86: granary.v1.Dataset
-	(*Datasets)(nil),           // 87: granary.v1.Datasets
-	(*Usage)(nil),              // 88: granary.v1.Usage
-	(*ListUsage)(nil),          // 89: granary.v1.ListUsage
-	(*Usages)(nil),             // 90: granary.v1.Usages
-	(*GetPolicy)(nil),          // 91: granary.v1.GetPolicy
-	(*PolicyIs)(nil),           // 92: granary.v1.PolicyIs
-	(*GetUser)(nil),            // 93: granary.v1.GetUser
-	(*UserIs)(nil),             // 94: granary.v1.UserIs
-	(*ListVolumes)(nil),        // 95: granary.v1.ListVolumes
-	(*Volumes)(nil),            // 96: granary.v1.Volumes
-	(*ListDisks)(nil),          // 97: granary.v1.ListDisks
-	(*Disks)(nil),              // 98: granary.v1.Disks
-	(*GetStatus)(nil),          // 99: granary.v1.GetStatus
-	(*MasterStatus)(nil),       // 100: granary.v1.MasterStatus
-	(*Status)(nil),             // 101: granary.v1.Status
+	(*PlaceShard)(nil),         // 45: granary.v1.PlaceShard
+	(*MoveBlocks)(nil),         // 46: granary.v1.MoveBlocks
+	(*BlockMove)(nil),          // 47: granary.v1.BlockMove
+	(*SetDisk)(nil),            // 48: granary.v1.SetDisk
+	(*ForgetServer)(nil),       // 49: granary.v1.ForgetServer
+	(*SetUpkeep)(nil),          // 50: granary.v1.SetUpkeep
+	(*Upkeep)(nil),             // 51: granary.v1.Upkeep
+	(*CloseSession)(nil),       // 52: granary.v1.CloseSession
+	(*SetUser)(nil),            // 53: granary.v1.SetUser
+	(*User)(nil),               // 54: granary.v1.User
+	(*Attr)(nil),               // 55: granary.v1.Attr
+	(*Entry)(nil),              // 56: granary.v1.Entry
+	(*Xattr)(nil),              // 57: granary.v1.Xattr
+	(*Location)(nil),           // 58: granary.v1.Location
+	(*Chunk)(nil),              // 59: granary.v1.Chunk
+	(*ExtentWrite)(nil),        // 60: granary.v1.ExtentWrite
+	(*Content)(nil),            // 61: granary.v1.Content
+	(*BlockInfo)(nil),          // 62: granary.v1.BlockInfo
+	(*Extent)(nil),             // 63: granary.v1.Extent
+	(*Layout)(nil),             // 64: granary.v1.Layout
+	(*Policy)(nil),             // 65: granary.v1.Policy
+	(*ShardPlace)(nil),         // 66: granary.v1.ShardPlace
+	(*Volume)(nil),             // 67: granary.v1.Volume
+	(*ShardRef)(nil),           // 68: granary.v1.ShardRef
+	(*ShardInfo)(nil),          // 69: granary.v1.ShardInfo
+	(*DiskUsage)(nil),          // 70: granary.v1.DiskUsage
+	(*Scrub)(nil),              // 71: granary.v1.Scrub
+	(*Disk)(nil),               // 72: granary.v1.Disk
+	(*Server)(nil),             // 73: granary.v1.Server
+	(*Task)(nil),               // 74: granary.v1.Task
+	(*TaskReport)(nil),         // 75: granary.v1.TaskReport
+	(*WorkRequest)(nil),        // 76: granary.v1.WorkRequest
+	(*WorkReply)(nil),          // 77: granary.v1.WorkReply
+	(*TaskStatus)(nil),         // 78: granary.v1.TaskStatus
+	(*QueryRequest)(nil),       // 79: granary.v1.QueryRequest
+	(*QueryManyRequest)(nil),   // 80: granary.v1.QueryManyRequest
+	(*QueryManyReply)(nil),     // 81: granary.v1.QueryManyReply
+	(*QueryOutcome)(nil),       // 82: granary.v1.QueryOutcome
+	(*QueryReply)(nil),         // 83: granary.v1.QueryReply
+	(*Query)(nil),              // 84: granary.v1.Query
+	(*Answer)(nil),             // 85: granary.v1.Answer
+	(*Range)(nil),              // 86: granary.v1.Range
+	(*Lookup)(nil),             // 87: granary.v1.Lookup
+	(*Found)(nil),              // 88: granary.v1.Found
+	(*ReadDir)(nil),            // 89: granary.v1.ReadDir
+	(*Directory)(nil),          // 90: granary.v1.Directory
+	(*List)(nil),               // 91: granary.v1.List
+	(*ListItem)(nil),           // 92: granary.v1.ListItem
+	(*Listing)(nil),            // 93: granary.v1.Listing
+	(*HasChunks)(nil),          // 94: granary.v1.HasChunks
+	(*ChunksHad)(nil),          // 95: granary.v1.ChunksHad
+	(*StatFS)(nil),             // 96: granary.v1.StatFS
+	(*FSStats)(nil),            // 97: granary.v1.FSStats
+	(*ListDatasets)(nil),       // 98: granary.v1.ListDatasets
+	(*Dataset)(nil),            // 99: granary.v1.Dataset
+	(*Datasets)(nil),           // 100: granary.v1.Datasets
+	(*Usage)(nil),              // 101: granary.v1.Usage
+	(*ListUsage)(nil),          // 102: granary.v1.ListUsage
+	(*Usages)(nil),             // 103: granary.v1.Usages
+	(*GetPolicy)(nil),          // 104: granary.v1.GetPolicy
+	(*PolicyIs)(nil),           // 105: granary.v1.PolicyIs
+	(*GetUser)(nil),            // 106: granary.v1.GetUser
+	(*UserIs)(nil),             // 107: granary.v1.UserIs
+	(*ListVolumes)(nil),        // 108: granary.v1.ListVolumes
+	(*Volumes)(nil),            // 109: granary.v1.Volumes
+	(*GetVolume)(nil),          // 110: granary.v1.GetVolume
+	(*VolumeIs)(nil),           // 111: granary.v1.VolumeIs
+	(*ListBlocks)(nil),         // 112: granary.v1.ListBlocks
+	(*Blocks)(nil),             // 113: granary.v1.Blocks
+	(*StoredBlock)(nil),        // 114: granary.v1.StoredBlock
+	(*ListTasks)(nil),          // 115: granary.v1.ListTasks
+	(*Tasks)(nil),              // 116: granary.v1.Tasks
+	(*GetDurability)(nil),      // 117: granary.v1.GetDurability
+	(*Durability)(nil),         // 118: granary.v1.Durability
+	(*VolumeDurability)(nil),   // 119: granary.v1.VolumeDurability
+	(*GetUpkeep)(nil),          // 120: granary.v1.GetUpkeep
+	(*UpkeepIs)(nil),           // 121: granary.v1.UpkeepIs
+	(*ListDisks)(nil),          // 122: granary.v1.ListDisks
+	(*Disks)(nil),              // 123: granary.v1.Disks
+	(*GetStatus)(nil),          // 124: granary.v1.GetStatus
+	(*MasterStatus)(nil),       // 125: granary.v1.MasterStatus
+	(*Status)(nil),             // 126: granary.v1.Status
 }
 var file_granary_proto_depIdxs = []int32{
-	63,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
-	62,  // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
-	15,  // 2: granary.v1.ErrorDetail.not_leader:type_name -> granary.v1.NotLeader
-	19,  // 3: granary.v1.Request.cred:type_name -> granary.v1.Cred
-	21,  // 4: granary.v1.Request.op:type_name -> granary.v1.Op
-	14,  // 5: granary.v1.Result.err:type_name -> granary.v1.ErrorDetail
-	48,  // 6: granary.v1.Result.attr:type_name -> granary.v1.Attr
-	60,  // 7: granary.v1.Result.volume:type_name -> granary.v1.Volume
-	23,  // 8: granary.v1.Op.create:type_name -> granary.v1.Create
-	24,  // 9: granary.v1.Op.unlink:type_name -> granary.v1.Unlink
-	25,  // 10: granary.v1.Op.rmdir:type_name -> granary.v1.Rmdir
-	26,  // 11: granary.v1.Op.remove_tree:type_name -> granary.v1.RemoveTree
-	27,  // 12: granary.v1.Op.rename:type_name -> granary.v1.Rename
-	28,  // 13: granary.v1.Op.link:type_name -> granary.v1.Link
-	29,  // 14: granary.v1.Op.set_attr:type_name -> granary.v1.SetAttr
-	30,  // 15: granary.v1.Op.set_xattr:type_name -> granary.v1.SetXattr
-	31,  // 16: granary.v1.Op.remove_xattr:type_name -> granary.v1.RemoveXattr
-	32,  // 17: granary.v1.Op.commit:type_name -> granary.v1.Commit
-	33,  // 18: granary.v1.Op.copy_range:type_name -> granary.v1.CopyRange
-	40,  // 19: granary.v1.Op.release:type_name -> granary.v1.Release
-	41,  // 20: granary.v1.Op.set_policy:type_name -> granary.v1.SetPolicy
-	42,  // 21: granary.v1.Op.open_volume:type_name -> granary.v1.OpenVolume
-	44,  // 22: granary.v1.Op.seal_volume:type_name -> granary.v1.SealVolume
-	45,  // 23: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
-	46,  // 24: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
-	34,  // 25: granary.v1.Op.allocate:type_name -> granary.v1.Allocate
-	35,  // 26: granary.v1.Op.assemble:type_name -> granary.v1.Assemble
-	37,  // 27: granary.v1.Op.create_dataset:type_name -> granary.v1.CreateDataset
-	38,  // 28: granary.v1.Op.set_quota:type_name -> granary.v1.SetQuota
-	50,  // 29: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
-	54,  // 30: granary.v1.Create.content:type_name -> granary.v1.Content
-	22,  // 31: granary.v1.Create.match:type_name -> granary.v1.Precondition
-	22,  // 32: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
-	50,  // 33: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
-	22,  // 34: granary.v1.Link.match:type_name -> granary.v1.Precondition
-	22,  // 35: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
-	50,  // 36: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
-	54,  // 37: granary.v1.Commit.content:type_name -> granary.v1.Content
-	22,  // 38: granary.v1.Commit.match:type_name -> granary.v1.Precondition
-	23,  // 39: granary.v1.Assemble.create:type_name -> granary.v1.Create
-	36,  // 40: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
-	39,  // 41: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
-	58,  // 42: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
-	43,  // 43: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
-	47,  // 44: granary.v1.SetUser.user:type_name -> granary.v1.User
-	48,  // 45: granary.v1.Entry.attr:type_name -> granary.v1.Attr
-	51,  // 46: granary.v1.Chunk.location:type_name -> granary.v1.Location
-	53,  // 47: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
-	52,  // 48: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
-	51,  // 49: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
-	56,  // 50: granary.v1.Layout.extents:type_name -> granary.v1.Extent
-	55,  // 51: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
-	60,  // 52: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
-	59,  // 53: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
-	61,  // 54: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
-	63,  // 55: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
-	71,  // 56: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
-	19,  // 57: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
-	66,  // 58: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
-	69,  // 59: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
-	70,  // 60: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
-	14,  // 61: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
-	72,  // 62: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
-	74,  // 63: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
-	76,  // 64: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
-	78,  // 65: granary.v1.Query.list:type_name -> granary.v1.List
-	81,  // 66: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
-	83,  // 67: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
-	91,  // 68: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
-	93,  // 69: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
-	95,  // 70: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
-	97,  // 71: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
-	99,  // 72: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
-	85,  // 73: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
-	89,  // 74: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
-	75,  // 75: granary.v1.Answer.found:type_name -> granary.v1.Found
-	77,  // 76: granary.v1.Answer.directory:type_name -> granary.v1.Directory
-	80,  // 77: granary.v1.Answer.listing:type_name -> granary.v1.Listing
-	82,  // 78: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	84,  // 79: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	92,  // 80: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	94,  // 81: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	96,  // 82: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	98,  // 83: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	101, // 84: granary.v1.Answer.status:type_name -> granary.v1.Status
-	87,  // 85: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
-	90,  // 86: granary.v1.Answer.usages:type_name -> granary.v1.Usages
-	73,  // 87: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	49,  // 88: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	50,  // 89: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	57,  // 90: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	49,  // 91: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	48,  // 92: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	79,  // 93: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	48,  // 94: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	88,  // 95: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	86,  // 96: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	39,  // 97: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	88,  // 98: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	58,  // 99: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	47,  // 100: granary.v1.UserIs.user:type_name -> granary.v1.User
-	60,  // 101: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	65,  // 102: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	64,  // 103: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	100, // 104: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	58,  // 105: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	0,   // 106: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 107: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	16,  // 108: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	66,  // 109: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	67,  // 110: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
-	12,  // 111: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 112: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 113: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 114: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 115: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	1,   // 116: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 117: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	17,  // 118: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	70,  // 119: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	68,  // 120: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
-	13,  // 121: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 122: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 123: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 124: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 125: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	116, // [116:126] is the sub-list for method output_type
-	106, // [106:116] is the sub-list for method input_type
-	106, // [106:106] is the sub-list for extension type_name
-	106, // [106:106] is the sub-list for extension extendee
-	0,   // [0:106] is the sub-list for field type_name
+	70,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
+	69,  // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
+	69,  // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
+	15,  // 3: granary.v1.ErrorDetail.not_leader:type_name -> granary.v1.NotLeader
+	19,  // 4: granary.v1.Request.cred:type_name -> granary.v1.Cred
+	21,  // 5: granary.v1.Request.op:type_name -> granary.v1.Op
+	14,  // 6: granary.v1.Result.err:type_name -> granary.v1.ErrorDetail
+	55,  // 7: granary.v1.Result.attr:type_name -> granary.v1.Attr
+	67,  // 8: granary.v1.Result.volume:type_name -> granary.v1.Volume
+	23,  // 9: granary.v1.Op.create:type_name -> granary.v1.Create
+	24,  // 10: granary.v1.Op.unlink:type_name -> granary.v1.Unlink
+	25,  // 11: granary.v1.Op.rmdir:type_name -> granary.v1.Rmdir
+	26,  // 12: granary.v1.Op.remove_tree:type_name -> granary.v1.RemoveTree
+	27,  // 13: granary.v1.Op.rename:type_name -> granary.v1.Rename
+	28,  // 14: granary.v1.Op.link:type_name -> granary.v1.Link
+	29,  // 15: granary.v1.Op.set_attr:type_name -> granary.v1.SetAttr
+	30,  // 16: granary.v1.Op.set_xattr:type_name -> granary.v1.SetXattr
+	31,  // 17: granary.v1.Op.remove_xattr:type_name -> granary.v1.RemoveXattr
+	32,  // 18: granary.v1.Op.commit:type_name -> granary.v1.Commit
+	33,  // 19: granary.v1.Op.copy_range:type_name -> granary.v1.CopyRange
+	40,  // 20: granary.v1.Op.release:type_name -> granary.v1.Release
+	41,  // 21: granary.v1.Op.set_policy:type_name -> granary.v1.SetPolicy
+	42,  // 22: granary.v1.Op.open_volume:type_name -> granary.v1.OpenVolume
+	44,  // 23: granary.v1.Op.seal_volume:type_name -> granary.v1.SealVolume
+	52,  // 24: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
+	53,  // 25: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
+	34,  // 26: granary.v1.Op.allocate:type_name -> granary.v1.Allocate
+	35,  // 27: granary.v1.Op.assemble:type_name -> granary.v1.Assemble
+	37,  // 28: granary.v1.Op.create_dataset:type_name -> granary.v1.CreateDataset
+	38,  // 29: granary.v1.Op.set_quota:type_name -> granary.v1.SetQuota
+	45,  // 30: granary.v1.Op.place_shard:type_name -> granary.v1.PlaceShard
+	46,  // 31: granary.v1.Op.move_blocks:type_name -> granary.v1.MoveBlocks
+	48,  // 32: granary.v1.Op.set_disk:type_name -> granary.v1.SetDisk
+	49,  // 33: granary.v1.Op.forget_server:type_name -> granary.v1.ForgetServer
+	50,  // 34: granary.v1.Op.set_upkeep:type_name -> granary.v1.SetUpkeep
+	57,  // 35: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
+	61,  // 36: granary.v1.Create.content:type_name -> granary.v1.Content
+	22,  // 37: granary.v1.Create.match:type_name -> granary.v1.Precondition
+	22,  // 38: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
+	57,  // 39: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
+	22,  // 40: granary.v1.Link.match:type_name -> granary.v1.Precondition
+	22,  // 41: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
+	57,  // 42: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
+	61,  // 43: granary.v1.Commit.content:type_name -> granary.v1.Content
+	22,  // 44: granary.v1.Commit.match:type_name -> granary.v1.Precondition
+	23,  // 45: granary.v1.Assemble.create:type_name -> granary.v1.Create
+	36,  // 46: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
+	39,  // 47: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
+	65,  // 48: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
+	43,  // 49: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
+	47,  // 50: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
+	58,  // 51: granary.v1.BlockMove.from:type_name -> granary.v1.Location
+	58,  // 52: granary.v1.BlockMove.to:type_name -> granary.v1.Location
+	51,  // 53: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
+	54,  // 54: granary.v1.SetUser.user:type_name -> granary.v1.User
+	55,  // 55: granary.v1.Entry.attr:type_name -> granary.v1.Attr
+	58,  // 56: granary.v1.Chunk.location:type_name -> granary.v1.Location
+	60,  // 57: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
+	59,  // 58: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
+	58,  // 59: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
+	63,  // 60: granary.v1.Layout.extents:type_name -> granary.v1.Extent
+	62,  // 61: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
+	67,  // 62: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
+	66,  // 63: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
+	68,  // 64: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
+	71,  // 65: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
+	70,  // 66: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
+	66,  // 67: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
+	74,  // 68: granary.v1.TaskReport.task:type_name -> granary.v1.Task
+	75,  // 69: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
+	74,  // 70: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
+	74,  // 71: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
+	84,  // 72: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
+	19,  // 73: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
+	79,  // 74: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
+	82,  // 75: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
+	83,  // 76: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
+	14,  // 77: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
+	85,  // 78: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
+	87,  // 79: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
+	89,  // 80: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
+	91,  // 81: granary.v1.Query.list:type_name -> granary.v1.List
+	94,  // 82: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
+	96,  // 83: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
+	104, // 84: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
+	106, // 85: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
+	108, // 86: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
+	122, // 87: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
+	124, // 88: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
+	98,  // 89: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
+	102, // 90: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
+	110, // 91: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
+	112, // 92: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
+	115, // 93: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
+	117, // 94: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
+	120, // 95: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
+	88,  // 96: granary.v1.Answer.found:type_name -> granary.v1.Found
+	90,  // 97: granary.v1.Answer.directory:type_name -> granary.v1.Directory
+	93,  // 98: granary.v1.Answer.listing:type_name -> granary.v1.Listing
+	95,  // 99: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	97,  // 100: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	105, // 101: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	107, // 102: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	109, // 103: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	123, // 104: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	126, // 105: granary.v1.Answer.status:type_name -> granary.v1.Status
+	100, // 106: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	103, // 107: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	111, // 108: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
+	113, // 109: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
+	116, // 110: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
+	118, // 111: granary.v1.Answer.durability:type_name -> granary.v1.Durability
+	121, // 112: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
+	86,  // 113: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	56,  // 114: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	57,  // 115: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	64,  // 116: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	56,  // 117: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	55,  // 118: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	92,  // 119: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	55,  // 120: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	101, // 121: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	99,  // 122: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	39,  // 123: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	101, // 124: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	65,  // 125: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	54,  // 126: granary.v1.UserIs.user:type_name -> granary.v1.User
+	67,  // 127: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	67,  // 128: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
+	114, // 129: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
+	62,  // 130: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
+	78,  // 131: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
+	119, // 132: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
+	51,  // 133: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
+	73,  // 134: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	72,  // 135: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	125, // 136: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	65,  // 137: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	0,   // 138: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 139: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	16,  // 140: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	79,  // 141: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	80,  // 142: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 143: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 144: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 145: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 146: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 147: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	76,  // 148: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
+	1,   // 149: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 150: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	17,  // 151: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	83,  // 152: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	81,  // 153: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 154: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 155: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 156: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 157: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 158: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	77,  // 159: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
+	149, // [149:160] is the sub-list for method output_type
+	138, // [138:149] is the sub-list for method input_type
+	138, // [138:138] is the sub-list for extension type_name
+	138, // [138:138] is the sub-list for extension extendee
+	0,   // [0:138] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
@@ -8519,12 +10765,18 @@ func file_granary_proto_init() {
 		(*Op_Assemble)(nil),
 		(*Op_CreateDataset)(nil),
 		(*Op_SetQuota)(nil),
+		(*Op_PlaceShard)(nil),
+		(*Op_MoveBlocks)(nil),
+		(*Op_SetDisk)(nil),
+		(*Op_ForgetServer)(nil),
+		(*Op_SetUpkeep)(nil),
 	}
 	file_granary_proto_msgTypes[29].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[32].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[54].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[57].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[71].OneofWrappers = []any{
+	file_granary_proto_msgTypes[48].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[61].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[64].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[84].OneofWrappers = []any{
 		(*Query_Lookup)(nil),
 		(*Query_ReadDir)(nil),
 		(*Query_List)(nil),
@@ -8537,8 +10789,13 @@ func file_granary_proto_init() {
 		(*Query_GetStatus)(nil),
 		(*Query_ListDatasets)(nil),
 		(*Query_ListUsage)(nil),
+		(*Query_GetVolume)(nil),
+		(*Query_ListBlocks)(nil),
+		(*Query_ListTasks)(nil),
+		(*Query_GetDurability)(nil),
+		(*Query_GetUpkeep)(nil),
 	}
-	file_granary_proto_msgTypes[72].OneofWrappers = []any{
+	file_granary_proto_msgTypes[85].OneofWrappers = []any{
 		(*Answer_Found)(nil),
 		(*Answer_Directory)(nil),
 		(*Answer_Listing)(nil),
@@ -8551,6 +10808,11 @@ func file_granary_proto_init() {
 		(*Answer_Status)(nil),
 		(*Answer_Datasets)(nil),
 		(*Answer_Usages)(nil),
+		(*Answer_VolumeIs)(nil),
+		(*Answer_Blocks)(nil),
+		(*Answer_Tasks)(nil),
+		(*Answer_Durability)(nil),
+		(*Answer_UpkeepIs)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -8558,7 +10820,7 @@ func file_granary_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_proto_rawDesc), len(file_granary_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   102,
+			NumMessages:   127,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

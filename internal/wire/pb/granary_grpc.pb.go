@@ -37,6 +37,7 @@ const (
 	Master_ReadIndex_FullMethodName    = "/granary.v1.Master/ReadIndex"
 	Master_ChangeMember_FullMethodName = "/granary.v1.Master/ChangeMember"
 	Master_ReadBackup_FullMethodName   = "/granary.v1.Master/ReadBackup"
+	Master_Work_FullMethodName         = "/granary.v1.Master/Work"
 )
 
 // MasterClient is the client API for Master service.
@@ -55,6 +56,7 @@ type MasterClient interface {
 	ReadIndex(ctx context.Context, in *ReadIndexRequest, opts ...grpc.CallOption) (*ReadIndexReply, error)
 	ChangeMember(ctx context.Context, in *MemberChange, opts ...grpc.CallOption) (*ChangeMemberReply, error)
 	ReadBackup(ctx context.Context, in *ReadBackupRequest, opts ...grpc.CallOption) (*BackupPiece, error)
+	Work(ctx context.Context, in *WorkRequest, opts ...grpc.CallOption) (*WorkReply, error)
 }
 
 type masterClient struct {
@@ -165,6 +167,16 @@ func (c *masterClient) ReadBackup(ctx context.Context, in *ReadBackupRequest, op
 	return out, nil
 }
 
+func (c *masterClient) Work(ctx context.Context, in *WorkRequest, opts ...grpc.CallOption) (*WorkReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WorkReply)
+	err := c.cc.Invoke(ctx, Master_Work_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // MasterServer is the server API for Master service.
 // All implementations must embed UnimplementedMasterServer
 // for forward compatibility.
@@ -181,6 +193,7 @@ type MasterServer interface {
 	ReadIndex(context.Context, *ReadIndexRequest) (*ReadIndexReply, error)
 	ChangeMember(context.Context, *MemberChange) (*ChangeMemberReply, error)
 	ReadBackup(context.Context, *ReadBackupRequest) (*BackupPiece, error)
+	Work(context.Context, *WorkRequest) (*WorkReply, error)
 	mustEmbedUnimplementedMasterServer()
 }
 
@@ -220,6 +233,9 @@ func (UnimplementedMasterServer) ChangeMember(context.Context, *MemberChange) (*
 }
 func (UnimplementedMasterServer) ReadBackup(context.Context, *ReadBackupRequest) (*BackupPiece, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReadBackup not implemented")
+}
+func (UnimplementedMasterServer) Work(context.Context, *WorkRequest) (*WorkReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method Work not implemented")
 }
 func (UnimplementedMasterServer) mustEmbedUnimplementedMasterServer() {}
 func (UnimplementedMasterServer) testEmbeddedByValue()                {}
@@ -422,6 +438,24 @@ func _Master_ReadBackup_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Master_Work_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WorkRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MasterServer).Work(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Master_Work_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MasterServer).Work(ctx, req.(*WorkRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Master_ServiceDesc is the grpc.ServiceDesc for Master service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -468,6 +502,10 @@ var Master_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReadBackup",
 			Handler:    _Master_ReadBackup_Handler,
+		},
+		{
+			MethodName: "Work",
+			Handler:    _Master_Work_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
