@@ -34,6 +34,9 @@ func (s *state) apply(entries []entry) [][]granary.Result {
 	if t.serversChanged {
 		s.places.Store(readPlaces(s.db))
 	}
+	if t.membersChanged {
+		s.nodes.Store(readMembers(s.db))
+	}
 	s.publish()
 	return results
 }

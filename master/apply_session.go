@@ -70,6 +70,7 @@ func (t *txn) initCluster(it *initCluster) granary.Result {
 
 // setMember records the gRPC address of a node, or forgets the node.
 func (t *txn) setMember(it *setMember) granary.Result {
+	t.membersChanged = true
 	if it.GRPCAddr == "" {
 		t.del(keyMember(it.ID))
 		t.del(keyJoined(it.ID))
@@ -86,6 +87,7 @@ func (t *txn) setMember(it *setMember) granary.Result {
 // addMember records a node that is taken in by command: from then on the state says where it is, not the list of
 // founding members.
 func (t *txn) addMember(it *addMember) granary.Result {
+	t.membersChanged = true
 	store(t, keyMember(it.ID), &memberRecord{GRPCAddr: it.GRPCAddr, Added: true})
 	return granary.Result{}
 }

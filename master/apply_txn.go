@@ -38,6 +38,7 @@ type txn struct {
 	grown          []*inodeRecord // without a name, and larger than before the item
 	missing        []uint32       // for the result: chunks that a content lacks
 	serversChanged bool
+	membersChanged bool
 }
 
 func newTxn(s *state) *txn {
@@ -90,6 +91,7 @@ func (t *txn) drop() {
 	t.volumes.reset()
 	t.datasets.drop()
 	t.owners.drop()
+	t.pending.recall.names.drop()
 	t.grown = nil
 	t.head = t.saved
 }

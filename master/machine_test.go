@@ -97,9 +97,10 @@ func kindOf(r granary.Result) granary.Kind {
 	return r.Err.Kind
 }
 
-// check verifies the invariants.
+// check verifies the invariants, and what is recalled.
 func (m *machine) check() {
 	m.t.Helper()
+	m.agree()
 	if err := m.s.check(); err != nil {
 		m.t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ func TestMixedSessions(t *testing.T) {
 			before := usages(m.s)
 			x.step()
 			x.strict(before)
+			m.agree()
 			if err := m.s.check(); err != nil {
 				rt.Fatalf("after %s: %v", x.last, err)
 			}

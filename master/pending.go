@@ -3,6 +3,7 @@ package master
 import (
 	"slices"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
 )
 
@@ -29,10 +30,11 @@ func (p *pending) get(k []byte) []byte {
 	if !cacheable(k) {
 		return readKey(p.db, k)
 	}
-	v, ok := p.recall.get(k)
+	hash := xxhash.Sum64(k)
+	v, ok := p.recall.values.get(hash, k)
 	if !ok {
 		v = readKey(p.db, k)
-		p.recall.put(string(k), v)
+		p.recall.values.put(hash, k, v)
 	}
 	return v
 }
@@ -75,7 +77,7 @@ func (p *pending) commit() {
 	must(b.Close())
 	for k, v := range p.changed {
 		if cacheable([]byte(k)) {
-			p.recall.put(k, v)
+			p.recall.values.put(xxhash.Sum64String(k), []byte(k), v)
 		}
 	}
 }
@@ -88,10 +90,11 @@ func write(b *pebble.Batch, k string, v []byte) {
 	}
 }
 
-// cacheable says which values are worth remembering between batches: those that one entry after the other reads.
+// cacheable says which values are worth remembering between batches: those that one entry after the other reads, and
+// those of files, which are often changed again soon after they were made.
 func cacheable(k []byte) bool {
 	switch k[0] {
-	case tableInode, tableSession, tableDataset, tableVolume, tablePolicy:
+	case tableInode, tableDentry, tableSession, tableDataset, tableOwner, tableVolume, tablePolicy:
 		return true
 	}
 	return false

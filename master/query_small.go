@@ -116,15 +116,24 @@ func (s *state) cluster() (granary.ClusterID, bool) {
 // lastTime is the time of the last command applied: the leader's clock starts no earlier.
 func (s *state) lastTime() granary.Time { return s.current().Time }
 
-// members returns what is recorded of the nodes of the Raft group, by id.
-func (s *state) members() map[string]memberRecord {
+// members returns what is recorded of the nodes of the Raft group, by id, as of now. It is shared, and not to be changed:
+// Raft asks for it with everything that it sends.
+func (s *state) members() map[string]memberRecord { return *s.nodes.Load() }
+
+// readMembers reads the records of all nodes.
+func readMembers(r pebble.Reader) *map[string]memberRecord {
 	all := map[string]memberRecord{}
-	s.each(key(tableMember), func(k, b []byte) {
-		r, err := unmarshal[memberRecord](b)
+	prefix := key(tableMember)
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: keyEnd(prefix)})
+	must(err)
+	for ok := it.First(); ok; ok = it.Next() {
+		m, err := unmarshal[memberRecord](it.Value())
 		must(err)
-		all[string(k[1:])] = *r
-	})
-	return all
+		all[string(it.Key()[1:])] = *m
+	}
+	must(it.Error())
+	must(it.Close())
+	return &all
 }
 
 // joined returns the nodes that have stored entries or voted.

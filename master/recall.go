@@ -9,7 +9,7 @@ import (
 // recall is what the goroutine that applies remembers of the store, which nothing else changes. It saves
 // reads, and is never the source of an answer that the store would not give.
 type recall struct {
-	young, old map[string][]byte // values, nil for none: what was used among the last recallValues to twice as many
+	values *recalledValues
 
 	opened   map[openedBy]granary.SessionID  // the sessions that are open, by who opened them
 	answered map[granary.SessionID]*answered // for some of the sessions
@@ -23,15 +23,12 @@ type openedBy struct {
 	nonce  uint64
 }
 
-const (
-	recallValues   = 8192  // values of a generation
-	recallValueMax = 1024  // bytes of a value that is remembered
-	recallAnswered = 65536 // sessions
-)
+const recallAnswered = 65536 // sessions
 
-func newRecall(db *pebble.DB) *recall {
+// newRecall makes one that takes so many bytes for values.
+func newRecall(db *pebble.DB, bytes int64) *recall {
 	r := &recall{
-		young: make(map[string][]byte), opened: make(map[openedBy]granary.SessionID), answered: make(map[granary.SessionID]*answered),
+		values: newRecalledValues(bytes), opened: make(map[openedBy]granary.SessionID), answered: make(map[granary.SessionID]*answered),
 		names: newRecalledNames(),
 	}
 	prefix := key(tableSession)
@@ -52,29 +49,6 @@ func (r *recall) begin() {
 	if len(r.answered) > recallAnswered {
 		clear(r.answered)
 	}
-}
-
-func (r *recall) get(k []byte) ([]byte, bool) {
-	if v, ok := r.young[string(k)]; ok {
-		return v, true
-	}
-	v, ok := r.old[string(k)]
-	if ok {
-		r.put(string(k), v)
-	}
-	return v, ok
-}
-
-func (r *recall) put(k string, v []byte) {
-	if len(v) > recallValueMax {
-		delete(r.young, k)
-		delete(r.old, k)
-		return
-	}
-	if len(r.young) >= recallValues {
-		r.young, r.old = make(map[string][]byte, recallValues), r.young
-	}
-	r.young[k] = v
 }
 
 // noteOpened and noteEnded keep opened what the store says.

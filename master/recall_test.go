@@ -1,9 +1,12 @@
 package master
 
 import (
+	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 
+	"github.com/cespare/xxhash/v2"
 	"pgregory.net/rapid"
 
 	"github.com/dsorchard/granary"
@@ -59,4 +62,80 @@ func TestRecalledNames(t *testing.T) {
 			rt.Fatalf("%d names are counted, of %d", n.total, total)
 		}
 	})
+}
+
+// TestRecalledValues: whatever is put, and however much of it was overwritten since, what is recalled of a key is what
+// was put last; and of what was put just now, nearly all is.
+func TestRecalledValues(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		r := newRecalledValues(0)
+		last := map[string][]byte{}
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 1))
+		keys, size := rapid.IntRange(1, 3000).Draw(rt, "keys"), rapid.IntRange(1, recallValueMax+8).Draw(rt, "size")
+		hash := func(k []byte) uint64 { return xxhash.Sum64(k) }
+		if rapid.Bool().Draw(rt, "collide") {
+			hash = func(k []byte) uint64 { return xxhash.Sum64(k) % 3 }
+		}
+		recalled, asked := 0, 0
+		for range 4 * keys {
+			k := fmt.Append(nil, "key", rng.IntN(keys))
+			switch rng.IntN(4) {
+			case 0:
+				r.put(hash(k), k, nil)
+				last[string(k)] = nil
+			case 1, 2:
+				v := bytes.Repeat([]byte{byte(rng.Uint32())}, rng.IntN(size))
+				r.put(hash(k), k, v)
+				last[string(k)] = v
+			default:
+				v, ok := r.get(hash(k), k)
+				want, put := last[string(k)]
+				if ok && (!put || !bytes.Equal(v, want) || (v == nil) != (want == nil)) {
+					rt.Fatalf("%q is recalled as %x, and is %x", k, v, want)
+				}
+				if put {
+					asked++
+				}
+				if ok {
+					recalled++
+				}
+			}
+		}
+		few := keys*(size+len("key0000")+2*ringAlign) < ringMin && keys < len(r.set)/2 && size <= recallValueMax && hash([]byte{0}) > 2
+		if few && recalled < asked*9/10 {
+			rt.Fatalf("%d of %d are recalled", recalled, asked)
+		}
+	})
+}
+
+// agree fails if something is recalled that the store does not say.
+func (m *machine) agree() {
+	m.t.Helper()
+	r := m.s.recall.values
+	for _, p := range r.set {
+		if !r.live(p) {
+			continue
+		}
+		k, v, there := r.entry(p)
+		if in := readKey(m.s.db, k); (in != nil) != there || !bytes.Equal(in, v) {
+			m.t.Fatalf("%q is recalled as %x, and is %x", k, v, in)
+		}
+	}
+	for dir, names := range m.s.recall.names.dirs {
+		prefix := key(tableDentry, uint64(dir))
+		m.s.each(prefix, func(k, _ []byte) {
+			name, _ := dentryName(k)
+			if _, ok := names[xxhash.Sum64String(name)]; !ok {
+				m.t.Fatalf("directory %d is said to lack %q", dir, name)
+			}
+		})
+	}
+	for id, want := range *readMembers(m.s.db) {
+		if is, ok := m.s.members()[id]; !ok || is != want {
+			m.t.Fatalf("member %q is recalled as %+v, and is %+v", id, is, want)
+		}
+	}
+	if is, want := len(m.s.members()), len(*readMembers(m.s.db)); is != want {
+		m.t.Fatalf("%d members are recalled, of %d", is, want)
+	}
 }

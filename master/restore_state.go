@@ -46,6 +46,7 @@ func (s *state) reincarnate() error {
 		return err
 	}
 	s.head = head
+	s.nodes.Store(readMembers(s.db))
 	s.publish()
 	if err := s.endAllSessions(); err != nil {
 		return err

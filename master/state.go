@@ -15,7 +15,7 @@ import (
 
 // stateOptions says how to open the state.
 type stateOptions struct {
-	CacheBytes int64        // of the block cache; 0 for 128 MiB
+	CacheBytes int64        // of the block cache and of what is recalled; 0 for 128 MiB
 	ReadOnly   bool         // nothing is written, and nothing can be applied
 	FS         vfs.FS       // nil for the operating system's
 	Log        *slog.Logger // nil for none
@@ -31,6 +31,7 @@ type state struct {
 	head     headRecord // of who holds applying
 	recall   *recall    // of who holds applying
 	places   atomic.Pointer[places]
+	nodes    atomic.Pointer[map[string]memberRecord] // see members
 
 	digestEvery uint64
 
@@ -58,15 +59,17 @@ type liveness interface {
 const (
 	memTableSize      = 32 << 20
 	cacheBytesDefault = 128 << 20
+	recallShare       = 4 // one in so many bytes of the cache is for what is recalled
 )
 
 // pebbleOptions are the store's. The format is named: a newer Pebble must not raise it unasked.
 func pebbleOptions(o stateOptions) *pebble.Options {
+	setDefault(&o.CacheBytes, cacheBytesDefault)
 	p := &pebble.Options{
 		FS:                    o.FS,
 		FormatMajorVersion:    pebble.FormatValueSeparation,
 		MemTableSize:          memTableSize,
-		CacheSize:             o.CacheBytes,
+		CacheSize:             o.CacheBytes - o.CacheBytes/recallShare,
 		L0CompactionThreshold: 2,
 		MaxOpenFiles:          1000,
 		Logger:                storeLog{o.Log},
@@ -74,9 +77,6 @@ func pebbleOptions(o stateOptions) *pebble.Options {
 	}
 	if p.FS == nil {
 		p.FS = vfs.Default
-	}
-	if p.CacheSize == 0 {
-		p.CacheSize = cacheBytesDefault
 	}
 	for i := range p.Levels {
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -89,11 +89,12 @@ func openState(dir string, o stateOptions) (*state, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	setDefault(&o.CacheBytes, cacheBytesDefault)
 	db, err := pebble.Open(dir, pebbleOptions(o))
 	if err != nil {
 		return nil, granary.Errorf(granary.KindInternal, "open", dir, "metadata store: %w", err)
 	}
-	s := &state{db: db, recall: newRecall(db), digestEvery: o.DigestEvery, advanced: make(chan struct{}), retired: make(chan struct{})}
+	s := &state{db: db, recall: newRecall(db, o.CacheBytes/recallShare), digestEvery: o.DigestEvery, advanced: make(chan struct{}), retired: make(chan struct{})}
 	if b := readKey(db, keyHead()); b != nil {
 		head, err := unmarshal[headRecord](b)
 		if err != nil {
@@ -107,6 +108,7 @@ func openState(dir string, o stateOptions) (*state, error) {
 	setDefault(&s.digestEvery, digestEntries)
 	s.published = s.head
 	s.places.Store(readPlaces(db))
+	s.nodes.Store(readMembers(db))
 	return s, nil
 }
 
