@@ -79,6 +79,45 @@ type (
 		Format        uint8
 		Index, Digest uint64
 	}
+
+	// shardsDamaged says that the bytes of shards are gone or damaged: they are Lost until they are placed anew. A volume
+	// that is open is sealed by it. Another epoch, and a volume that is being dropped, is KindStale. Result: Volume.
+	shardsDamaged struct {
+		Volume granary.VolumeID
+		Epoch  granary.Epoch
+		Shards uint32 // bit i for shard i
+	}
+
+	// aimShard sets the target of a shard of a volume that nobody appends to, or clears it: To is "". A target is a disk
+	// that is registered and active, has no shard of the volume and is no other shard's target; else it is KindInvalid.
+	// KindStale as with shardsDamaged. Result: Volume.
+	aimShard struct {
+		Volume granary.VolumeID
+		Epoch  granary.Epoch
+		Shard  uint8
+		To     granary.DiskID
+	}
+
+	// condemn makes a volume VolumeDropping that nobody appends to and that has no live blocks, else it is KindNotEmpty,
+	// or KindStale for one that is open. Result: Volume.
+	condemn struct{ Volume granary.VolumeID }
+
+	// forgetVolume takes a volume that is VolumeDropping, else it is KindStale, out of the state.
+	forgetVolume struct{ Volume granary.VolumeID }
+
+	// indexBlocks takes one bounded step of entering volumes and blocks of an earlier format into the tables of places:
+	// volumes from Volume on, or, if that is 0, blocks from From on. See headRecord.indexStep.
+	indexBlocks struct {
+		Volume granary.VolumeID
+		From   granary.BlockID
+	}
+
+	// sweepDone says that what is below an inode has been looked at since its policy was changed, in entry Marked. If it
+	// was changed again, it has no effect.
+	sweepDone struct {
+		Inode  granary.InodeID
+		Marked granary.Index
+	}
 )
 
 func (*mutation) item()       {}
@@ -94,6 +133,12 @@ func (*addMember) item()      {}
 func (*memberJoined) item()   {}
 func (*setRoot) item()        {}
 func (*verifyDigest) item()   {}
+func (*shardsDamaged) item()  {}
+func (*aimShard) item()       {}
+func (*condemn) item()        {}
+func (*forgetVolume) item()   {}
+func (*indexBlocks) item()    {}
+func (*sweepDone) item()      {}
 
 // commandVersion begins every encoded command. A node that reads another stops: it must not guess.
 // In version 1, which is still read, mutations were applied without looking at who asked for them: so they are again when
@@ -119,6 +164,12 @@ const (
 	tagVerifyDigest
 	tagAddMember
 	tagInitClusterOwned // an initCluster with an owner; without one, as at first, the directories are root's
+	tagShardsDamaged
+	tagAimShard
+	tagCondemn
+	tagForgetVolume
+	tagIndexBlocks
+	tagSweepDone
 )
 
 // marshal encodes the command. It fails only for an op that wire cannot encode.
@@ -194,6 +245,40 @@ func putItem(e *encoder, it item) error {
 		e.u8(it.Format)
 		e.u64(it.Index)
 		e.u64(it.Digest)
+	default:
+		return putUpkeepItem(e, it)
+	}
+	return nil
+}
+
+// putUpkeepItem encodes the items by which the leader maintains volumes.
+func putUpkeepItem(e *encoder, it item) error {
+	switch it := it.(type) {
+	case *shardsDamaged:
+		e.u8(tagShardsDamaged)
+		e.u64(uint64(it.Volume))
+		e.u64(uint64(it.Epoch))
+		e.u64(uint64(it.Shards))
+	case *aimShard:
+		e.u8(tagAimShard)
+		e.u64(uint64(it.Volume))
+		e.u64(uint64(it.Epoch))
+		e.u8(it.Shard)
+		e.str(string(it.To))
+	case *condemn:
+		e.u8(tagCondemn)
+		e.u64(uint64(it.Volume))
+	case *forgetVolume:
+		e.u8(tagForgetVolume)
+		e.u64(uint64(it.Volume))
+	case *indexBlocks:
+		e.u8(tagIndexBlocks)
+		e.u64(uint64(it.Volume))
+		e.u64(uint64(it.From))
+	case *sweepDone:
+		e.u8(tagSweepDone)
+		e.u64(uint64(it.Inode))
+		e.u64(uint64(it.Marked))
 	default:
 		return granary.Errorf(granary.KindInternal, "command", "", "item %T is unknown", it)
 	}
@@ -310,6 +395,26 @@ func takeItem(d *decoder) (item, error) {
 		return it, nil
 	case tagVerifyDigest:
 		return &verifyDigest{Format: d.u8(), Index: d.u64(), Digest: d.u64()}, nil
+	default:
+		return takeUpkeepItem(d, tag)
+	}
+}
+
+// takeUpkeepItem decodes what putUpkeepItem made.
+func takeUpkeepItem(d *decoder, tag uint8) (item, error) {
+	switch tag {
+	case tagShardsDamaged:
+		return &shardsDamaged{Volume: granary.VolumeID(d.u64()), Epoch: granary.Epoch(d.u64()), Shards: d.u32()}, nil
+	case tagAimShard:
+		return &aimShard{Volume: granary.VolumeID(d.u64()), Epoch: granary.Epoch(d.u64()), Shard: d.u8(), To: granary.DiskID(d.str())}, nil
+	case tagCondemn:
+		return &condemn{granary.VolumeID(d.u64())}, nil
+	case tagForgetVolume:
+		return &forgetVolume{granary.VolumeID(d.u64())}, nil
+	case tagIndexBlocks:
+		return &indexBlocks{Volume: granary.VolumeID(d.u64()), From: granary.BlockID(d.u64())}, nil
+	case tagSweepDone:
+		return &sweepDone{Inode: granary.InodeID(d.u64()), Marked: granary.Index(d.u64())}, nil
 	default:
 		return nil, granary.Errorf(granary.KindInvalid, "command", "", "item tag %d is unknown", tag)
 	}
