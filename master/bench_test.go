@@ -242,6 +242,7 @@ func bareNode(b *testing.B, id string, o *Options, t raft.Transport, conf raft.C
 		b.Fatal(err)
 	}
 	c := raftConfig(id, o, nil)
+	c.MaxAppendEntries = 512 // callers are not packed into entries here
 	snaps := raft.NewDiscardSnapshotStore()
 	if err := raft.BootstrapCluster(c, stores.logs, stores.stable, snaps, t, conf); err != nil {
 		b.Fatal(err)

@@ -465,3 +465,12 @@ func counterValue(t *testing.T, c prometheus.Counter) float64 {
 	}
 	return m.Counter.GetValue()
 }
+
+func gaugeOf(t *testing.T, c prometheus.Gauge) float64 {
+	t.Helper()
+	var m dto.Metric
+	if err := c.Write(&m); err != nil {
+		t.Fatal(err)
+	}
+	return m.Gauge.GetValue()
+}

@@ -14,10 +14,15 @@ type metrics struct {
 	appliedIndex prometheus.Gauge     // of the last of them
 	skipped      prometheus.Counter   // entries met again after a restart
 	applySeconds prometheus.Histogram // a batch
-	queries      prometheus.Counter
-	verified     prometheus.Counter // rounds of asking the others whether this node leads
-	leading      prometheus.Gauge
-	sessions     prometheus.Gauge
+
+	snapshotSeconds prometheus.Histogram // until it is durable
+	snapshotPause   prometheus.Histogram // of them, while nothing was applied
+	snapshotBytes   prometheus.Gauge     // of the newest taken here
+
+	queries  prometheus.Counter
+	verified prometheus.Counter // rounds of asking the others whether this node leads
+	leading  prometheus.Gauge
+	sessions prometheus.Gauge
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -39,16 +44,22 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		appliedIndex: gauge("applied_index", "Raft index of the last entry applied to the state."),
 		skipped:      counter("skipped_entries_total", "Raft entries that the state held already."),
 		applySeconds: histogram("apply_seconds", "Time to apply one batch of entries.", prometheus.ExponentialBuckets(50e-6, 2, 14)),
-		queries:      counter("queries_total", "Queries answered."),
-		verified:     counter("leader_checks_total", "Rounds in which a quorum confirmed this leader for waiting readers."),
-		leading:      gauge("leader", "1 while this node leads."),
-		sessions:     gauge("sessions", "Sessions known to this leader."),
+		snapshotSeconds: histogram("snapshot_seconds", "Time to take a snapshot of the state, until it was durable.",
+			prometheus.ExponentialBuckets(5e-3, 2, 14)),
+		snapshotPause: histogram("snapshot_pause_seconds", "Part of that time during which no entry was applied.",
+			prometheus.ExponentialBuckets(5e-3, 2, 14)),
+		snapshotBytes: gauge("snapshot_bytes", "Size of the newest snapshot that this node has taken."),
+		queries:       counter("queries_total", "Queries answered."),
+		verified:      counter("leader_checks_total", "Rounds in which a quorum confirmed this leader for waiting readers."),
+		leading:       gauge("leader", "1 while this node leads."),
+		sessions:      gauge("sessions", "Sessions known to this leader."),
 	}
 	if r == nil {
 		return m, nil
 	}
 	var errs []error
 	for _, c := range []prometheus.Collector{m.proposals, m.itemsBatched, m.applied, m.appliedIndex, m.skipped, m.applySeconds,
+		m.snapshotSeconds, m.snapshotPause, m.snapshotBytes,
 		m.queries, m.verified, m.leading, m.sessions} {
 		errs = append(errs, r.Register(c))
 	}

@@ -17,12 +17,14 @@ import (
 
 // Raft's settings: ENGINEERING.md sections 3 and 5.
 const (
-	appendEntriesMax = 512 // also the size of a group commit and of a batch of the state machine
+	appendEntriesMax = 64 // also the size of a group commit; 128 times as many wait to be applied at most
 	commitTimeout    = 50 * time.Millisecond
 	transportTimeout = 10 * time.Second
 	transportScale   = 16 << 20 // bytes of a snapshot for each transportTimeout
 	transportPool    = 3
 	notifyBuffer     = 16
+
+	applyBytesMax = 512 << 10 // of entries in one batch of the state machine, which writes some ten times as much
 )
 
 // fsm adapts the state machine to Raft. Raft calls its methods from one goroutine, but Persist and
@@ -51,13 +53,36 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 	}
 	st := f.states.acquire()
 	defer st.release()
+	answers := make([]any, 0, len(logs))
+	for len(logs) > 0 {
+		n := batchOf(logs)
+		answers = append(answers, f.applySome(st, logs[:n])...)
+		logs = logs[n:]
+	}
+	return answers
+}
+
+// batchOf returns how many of the entries, at least one, are applied at once. Who catches up gets them by the thousand,
+// and what a batch writes is in memory until it is written.
+func batchOf(logs []*raft.Log) int {
+	bytes := 0
+	for i, l := range logs {
+		if bytes += len(l.Data); bytes > applyBytesMax && i > 0 {
+			return i
+		}
+	}
+	return len(logs)
+}
+
+// applySome applies entries in one batch.
+func (f *fsm) applySome(st *heldState, logs []*raft.Log) []any {
 	start := time.Now()
 	answers := make([]any, len(logs))
 	first, _ := st.applied()
 	entries := make([]entry, 0, len(logs))
-	skipped := 0
+	skipped, bytes := 0, 0
 	for _, l := range logs {
-		f.budget.add(len(l.Data))
+		bytes += len(l.Data)
 		if l.Index <= first {
 			skipped++
 			continue
@@ -74,9 +99,11 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 			answers[skipped+i] = results
 		}
 	}
+	spent := time.Since(start)
+	f.budget.add(len(logs), bytes, spent)
 	f.metrics.applied.Add(float64(len(entries)))
 	f.metrics.appliedIndex.Set(float64(logs[len(logs)-1].Index))
-	f.metrics.applySeconds.Observe(time.Since(start).Seconds())
+	f.metrics.applySeconds.Observe(spent.Seconds())
 	f.applied()
 	return answers
 }
@@ -84,6 +111,7 @@ func (f *fsm) ApplyBatch(logs []*raft.Log) []any {
 // Snapshot implements raft.FSM. The checkpoint is taken here, between two batches, so that it holds
 // exactly the entries that Raft says it does.
 func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+	start := time.Now()
 	st := f.states.acquire()
 	dir := filepath.Join(f.snaps.dir, fmt.Sprintf("pending-%x%s", time.Now().UnixNano(), tmpSuffix))
 	if err := checkpoint(st.state, dir); err != nil {
@@ -91,7 +119,8 @@ func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
 		return nil, err
 	}
 	f.budget.reset()
-	p := &fsmSnapshot{held: st, dir: dir}
+	f.metrics.snapshotPause.Observe(time.Since(start).Seconds())
+	p := &fsmSnapshot{fsm: f, held: st, dir: dir, began: start}
 	if err := f.snaps.hook("snapshot: checkpoint"); err != nil {
 		p.Release()
 		return nil, err
@@ -117,16 +146,24 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 		return granary.Errorf(granary.KindInternal, "master.restore", "", "a snapshot that is not of this store: %T", inner)
 	}
 	err := f.states.replace(func(dir string) error { return cloneState(own.dir, dir) })
-	if err == nil {
-		f.applied()
+	if err != nil {
+		return err
 	}
-	return err
+	st := f.states.acquire()
+	defer st.release()
+	index, _ := st.applied()
+	f.metrics.appliedIndex.Set(float64(index))
+	f.budget.reset()
+	f.applied()
+	return nil
 }
 
 // fsmSnapshot is a checkpoint on its way into the snapshot store.
 type fsmSnapshot struct {
-	held *heldState
-	dir  string
+	fsm   *fsm
+	held  *heldState
+	dir   string
+	began time.Time
 }
 
 // Persist implements raft.FSMSnapshot. Raft drops log entries once it has returned, so the live state
@@ -142,7 +179,13 @@ func (p *fsmSnapshot) Persist(sink raft.SnapshotSink) error {
 	if err := own.adopt(p.dir); err != nil {
 		return err
 	}
-	return own.Close()
+	if err := own.Close(); err != nil {
+		return err
+	}
+	p.fsm.budget.sized(own.meta.Size)
+	p.fsm.metrics.snapshotSeconds.Observe(time.Since(p.began).Seconds())
+	p.fsm.metrics.snapshotBytes.Set(float64(own.meta.Size))
+	return nil
 }
 
 // Release implements raft.FSMSnapshot.
@@ -172,19 +215,20 @@ func (n *raftNode) shutdown() (err error) {
 // openRaft starts the node; id is its own. A node without any state asks mayFound before it begins, and one that is
 // to join a cluster begins with no configuration at all: it waits to be added.
 // On an error nothing is left open but the transport.
-func openRaft(id string, o *Options, f *fsm, trans raft.Transport, mayFound func() error) (*raftNode, error) {
+// refresh is called when a leader is about to send a snapshot.
+func openRaft(id string, o *Options, f *fsm, trans raft.Transport, mayFound func() error, refresh func()) (*raftNode, error) {
 	stores, err := openStores(o, f.snaps.covered)
 	if err != nil {
 		return nil, err
 	}
 	n := &raftNode{raftStores: stores, notify: make(chan bool, notifyBuffer), gone: make(chan struct{})}
-	if err := n.start(id, o, f, trans, mayFound); err != nil {
+	if err := n.start(id, o, f, trans, mayFound, refresh); err != nil {
 		return nil, errors.Join(err, stores.close())
 	}
 	return n, nil
 }
 
-func (n *raftNode) start(id string, o *Options, f *fsm, trans raft.Transport, mayFound func() error) error {
+func (n *raftNode) start(id string, o *Options, f *fsm, trans raft.Transport, mayFound func() error, refresh func()) error {
 	if err := f.recover(n.logs); err != nil {
 		return err
 	}
@@ -203,7 +247,7 @@ func (n *raftNode) start(id string, o *Options, f *fsm, trans raft.Transport, ma
 			}
 		}
 	}
-	n.Raft, err = raft.NewRaft(conf, f, n.logs, n.stable, f.snaps, trans)
+	n.Raft, err = raft.NewRaft(conf, f, n.logs, n.stable, freshSnapshots{f.snaps, refresh}, trans)
 	if err != nil {
 		return openError(o.Dir, err)
 	}
@@ -266,6 +310,7 @@ func (f *fsm) recover(logs raft.LogStore) error {
 	var snapIndex, snapTerm uint64
 	if len(metas) > 0 {
 		snapIndex, snapTerm = metas[0].Index, metas[0].Term
+		f.budget.sized(metas[0].Size)
 		if err := f.catchUp(metas[0].ID); err != nil {
 			return err
 		}

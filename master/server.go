@@ -27,7 +27,8 @@ type Server struct {
 	snaps   *snapshots
 	backups *backups
 	trans   raft.Transport
-	witness *witness // trans, as Raft uses it
+	witness *witness // trans, as Raft sends by it …
+	intake  *intake  // … and as it receives
 	raft    *raftNode
 	budget  *logBudget
 
@@ -132,11 +133,29 @@ func (s *Server) open() error {
 	s.budget = newLogBudget(s.opts.TrailingLogs)
 	f := &fsm{
 		states: s.states, snaps: s.snaps, metrics: s.metrics, budget: s.budget,
-		applied: func() { kick(s.noticed) }, applying: s.opts.applying,
+		applied: s.noteApplied, applying: s.opts.applying,
 	}
 	s.witness = newWitness(s.trans, s.now)
-	s.raft, err = openRaft(s.id, &s.opts, f, s.witness, s.mayFound)
+	s.intake = newIntake(s.witness, func() uint64 { return s.raft.CommitIndex() }, s.appliedIndex)
+	s.raft, err = openRaft(s.id, &s.opts, f, s.intake, s.mayFound, s.refreshSnapshot)
+	if err == nil {
+		s.intake.start()
+	}
 	return err
+}
+
+// noteApplied tells who waits for entries to be applied.
+func (s *Server) noteApplied() {
+	kick(s.noticed)
+	kick(s.intake.drained)
+}
+
+// appliedIndex is that of the last entry applied to the state.
+func (s *Server) appliedIndex() uint64 {
+	st := s.states.acquire()
+	defer st.release()
+	index, _ := st.applied()
+	return index
 }
 
 // checkCluster refuses a directory put together from two.
@@ -255,6 +274,9 @@ func (s *Server) release() error {
 	s.cancel()
 	s.refuse()
 	errs := []error{s.links.close()}
+	if s.intake != nil {
+		s.intake.close()
+	}
 	if s.raft != nil {
 		errs = append(errs, s.raft.raftStores.close())
 	}

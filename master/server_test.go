@@ -275,21 +275,31 @@ func TestCloseHandsOver(t *testing.T) {
 	}
 }
 
-// TestLogBudget: big entries shorten what is kept behind a snapshot, small ones do not.
+// TestLogBudget: big entries shorten what is kept behind a snapshot, and so do those that take long to apply, where a
+// snapshot is quicker sent; others do not.
 func TestLogBudget(t *testing.T) {
 	b := newLogBudget(30_000)
-	for range 1000 {
-		b.add(300)
-	}
+	b.add(1000, 1000*300, time.Millisecond)
 	if keep, exceeded := b.keep(); keep != 30_000 || exceeded {
 		t.Errorf("small entries: %d are kept, exceeded is %v", keep, exceeded)
 	}
 	b.reset()
-	for range 1100 {
-		b.add(256 << 10)
-	}
+	b.add(1100, 1100*256<<10, time.Millisecond)
 	if keep, exceeded := b.keep(); keep != 1024 || !exceeded || len(b.over) != 1 {
 		t.Errorf("big entries: %d are kept, exceeded is %v", keep, exceeded)
+	}
+	b.reset()
+	b.add(1100, 1100, 11*time.Second)
+	if keep, exceeded := b.keep(); keep != 500 || !exceeded || !b.stale() {
+		t.Errorf("slow entries: %d are kept, exceeded is %v", keep, exceeded)
+	}
+	b.sized(40 * installBytes)
+	if keep, exceeded := b.keep(); keep != 2000 || exceeded {
+		t.Errorf("slow entries of a large state: %d are kept, exceeded is %v", keep, exceeded)
+	}
+	b.reset()
+	if b.stale() {
+		t.Error("a snapshot that was just taken is old")
 	}
 }
 
@@ -334,6 +344,46 @@ func TestSnapshotCatchesUp(t *testing.T) {
 	g.handOver(away)
 	for _, name := range []string{"before", "f0", "f59"} {
 		g.find(name)
+	}
+}
+
+// TestFreshSnapshotIsSent: a node that needs a snapshot gets a new one, where it would have to apply a lot after
+// the old one.
+func TestFreshSnapshotIsSent(t *testing.T) {
+	t.Parallel()
+	g := newGroup(t, 3, false, func(o *Options) { o.TrailingLogs = 1 })
+	leader := g.nodes[g.leader()]
+	away := (g.leader() + 1) % 3
+	c := g.client()
+	dir := g.stop(away)
+	snapshot := func() uint64 {
+		index, err := leader.snaps.covered()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return index
+	}
+	g.do(c, createOp("a"))
+	g.do(c, createOp("b"))
+	if err := leader.awaitRaft(t.Context(), leader.raft.Snapshot()); err != nil {
+		t.Fatal(err)
+	}
+	old := snapshot()
+	g.do(c, createOp("c"))
+	want := appliedBy(leader)
+	leader.budget.add(1, 1, 2*freshReplayMin)
+	g.startAt(away, dir, nil)
+	eventually(t, "the snapshot", func() error {
+		if got := appliedBy(g.nodes[away]); got < want {
+			return fmt.Errorf("applied %d of %d", got, want)
+		}
+		if got := gaugeOf(t, g.nodes[away].metrics.appliedIndex); got < float64(want) {
+			return fmt.Errorf("the metric says that %v entries are applied, not %d", got, want)
+		}
+		return nil
+	})
+	if got := snapshot(); got <= old || got < want {
+		t.Errorf("the snapshot that was sent is of entry %d; the one before is of %d, and %d were applied", got, old, want)
 	}
 }
 

@@ -8,9 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/dsorchard/granary"
 )
 
 // bench is the part of a node that holds state: the state machine and the snapshots, without Raft.
@@ -308,6 +311,38 @@ func TestLogConflictsWithSnapshot(t *testing.T) {
 	}
 	if last := ended(); last != 0 {
 		t.Errorf("a log that conflicts ends at %d", last)
+	}
+}
+
+// TestApplyIsInParts: however much Raft hands over at once, a batch of the store takes a bounded part of it, and
+// every entry gets its answer.
+func TestApplyIsInParts(t *testing.T) {
+	t.Parallel()
+	b := openBench(t, t.TempDir(), raft.NewInmemStore(), func(string) error { return nil })
+	defer b.close(t)
+	b.apply(t, 1)
+	batches := 0
+	b.fsm.applied = func() { batches++ }
+	var logs []*raft.Log
+	for i := range 40 {
+		name := strings.Repeat("x", 100<<10) // a tenth of an entry's most
+		data, err := (&command{Items: []item{&openSession{Client: name, Nonce: uint64(i)}}}).marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		logs = append(logs, &raft.Log{Index: b.next + 1 + uint64(i), Term: 1, Type: raft.LogCommand, Data: data})
+	}
+	answers := b.fsm.ApplyBatch(logs)
+	if want := 40 / (applyBytesMax / (100 << 10)); batches != want {
+		t.Errorf("4 MB were applied in %d batches, want %d", batches, want)
+	}
+	if len(answers) != len(logs) {
+		t.Fatalf("%d answers to %d entries", len(answers), len(logs))
+	}
+	for i, a := range answers {
+		if r := a.([]granary.Result); len(r) != 1 || r[0].Index != granary.Index(logs[i].Index) {
+			t.Errorf("entry %d is answered by %v", logs[i].Index, r)
+		}
 	}
 }
 

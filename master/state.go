@@ -15,10 +15,11 @@ import (
 
 // stateOptions says how to open the state.
 type stateOptions struct {
-	CacheBytes int64        // of the block cache and of what is recalled; 0 for 128 MiB
-	ReadOnly   bool         // nothing is written, and nothing can be applied
-	FS         vfs.FS       // nil for the operating system's
-	Log        *slog.Logger // nil for none
+	CacheBytes int64         // of the block cache and of what is recalled; 0 for 128 MiB
+	Cache      *pebble.Cache // the block cache, to share with others; nil: one of its own
+	ReadOnly   bool          // nothing is written, and nothing can be applied
+	FS         vfs.FS        // nil for the operating system's
+	Log        *slog.Logger  // nil for none
 
 	DigestEvery uint64 // entries of a window of the digest, the same on all nodes; 0 for digestEntries
 }
@@ -62,6 +63,9 @@ const (
 	recallShare       = 4 // one in so many bytes of the cache is for what is recalled
 )
 
+// blockCacheBytes is the part of a cache that is not for what is recalled.
+func blockCacheBytes(cacheBytes int64) int64 { return cacheBytes - cacheBytes/recallShare }
+
 // pebbleOptions are the store's. The format is named: a newer Pebble must not raise it unasked.
 func pebbleOptions(o stateOptions) *pebble.Options {
 	setDefault(&o.CacheBytes, cacheBytesDefault)
@@ -69,7 +73,8 @@ func pebbleOptions(o stateOptions) *pebble.Options {
 		FS:                    o.FS,
 		FormatMajorVersion:    pebble.FormatValueSeparation,
 		MemTableSize:          memTableSize,
-		CacheSize:             o.CacheBytes - o.CacheBytes/recallShare,
+		CacheSize:             blockCacheBytes(o.CacheBytes),
+		Cache:                 o.Cache,
 		L0CompactionThreshold: 2,
 		MaxOpenFiles:          1000,
 		Logger:                storeLog{o.Log},

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/dsorchard/granary"
 )
 
@@ -38,8 +40,16 @@ type heldState struct {
 
 const statePrefix = "state-"
 
-// openStates opens the current state, or makes the first.
-func openStates(dir string, opts stateOptions, hook func(string) error) (*states, error) {
+// openStates opens the current state, or makes the first. One that takes its place uses the same cache, so
+// that two take no more memory than one.
+func openStates(dir string, opts stateOptions, hook func(string) error) (_ *states, err error) {
+	setDefault(&opts.CacheBytes, cacheBytesDefault)
+	opts.Cache = pebble.NewCache(blockCacheBytes(opts.CacheBytes))
+	defer func() {
+		if err != nil {
+			opts.Cache.Unref()
+		}
+	}()
 	s := &states{dir: dir, opts: opts, hook: hook}
 	seq, err := s.readCurrent()
 	if err != nil {
@@ -207,5 +217,9 @@ func (s *states) close() error {
 	s.retired.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.opts.Cache != nil {
+		s.opts.Cache.Unref()
+		s.opts.Cache = nil
+	}
 	return s.cur.close()
 }

@@ -8,8 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -257,10 +259,22 @@ func serveMaster(ctx context.Context, env *environment, o *serveOptions) (err er
 		return err
 	}
 	r := masterRole{dir: o.data, id: o.id, peers: peers, join: join, root: root, owner: o.owner.cred, shards: volume.NewClient()}
+	limitMemory(masterMemory)
 	if _, err := p.startMaster(o.listenOptions, r); err != nil {
 		return err
 	}
 	return p.wait(ctx)
+}
+
+// masterMemory is what a master that is alone in its process is to take: its cache of 128 MiB, and 384 MiB for all else.
+const masterMemory = 512 << 20
+
+// limitMemory has the garbage collector work harder when the process nears a limit, where it would otherwise let the
+// memory grow to twice of what is in use. A limit from GOMEMLIMIT stands.
+func limitMemory(bytes int64) {
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(bytes)
+	}
 }
 
 // parsePeers reads ID@HOST:PORT.

@@ -2,13 +2,14 @@
 # What the metadata master does beside bare Raft, three processes each on this machine, and what many inodes cost.
 #   EACH=3s        time for each line      INODES=10000000   inodes to load (0: none)
 #   SCRATCH=DIR    where the data goes     PARTS="raft ops big load"   what to run
+#   BASE=18600     first port
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 each=${EACH:-3s}
 inodes=${INODES:-1000000}
 parts=${PARTS:-raft ops big load}
 scratch=$(mktemp -d "${SCRATCH:-/tmp}/granary-metabench.XXXXXX")
-base=18600
+base=${BASE:-18600}
 declare -A pid
 cleanup() {
   for p in "${pid[@]}"; do kill "$p" 2>/dev/null || true; wait "$p" 2>/dev/null || true; done
@@ -36,8 +37,13 @@ leader() { # its number
 memory() { # resident now and at most, of master $1
   echo "memory: master $1 $(grep -E 'VmRSS|VmHWM' "/proc/${pid[$1]}/status" | tr -s '\t \n' ' ')"
 }
-applied() { # of master $1, by its metrics
-  curl -fsS "http://127.0.0.1:$((base + 10 * $1 + 2))/metrics" | sed -n 's/^granary_master_applied_index \(.*\)/\1/p'
+metric() { # $2 of master $1
+  curl -fsS "http://127.0.0.1:$((base + 10 * $1 + 2))/metrics" | sed -n "s/^granary_master_$2 \(.*\)/\1/p"
+}
+applied() { metric "$1" applied_index; }
+snapshots() { # of master $1: how many it took, and how long it took them
+  awk -v n="$(metric "$1" snapshot_seconds_count)" -v all="$(metric "$1" snapshot_seconds_sum)" -v still="$(metric "$1" snapshot_pause_seconds_sum)" \
+    -v size="$(metric "$1" snapshot_bytes)" 'BEGIN { if (n > 0) printf "snapshots: master '"$1"' took %d, %.0f ms each, %.0f ms of them without applying; the last has %d bytes\n", n, all/n*1e3, still/n*1e3, size }'
 }
 runs() { case " $parts " in *" $1 "*) return 0 ;; *) return 1 ;; esac }
 
@@ -64,6 +70,7 @@ if runs load && [ "$inodes" -gt 0 ]; then
   done
   echo "catch-up: the follower took $(echo "$(date +%s.%N) - $began" | bc) s"
   memory "$last"
+  snapshots "$lead"
   for i in 1 2 3; do kill "${pid[$i]}"; wait "${pid[$i]}" || true; done
   began=$(date +%s.%N)
   for i in 1 2 3; do start $i; done
