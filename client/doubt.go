@@ -2,29 +2,30 @@ package client
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"time"
-
-	"github.com/dsorchard/granary"
 )
 
 const (
 	// doubtAfter is how long a master may leave a call unanswered before the others are asked who leads. A machine that
-	// stands still keeps its connections: from the outside it looks as one that thinks.
-	doubtAfter = time.Second
-	// doubtWithin bounds the answer of one of the others, doubtPause lies between two rounds.
-	doubtWithin = 500 * time.Millisecond
-	doubtPause  = 200 * time.Millisecond
+	// stands still keeps its connections: from the outside it looks as one that thinks. It is shorter than an election,
+	// so that the new leader is found as soon as there is one.
+	doubtAfter = 300 * time.Millisecond
+	// doubtPause lies between two questions to the same of them: most often the first only has much to do.
+	doubtPause = 150 * time.Millisecond
 )
 
 // pending is a call that a master has not answered yet.
-type pending struct{ giveUp context.CancelFunc }
+type pending struct {
+	since  time.Time
+	giveUp context.CancelFunc
+}
 
 // begin notes a call to a master.
 func (m *masters) begin(addr string, giveUp context.CancelFunc) *pending {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p := &pending{giveUp}
+	p := &pending{time.Now(), giveUp}
 	if m.pending[addr] == nil {
 		m.pending[addr] = map[*pending]struct{}{}
 	}
@@ -61,58 +62,37 @@ func (m *masters) trust(addr string) {
 	delete(m.doubted, addr)
 }
 
-// watch asks around until a call is no longer pending at addr, or there is another leader: then all that wait for
+// watch asks around until no call waits for long at addr any more, or there is another leader: then all that wait for
 // addr go there instead. What they asked for is as unknown as if their time had run out, and is asked again under
 // the same numbers.
 func (c *Client) watch(addr string) {
 	defer c.masters.trust(addr)
-	for c.ctx.Err() == nil {
-		others, waits := c.masters.others(addr)
-		if !waits {
+	for c.ctx.Err() == nil && c.masters.waits(addr) {
+		others := slices.DeleteFunc(c.masters.known(), func(a string) bool { return a == addr })
+		ctx, cancel := context.WithTimeout(c.ctx, doubtAfter)
+		leader := c.seek(ctx, others, doubtPause, doubtPause)
+		if len(others) == 0 {
+			<-ctx.Done()
+		}
+		cancel()
+		if leader != "" && leader != addr {
+			c.log.Info("a master does not answer, and another leads", "master", addr, "leader", leader)
+			c.masters.move(addr, leader)
 			return
 		}
-		for _, other := range others {
-			if leader := c.whoLeads(other); leader != "" && leader != addr {
-				c.log.Info("a master does not answer, and another leads", "master", addr, "leader", leader)
-				c.masters.move(addr, leader)
-				return
-			}
-		}
-		sleep(c.ctx, doubtPause)
 	}
 }
 
-// others returns the masters but one, and whether a call is still pending at that one.
-func (m *masters) others(addr string) (others []string, waits bool) {
+// waits reports whether a call has been waiting at a master for so long that it is in doubt.
+func (m *masters) waits(addr string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, a := range m.addrs {
-		if a != addr {
-			others = append(others, a)
+	for p := range m.pending[addr] {
+		if time.Since(p.since) >= doubtAfter {
+			return true
 		}
 	}
-	return others, len(m.pending[addr]) > 0
-}
-
-// whoLeads asks one master who leads; "" if it does not know.
-func (c *Client) whoLeads(addr string) string {
-	c.masters.mu.Lock()
-	m, err := c.masters.connect(addr)
-	c.masters.mu.Unlock()
-	if err != nil {
-		return ""
-	}
-	ctx, cancel := context.WithTimeout(c.ctx, doubtWithin)
-	defer cancel()
-	_, err = m.ReadIndex(ctx)
-	var notLeader *granary.NotLeader
-	switch {
-	case err == nil:
-		return addr
-	case errors.As(err, &notLeader):
-		return notLeader.Leader
-	}
-	return ""
+	return false
 }
 
 // move makes another master the one to ask, and ends the calls that wait for the first.

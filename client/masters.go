@@ -42,6 +42,7 @@ type masters struct {
 
 	pending map[string]map[*pending]struct{} // calls under way, by address
 	doubted map[string]bool                  // masters that leave calls unanswered, while the others are asked
+	found   chan struct{}                    // closed when the search under way has ended; nil while there is none
 }
 
 type masterConn struct {
@@ -103,6 +104,13 @@ func (m *masters) leave(from string, err error) (hinted bool) {
 	// A leader that was only hinted at is not in addrs: Index gives -1, and the round begins anew.
 	m.leader = m.addrs[(slices.Index(m.addrs, from)+1)%len(m.addrs)]
 	return false
+}
+
+// known returns all masters.
+func (m *masters) known() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.addrs)
 }
 
 // learn takes the leader's list of all masters: they are asked too when the configured ones do not answer, or are gone.
@@ -168,7 +176,7 @@ func (c *Client) lead(ctx context.Context, op string, fn func(ctx context.Contex
 			continue
 		}
 		hints = 0
-		sleep(ctx, backoff)
+		c.awaitLeader(ctx, backoff)
 		backoff = min(2*backoff, backoffMax)
 	}
 }

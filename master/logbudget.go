@@ -111,10 +111,8 @@ func (s *Server) watchLog() {
 			return
 		}
 		keep, exceeded := s.budget.keep()
-		conf := s.raft.ReloadableConfig()
-		if conf.TrailingLogs != keep {
-			conf.TrailingLogs = keep
-			if err := s.raft.ReloadConfig(conf); err != nil {
+		if s.raft.ReloadableConfig().TrailingLogs != keep {
+			if err := s.reloadRaft(func(c *raft.ReloadableConfig) { c.TrailingLogs = keep }); err != nil {
 				s.log.Warn("the log keeps its old length", "error", err)
 			}
 		}

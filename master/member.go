@@ -18,7 +18,7 @@ const (
 	memberSilent   = 30 * time.Second // without an answer from a node that is to catch up, and it is given up
 	memberLagMax   = 1000             // entries that a node may be behind and vote: it has them a moment later
 	memberPoll     = 10 * time.Millisecond
-	livePatience   = 2 // times of Raft's heartbeat timeout that a member has for an answer before it counts as down
+	livePatience   = 2 * time.Second // without an answer of a member before it counts as down; or twice Raft's timeout
 )
 
 // Identify implements wire.Master.
@@ -197,7 +197,7 @@ func (l *leadership) awaitCaughtUp(ctx context.Context, id string) error {
 // caughtUp reports whether a member is so near the end of the log that its vote stops nothing. It has also to have
 // the entry that made it a member: so it knows of it, whatever becomes of this leader.
 func (l *leadership) caughtUp(p progress, last uint64) bool {
-	return l.s.now().Sub(p.Heard) <= livePatience*l.s.opts.HeartbeatTimeout &&
+	return l.s.now().Sub(p.Heard) <= l.livePatience() &&
 		p.Last+memberLagMax >= last && p.Last >= l.s.raft.GetConfiguration().Index()
 }
 
@@ -375,9 +375,14 @@ func (l *leadership) requireQuorum(ctx context.Context, how string, voters []raf
 	}
 }
 
+// livePatience is how long a member may take to answer before it counts as down.
+func (l *leadership) livePatience() time.Duration {
+	return max(livePatience, 2*l.s.opts.HeartbeatTimeout)
+}
+
 // alive reports whether a member has answered Raft lately.
 func (l *leadership) alive(m raft.Server) bool {
-	return l.s.peers.up(m.ID) && l.heardSince(string(m.ID), l.s.now().Add(-livePatience*l.s.opts.HeartbeatTimeout))
+	return l.s.peers.up(m.ID) && l.heardSince(string(m.ID), l.s.now().Add(-l.livePatience()))
 }
 
 // awaitAlive waits until one of the members is alive: a leader that was elected a moment ago has heard of nobody yet.

@@ -49,9 +49,14 @@ type Options struct {
 	// a new node who it is.
 	Dial func(grpcAddr string) (wire.Master, func() error, error)
 
-	SessionTTL       time.Duration // default 30 s
-	ServerDownAfter  time.Duration // without a heartbeat; default 4 s
-	HeartbeatTimeout time.Duration // of Raft: without a leader, before an election; default 1 s
+	SessionTTL      time.Duration // default 30 s
+	ServerDownAfter time.Duration // without a heartbeat; default 4 s
+
+	// HeartbeatTimeout is Raft's: after so long without a word from the leader the first of the others stands for
+	// election, and a leader that reaches no majority for so long gives up. An election lasts as long at least, and
+	// twice as long at most, before it is held again. A tenth to a fifth of it lies between two heartbeats. Correctness
+	// does not depend on it. The default is 500 ms: stalls of disks do not delay heartbeats, only those of machines do.
+	HeartbeatTimeout time.Duration
 
 	SnapshotThreshold uint64        // entries between Raft snapshots; default 30,000
 	SnapshotInterval  time.Duration // between checks of that; default 2 min
@@ -75,7 +80,7 @@ type Options struct {
 const (
 	sessionTTLDefault        = 30 * time.Second
 	serverDownAfterDefault   = 4 * time.Second
-	heartbeatTimeoutDefault  = time.Second
+	heartbeatTimeoutDefault  = 500 * time.Millisecond
 	snapshotThresholdDefault = 30_000
 	snapshotIntervalDefault  = 2 * time.Minute
 	trailingLogsDefault      = 30_000

@@ -259,7 +259,7 @@ func raftConfig(id string, o *Options, notify chan<- bool) *raft.Config {
 	c.LocalID = raft.ServerID(id)
 	c.HeartbeatTimeout = o.HeartbeatTimeout
 	c.ElectionTimeout = o.HeartbeatTimeout
-	c.LeaderLeaseTimeout = o.HeartbeatTimeout / 2
+	c.LeaderLeaseTimeout = o.HeartbeatTimeout
 	c.CommitTimeout = min(commitTimeout, o.HeartbeatTimeout/4)
 	c.MaxAppendEntries = appendEntriesMax
 	c.BatchApplyCh = true

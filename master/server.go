@@ -32,6 +32,8 @@ type Server struct {
 	raft    *raftNode
 	budget  *logBudget
 
+	reloading sync.Mutex // held while settings of Raft change
+
 	ctx     context.Context // of the loops: ends when Close begins to stop things
 	cancel  context.CancelFunc
 	loops   sync.WaitGroup
@@ -73,33 +75,17 @@ func Open(o Options) (*Server, error) {
 		return nil, errors.Join(err, s.release())
 	}
 	s.peers = newPeerTable(s.raft)
+	s.witness.repeat(s.ctx, o.HeartbeatTimeout/askApart, s.asksAgain)
 	s.standAtOnce()
 	s.loops.Go(func() { s.readIndex.run(s.ctx) })
 	s.loops.Go(s.watchLeadership)
+	s.loops.Go(s.watchLeader)
 	s.loops.Go(s.watchApplied)
 	s.loops.Go(s.watchLog)
 	s.loops.Go(s.watchMembership)
 	s.loops.Go(s.watchDisk)
 	s.loops.Go(func() { s.backups.expire(s.ctx) })
 	return s, nil
-}
-
-// standAtOnce makes a node that is alone lead at once: there is nobody to hear from.
-func (s *Server) standAtOnce() {
-	if voters := s.voters(); len(voters) == 1 && string(voters[0].ID) == s.id {
-		s.stand()
-	}
-}
-
-// stand has this node stand for election now, if it has not heard from a leader lately. Raft looks at its timer anew
-// when the time for it shrinks.
-func (s *Server) stand() {
-	usual := s.raft.ReloadableConfig()
-	hasty := usual
-	hasty.HeartbeatTimeout /= 2 // not below the lease of a leader
-	if err := errors.Join(s.raft.ReloadConfig(hasty), s.raft.ReloadConfig(usual)); err != nil {
-		s.log.Warn("an election takes its usual time", "error", err)
-	}
 }
 
 // open acquires everything in the order in which release gives it back.

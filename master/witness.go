@@ -1,10 +1,12 @@
 package master
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -17,8 +19,17 @@ type witness struct {
 	now  func() time.Time
 	news chan struct{} // says that there is a node not seen before
 
+	again atomic.Pointer[askAgain]
+
 	mu    sync.Mutex
 	nodes map[string]*witnessed
+}
+
+// askAgain says when a pre-vote that was refused is asked for once more.
+type askAgain struct {
+	ctx   context.Context // no more when it ends
+	pause time.Duration
+	may   func() bool
 }
 
 // witnessed is what is known of a node from its answers.
@@ -110,13 +121,29 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
-// RequestPreVote implements raft.WithPreVote. What answers it promises nothing.
+// repeat has pre-votes that are refused asked for again, each after a pause, while may allows it and ctx lasts.
+func (w *witness) repeat(ctx context.Context, pause time.Duration, may func() bool) {
+	w.again.Store(&askAgain{ctx, pause, may})
+}
+
+// RequestPreVote implements raft.WithPreVote. What answers it promises nothing, so it may be asked for again: a node
+// refuses while it believes in its leader, and may be about to lose it.
 func (w *witness) RequestPreVote(id raft.ServerID, addr raft.ServerAddress, req *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
 	t, ok := w.Transport.(raft.WithPreVote)
 	if !ok {
 		return errNoPreVote
 	}
-	return t.RequestPreVote(id, addr, req, resp)
+	for ask := 1; ; ask++ {
+		var r raft.RequestPreVoteResponse
+		err := t.RequestPreVote(id, addr, req, &r)
+		if err == nil {
+			*resp = r
+		}
+		a := w.again.Load()
+		if err != nil || r.Granted || r.Term > req.Term || ask == asksMax || a == nil || !pause(a.ctx, a.pause) || !a.may() {
+			return err
+		}
+	}
 }
 
 var errNoPreVote = errors.New("the transport does not carry pre-votes")

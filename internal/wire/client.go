@@ -18,8 +18,8 @@ import (
 // Reconnecting is quick, because a client has to find a new leader in well under a second.
 const (
 	reconnectDelayMin = 50 * time.Millisecond
-	reconnectDelayMax = time.Second
-	connectTimeout    = 2 * time.Second // of one attempt
+	reconnectDelayMax = 250 * time.Millisecond
+	connectTimeout    = time.Second // of one attempt
 )
 
 // DialMaster returns the master at an address, HOST:PORT, and a function that closes the connection.

@@ -32,12 +32,15 @@ type settings struct {
 	callers []int
 	node    int    // raft: which of the three this process is
 	base    int    // raft: first port
-	dir     string // raft: where its data goes
+	dir     string // raft, failover: where the data goes
+	how     string // failover: what happens to leaders
+	times   int    // failover: how often
+	binary  string // failover: the program
 }
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("usage: metabench ops|raft|load|big [flags]")
+		return errors.New("usage: metabench ops|raft|load|big|failover [flags]")
 	}
 	var s settings
 	flags := flag.NewFlagSet("metabench "+args[0], flag.ContinueOnError)
@@ -51,17 +54,21 @@ func run(ctx context.Context, args []string) error {
 	})
 	flags.IntVar(&s.inodes, "inodes", 1_000_000, "how many to load")
 	flags.IntVar(&s.node, "node", 0, "bare Raft: which node to be")
-	flags.IntVar(&s.base, "base", 18700, "bare Raft: first port")
-	flags.StringVar(&s.dir, "dir", "", "bare Raft: directory for its data")
+	flags.IntVar(&s.base, "base", 18700, "bare Raft, failover: first port")
+	flags.StringVar(&s.dir, "dir", "", "bare Raft, failover: directory for the data")
+	flags.StringVar(&s.how, "how", "kill", "failover: kill, term or stop")
+	flags.IntVar(&s.times, "times", 10, "failover: how often")
+	flags.StringVar(&s.binary, "binary", "bin/granary", "failover: the program")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err
 	}
 	commands := map[string]func(context.Context, settings) error{
 		"ops": withClient(benchOps), "load": withClient(load), "big": withClient(big), "raft": bareRaft,
+		"failover": failover,
 	}
 	command, ok := commands[args[0]]
 	if !ok {
-		return fmt.Errorf("%q is none of ops, raft, load, big", args[0])
+		return fmt.Errorf("%q is none of ops, raft, load, big, failover", args[0])
 	}
 	return command(ctx, s)
 }

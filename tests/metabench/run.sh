@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # What the metadata master does beside bare Raft, three processes each on this machine, and what many inodes cost.
 #   EACH=3s        time for each line      INODES=10000000   inodes to load (0: none)
-#   SCRATCH=DIR    where the data goes     PARTS="raft ops big load"   what to run
-#   BASE=18600     first port
+#   SCRATCH=DIR    where the data goes     PARTS="raft failover ops big load"   what to run
+#   BASE=18600     first port              TIMES=10         how often leaders fail, in each way
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 each=${EACH:-3s}
+times=${TIMES:-10}
 inodes=${INODES:-1000000}
-parts=${PARTS:-raft ops big load}
+parts=${PARTS:-raft failover ops big load}
 scratch=$(mktemp -d "${SCRATCH:-/tmp}/granary-metabench.XXXXXX")
 base=${BASE:-18600}
 declare -A pid
@@ -48,6 +49,12 @@ snapshots() { # of master $1: how many it took, and how long it took them
 runs() { case " $parts " in *" $1 "*) return 0 ;; *) return 1 ;; esac }
 
 if runs raft; then mkdir -p "$scratch/raft"; bin/metabench raft --dir "$scratch/raft" --each "$each"; fi
+if runs failover; then
+  for how in kill stop term; do
+    mkdir -p "$scratch/$how"
+    bin/metabench failover --how $how --times "$times" --base $((base + 40)) --dir "$scratch/$how"
+  done
+fi
 for i in 1 2 3; do start $i; done
 ready
 if runs ops; then bin/metabench ops --each "$each" --pid "${pid[$(leader)]}"; fi
