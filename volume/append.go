@@ -213,6 +213,9 @@ func (s *Store) create(op string, sh *shard, epoch granary.Epoch, k, m int) (*op
 	copy(head, encodeHeader(st.header))
 	copy(head[slotPosition(st.slot.Sequence):], encodeSlot(st.slot))
 
+	if d.isBuilding(sh.key) {
+		return nil, granary.Errorf(granary.KindBusy, op, d.ref(sh.key).String(), "the shard is being built")
+	}
 	name := sh.key.fileName()
 	fresh := name + newSuffix
 	if err := d.fs.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {

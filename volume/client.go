@@ -23,6 +23,7 @@ const (
 	idleConnTimeout    = 90 * time.Second
 	dialWithin         = 2 * time.Second
 	transportBuffer    = 128 << 10
+	buildRefusedWithin = 5 * time.Second
 )
 
 // ClientOption changes how a Client connects.
@@ -57,6 +58,8 @@ func NewClient(options ...ClientOption) *Client {
 		WriteBufferSize:     transportBuffer,
 		ReadBufferSize:      transportBuffer,
 		DisableCompression:  true,
+		// A build that the server refuses at once is not sent.
+		ExpectContinueTimeout: buildRefusedWithin,
 	}
 	c := &Client{http: &http.Client{Transport: transport}, scheme: "http", attached: make(map[string]*Store)}
 	for _, option := range options {
@@ -109,13 +112,18 @@ func (c *Client) ReadAt(ctx context.Context, addr string, ref granary.ShardRef, 
 	if s := c.local(addr); s != nil {
 		return s.ReadAt(ctx, ref, p, off)
 	}
+	return c.read(ctx, addr, ref, p, off, "")
+}
+
+// read reads over the network; query is added to the address.
+func (c *Client) read(ctx context.Context, addr string, ref granary.ShardRef, p []byte, off int64, query string) (n int, length uint64, err error) {
 	if off < 0 {
 		return 0, 0, granary.Errorf(granary.KindInvalid, opRead, ref.String(), "negative offset %d", off)
 	}
 	// One request carries at most appendSizeMax bytes.
 	for {
 		part := p[n:min(len(p), n+appendSizeMax)]
-		got, end, err := c.readPart(ctx, addr, ref, part, off+int64(n))
+		got, end, err := c.readPart(ctx, addr, ref, part, off+int64(n), query)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -126,9 +134,9 @@ func (c *Client) ReadAt(ctx context.Context, addr string, ref granary.ShardRef, 
 	}
 }
 
-func (c *Client) readPart(ctx context.Context, addr string, ref granary.ShardRef, p []byte, off int64) (int, uint64, error) {
+func (c *Client) readPart(ctx context.Context, addr string, ref granary.ShardRef, p []byte, off int64, query string) (int, uint64, error) {
 	subject := ref.String()
-	path := fmt.Sprintf("%s?off=%d&len=%d", shardPath(ref), off, len(p))
+	path := fmt.Sprintf("%s?off=%d&len=%d%s", shardPath(ref), off, len(p), query)
 	req, err := c.request(ctx, opRead, http.MethodGet, addr, path, subject, nil)
 	if err != nil {
 		return 0, 0, err

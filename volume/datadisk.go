@@ -31,7 +31,8 @@ type dataDisk struct {
 
 	mu       sync.Mutex
 	shards   map[shardKey]*shard
-	readOnly string // why nothing is appended any more, or ""
+	building map[shardKey]bool // places of shards in the making
+	readOnly string            // why nothing is appended any more, or ""
 }
 
 // id returns the disk's id.
@@ -61,7 +62,7 @@ func openDir(o *Options, dir string) (d *dataDisk, err error) {
 	}
 	d = &dataDisk{
 		dir: dir, fs: fsys, lock: lock, log: o.Log.With("disk", dir),
-		walked: make(chan struct{}), shards: make(map[shardKey]*shard),
+		walked: make(chan struct{}), shards: make(map[shardKey]*shard), building: make(map[shardKey]bool),
 	}
 	// Again, now that nobody else can be formatting it.
 	err = refuseUnlessOurs(fsys, dir)
@@ -144,6 +145,26 @@ func (d *dataDisk) lookup(key shardKey) *shard {
 	return nil
 }
 
+// open finds a shard and acquires its file, for callers that do not have its turn. The file is that of the shard, even if another
+// takes its place at that moment.
+func (d *dataDisk) open(op string, key shardKey) (*shard, *openFile, error) {
+	for {
+		sh := d.lookup(key)
+		if sh == nil {
+			return nil, nil, granary.Errorf(granary.KindNotFound, op, d.ref(key).String(), "disk %s has no such shard", d.dir)
+		}
+		f, err := d.files.acquire(sh)
+		switch {
+		case err == nil:
+			return sh, f, nil
+		case !sh.exists.Load():
+			continue // dropped or replaced meanwhile
+		}
+		sh.noteRead(err)
+		return nil, nil, d.failure(op, key, err)
+	}
+}
+
 // list returns the shards that exist, in the order of volume and index.
 func (d *dataDisk) list() []*shard {
 	d.mu.Lock()
@@ -154,16 +175,13 @@ func (d *dataDisk) list() []*shard {
 		}
 	}
 	d.mu.Unlock()
-	slices.SortFunc(all, func(a, b *shard) int {
-		if a.key.volume != b.key.volume {
-			if a.key.volume < b.key.volume {
-				return -1
-			}
-			return 1
-		}
-		return int(a.key.index) - int(b.key.index)
-	})
+	sortShards(all)
 	return all
+}
+
+// sortShards orders shards by volume and index.
+func sortShards(all []*shard) {
+	slices.SortFunc(all, func(a, b *shard) int { return a.key.compare(b.key) })
 }
 
 // take returns the shard with its turn taken, whether or not it exists yet; give returns it.
@@ -283,13 +301,25 @@ func (d *dataDisk) usage(reserve uint64) granary.DiskUsage {
 	return du
 }
 
-// poisoned lists the shards that nothing may be appended to.
-func (d *dataDisk) poisoned() []granary.ShardInfo {
-	var infos []granary.ShardInfo
-	for _, sh := range d.list() {
-		if sh.poisonedBy.Load() != nil {
-			infos = append(infos, sh.info())
+// troubled lists the shards that nothing may be appended to, and those of which bytes are lost.
+func (d *dataDisk) troubled() (poisoned, damaged []granary.ShardInfo) {
+	var found []*shard
+	d.mu.Lock()
+	for _, sh := range d.shards {
+		if sh.exists.Load() && (sh.poisonedBy.Load() != nil || sh.damagedBy.Load() != nil) {
+			found = append(found, sh)
 		}
 	}
-	return infos
+	d.mu.Unlock()
+	sortShards(found)
+	for _, sh := range found {
+		info := sh.info()
+		if info.Poisoned != "" {
+			poisoned = append(poisoned, info)
+		}
+		if info.Damaged != "" {
+			damaged = append(damaged, info)
+		}
+	}
+	return poisoned, damaged
 }

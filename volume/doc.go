@@ -2,6 +2,8 @@
 // reads, seals and drops of them. It knows nothing of blocks, files or placement: a shard is a
 // stream of bytes that only grows until it is sealed, and never changes afterwards.
 //
+// A shard comes to be by appends, or whole, sealed, of a stream that somebody reconstructed or copied (Build).
+//
 // A Store is a server's disks. NewHandler serves one over HTTP/1.1, Client reaches one by address
 // (or by plain calls, when both are in one process), Heartbeats tells the masters of it.
 //
@@ -29,11 +31,11 @@
 //	0       4     magic "GRSH"
 //	4       2     format, 1
 //	6       1     shard index, below k+m
-//	7       1     k, data shards of the volume; 0 if it was not known (a shard that was sealed before any append)
+//	7       1     k, data shards of the volume; 0 if it was not known (shards that earlier releases sealed before any append)
 //	8       1     m, parity shards of the volume
 //	9       7     reserved, zero
 //	16      8     volume id
-//	24      8     creation, nanoseconds since the Unix epoch
+//	24      8     creation, nanoseconds since the Unix epoch; later than that of a shard in whose place it was built
 //	32      32    cluster id in ASCII; zeros if the disk belonged to none yet
 //	64      32    disk id in ASCII
 //	96      32    erasure.MatrixName in ASCII, then zeros
@@ -55,7 +57,7 @@
 //	52      4040  reserved, zero
 //	4092    4     checksum of bytes 0 to 4091
 //
-// The page table has 4 bytes for each page of the stream: the checksum of its bytes (of a last page
+// Pages that hold zeros alone are holes, where a build made the file. The page table has 4 bytes for each page of the stream: the checksum of its bytes (of a last page
 // that is not full, of those that are there).
 //
 // The valid slot with the higher sequence holds. A slot that fails its checksum was torn before it
@@ -74,6 +76,9 @@
 //     the append is acknowledged.
 //   - seal: a higher epoch is written and synced; the file is cut or extended to the length; the
 //     page table is written and synced; the sealed state is written to a slot and synced.
+//   - build: the stream, the page table and the head, with a sealed state, are written to VOLUME.SHARD.new and synced, every
+//     32 MiB and at the end; then it is renamed over what has the name, and shards/ synced. So the name stands for the old
+//     file or for the new one, each whole.
 //   - drop: the file is removed, shards/ is synced.
 //
 // # Invariants
@@ -82,6 +87,7 @@
 //  2. A file under its final name has a valid identity page and a valid state slot.
 //  3. The highest epoch is on the disk before anything that it allowed.
 //  4. After a failed write or sync a shard is poisoned: nothing is appended to it, and its sync is never repeated.
-//  5. A sealed shard does not change.
+//  5. A sealed shard does not change: another may be built in its place, as a whole.
 //  6. A directory without an identity is formatted only if it is empty.
+//  7. A drop that names a creation removes no shard that was made after that one.
 package volume

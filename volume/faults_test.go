@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -281,6 +282,7 @@ func TestTraceOfCalls(t *testing.T) {
 	step("its repeat acknowledged", s.Append(ctx, a))
 	step("seal acknowledged", s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 3, Length: 8192}))
 	step("its repeat acknowledged", s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 3, Length: 8192}))
+	step("build acknowledged", s.Build(ctx, buildOf(ref, 3, 4*pageSize+100), bytes.NewReader(sparse(4, 1))))
 	step("drop acknowledged", s.Drop(ctx, ref, 3, 0))
 	golden(t, "trace.golden", []byte(trace.String()))
 }

@@ -3,6 +3,7 @@ package volume
 import (
 	"container/list"
 	"errors"
+	"io/fs"
 	"sync"
 
 	"github.com/dsorchard/granary/internal/disk"
@@ -27,7 +28,8 @@ type fileCache struct {
 
 func newFileCache(limit int) *fileCache { return &fileCache{limit: limit, order: list.New()} }
 
-// acquire returns the shard's open file; release gives it back.
+// acquire returns the shard's open file; release gives it back. It is fs.ErrNotExist if the shard was dropped or replaced
+// meanwhile: then its name may stand for another file. Who has the shard's turn need not think of that; others use dataDisk.open.
 func (c *fileCache) acquire(sh *shard) (*openFile, error) {
 	if f := c.reuse(sh); f != nil {
 		return f, nil
@@ -36,6 +38,9 @@ func (c *fileCache) acquire(sh *shard) (*openFile, error) {
 	defer sh.openMu.Unlock()
 	if f := c.reuse(sh); f != nil {
 		return f, nil
+	}
+	if !sh.exists.Load() {
+		return nil, fs.ErrNotExist
 	}
 	file, err := sh.disk.fs.Open(sh.key.fileName())
 	if err != nil {

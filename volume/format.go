@@ -2,6 +2,7 @@ package volume
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -199,6 +200,11 @@ func cString(p []byte) string {
 type shardKey struct {
 	volume granary.VolumeID
 	index  uint8
+}
+
+// compare orders shards by volume and index.
+func (k shardKey) compare(other shardKey) int {
+	return cmp.Or(cmp.Compare(k.volume, other.volume), cmp.Compare(k.index, other.index))
 }
 
 const newSuffix = ".new"

@@ -24,11 +24,13 @@ const (
 // handler serves a Store over HTTP/1.1:
 //
 //	PUT    /v1/disks/DISK/shards/VOLUME/SHARD              append; the body is the data, see the headers in status.go
-//	GET    /v1/disks/DISK/shards/VOLUME/SHARD?off=&len=    read; the answer is shorter where the stream ends
-//	POST   /v1/disks/DISK/shards/VOLUME/SHARD/seal?epoch=&length=
+//	GET    /v1/disks/DISK/shards/VOLUME/SHARD?off=&len=    read; the answer is shorter where the stream ends; with &sealed=1 compared with the page table
+//	POST   /v1/disks/DISK/shards/VOLUME/SHARD/seal?epoch=&k=&m=&length=&end=
+//	POST   /v1/disks/DISK/shards/VOLUME/SHARD/build?epoch=&k=&m=&length=   make a whole shard; the body is records, see pieces.go
 //	POST   /v1/disks/DISK/shards/VOLUME/SHARD/verify       compare a sealed shard with its page table
-//	DELETE /v1/disks/DISK/shards/VOLUME/SHARD?epoch=       drop
+//	DELETE /v1/disks/DISK/shards/VOLUME/SHARD?epoch=&created=    drop
 //	GET    /v1/disks/DISK/shards                           JSON: array of granary.ShardInfo
+//	POST   /v1/disks/DISK/scrub                            begin to verify all of it
 //	GET    /v1/disks                                       JSON: array of granary.DiskUsage
 //	GET    /healthz
 type handler struct {
@@ -47,6 +49,8 @@ func NewHandler(s *Store) http.Handler {
 	mux.HandleFunc("GET "+shard, h.read)
 	mux.HandleFunc("POST "+shard+"/seal", h.seal)
 	mux.HandleFunc("POST "+shard+"/verify", h.verify)
+	mux.HandleFunc("POST "+shard+"/build", h.build)
+	mux.HandleFunc("POST /v1/disks/{disk}/scrub", h.scrub)
 	mux.HandleFunc("DELETE "+shard, h.drop)
 	mux.HandleFunc("GET /v1/disks/{disk}/shards", h.list)
 	mux.HandleFunc("GET /v1/disks", h.usage)
@@ -188,7 +192,11 @@ func (h *handler) read(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer h.giveBack(buf)
-	n, length, err := h.store.ReadAt(r.Context(), ref, *buf, int64(off))
+	read := h.store.ReadAt
+	if query.Get("sealed") != "" {
+		read = h.store.ReadSealed
+	}
+	n, length, err := read(r.Context(), ref, *buf, int64(off))
 	if err == nil {
 		err = setDeadline(http.NewResponseController(w).SetWriteDeadline, time.Now().Add(bodyWithin))
 	}

@@ -48,6 +48,22 @@ func appendOf(ref granary.ShardRef, prev, offset uint64, data []byte) *granary.A
 	}
 }
 
+// buildOf announces a shard of a 2+1 volume.
+func buildOf(ref granary.ShardRef, epoch granary.Epoch, length uint64) *granary.Build {
+	return &granary.Build{Ref: ref, Epoch: epoch, DataShards: 2, ParityShards: 1, Length: length}
+}
+
+// sparse returns a stream with pages of zeros, and an end inside a page.
+func sparse(pages int, seed byte) []byte {
+	p := fill(pages*pageSize+100, seed)
+	for i := 0; i < pages; i++ {
+		if (i/3+int(seed))%2 == 0 {
+			clear(p[i*pageSize : (i+1)*pageSize])
+		}
+	}
+	return p
+}
+
 // fill returns size bytes that depend on seed.
 func fill(size int, seed byte) []byte {
 	p := make([]byte, size)

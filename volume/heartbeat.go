@@ -216,7 +216,10 @@ func (s *Store) heartbeat(addr, zone, rack string) *granary.Heartbeat {
 		Server: s.ServerID(), Cluster: s.Cluster(), Addr: addr, Zone: zone, Rack: rack, Disks: s.Usage(),
 	}
 	for _, d := range s.disks {
-		hb.Poisoned = append(hb.Poisoned, d.poisoned()...)
+		poisoned, damaged := d.troubled()
+		hb.Poisoned = append(hb.Poisoned, poisoned...)
+		hb.Damaged = append(hb.Damaged, damaged...)
 	}
+	hb.Damaged = hb.Damaged[:min(len(hb.Damaged), granary.DamagedMax)]
 	return hb
 }

@@ -218,6 +218,35 @@ func (m *machine) seal(t *rapid.T) {
 	})
 }
 
+func (m *machine) build(t *rapid.T) {
+	v := granary.VolumeID(rapid.IntRange(1, 3).Draw(t, "volume"))
+	sh := m.shards[v]
+	epoch := granary.Epoch(rapid.IntRange(1, 7).Draw(t, "epoch"))
+	stream := sparse(rapid.IntRange(0, 6).Draw(t, "pages"), byte(rapid.IntRange(0, 255).Draw(t, "seed")))
+	kind := granary.KindNone
+	if epoch < sh.epoch {
+		kind = granary.KindStale
+	}
+	call := func() error {
+		return m.store.Build(context.Background(), buildOf(m.ref(v), epoch, uint64(len(stream))), bytes.NewReader(stream))
+	}
+	check := func() {
+		if got := m.stream(t, v); bytes.Equal(got, stream) {
+			if err := m.store.Verify(context.Background(), m.ref(v)); kind == granary.KindNone && err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			m.checkShard(t, v)
+		}
+	}
+	m.try(t, kind, call, check, func() {
+		*sh = modelShard{exists: true, epoch: epoch, stream: stream, sealed: true}
+		if err := m.store.Verify(context.Background(), m.ref(v)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func (m *machine) drop(t *rapid.T) {
 	v := granary.VolumeID(rapid.IntRange(1, 3).Draw(t, "volume"))
 	sh := m.shards[v]
@@ -283,6 +312,7 @@ func TestModel(t *testing.T) {
 			"append3": m.append,
 			"repeat":  m.repeat,
 			"seal":    m.seal,
+			"build":   m.build,
 			"drop":    m.drop,
 			"restart": func(t *rapid.T) { m.close(t); m.open(t) },
 			"":        m.check,

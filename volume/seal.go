@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
-	"io/fs"
+	"io"
 	"syscall"
 
 	"github.com/dsorchard/granary"
@@ -21,15 +21,13 @@ const (
 // as zeros, and a shard that no append ever reached is made, empty. Sealing again at the same length is acknowledged, and
 // so is it at a smaller one, which changes nothing: a master that was restored from a backup knows of less than the
 // one that sealed the shard, and what it does not know of is better kept than cut off. At a greater length it is KindInvalid.
-// An epoch below the highest seen is KindStale. Once begun it is finished even if ctx ends, so that the repeat finds it done.
+// A file that does not reach up to seal.End has lost bytes: KindCorrupt, and nothing is changed. A shard that is made here takes k and m
+// from seal, and 0 stands for not known. An epoch below the highest seen is KindStale. Once begun it is finished even if ctx ends, so that the repeat finds it done.
 func (s *Store) Seal(ctx context.Context, seal *granary.Seal) error {
-	ref, epoch, length := seal.Ref, seal.Epoch, seal.Length
-	if length > streamLengthMax {
-		return granary.Errorf(granary.KindTooLarge, opSeal, ref.String(), "length %d is over the limit of a shard, %d", length, uint64(streamLengthMax))
+	if err := checkSeal(seal); err != nil {
+		return err
 	}
-	if ref.Volume == 0 || epoch == 0 || int(ref.Shard) >= granary.DataShardsMax+granary.ParityShardsMax {
-		return granary.Errorf(granary.KindInvalid, opSeal, ref.String(), "no such volume, shard or epoch")
-	}
+	ref := seal.Ref
 	d, err := s.enter(opSeal, ref)
 	if err != nil {
 		return err
@@ -45,25 +43,53 @@ func (s *Store) Seal(ctx context.Context, seal *granary.Seal) error {
 		if f, err = d.files.acquire(sh); err != nil {
 			return d.failure(opSeal, sh.key, err)
 		}
-	} else if f, err = s.create(opSeal, sh, epoch, 0, 0); err != nil {
+	} else if seal.End > 0 {
+		return granary.Errorf(granary.KindCorrupt, opSeal, ref.String(), "disk %s: the shard is gone, and had at least %d bytes", d.dir, seal.End)
+	} else if f, err = s.create(opSeal, sh, seal.Epoch, seal.DataShards, seal.ParityShards); err != nil {
 		return err
 	}
 	defer d.files.release(f)
-	return sh.seal(f, epoch, length)
+	return sh.seal(f, seal)
+}
+
+// checkSeal refuses what is wrong by itself.
+func checkSeal(seal *granary.Seal) error {
+	ref, k, m := seal.Ref, seal.DataShards, seal.ParityShards
+	switch {
+	case seal.Length > streamLengthMax:
+		return granary.Errorf(granary.KindTooLarge, opSeal, ref.String(), "length %d is over the limit of a shard, %d", seal.Length, uint64(streamLengthMax))
+	case seal.End > seal.Length:
+		return granary.Errorf(granary.KindInvalid, opSeal, ref.String(), "it should reach up to %d, and end at %d", seal.End, seal.Length)
+	case ref.Volume == 0 || seal.Epoch == 0 || int(ref.Shard) >= granary.DataShardsMax+granary.ParityShardsMax:
+		return granary.Errorf(granary.KindInvalid, opSeal, ref.String(), "no such volume, shard or epoch")
+	case k == 0 && m == 0:
+		return nil // not known
+	case k < 1 || k > granary.DataShardsMax || m < 0 || m > granary.ParityShardsMax || int(ref.Shard) >= k+m:
+		return granary.Errorf(granary.KindInvalid, opSeal, ref.String(), "no such shard in a volume of %d+%d", k, m)
+	}
+	return nil
 }
 
 // seal does the work of Seal on an open file. The caller has the turn.
-func (sh *shard) seal(f *openFile, epoch granary.Epoch, length uint64) error {
+func (sh *shard) seal(f *openFile, seal *granary.Seal) error {
+	epoch, length := seal.Epoch, seal.Length
 	st, err := sh.load(opSeal, f)
 	if err != nil {
 		return err
 	}
+	h := st.header
 	subject := sh.disk.ref(sh.key).String()
 	switch {
 	case epoch < st.slot.Epoch:
 		return granary.Errorf(granary.KindStale, opSeal, subject, "epoch %d is below %d", epoch, st.slot.Epoch)
 	case st.slot.Sealed && st.slot.Length < length:
 		return granary.Errorf(granary.KindInvalid, opSeal, subject, "the shard is sealed at %d, not %d", st.slot.Length, length)
+	case h.DataShards != 0 && seal.DataShards != 0 && (h.DataShards != seal.DataShards || h.ParityShards != seal.ParityShards):
+		return granary.Errorf(granary.KindInvalid, opSeal, subject, "the shard is of a volume of %d+%d, not %d+%d",
+			h.DataShards, h.ParityShards, seal.DataShards, seal.ParityShards)
+	}
+	if err := sh.refuseShort(f, seal.End); err != nil {
+		return err
 	}
 	if err := sh.refusePoisoned(opSeal); err != nil {
 		return err
@@ -88,6 +114,22 @@ func (sh *shard) seal(f *openFile, epoch granary.Epoch, length uint64) error {
 		return err
 	}
 	sh.account(f)
+	return nil
+}
+
+// refuseShort returns an error if the file does not reach up to end, by what the disk says now.
+func (sh *shard) refuseShort(f *openFile, end uint64) error {
+	if end == 0 {
+		return nil
+	}
+	size, err := f.Size()
+	if err != nil {
+		return sh.disk.failure(opSeal, sh.key, err)
+	}
+	if uint64(size) < streamOffset+end {
+		return granary.Errorf(granary.KindCorrupt, opSeal, sh.disk.ref(sh.key).String(),
+			"disk %s: the shard has %d bytes, and had at least %d", sh.disk.dir, max(size-streamOffset, 0), end)
+	}
 	return nil
 }
 
@@ -126,7 +168,7 @@ func (sh *shard) writeTable(f *openFile, length uint64) (uint32, error) {
 
 // tableWriter writes a page table piece by piece.
 type tableWriter struct {
-	f        *openFile
+	f        io.WriterAt
 	position int64
 	buf      []byte
 	crc      uint32
@@ -169,50 +211,6 @@ func eachPage(f *openFile, length uint64, fn func(index uint64, page []byte) err
 			rest = rest[len(page):]
 			off += uint64(len(page))
 		}
-	}
-	return nil
-}
-
-// Drop removes a shard. One that does not exist is dropped already. An epoch below the highest seen
-// is KindStale. A shard whose head cannot be read is removed too: its epoch is not known, and nothing can be done with it.
-func (s *Store) Drop(ctx context.Context, ref granary.ShardRef, epoch granary.Epoch, created granary.Time) error {
-	d, err := s.enter(opDrop, ref)
-	if err != nil {
-		return err
-	}
-	defer s.exit()
-	sh, err := d.take(ctx, shardKey{ref.Volume, ref.Shard})
-	if err != nil {
-		return interrupted(opDrop, ref.String(), err)
-	}
-	defer d.give(sh)
-	if !sh.exists.Load() {
-		return nil
-	}
-	f, err := d.files.acquire(sh)
-	switch {
-	case err == nil:
-		st, err := sh.load(opDrop, f)
-		d.files.release(f)
-		if granary.IsKind(err, granary.KindUnavailable) || granary.IsKind(err, granary.KindNotSupported) {
-			return err
-		}
-		if err == nil && epoch < st.slot.Epoch {
-			return granary.Errorf(granary.KindStale, opDrop, ref.String(), "epoch %d is below %d", epoch, st.slot.Epoch)
-		}
-	case !errors.Is(err, fs.ErrNotExist):
-		return d.failure(opDrop, sh.key, err)
-	}
-	if err := d.fs.Remove(sh.key.fileName()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		d.noteFailure(err)
-		return d.failure(opDrop, sh.key, err)
-	}
-	d.files.forget(sh)
-	d.forget(sh)
-	sh.unaccount()
-	if err := d.fs.SyncDir(shardsName); err != nil {
-		d.barWrites(shardsName + ": " + err.Error())
-		return d.failure(opDrop, sh.key, err)
 	}
 	return nil
 }

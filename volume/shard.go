@@ -2,9 +2,12 @@ package volume
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/dsorchard/granary"
 )
@@ -29,6 +32,7 @@ type shard struct {
 	exists     atomic.Bool
 	state      atomic.Pointer[shardState] // nil until the head has been read
 	poisonedBy atomic.Pointer[string]
+	damagedBy  atomic.Pointer[string]
 	syncs      syncGroup
 
 	loadMu sync.Mutex
@@ -61,8 +65,12 @@ func (sh *shard) load(op string, f *openFile) (*shardState, error) {
 	if err != nil {
 		var e *granary.Error
 		if errors.As(err, &e) { // the head does not hold: the error says what, not of which shard
+			if e.Kind == granary.KindCorrupt {
+				sh.damage("its head: " + e.Err.Error())
+			}
 			return nil, granary.Errorf(e.Kind, op, sh.disk.ref(sh.key).String(), "disk %s: %w", sh.disk.dir, e.Err)
 		}
+		sh.noteRead(err)
 		return nil, sh.disk.failure(op, sh.key, err)
 	}
 	sh.state.Store(st)
@@ -95,6 +103,9 @@ func readState(sh *shard, f *openFile) (*shardState, error) {
 	st := &shardState{header: h, slot: slot, length: uint64(size) - streamOffset}
 	if slot.Sealed {
 		st.length = slot.Length
+		if whole := slot.TableOffset + slot.TableLength; uint64(size) < whole {
+			sh.damage(fmt.Sprintf("the file has %d bytes, and was sealed with %d", size, whole))
+		}
 	}
 	return st, nil
 }
@@ -116,11 +127,13 @@ func (sh *shard) readAt(f *openFile, p []byte, off int64) (n int, length uint64,
 			return n, st.length, nil
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
+			sh.noteRead(err)
 			return 0, 0, sh.disk.failure(op, sh.key, err)
 		}
 		// The file is shorter than the stream: a seal has just cut it, or the disk has lost its end.
 		now := sh.state.Load()
 		if now.length >= st.length {
+			sh.damage(fmt.Sprintf("the file ends before its stream of %d bytes", st.length))
 			return 0, 0, granary.Errorf(granary.KindCorrupt, op, sh.disk.ref(sh.key).String(),
 				"disk %s: the file ends before its stream of %d bytes", sh.disk.dir, st.length)
 		}
@@ -190,6 +203,26 @@ func (sh *shard) poison(op, doing string, err error) error {
 	return granary.Errorf(granary.KindUnavailable, op, sh.disk.ref(sh.key).String(), "disk %s: %s: %w", sh.disk.dir, doing, err)
 }
 
+// damage takes note that bytes of the shard are lost: it is to be built anew. Nothing else is done about it here.
+func (sh *shard) damage(reason string) {
+	if !sh.exists.Load() || !sh.damagedBy.CompareAndSwap(nil, &reason) {
+		return
+	}
+	sh.disk.log.Error("shard is damaged", "shard", sh.disk.ref(sh.key).String(), "reason", reason)
+	sh.disk.alarm.ring()
+}
+
+// noteRead takes note of a failed read of the shard's file.
+func (sh *shard) noteRead(err error) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		sh.damage("its file is gone")
+	case errors.Is(err, syscall.EIO):
+		sh.damage("it cannot be read: " + err.Error())
+	}
+	sh.disk.noteFailure(err)
+}
+
 // refusePoisoned returns an error if the shard is poisoned.
 func (sh *shard) refusePoisoned(op string) error {
 	if reason := sh.poisonedBy.Load(); reason != nil {
@@ -244,9 +277,12 @@ func (sh *shard) info() granary.ShardInfo {
 	if reason := sh.poisonedBy.Load(); reason != nil {
 		info.Poisoned = *reason
 	}
+	if reason := sh.damagedBy.Load(); reason != nil {
+		info.Damaged, info.Created = *reason, createdUnknown
+	}
 	if st := sh.state.Load(); st != nil {
 		info.Epoch, info.Length, info.Sealed = st.slot.Epoch, st.length, st.slot.Sealed
-		info.DataShards, info.ParityShards = st.header.DataShards, st.header.ParityShards
+		info.DataShards, info.ParityShards, info.Created = st.header.DataShards, st.header.ParityShards, st.header.Created
 	}
 	return info
 }

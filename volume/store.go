@@ -212,55 +212,79 @@ func (s *Store) ReadAt(ctx context.Context, ref granary.ShardRef, p []byte, off 
 		return 0, 0, err
 	}
 	defer s.exit()
-	sh := d.lookup(shardKey{ref.Volume, ref.Shard})
-	if sh == nil {
-		return 0, 0, granary.Errorf(granary.KindNotFound, opRead, ref.String(), "disk %s has no such shard", d.dir)
-	}
-	f, err := d.files.acquire(sh)
+	sh, f, err := d.open(opRead, shardKey{ref.Volume, ref.Shard})
 	if err != nil {
-		return 0, 0, d.failure(opRead, sh.key, err)
+		return 0, 0, err
 	}
 	defer d.files.release(f)
 	return sh.readAt(f, p, off)
 }
 
-// List returns the shards of a disk, in the order of their volumes. One whose head cannot be read is
-// listed with the reason as Poisoned.
+// List returns the shards of a disk, in the order of their volumes. One whose head does not hold, or whose file is gone, is
+// listed as Damaged, with a Created of its own; one that cannot be read for another reason as Poisoned.
 func (s *Store) List(disk granary.DiskID) ([]granary.ShardInfo, error) {
 	d, err := s.enter(opList, granary.ShardRef{Disk: disk})
 	if err != nil {
 		return nil, err
 	}
 	defer s.exit()
+	if err := d.missNames(); err != nil {
+		return nil, err
+	}
 	infos := []granary.ShardInfo{}
 	for _, sh := range d.list() {
-		err := s.learn(sh)
-		if granary.IsKind(err, granary.KindNotFound) {
-			continue // dropped meanwhile
+		if info, ok := d.learn(sh.key); ok {
+			infos = append(infos, info)
 		}
-		info := sh.info()
-		if err != nil {
-			info.Poisoned = err.Error()
-		}
-		infos = append(infos, info)
 	}
 	return infos, nil
 }
 
-// learn reads what info needs, unless it is known.
-func (s *Store) learn(sh *shard) error {
-	_, counted := sh.space()
-	if counted && sh.state.Load() != nil {
-		return nil
-	}
-	f, err := s.files.acquire(sh)
+// missNames finds the shards whose files somebody has taken away.
+func (d *dataDisk) missNames() error {
+	before := d.list() // what is made from here on is not missed
+	names, err := d.fs.ReadDir(shardsName)
 	if err != nil {
-		return sh.disk.failure(opList, sh.key, err)
+		d.noteFailure(err)
+		return granary.Errorf(granary.KindUnavailable, opList, string(d.id()), "disk %s: %w", d.dir, err)
 	}
-	defer s.files.release(f)
-	sh.account(f)
-	_, err = sh.load(opList, f)
-	return err
+	there := make(map[shardKey]bool, len(names))
+	for _, name := range names {
+		if key, ok := parseShardName(name); ok {
+			there[key] = true
+		}
+	}
+	for _, sh := range before {
+		if !there[sh.key] && d.lookup(sh.key) == sh {
+			sh.damage("its file is gone")
+		}
+	}
+	return nil
+}
+
+// learn describes a shard, after reading what it takes unless that is known; false if it was dropped.
+func (d *dataDisk) learn(key shardKey) (granary.ShardInfo, bool) {
+	sh := d.lookup(key)
+	if sh == nil {
+		return granary.ShardInfo{}, false
+	}
+	if _, counted := sh.space(); counted && sh.state.Load() != nil {
+		return sh.info(), true
+	}
+	opened, f, err := d.open(opList, key)
+	if err == nil {
+		sh = opened // another may have taken its place
+		sh.account(f)
+		_, err = sh.load(opList, f)
+		d.files.release(f)
+	} else if sh = d.lookup(key); sh == nil {
+		return granary.ShardInfo{}, false
+	}
+	info := sh.info()
+	if err != nil && info.Damaged == "" {
+		info.Poisoned = err.Error()
+	}
+	return info, true
 }
 
 // Usage reports the disks, in the order of Options.Dirs, as they were at most a second ago; a disk that

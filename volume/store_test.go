@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -270,10 +271,96 @@ func TestDamagedHeadIsCorrupt(t *testing.T) {
 	wantKind(t, s.Append(ctx, appendOf(ref, 100, 100, fill(1, 1))), granary.KindCorrupt)
 	wantKind(t, s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 2, Length: 100}), granary.KindCorrupt)
 	infos, err := s.List(ref.Disk)
-	if err != nil || len(infos) != 1 || infos[0].Poisoned == "" {
+	if err != nil || len(infos) != 1 || infos[0].Damaged == "" || infos[0].Created != createdUnknown {
 		t.Fatalf("listed as %+v, %v", infos, err)
 	}
-	if err := s.Drop(ctx, ref, 1, 0); err != nil {
+	wantKind(t, s.Drop(ctx, ref, 1, 5), granary.KindStale)
+	if err := s.Drop(ctx, ref, 1, infos[0].Created); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A drop that was meant for a shard does not hit the one that was made in its place.
+func TestDropByCreation(t *testing.T) {
+	ctx := context.Background()
+	s := openTemp(t)
+	ref := firstRef(s, 1)
+	created := func() granary.Time {
+		infos, err := s.List(ref.Disk)
+		if err != nil || len(infos) != 1 {
+			t.Fatalf("listed as %+v, %v", infos, err)
+		}
+		return infos[0].Created
+	}
+	mustAppend(t, s, appendOf(ref, 0, 0, fill(100, 1)))
+	old := created()
+	if err := s.Build(ctx, buildOf(ref, 1, 10), bytes.NewReader(fill(10, 2))); err != nil {
+		t.Fatal(err)
+	}
+	if created() <= old {
+		t.Fatalf("created at %d, and before at %d", created(), old)
+	}
+	wantKind(t, s.Drop(ctx, ref, 1, old), granary.KindStale)
+	wantStream(t, s, ref, fill(10, 2))
+	if err := s.Drop(ctx, ref, 1, created()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A seal tells a shard that was never reached from one that has lost bytes.
+func TestSealOfLostBytes(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	s := open(t, testOptions(t, dir))
+	ref := firstRef(s, 1)
+	mustAppend(t, s, appendOf(ref, 0, 0, fill(10000, 1)))
+	seal := func(ref granary.ShardRef, length, end uint64) error {
+		return s.Seal(ctx, &granary.Seal{Ref: ref, Epoch: 2, DataShards: 2, ParityShards: 1, Length: length, End: end})
+	}
+	if err := os.Truncate(filepath.Join(dir, "shards/1.0"), streamOffset+9000); err != nil {
+		t.Fatal(err)
+	}
+	wantKind(t, seal(ref, 20000, 9001), granary.KindCorrupt)
+	wantKind(t, seal(ref, 20000, 20001), granary.KindInvalid)
+	if infos, err := s.List(ref.Disk); err != nil || infos[0].Epoch != 1 || infos[0].Sealed {
+		t.Fatalf("the refused seal left %+v, %v", infos, err)
+	}
+	if err := seal(ref, 20000, 9000); err != nil {
+		t.Fatal(err)
+	}
+	gone := firstRef(s, 2)
+	wantKind(t, seal(gone, 20000, 1), granary.KindCorrupt)
+	if err := seal(gone, 20000, 0); err != nil {
+		t.Fatal(err)
+	}
+	infos, err := s.List(ref.Disk)
+	if err != nil || len(infos) != 2 || infos[1].DataShards != 2 || infos[1].ParityShards != 1 {
+		t.Fatalf("listed as %+v, %v", infos, err)
+	}
+	wantKind(t, s.Seal(ctx, &granary.Seal{Ref: gone, Epoch: 2, DataShards: 3, ParityShards: 1, Length: 20000}), granary.KindInvalid)
+}
+
+// A file that somebody took away is missed at the next listing.
+func TestRemovedFileIsDamage(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, testOptions(t, dir))
+	ref := firstRef(s, 1)
+	mustAppend(t, s, appendOf(ref, 0, 0, fill(10, 1)))
+	if err := os.Remove(filepath.Join(dir, "shards/1.0")); err != nil {
+		t.Fatal(err)
+	}
+	infos, err := s.List(ref.Disk)
+	if err != nil || len(infos) != 1 || infos[0].Damaged == "" {
+		t.Fatalf("listed as %+v, %v", infos, err)
+	}
+	if damaged := s.heartbeat("", "", "").Damaged; len(damaged) != 1 || damaged[0].Ref != ref {
+		t.Fatalf("heartbeat says %+v", damaged)
+	}
+	if err := s.Build(context.Background(), buildOf(ref, 1, 10), bytes.NewReader(fill(10, 2))); err != nil {
+		t.Fatal(err)
+	}
+	wantStream(t, s, ref, fill(10, 2))
+	if damaged := s.heartbeat("", "", "").Damaged; len(damaged) != 0 {
+		t.Fatalf("heartbeat says %+v", damaged)
 	}
 }

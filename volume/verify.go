@@ -18,13 +18,9 @@ func (s *Store) Verify(ctx context.Context, ref granary.ShardRef) error {
 		return err
 	}
 	defer s.exit()
-	sh := d.lookup(shardKey{ref.Volume, ref.Shard})
-	if sh == nil {
-		return granary.Errorf(granary.KindNotFound, opVerify, ref.String(), "disk %s has no such shard", d.dir)
-	}
-	f, err := d.files.acquire(sh)
+	sh, f, err := d.open(opVerify, shardKey{ref.Volume, ref.Shard})
 	if err != nil {
-		return d.failure(opVerify, sh.key, err)
+		return err
 	}
 	defer d.files.release(f)
 	st, err := sh.load(opVerify, f)
@@ -37,8 +33,26 @@ func (s *Store) Verify(ctx context.Context, ref granary.ShardRef) error {
 	return sh.verify(ctx, f, st.slot)
 }
 
-// verify does the work of Verify on an open file.
+// verify does the work of Verify on an open file. What it finds makes the shard Damaged.
 func (sh *shard) verify(ctx context.Context, f *openFile, slot stateSlot) error {
+	err := sh.compare(ctx, f, slot)
+	if granary.IsKind(err, granary.KindCorrupt) {
+		sh.damage(causeOf(err))
+	}
+	return err
+}
+
+// causeOf returns the text of an error without what it was about.
+func causeOf(err error) string {
+	var e *granary.Error
+	if errors.As(err, &e) && e.Err != nil {
+		return e.Err.Error()
+	}
+	return err.Error()
+}
+
+// compare reads the stream and the page table.
+func (sh *shard) compare(ctx context.Context, f *openFile, slot stateSlot) error {
 	subject := sh.disk.ref(sh.key).String()
 	r := &tableReader{f: f, position: int64(slot.TableOffset), left: slot.TableLength}
 	var bad, first uint64
@@ -64,6 +78,7 @@ func (sh *shard) verify(ctx context.Context, f *openFile, slot stateSlot) error 
 	case errors.Is(err, io.EOF):
 		return granary.Errorf(granary.KindCorrupt, opVerify, subject, "disk %s: the file ends before its stream of %d bytes and its page table", sh.disk.dir, slot.Length)
 	case err != nil:
+		sh.noteRead(err)
 		return sh.disk.failure(opVerify, sh.key, err)
 	case r.crc != slot.TableCRC:
 		return granary.Errorf(granary.KindCorrupt, opVerify, subject, "disk %s: the page table fails its checksum", sh.disk.dir)
