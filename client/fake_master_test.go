@@ -37,6 +37,7 @@ type fakeCluster struct {
 	volumes map[granary.VolumeID]*granary.Volume
 
 	opens fakeOpens // of the leader
+	work  *fakeWork
 
 	effects    map[string]int // by "session/op/name": how often it was applied
 	mutates    int            // Mutate calls that arrived
@@ -84,6 +85,7 @@ func newFakeCluster(seed uint64, masters int) *fakeCluster {
 		inodes: map[granary.InodeID]*fakeInode{}, names: map[string]granary.InodeID{},
 		chunks: map[granary.Hash]granary.BlockID{}, blocks: map[granary.BlockID]granary.BlockInfo{},
 		volumes: map[granary.VolumeID]*granary.Volume{}, effects: map[string]int{}, opens: newFakeOpens(1),
+		work: newFakeWork(),
 	}
 	for i := range masters {
 		f.addrs = append(f.addrs, fmt.Sprintf("master%d", i))
@@ -145,6 +147,7 @@ func (m *fakeMaster) serve(ctx context.Context, op string, fn func() error) erro
 	case fateDeposed:
 		f.leader = f.addrs[(slices.Index(f.addrs, f.leader)+1)%len(f.addrs)]
 		f.opens = newFakeOpens(f.opens.term + 1)
+		f.work.depose()
 		err = granary.Errorf(granary.KindUnavailable, op, m.addr, "%w", &granary.NotLeader{})
 	case fateReplyLost:
 		err = fn()
@@ -219,10 +222,6 @@ func (m *fakeMaster) ReadIndex(context.Context) (granary.Index, error) {
 
 func (m *fakeMaster) ChangeMember(context.Context, *granary.MemberChange) error {
 	return granary.Errorf(granary.KindNotSupported, "change member", "", "")
-}
-
-func (m *fakeMaster) Work(context.Context, *granary.WorkRequest) (*granary.WorkReply, error) {
-	return nil, granary.Errorf(granary.KindNotSupported, "work", "", "")
 }
 
 func (m *fakeMaster) ReadBackup(context.Context, *granary.ReadBackup) (*granary.BackupPiece, error) {
@@ -326,6 +325,8 @@ func (f *fakeCluster) apply(id granary.SessionID, op granary.Op) granary.Result 
 			}
 		}
 		return granary.Result{}
+	case *granary.PlaceShard:
+		return f.placeShard(op)
 	case *granary.SetXattr:
 		f.effects["setxattr/"+op.Xattr.Name]++
 		if op.Xattr.Name == "busy" && f.effects["setxattr/busy"] < 3 {
@@ -540,6 +541,10 @@ func (m *fakeMaster) Query(ctx context.Context, req *granary.QueryRequest) (answ
 				f.opens.open(req.Session, ino)
 			}
 			answer = &granary.Found{Entry: granary.Entry{Name: q.Path, Attr: n.attr}, Xattrs: n.xattrs, Layout: f.layout(n)}
+		case *granary.GetVolume, *granary.ListBlocks:
+			var err error
+			answer, err = f.askUpkeep(q)
+			return err
 		default:
 			return granary.Errorf(granary.KindNotSupported, "query", "", "%T", q)
 		}

@@ -19,6 +19,7 @@ type fakeShards struct {
 	shards   map[granary.ShardRef]*fakeShard
 	onAppend func(a *granary.Append) fakeFate                      // nil: served
 	onRead   func(ctx context.Context, ref granary.ShardRef) error // nil: served; called without the lock
+	onBuild  func(b *granary.Build, got int) error                 // nil: served; called without the lock, as a stream arrives
 	reads    int
 	appends  int
 	stored   int64 // bytes appended
@@ -26,8 +27,9 @@ type fakeShards struct {
 
 type fakeShard struct {
 	data    []byte
-	last    int // where the last append begins
-	lastGap int // where the append before it ended
+	last    int      // where the last append begins
+	lastGap int      // where the append before it ended
+	sums    []uint32 // of its pages, once it is sealed
 }
 
 var errDead = errors.New("connection refused")

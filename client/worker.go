@@ -2,10 +2,28 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"io"
 	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/wire"
+)
+
+const (
+	workEvery  = granary.WorkTTL / 3 // between two reports of a worker that takes no more tasks
+	askEvery   = time.Second         // between two reports of one that would
+	workPause  = 500 * time.Millisecond
+	partWithin = time.Second // for telling the leader that a worker ends
+	reasonMax  = 1000        // bytes of an error in a report
+
+	// workMemory bounds the bytes of shards that all repairs and copies of a worker hold, and as much again is what all
+	// its moves and sweeps hold.
+	workMemory = 32 << 20
 )
 
 // WorkerShards is what a Worker needs of volume servers besides what every client does. volume.Client is one.
@@ -26,17 +44,151 @@ type WorkerOptions struct {
 }
 
 // Worker does the maintenance work that the leader gives out: it rebuilds and copies shards, moves blocks, and brings files to
-// their policy.
+// their policy. A task that is interrupted at any moment has done no harm: what counts is the op at its end, and what lies on
+// disks without it is dropped, or dead space.
 type Worker struct {
-	c *Client
-	o WorkerOptions
+	c    *Client
+	o    WorkerOptions
+	log  *slog.Logger
+	name string
+
+	memory  *semaphore.Weighted // of repairs and copies
+	repairs pace                // bytes of shards made
+	moves   pace                // bytes of blocks read to be stored anew
+
+	wake chan struct{} // a task has ended
+	wg   sync.WaitGroup
+
+	mu   sync.Mutex
+	jobs map[granary.TaskID]*job
 }
 
-// NewWorker returns a worker that has not begun yet.
-func NewWorker(c *Client, o WorkerOptions) *Worker { return &Worker{c: c, o: o} }
+// NewWorker returns a worker that has not begun yet. The client must stay open until Run has returned.
+func NewWorker(c *Client, o WorkerOptions) *Worker {
+	if o.Tasks == 0 {
+		o.Tasks = 2
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Worker{
+		c: c, o: o, log: o.Log, name: c.o.Name + " " + rand.Text()[:12],
+		memory: semaphore.NewWeighted(workMemory),
+		wake:   make(chan struct{}, 1), jobs: map[granary.TaskID]*job{},
+	}
+}
 
-// Run works until ctx ends, and then returns nil.
+// Run works until ctx ends, and then returns nil. By then everything that it started has ended.
 func (w *Worker) Run(ctx context.Context) error {
-	<-ctx.Done()
+	defer w.part(ctx)
+	defer w.wg.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	pause := workPause
+	for ctx.Err() == nil {
+		reply, told, err := w.report(ctx)
+		switch {
+		case err == nil:
+			w.obey(ctx, reply, told)
+			pause = workPause
+			w.wait(ctx, w.every())
+		case ctx.Err() == nil:
+			w.log.Warn("no work from the leader", "worker", w.name, "err", err)
+			sleep(ctx, pause)
+			pause = min(2*pause, workEvery)
+		}
+	}
 	return nil
+}
+
+// every is how long a worker waits before it reports again, if nothing happens.
+func (w *Worker) every() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.jobs) < w.o.Tasks {
+		return askEvery
+	}
+	return workEvery
+}
+
+// wait returns when a task has ended, or after d.
+func (w *Worker) wait(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-w.wake:
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// report tells the leader how far all tasks are, whoever leads by now, and asks for more. It returns the answer, and the jobs
+// whose end has been told.
+func (w *Worker) report(ctx context.Context) (reply *granary.WorkReply, told []*job, err error) {
+	req, told := w.request()
+	err = w.c.lead(ctx, "work", func(ctx context.Context, m wire.Master) (err error) {
+		reply, err = m.Work(ctx, req)
+		return err
+	})
+	return reply, told, err
+}
+
+func (w *Worker) request() (req *granary.WorkRequest, ended []*job) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	busy := 0
+	req = &granary.WorkRequest{Worker: w.name, Server: w.o.Server}
+	for _, j := range w.jobs {
+		if j.ended {
+			ended = append(ended, j)
+		} else {
+			busy++
+		}
+		if !j.dropped {
+			req.Reports = append(req.Reports, j.report())
+		}
+	}
+	req.Room = max(0, w.o.Tasks-busy)
+	return req, ended
+}
+
+// obey does what the leader says: it forgets what was told, stops what is dropped, and begins what is new.
+func (w *Worker) obey(ctx context.Context, reply *granary.WorkReply, told []*job) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, j := range told {
+		delete(w.jobs, j.task.ID)
+	}
+	for _, id := range reply.Drop {
+		if j := w.jobs[id]; j != nil && !j.dropped {
+			j.drop()
+			if j.ended {
+				delete(w.jobs, id)
+			}
+			w.log.Info("task dropped", "task", id, "kind", j.task.Kind, "volume", j.task.Volume)
+		}
+	}
+	for _, t := range reply.Tasks {
+		if w.jobs[t.ID] == nil {
+			w.begin(ctx, t)
+		}
+	}
+}
+
+// part tells the leader, if it can be had at once, that all tasks are free for others.
+func (w *Worker) part(ctx context.Context) {
+	req, _ := w.request()
+	req.Room = 0
+	if len(req.Reports) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), partWithin)
+	defer cancel()
+	err := w.c.lead(ctx, "work", func(ctx context.Context, m wire.Master) error {
+		_, err := m.Work(ctx, req)
+		return err
+	})
+	if err != nil {
+		w.log.Info("the leader will notice that a worker has ended", "worker", w.name, "err", err)
+	}
 }

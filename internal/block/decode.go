@@ -30,6 +30,24 @@ func (c *Codec) Decode(dst, stored []byte, want granary.Hash) ([]byte, error) {
 	return out, nil
 }
 
+// Check verifies a whole block but for the hash of its plaintext: its header and table, and all frames by their trailers. It
+// decompresses nothing, and is as fast as a checksum. What does not hold is KindCorrupt.
+func Check(stored []byte, want granary.Hash) error {
+	x, err := ParseIndex(stored, want)
+	if err != nil {
+		return err
+	}
+	if len(stored) != int(x.StoredLength) {
+		return corrupt(want.String(), "%d bytes, header says %d", len(stored), x.StoredLength)
+	}
+	for i, compressed := range x.compressed {
+		if _, err := checkFrame(stored[x.offsets[i]:x.offsets[i+1]], want, i, compressed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // DecodeFrames verifies the frames that cover the plaintext range [rawOffset, rawOffset+rawLength) by their trailers
 // and appends that range to dst. The stored bytes are exactly those that x.Span names. It returns dst as it
 // was on an error: KindCorrupt, or KindInvalid for a range that is not within the chunk.
