@@ -16,6 +16,11 @@
 // A block comes from its own shard or, when that is down, slow or wrong, from k others (fetch.go,
 // rebuild.go). Nothing that did not verify is handed out or cached.
 //
+// # Maintenance
+//
+// A Worker asks the leader for tasks (worker.go). A shard is made anew from k others, or from itself (worker_shard.go,
+// worker_sources.go): cut into spans in which no live block is cut (worker_span.go), verified, and streamed to its target.
+//
 // # Invariants
 //
 //  1. A request keeps its (session, sequence) until it is answered or given up for good; a new
@@ -30,4 +35,5 @@
 //     their trailers. Zeros stand only where the layout has nothing.
 //  6. An upload holds at most uploadMax and its cutter's buffer; a writer at most two rows and a row's
 //     parity; the cache at most CacheBytes.
+//  7. A shard is placed only after its target has made it durable, with every live block in it verified.
 package client

@@ -92,6 +92,8 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.obey(ctx, reply, told)
 			pause = workPause
 			w.wait(ctx, w.every())
+		case granary.IsKind(err, granary.KindNotSupported): // it is of an earlier release
+			w.wait(ctx, workEvery)
 		case ctx.Err() == nil:
 			w.log.Warn("no work from the leader", "worker", w.name, "err", err)
 			sleep(ctx, pause)

@@ -35,9 +35,9 @@ func repairCluster(t *testing.T, seed uint64, k, m, spare int) (*fakeCluster, *C
 	t.Helper()
 	f := newFakeCluster(seed, 3)
 	f.shards, f.policy = newFakeShards(k+m), policy(k, m)
-	c := openClient(t, f, func(o *Options) { o.RowSize, o.VolumeSize = 1<<20, 3<<20 })
+	c := openClient(t, f, func(o *Options) { o.RowSize, o.VolumeSize = 1<<19, 3<<19 })
 	for i := range 4 {
-		if _, err := upload(c, fmt.Sprint(i), noise(seed*100+uint64(i), 100_000+3_000_000*i)); err != nil {
+		if _, err := upload(c, fmt.Sprint(i), noise(seed*100+uint64(i), 100_000+1_000_000*i)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -34,10 +34,14 @@ type serveOptions struct {
 	zone, rack string
 	sync       string
 	reserve    uint64
+	workers    int
 	owner      ownerValue
 }
 
 func (o *serveOptions) validate() error {
+	if o.workers < 0 || o.workers > workersMax {
+		return usagef("--workers is %d, not within 0 to %d", o.workers, workersMax)
+	}
 	switch o.sync {
 	case "disk":
 	case "os":
@@ -57,6 +61,7 @@ func (o *serveOptions) volumeFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.zone, "zone", "", "zone that the server is in, for placement")
 	cmd.Flags().StringVar(&o.rack, "rack", "", "rack that the server is in, for placement")
 	cmd.Flags().Uint64Var(&o.reserve, "reserve", 0, "bytes kept free on each disk (default 64 MiB)")
+	cmd.Flags().IntVar(&o.workers, "workers", 2, "maintenance tasks (repairs, moves) that this process does at once; 0 for none")
 }
 
 func serveCommand(env *environment) *cobra.Command {
@@ -114,6 +119,7 @@ func serveAll(ctx context.Context, env *environment, o *serveOptions, out io.Wri
 		return wire.DialMaster(addr)
 	}
 	p.heartbeat(store, volumeAddr, role, []string{masterAddr}, volumeDialer(local))
+	p.startWorker(store.ServerID(), o.workers, blocks, client.Options{Masters: []string{masterAddr}, Dial: local, Log: log})
 	c, err := client.Open(ctx, client.Options{
 		Masters: []string{masterAddr}, Dial: local, Shards: blocks, Name: sessionName("filer"), Log: log,
 	})
@@ -331,6 +337,9 @@ func serveVolume(ctx context.Context, env *environment, o *serveOptions) (err er
 	}
 	dial := func(addr string) (wire.Master, func() error, error) { return wire.DialMaster(addr) }
 	p.heartbeat(store, o.addr(portVolume), role, addrs, volumeDialer(dial))
+	blocks := volume.NewClient()
+	blocks.Attach(o.addr(portVolume), store)
+	p.startWorker(store.ServerID(), o.workers, blocks, client.Options{Masters: addrs, Dial: dial, Log: log})
 	return p.wait(ctx)
 }
 

@@ -302,3 +302,26 @@ func TestConcurrentUse(t *testing.T) {
 		})
 	}
 }
+
+// TestCheck: what Decode takes, Check takes; and a changed byte of a block it refuses, wherever that is.
+func TestCheck(t *testing.T) {
+	c := NewCodec()
+	for _, compression := range []granary.Compression{granary.CompressionNone, granary.CompressionLZ4, granary.CompressionZstd} {
+		data := bytes.Repeat([]byte("to and fro, "), 15_000)
+		hash := HashOf(data)
+		stored := c.Append(nil, granary.RootDataset, hash, data, compression)
+		if err := Check(stored, hash); err != nil {
+			t.Fatal(compression, err)
+		}
+		for at := 0; at < len(stored); at += 1 + at/50 {
+			stored[at] ^= 4
+			if err := Check(stored, hash); err == nil {
+				t.Errorf("%v: byte %d of %d is wrong, and nobody says so", compression, at, len(stored))
+			}
+			stored[at] ^= 4
+		}
+		if Check(stored[:len(stored)-1], hash) == nil || Check(stored, HashOf(nil)) == nil {
+			t.Error(compression, "a block that is cut, or of another chunk, is taken")
+		}
+	}
+}
