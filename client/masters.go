@@ -146,10 +146,12 @@ func (m *masters) close() error {
 // o.RetryFor has passed. fn must be safe to repeat: a query, or a mutation under its sequence number.
 // When the time is up and some attempt may have had its effect, the error is KindIndeterminate.
 func (c *Client) lead(ctx context.Context, op string, fn func(ctx context.Context, m wire.Master) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(c.ctx, cancel)()
-
+	if ctx != c.ctx {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(c.ctx, cancel)()
+	}
 	deadline := time.Now().Add(c.o.RetryFor)
 	patience, backoff, hints, maybe := attemptFirst, backoffFirst, 0, false
 	for {

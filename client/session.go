@@ -11,14 +11,6 @@ import (
 	"github.com/dsorchard/granary/internal/wire"
 )
 
-const (
-	// batchesMax is how many Mutate calls a session has under way. While all are, requests gather
-	// for the next one: many writers share calls, and Raft entries, and none waits for a timer.
-	batchesMax = 4
-	// batchBytesMax bounds a Mutate call well below granary.EntrySizeMax, unless a single request is larger.
-	batchBytesMax = 256 << 10
-)
-
 // session is one session with the master: its sequence numbers and the requests on their way.
 type session struct {
 	c   *Client
@@ -27,7 +19,7 @@ type session struct {
 
 	mu      sync.Mutex
 	queue   []*call
-	flying  int                 // Mutate calls under way
+	senders senders
 	last    uint64              // sequence number given last
 	lowest  uint64              // no request below this is unanswered
 	unacked map[uint64]struct{} // sequence numbers given and not answered
@@ -116,7 +108,7 @@ func (c *Client) openSession(ctx context.Context) (*session, error) {
 	c.mu.Unlock()
 	return &session{
 		c: c, id: info.Session, ttl: time.Duration(info.TTL), lowest: 1,
-		unacked: map[uint64]struct{}{}, lost: make(chan struct{}),
+		unacked: map[uint64]struct{}{}, lost: make(chan struct{}), senders: newSenders(),
 		report: make(chan struct{}, 1), all: true,
 	}, nil
 }
@@ -201,19 +193,29 @@ var errNotSent = granary.Errorf(granary.KindExpired, "mutate", "", "the session 
 // submit queues calls; those of one submit share a Mutate call as far as they fit.
 func (s *session) submit(calls []*call) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	select {
 	case <-s.lost:
-		s.mu.Unlock()
-		for _, q := range calls {
-			q.finish(granary.Result{}, errNotSent)
-		}
+		refuse(calls, errNotSent)
 		return
 	default:
 	}
+	if s.c.ctx.Err() != nil {
+		refuse(calls, errClosed)
+		return
+	}
 	s.queue = append(s.queue, calls...)
 	s.pump()
-	s.mu.Unlock()
 }
+
+// refuse ends calls that are not sent.
+func refuse(calls []*call, err error) {
+	for _, q := range calls {
+		q.finish(granary.Result{}, err)
+	}
+}
+
+var errClosed = granary.Errorf(granary.KindCanceled, "mutate", "", "the client is closed")
 
 // abandon withdraws a call whose caller gave up, and reports whether it had already been sent.
 func (s *session) abandon(q *call) (sent bool) {
@@ -224,47 +226,6 @@ func (s *session) abandon(q *call) (sent bool) {
 		q.settle(0)
 	}
 	return q.sent
-}
-
-// pump starts Mutate calls for what is queued. s.mu is held.
-func (s *session) pump() {
-	for s.flying < batchesMax && len(s.queue) > 0 {
-		batch := s.take()
-		if len(batch) == 0 {
-			continue // all that was queued had been abandoned
-		}
-		if !s.c.spawn(func() { s.fly(batch) }) {
-			for _, q := range batch {
-				q.finish(granary.Result{}, granary.Errorf(granary.KindCanceled, "mutate", "", "the client is closed"))
-			}
-			continue
-		}
-		s.flying++
-	}
-}
-
-// take removes the next batch from the queue and gives sequence numbers to it. s.mu is held.
-func (s *session) take() []*call {
-	var batch []*call
-	size, n := 0, 0
-	for _, q := range s.queue {
-		if !q.gone {
-			if len(batch) == granary.RequestsMax || len(batch) > 0 && size+q.size > batchBytesMax {
-				break
-			}
-			s.last++
-			q.req.Seq, q.sent = s.last, true
-			s.unacked[s.last] = struct{}{}
-			size += q.size
-			batch = append(batch, q)
-		}
-		n++
-	}
-	s.queue = s.queue[n:]
-	if len(s.queue) == 0 {
-		s.queue = nil
-	}
-	return batch
 }
 
 // fly sends one batch until it is answered, always under the same sequence numbers.
@@ -316,7 +277,7 @@ func (s *session) fly(batch []*call) {
 	}
 }
 
-// landed marks a batch as answered, and sends the next.
+// landed marks a batch as answered.
 func (s *session) landed(batch []*call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -324,8 +285,6 @@ func (s *session) landed(batch []*call) {
 		delete(s.unacked, q.req.Seq)
 	}
 	s.advance()
-	s.flying--
-	s.pump()
 }
 
 // advance moves lowest up to the lowest unanswered sequence number. s.mu is held.

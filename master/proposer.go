@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 
@@ -21,16 +22,36 @@ const (
 // proposer packs what concurrent callers want to mutate into Raft entries. It has no timer: while
 // entries are in flight it gathers, so the entries grow with the load and a lone request waits for
 // nothing. It lives as long as its leadership.
+//
+// Entries are proposed, and waited for, by up to proposalsFlying goroutines, which are started as they are needed and
+// stay. Between a caller and Raft lies one of them and no more: each goroutine that must be woken takes its time.
 type proposer struct {
 	raft    applier
 	gone    <-chan struct{} // closed when Raft is gone
 	now     func() time.Time
 	metrics *metrics
 
-	queue   chan *proposal
-	slots   chan struct{}
-	stopped chan struct{} // closed when every proposal taken from the queue has its outcome
-	last    granary.Time  // stamped; used by run alone
+	room    chan struct{} // holds one for each proposal that waits
+	wake    chan struct{} // one for each flyer that is to take up work again
+	ended   chan struct{} // closed when nothing is proposed any more
+	stopped chan struct{} // closed when every proposal has its outcome
+	flyers  sync.WaitGroup
+
+	mu     sync.Mutex
+	queue  []*proposal
+	idle   int  // flyers that wait for wake
+	busy   int  // flyers that do not
+	coming bool // a flyer is on its way to the queue: whoever adds to it need not wake another
+	flying map[*entryInFlight]struct{}
+	last   granary.Time // stamped
+	closed bool         // nothing more is proposed
+}
+
+// entryInFlight is an entry that was given to Raft.
+type entryInFlight struct {
+	batch []*proposal
+	count int    // of items
+	data  []byte // the command
 }
 
 // applier is the part of raft.Raft that proposes.
@@ -54,9 +75,11 @@ type outcome struct {
 func newProposer(r applier, gone <-chan struct{}, last granary.Time, now func() time.Time, m *metrics) *proposer {
 	return &proposer{
 		raft: r, gone: gone, now: now, metrics: m, last: last,
-		queue:   make(chan *proposal, proposalsQueued),
-		slots:   make(chan struct{}, proposalsFlying),
+		room:    make(chan struct{}, proposalsQueued),
+		wake:    make(chan struct{}, proposalsFlying),
+		ended:   make(chan struct{}),
 		stopped: make(chan struct{}),
+		flying:  make(map[*entryInFlight]struct{}),
 	}
 }
 
@@ -108,137 +131,192 @@ func encodeItems(items []item) (data []byte, ends []int, err error) {
 
 func (p *proposer) submit(ctx context.Context, q *proposal) ([]granary.Result, error) {
 	select {
-	case p.queue <- q:
-	case <-p.stopped:
+	case p.room <- struct{}{}:
+	case <-p.ended:
 		return nil, errNotProposed("the leader stepped down")
 	case <-ctx.Done():
 		return nil, errNotProposed("the request ended while it waited: " + ctx.Err().Error())
 	}
+	p.enqueue(q)
 	select {
 	case o := <-q.done:
 		return o.results, o.err
 	case <-ctx.Done():
 		return nil, granary.Errorf(granary.KindIndeterminate, "propose", "", "the request ended before its outcome was known: %w", ctx.Err())
-	case <-p.stopped:
 	}
-	select {
-	case o := <-q.done:
-		return o.results, o.err
-	default: // it was queued after run had looked for the last time
-		return nil, errNotProposed("the leader stepped down")
+}
+
+// enqueue has a proposal taken up, or refuses it.
+func (p *proposer) enqueue(q *proposal) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue = append(p.queue, q)
+	if p.closed {
+		p.refuse()
+		return
 	}
+	p.call()
+}
+
+// call has a flyer come for what is queued. p.mu is held.
+func (p *proposer) call() {
+	if len(p.queue) == 0 || p.coming || p.busy == proposalsFlying {
+		return
+	}
+	p.busy++
+	p.coming = true
+	if p.idle > 0 {
+		p.idle--
+		p.wake <- struct{}{}
+		return
+	}
+	p.flyers.Go(p.fly)
 }
 
 func errNotProposed(why string) error {
 	return granary.Errorf(granary.KindUnavailable, "propose", "", "%s", why)
 }
 
-// run proposes until ctx ends, then refuses what is queued and waits for what is in flight.
+// run lets proposals be made until ctx ends, then refuses what is queued and waits for what is in flight.
 func (p *proposer) run(ctx context.Context) {
 	defer close(p.stopped)
-	var flying sync.WaitGroup
-	defer flying.Wait()
-	var next *proposal
+	select {
+	case <-ctx.Done():
+	case <-p.gone:
+	}
+	p.mu.Lock()
+	p.closed = true
+	p.refuse()
+	p.mu.Unlock()
+	close(p.ended)
+	landed := make(chan struct{})
+	go func() {
+		p.flyers.Wait()
+		close(landed)
+	}()
+	select {
+	case <-landed:
+	case <-p.gone:
+		p.abandon()
+	}
+}
+
+// fly proposes one entry after the other.
+func (p *proposer) fly() {
 	for {
+		// Whoever is about to propose something does so first: what comes at the same time shares an entry.
+		runtime.Gosched()
+		for e := p.next(); e != nil; e = p.next() {
+			p.land(e, p.raft.Apply(e.data, 0))
+			runtime.Gosched()
+		}
 		select {
-		case p.slots <- struct{}{}:
-		case <-ctx.Done():
-			p.refuse(next)
+		case <-p.wake:
+		case <-p.ended:
 			return
 		}
-		if next == nil {
-			select {
-			case next = <-p.queue:
-			case <-ctx.Done():
-				p.refuse(nil)
-				return
-			}
-		}
-		var batch []*proposal
-		batch, next = p.gather(next)
-		p.fly(batch, &flying)
 	}
 }
 
-// gather adds to first what waits and fits; it returns the first that does not.
-func (p *proposer) gather(first *proposal) (batch []*proposal, next *proposal) {
-	batch = append(batch, first)
-	count, size := first.count, len(first.items)
-	for {
-		select {
-		case q := <-p.queue:
-			if count+q.count > proposalItemsMax || size+len(q.items) > proposalSizeMax {
-				return batch, q
-			}
-			batch = append(batch, q)
-			count += q.count
-			size += len(q.items)
-		default:
-			return batch, nil
-		}
+// next makes an entry of what waits, as far as it fits; nil says that the flyer is idle from now on.
+func (p *proposer) next() *entryInFlight {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.coming = false
+	e := p.gather()
+	if e == nil {
+		p.busy--
+		p.idle++
+		return nil
 	}
+	p.flying[e] = struct{}{}
+	p.call() // another comes for what did not fit
+	return e
 }
 
-// fly proposes one entry and leaves the rest to a goroutine.
-func (p *proposer) fly(batch []*proposal, flying *sync.WaitGroup) {
-	count, size := 0, commandHeaderMax
-	for _, q := range batch {
+// gather takes an entry's worth from the queue. p.mu is held.
+func (p *proposer) gather() *entryInFlight {
+	if len(p.queue) == 0 {
+		return nil
+	}
+	n, count, size := 0, 0, commandHeaderMax
+	for _, q := range p.queue {
+		if n > 0 && (count+q.count > proposalItemsMax || size+len(q.items) > proposalSizeMax+commandHeaderMax) {
+			break
+		}
+		n++
 		count += q.count
 		size += len(q.items)
 	}
-	e := encoder{b: make([]byte, 0, size)}
-	putCommand(&e, p.stamp(), count)
-	for _, q := range batch {
-		e.b = append(e.b, q.items...)
+	enc := encoder{b: make([]byte, 0, size)}
+	putCommand(&enc, p.stamp(), count)
+	for _, q := range p.queue[:n] {
+		enc.b = append(enc.b, q.items...)
+		<-p.room
+	}
+	e := &entryInFlight{batch: p.queue[:n:n], count: count, data: enc.b}
+	if p.queue = p.queue[n:]; len(p.queue) == 0 {
+		p.queue = nil
 	}
 	p.metrics.proposals.Inc()
 	p.metrics.itemsBatched.Observe(float64(count))
-	future := p.raft.Apply(e.b, 0)
-	flying.Go(func() {
-		defer func() { <-p.slots }()
-		p.land(batch, count, future)
-	})
+	return e
 }
 
-// land waits for an entry's outcome and hands it out.
-func (p *proposer) land(batch []*proposal, count int, future raft.ApplyFuture) {
-	if err := await(future, p.gone); err != nil {
-		for _, q := range batch {
-			q.done <- outcome{err: proposalError(err)}
+// land waits for an entry's outcome and hands it out. Raft forgets some futures when it shuts down: then the goroutine
+// stays until the process ends, and abandon has said what is to be said.
+func (p *proposer) land(e *entryInFlight, future raft.ApplyFuture) {
+	err := future.Error()
+	p.mu.Lock()
+	_, waits := p.flying[e]
+	delete(p.flying, e)
+	p.mu.Unlock()
+	switch {
+	case !waits:
+	case err != nil:
+		e.fail(proposalError(err))
+	default:
+		results, ok := future.Response().([]granary.Result)
+		if !ok || len(results) != e.count {
+			panic("granary master: an entry of this leader gave no results")
 		}
-		return
-	}
-	results, ok := future.Response().([]granary.Result)
-	if !ok || len(results) != count {
-		panic("granary master: an entry of this leader gave no results")
-	}
-	for _, q := range batch {
-		n := q.count
-		q.done <- outcome{results: results[:n:n]}
-		results = results[n:]
+		for _, q := range e.batch {
+			n := q.count
+			q.done <- outcome{results: results[:n:n]}
+			results = results[n:]
+		}
 	}
 }
 
-// stamp is the leader's hybrid clock: the wall's time, but never back.
+// abandon answers for entries whose outcome Raft will not tell any more.
+func (p *proposer) abandon() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for e := range p.flying {
+		e.fail(proposalError(raft.ErrRaftShutdown))
+	}
+	clear(p.flying)
+}
+
+func (e *entryInFlight) fail(err error) {
+	for _, q := range e.batch {
+		q.done <- outcome{err: err}
+	}
+}
+
+// stamp is the leader's hybrid clock: the wall's time, but never back. p.mu is held.
 func (p *proposer) stamp() granary.Time {
 	p.last = max(granary.TimeOf(p.now()), p.last+1)
 	return p.last
 }
 
-// refuse answers whoever is queued: nothing of theirs happened.
-func (p *proposer) refuse(next *proposal) {
-	err := errNotProposed("the leader stepped down")
-	if next != nil {
-		next.done <- outcome{err: err}
+// refuse answers whoever is queued: nothing of theirs happened. p.mu is held.
+func (p *proposer) refuse() {
+	for _, q := range p.queue {
+		q.done <- outcome{err: errNotProposed("the leader stepped down")}
+		<-p.room
 	}
-	for {
-		select {
-		case q := <-p.queue:
-			q.done <- outcome{err: err}
-		default:
-			return
-		}
-	}
+	p.queue = nil
 }
 
 // proposalError says what is known of an entry that Raft did not report as applied.

@@ -154,6 +154,39 @@ func TestProposerBoundsEntries(t *testing.T) {
 	})
 }
 
+// TestProposerWhenRaftForgets: an entry that Raft never answers for is given up when Raft has gone.
+func TestProposerWhenRaftForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, err := newMetrics(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, gone := new(fakeRaft), make(chan struct{})
+		p := newProposer(r, gone, 0, time.Now, m)
+		go p.run(t.Context())
+		outcomes := make(chan error, proposalsFlying+1)
+		for range cap(outcomes) {
+			go func() {
+				_, err := p.propose(t.Context(), &openSession{})
+				outcomes <- err
+			}()
+			synctest.Wait()
+		}
+		close(gone)
+		<-p.stopped
+		kinds := map[granary.Kind]int{}
+		for range cap(outcomes) {
+			kinds[granary.KindOf(<-outcomes)]++
+		}
+		if kinds[granary.KindIndeterminate] != proposalsFlying || kinds[granary.KindUnavailable] != 1 {
+			t.Errorf("%d entries in flight and one queued ended as %v", proposalsFlying, kinds)
+		}
+		for i := range r.count() { // the flyers end with their futures
+			r.answer(i, raft.ErrRaftShutdown)
+		}
+	})
+}
+
 // TestProposerOutcomes: what is known of a request when its leader goes.
 func TestProposerOutcomes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

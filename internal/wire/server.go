@@ -17,6 +17,7 @@ const (
 	streamWindow     = 8 << 20  // bytes in flight for one call
 	connectionWindow = 16 << 20 // bytes in flight for all calls of a connection
 	bufferSize       = 128 << 10
+	streamWorkers    = 64               // goroutines that serve calls, and keep their stacks; more are started as needed
 	keepaliveTime    = 20 * time.Second // of silence before a ping
 	keepaliveTimeout = 10 * time.Second // for the ping's answer before the connection is given up
 )
@@ -35,6 +36,7 @@ func ServerOptions() []grpc.ServerOption {
 		// Half of what clients use: a ping a little early is no offence.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveTime / 2, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
+		grpc.NumStreamWorkers(streamWorkers),
 	}
 }
 
