@@ -20,10 +20,17 @@ func marshal[T any, P record[T]](r P, index granary.Index) []byte {
 
 // unmarshal decodes a record.
 func unmarshal[T any, P record[T]](b []byte) (P, error) {
-	d := open(b)
 	r := P(new(T))
+	return r, unmarshalInto(b, r)
+}
+
+// unmarshalInto decodes a record in place of another, of which nothing is left.
+func unmarshalInto[T any, P record[T]](b []byte, r P) error {
+	var zero T
+	*r = zero
+	d := open(b)
 	r.take(&d)
-	return r, d.done()
+	return d.done()
 }
 
 // headRecord is what there is one of. It is written with every batch.

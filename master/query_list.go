@@ -33,6 +33,7 @@ type lister struct {
 	visits int
 	last   string // what was visited before: a listing that goes on after it misses nothing
 	out    granary.Listing
+	d      dentryRecord // the last that was decoded
 }
 
 // list walks the files below a directory.
@@ -70,18 +71,13 @@ func (l *lister) walk(dir granary.InodeID, path string) (bool, error) {
 	}
 	prefix := key(tableDentry, uint64(dir))
 	for valid := l.it.SeekGE(append(bytes.Clone(prefix), seek...)); valid; {
-		k := bytes.Clone(l.it.Key())
-		if !bytes.HasPrefix(k, prefix) {
+		if !bytes.HasPrefix(l.it.Key(), prefix) {
 			break
 		}
-		d, err := unmarshal[dentryRecord](l.it.Value())
+		full, d, err := l.entry(path, prefix)
 		if err != nil {
-			return false, errStore(k, err)
-		}
-		if err := l.v.done(); err != nil {
 			return false, err
 		}
-		full := path + string(k[len(prefix):])
 		if full > l.q.Prefix && !strings.HasPrefix(full, l.q.Prefix) {
 			return false, nil // all that follows is beyond the prefix, too
 		}
@@ -93,7 +89,7 @@ func (l *lister) walk(dir granary.InodeID, path string) (bool, error) {
 		case nextKey:
 			valid = l.it.Next()
 		case nextSeek:
-			valid = l.it.SeekGE(append(k, 0))
+			valid = l.it.SeekGE(append(append(bytes.Clone(prefix), full[len(path):]...), 0))
 		case nextSkip:
 			folded, _ := l.fold(full)
 			valid = l.it.SeekGE(keyEnd(append(bytes.Clone(prefix), folded[len(path):]...)))
@@ -105,6 +101,19 @@ func (l *lister) walk(dir granary.InodeID, path string) (bool, error) {
 		return false, errStore(prefix, err)
 	}
 	return true, nil
+}
+
+// entry returns what the iterator is at: its path, in a directory whose keys have a prefix, and what it leads to.
+func (l *lister) entry(path string, prefix []byte) (full string, d dentryRecord, err error) {
+	k := l.it.Key()
+	if err := unmarshalInto(l.it.Value(), &l.d); err != nil {
+		return "", d, errStore(k, err)
+	}
+	full = string(k[len(prefix):])
+	if path != "" {
+		full = path + full
+	}
+	return full, l.d, l.v.done()
 }
 
 // from returns where the walk of a directory begins: the first component of what is left, below
@@ -142,7 +151,7 @@ func (l *lister) look(full string) bool {
 }
 
 // visit lists one entry, or the common prefix that it is folded into, or goes down into a directory.
-func (l *lister) visit(full string, d *dentryRecord) (next, error) {
+func (l *lister) visit(full string, d dentryRecord) (next, error) {
 	if !l.look(full) {
 		return nextEnd, nil
 	}
@@ -212,15 +221,10 @@ func (l *lister) holds(dir *inodeRecord, path string) (bool, error) {
 	}
 	prefix := key(tableDentry, uint64(dir.Inode))
 	for valid := l.it.SeekGE(append(bytes.Clone(prefix), seek...)); valid && bytes.HasPrefix(l.it.Key(), prefix); {
-		k := bytes.Clone(l.it.Key())
-		d, err := unmarshal[dentryRecord](l.it.Value())
+		full, d, err := l.entry(path, prefix)
 		if err != nil {
-			return false, errStore(k, err)
-		}
-		if err := l.v.done(); err != nil {
 			return false, err
 		}
-		full := path + string(k[len(prefix):])
 		if !l.look(full) || d.Type == granary.TypeRegular && l.wanted(full) {
 			return true, nil
 		}
@@ -235,7 +239,7 @@ func (l *lister) holds(dir *inodeRecord, path string) (bool, error) {
 		if has, err := l.holds(child, full); has || err != nil {
 			return has, err
 		}
-		valid = l.it.SeekGE(append(k, 0))
+		valid = l.it.SeekGE(append(append(bytes.Clone(prefix), full[len(path):]...), 0))
 	}
 	if err := l.it.Error(); err != nil {
 		return false, errStore(prefix, err)
@@ -300,6 +304,6 @@ func (l *lister) add(item granary.ListItem) bool {
 		}
 		return false
 	}
-	l.out.Items = append(l.out.Items, item)
+	l.out.Items = append(roomFor(l.out.Items, l.limit), item)
 	return true
 }

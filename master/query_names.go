@@ -1,6 +1,7 @@
 package master
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/dsorchard/granary"
@@ -120,6 +121,20 @@ func (v *view) xattrs(of *inodeRecord) ([]granary.Xattr, error) {
 	return xs, err
 }
 
+// roomFew is how many entries of a listing there is room for at first.
+const roomFew = 64
+
+// roomFor returns a listing with room for one more: for a few at first, for all that there may be when there are more.
+func roomFor[T any](all []T, limit int) []T {
+	switch {
+	case len(all) < cap(all):
+		return all
+	case len(all) == 0:
+		return make([]T, 0, min(limit, roomFew))
+	}
+	return slices.Grow(all, max(limit-len(all), 1))
+}
+
 // readDir lists a directory in key order.
 func (v *view) readDir(q *granary.ReadDir) (granary.Answer, error) {
 	r, err := v.inode(q.Inode)
@@ -144,13 +159,13 @@ func (v *view) readDir(q *granary.ReadDir) (granary.Answer, error) {
 		lower = append(keyDentry(q.Inode, q.After, q.AfterDir), 0)
 	}
 	a := &granary.Directory{}
+	var d dentryRecord
 	err = v.scan(lower, keyEnd(prefix), func(k, b []byte) (bool, error) {
 		if len(a.Entries) == limit {
 			a.More = true
 			return false, nil
 		}
-		d, err := unmarshal[dentryRecord](b)
-		if err != nil {
+		if err := unmarshalInto(b, &d); err != nil {
 			return false, errStore(k, err)
 		}
 		child, err := v.sibling(d.Inode)
@@ -158,7 +173,7 @@ func (v *view) readDir(q *granary.ReadDir) (granary.Answer, error) {
 			return false, err
 		}
 		name, _ := dentryName(k)
-		a.Entries = append(a.Entries, entryOf(name, child))
+		a.Entries = append(roomFor(a.Entries, limit), entryOf(name, child))
 		return true, nil
 	})
 	if err != nil {

@@ -13,9 +13,10 @@ import (
 type walker struct {
 	it *pebble.Iterator // over the table of inodes; nil before the first
 	k  []byte           // room for a key
+	r  inodeRecord      // the last that was found
 }
 
-// sibling is child for who goes through a directory.
+// sibling is child for who goes through a directory. The record is lent until the next call.
 func (v *view) sibling(id granary.InodeID) (*inodeRecord, error) {
 	w := &v.walk
 	if w.it == nil {
@@ -36,12 +37,15 @@ func (v *view) sibling(id granary.InodeID) (*inodeRecord, error) {
 	if !found {
 		return nil, granary.Errorf(granary.KindCorrupt, "query", id.String(), "a name leads to an inode that does not exist")
 	}
-	r, err := unmarshal[inodeRecord](w.it.Value())
+	b, err := w.it.ValueAndErr()
+	if err == nil {
+		err = unmarshalInto(b, &w.r)
+	}
 	if err != nil {
 		return nil, errStore(w.k, err)
 	}
-	r.Inode = id
-	return r, nil
+	w.r.Inode = id
+	return &w.r, nil
 }
 
 // close gives back what the walk holds.

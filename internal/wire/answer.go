@@ -12,10 +12,13 @@ func answerTo(a granary.Answer) (*pb.Answer, error) {
 	case *granary.Found:
 		p.Answer = &pb.Answer_Found{Found: foundTo(a)}
 	case *granary.Directory:
-		p.Answer = &pb.Answer_Directory{Directory: &pb.Directory{Entries: listTo(a.Entries, fillEntry), More: a.More}}
+		b, err := encode("answer", a, roomForEntry*(len(a.Entries)+1), (*fields).directory)
+		p.Answer = &pb.Answer_Directory{Directory: b}
+		return p, err
 	case *granary.Listing:
-		p.Answer = &pb.Answer_Listing{Listing: &pb.Listing{
-			Items: listTo(a.Items, fillListItem), Truncated: a.Truncated, Next: []byte(a.Next)}}
+		b, err := encode("answer", a, roomForEntry*(len(a.Items)+1), (*fields).listing)
+		p.Answer = &pb.Answer_Listing{Listing: b}
+		return p, err
 	case *granary.ChunksHad:
 		p.Answer = &pb.Answer_ChunksHad{ChunksHad: &pb.ChunksHad{Has: a.Has}}
 	case *granary.FSStats:
@@ -61,13 +64,9 @@ func (d *decoder) answer(p *pb.Answer) granary.Answer {
 	case *pb.Answer_Found:
 		return d.found(a.Found)
 	case *pb.Answer_Directory:
-		return &granary.Directory{Entries: listFrom(a.Directory.Entries, d.entry), More: a.Directory.More}
+		return decode(d, a.Directory, (*fields).directory)
 	case *pb.Answer_Listing:
-		return &granary.Listing{
-			Items:     listFrom(a.Listing.Items, d.listItem),
-			Truncated: a.Listing.Truncated,
-			Next:      string(a.Listing.Next),
-		}
+		return decode(d, a.Listing, (*fields).listing)
 	case *pb.Answer_ChunksHad:
 		return &granary.ChunksHad{Has: a.ChunksHad.Has}
 	case *pb.Answer_FsStats:
@@ -132,19 +131,6 @@ func (d *decoder) found(p *pb.Found) *granary.Found {
 		Rest:   string(p.Rest),
 		Xattrs: listFrom(p.Xattrs, d.xattr),
 		Layout: d.layout(p.Layout),
-	}
-}
-
-func fillListItem(p *pb.ListItem, i *granary.ListItem) {
-	p.Key, p.IsPrefix, p.Attr, p.Etag = []byte(i.Key), i.IsPrefix, attrTo(&i.Attr), []byte(i.ETag)
-}
-
-func (d *decoder) listItem(p *pb.ListItem) granary.ListItem {
-	return granary.ListItem{
-		Key:      string(p.Key),
-		IsPrefix: p.IsPrefix,
-		Attr:     d.attr(p.Attr),
-		ETag:     string(p.Etag),
 	}
 }
 

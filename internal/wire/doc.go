@@ -10,9 +10,9 @@
 //
 // MarshalOp gives the message granary.v1.Op of granary.proto, MarshalResult granary.v1.Result; both
 // in the order of field numbers, with nothing around them: framing, checksums and versions are those
-// of whoever stores the bytes. Field numbers are added, never reused or changed in meaning. These two, and the requests
-// that hold ops, are written and read by fields.go, which gives the bytes that protobuf would, at less cost; all other
-// messages are left to protobuf. In an op nothing may be unknown, for a node that passed over a part of what it applies
+// of whoever stores the bytes. Field numbers are added, never reused or changed in meaning. These two, the requests
+// that hold ops, and the listings of directories are written and read by fields.go, which gives the bytes that protobuf
+// would, at less cost; all other messages are left to protobuf. In an op nothing may be unknown, for a node that passed over a part of what it applies
 // would differ from the others; in a result, what newer programs have added is passed over.
 //
 // # Invariants
@@ -24,7 +24,7 @@
 //     numbers fit their Go types. Anything else is KindInvalid.
 //  3. Text is any bytes, UTF-8 or not.
 //  4. What fields.go writes is what protobuf writes, and what it accepts means the same to protobuf (TestOpsAreProtobuf,
-//     TestResultsAreProtobuf, TestOnlyKnownFields, FuzzAgainstProtobuf).
+//     TestResultsAreProtobuf, TestListingsAreProtobuf, TestOnlyKnownFields, FuzzAgainstProtobuf).
 //  5. A mutation whose reply did not arrive is KindIndeterminate, unless gRPC says that no handler
 //     ever saw it.
 package wire

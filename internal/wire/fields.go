@@ -7,7 +7,7 @@ import (
 )
 
 // fields writes messages in the encoding of Protocol Buffers, or reads them: ops, requests and results are encoded and
-// decoded for every mutation, by every node, and this takes a tenth of what reflection does. One function for each
+// decoded for every mutation, by every node, entries of listings by the thousand, and this takes a tenth of what reflection does. One function for each
 // message names its fields, in ascending order, and serves both directions.
 //
 // What is written is what protobuf writes: fields in the order of their numbers, without those that are zero. Only that
@@ -47,7 +47,7 @@ func (f *fields) advance() {
 		f.tag = 0
 		return
 	}
-	tag, n := protowire.ConsumeVarint(f.b)
+	tag, n := consumeVarint(f.b)
 	if n < 0 || tag>>3 == 0 {
 		f.bad("malformed tag")
 		return
@@ -80,12 +80,28 @@ func (f *fields) at(num protowire.Number, typ protowire.Type) bool {
 }
 
 func (f *fields) writeTag(num protowire.Number, typ protowire.Type) {
-	f.b = protowire.AppendVarint(f.b, uint64(num)<<3|uint64(typ))
+	f.writeVarint(uint64(num)<<3 | uint64(typ))
+}
+
+// writeVarint writes a number; most take one byte.
+func (f *fields) writeVarint(v uint64) {
+	if v < 0x80 {
+		f.b = append(f.b, byte(v))
+		return
+	}
+	f.b = protowire.AppendVarint(f.b, v)
+}
+
+func consumeVarint(b []byte) (v uint64, n int) {
+	if len(b) > 0 && b[0] < 0x80 {
+		return uint64(b[0]), 1
+	}
+	return protowire.ConsumeVarint(b)
 }
 
 // varint reads the number of the field that is next.
 func (f *fields) varint() uint64 {
-	v, n := protowire.ConsumeVarint(f.b)
+	v, n := consumeVarint(f.b)
 	if n < 0 {
 		f.bad("malformed number")
 		return 0
@@ -114,7 +130,7 @@ func unsigned[N unsignedNumber](f *fields, num protowire.Number, v *N) {
 	switch {
 	case !f.reading && *v != 0:
 		f.writeTag(num, protowire.VarintType)
-		f.b = protowire.AppendVarint(f.b, uint64(*v))
+		f.writeVarint(uint64(*v))
 	case f.reading && f.at(num, protowire.VarintType):
 		*v = narrow[N](f, num, f.varint())
 	}
@@ -133,7 +149,7 @@ func signed[N ~int | ~int64](f *fields, num protowire.Number, v *N) {
 	switch {
 	case !f.reading && *v != 0:
 		f.writeTag(num, protowire.VarintType)
-		f.b = protowire.AppendVarint(f.b, uint64(*v))
+		f.writeVarint(uint64(*v))
 	case f.reading && f.at(num, protowire.VarintType):
 		n := int64(f.varint())
 		if *v = N(n); int64(*v) != n {
@@ -160,7 +176,7 @@ func optionalUnsigned[N unsignedNumber](f *fields, num protowire.Number, v **N) 
 	switch {
 	case !f.reading && *v != nil:
 		f.writeTag(num, protowire.VarintType)
-		f.b = protowire.AppendVarint(f.b, uint64(**v))
+		f.writeVarint(uint64(**v))
 	case f.reading && f.at(num, protowire.VarintType):
 		n := narrow[N](f, num, f.varint())
 		*v = &n
@@ -172,7 +188,7 @@ func (f *fields) optionalTime(num protowire.Number, v **granary.Time) {
 	switch {
 	case !f.reading && *v != nil:
 		f.writeTag(num, protowire.VarintType)
-		f.b = protowire.AppendVarint(f.b, uint64(**v))
+		f.writeVarint(uint64(**v))
 	case f.reading && f.at(num, protowire.VarintType):
 		n := granary.Time(f.varint())
 		*v = &n
@@ -351,11 +367,32 @@ func list[T any](f *fields, num protowire.Number, v *[]T, message func(*fields, 
 		}
 		return
 	}
+	if *v == nil && f.at(num, protowire.BytesType) {
+		*v = make([]T, 0, f.run())
+	}
 	for f.at(num, protowire.BytesType) {
 		var element T
 		*v = append(*v, element)
 		take(f, &(*v)[len(*v)-1], message)
 	}
+}
+
+// run counts the fields of bytes that follow each other with the tag of the next, itself among them.
+func (f *fields) run() int {
+	n := 0
+	for b, tag := f.b, f.tag; tag == f.tag; {
+		_, size := protowire.ConsumeBytes(b)
+		if size < 0 {
+			break
+		}
+		n++
+		b = b[size:]
+		if tag, size = protowire.ConsumeVarint(b); size < 0 {
+			break
+		}
+		b = b[size:]
+	}
+	return n
 }
 
 // retired passes over a number that earlier programs wrote.

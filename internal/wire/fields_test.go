@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -166,6 +167,35 @@ func TestResultsAreProtobuf(t *testing.T) {
 	})
 }
 
+// TestListingsAreProtobuf holds the same of the listings that answers hold.
+func TestListingsAreProtobuf(t *testing.T) {
+	for name, empty := range map[string]granary.Answer{"directory": &granary.Directory{}, "listing": &granary.Listing{}} {
+		t.Run(name, rapid.MakeCheck(func(t *rapid.T) {
+			a := fresh(filler{t, rapid.Bool().Draw(t, "full")}, empty)
+			p, err := answerTo(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var m proto.Message = new(pb.Directory)
+			b := p.GetDirectory()
+			if name == "listing" {
+				m, b = new(pb.Listing), p.GetListing()
+			}
+			asProtobuf(t, b, m)
+			sameFields(t, reflect.ValueOf(a).Elem(), m.ProtoReflect())
+			d := decoder{subject: "answer"}
+			if again := d.answer(p); d.err != nil || !reflect.DeepEqual(again, a) {
+				t.Fatalf("%v became %v, %v", a, again, d.err)
+			}
+		}))
+	}
+	d := decoder{subject: "answer"}
+	torn := &pb.Answer{Answer: &pb.Answer_Directory{Directory: []byte{10, 0, 10, 5, 1}}}
+	if d.answer(torn); !granary.IsKind(d.err, granary.KindInvalid) {
+		t.Errorf("half an entry: %v", d.err)
+	}
+}
+
 func TestRequestsAreProtobuf(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := filler{t, rapid.Bool().Draw(t, "full")}
@@ -322,6 +352,36 @@ func BenchmarkResult(b *testing.B) {
 		for b.Loop() {
 			if _, err := UnmarshalResult(encoded); err != nil {
 				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkDirectory(b *testing.B) {
+	a := &granary.Directory{More: true}
+	for i := range 1000 {
+		a.Entries = append(a.Entries, granary.Entry{Name: fmt.Sprintf("file-%08d", i), Attr: granary.Attr{
+			Inode: granary.InodeID(1<<40 + i), Type: granary.TypeRegular, Mode: 0o644, Nlink: 1, Version: 123456, Parent: 1<<40 + 1,
+			Atime: 1 << 60, Mtime: 1 << 60, Ctime: 1 << 60, Btime: 1 << 60}})
+	}
+	p, err := answerTo(a)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("encode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := answerTo(a); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("decode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			d := decoder{subject: "answer"}
+			if d.answer(p); d.err != nil {
+				b.Fatal(d.err)
 			}
 		}
 	})

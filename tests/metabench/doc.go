@@ -5,6 +5,7 @@
 //	metabench raft                          bare Raft: three processes, the master's log store, a Pebble batch an entry
 //	metabench load  --cluster … --inodes N  fills a cluster, and says how fast
 //	metabench big   --cluster …             one directory of a million entries, one tree of 100,000 files
+//	metabench wide  --cluster …             that directory alone
 //	metabench failover --dir …              leaders that fail under a stream of creates, and how long nobody is answered
 //
 // run.sh runs all of it in one go, beside the processes whose CPU time and memory it reports.

@@ -85,14 +85,7 @@ func big(ctx context.Context, s settings, c *client.Client) error {
 	if err != nil {
 		return err
 	}
-	wide, err := mkdir(ctx, c, root, "wide")
-	if err != nil {
-		return err
-	}
-	if err := fillWide(ctx, c, wide, million); err != nil {
-		return err
-	}
-	if err := listWide(ctx, c, wide); err != nil {
+	if err := wide(ctx, s, c); err != nil {
 		return err
 	}
 	tree, err := mkdir(ctx, c, root, "tree")
@@ -103,6 +96,18 @@ func big(ctx context.Context, s settings, c *client.Client) error {
 		return err
 	}
 	return renameTree(ctx, c, root)
+}
+
+// wide measures the listing of one directory of a million entries.
+func wide(ctx context.Context, _ settings, c *client.Client) error {
+	dir, err := mkdir(ctx, c, granary.RootInode, unique("wide"))
+	if err != nil {
+		return err
+	}
+	if err := fillWide(ctx, c, dir, million); err != nil {
+		return err
+	}
+	return listWide(ctx, c, dir)
 }
 
 // fillWide makes n files in one directory, from several callers.

@@ -40,7 +40,7 @@ type settings struct {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("usage: metabench ops|raft|load|big|failover [flags]")
+		return errors.New("usage: metabench ops|raft|load|big|wide|failover [flags]")
 	}
 	var s settings
 	flags := flag.NewFlagSet("metabench "+args[0], flag.ContinueOnError)
@@ -63,12 +63,12 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	commands := map[string]func(context.Context, settings) error{
-		"ops": withClient(benchOps), "load": withClient(load), "big": withClient(big), "raft": bareRaft,
+		"ops": withClient(benchOps), "load": withClient(load), "big": withClient(big), "wide": withClient(wide), "raft": bareRaft,
 		"failover": failover,
 	}
 	command, ok := commands[args[0]]
 	if !ok {
-		return fmt.Errorf("%q is none of ops, raft, load, big, failover", args[0])
+		return fmt.Errorf("%q is none of ops, raft, load, big, wide, failover", args[0])
 	}
 	return command(ctx, s)
 }

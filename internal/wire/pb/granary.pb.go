@@ -6870,7 +6870,7 @@ func (x *Answer) GetFound() *Found {
 	return nil
 }
 
-func (x *Answer) GetDirectory() *Directory {
+func (x *Answer) GetDirectory() []byte {
 	if x != nil {
 		if x, ok := x.Answer.(*Answer_Directory); ok {
 			return x.Directory
@@ -6879,7 +6879,7 @@ func (x *Answer) GetDirectory() *Directory {
 	return nil
 }
 
-func (x *Answer) GetListing() *Listing {
+func (x *Answer) GetListing() []byte {
 	if x != nil {
 		if x, ok := x.Answer.(*Answer_Listing); ok {
 			return x.Listing
@@ -7023,11 +7023,11 @@ type Answer_Found struct {
 }
 
 type Answer_Directory struct {
-	Directory *Directory `protobuf:"bytes,2,opt,name=directory,proto3,oneof"`
+	Directory []byte `protobuf:"bytes,2,opt,name=directory,proto3,oneof"` // a Directory, encoded by fields.go: on the wire there is no difference
 }
 
 type Answer_Listing struct {
-	Listing *Listing `protobuf:"bytes,3,opt,name=listing,proto3,oneof"`
+	Listing []byte `protobuf:"bytes,3,opt,name=listing,proto3,oneof"` // a Listing, likewise
 }
 
 type Answer_ChunksHad struct {
@@ -10205,11 +10205,11 @@ const file_granary_proto_rawDesc = "" +
 	"\x0eget_durability\x18\x10 \x01(\v2\x19.granary.v1.GetDurabilityH\x00R\rgetDurability\x126\n" +
 	"\n" +
 	"get_upkeep\x18\x11 \x01(\v2\x15.granary.v1.GetUpkeepH\x00R\tgetUpkeepB\a\n" +
-	"\x05query\"\xdc\x06\n" +
+	"\x05query\"\xb0\x06\n" +
 	"\x06Answer\x12)\n" +
-	"\x05found\x18\x01 \x01(\v2\x11.granary.v1.FoundH\x00R\x05found\x125\n" +
-	"\tdirectory\x18\x02 \x01(\v2\x15.granary.v1.DirectoryH\x00R\tdirectory\x12/\n" +
-	"\alisting\x18\x03 \x01(\v2\x13.granary.v1.ListingH\x00R\alisting\x126\n" +
+	"\x05found\x18\x01 \x01(\v2\x11.granary.v1.FoundH\x00R\x05found\x12\x1e\n" +
+	"\tdirectory\x18\x02 \x01(\fH\x00R\tdirectory\x12\x1a\n" +
+	"\alisting\x18\x03 \x01(\fH\x00R\alisting\x126\n" +
 	"\n" +
 	"chunks_had\x18\x04 \x01(\v2\x15.granary.v1.ChunksHadH\x00R\tchunksHad\x120\n" +
 	"\bfs_stats\x18\x05 \x01(\v2\x13.granary.v1.FSStatsH\x00R\afsStats\x123\n" +
@@ -10667,74 +10667,72 @@ var file_granary_proto_depIdxs = []int32{
 	117, // 94: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
 	120, // 95: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
 	88,  // 96: granary.v1.Answer.found:type_name -> granary.v1.Found
-	90,  // 97: granary.v1.Answer.directory:type_name -> granary.v1.Directory
-	93,  // 98: granary.v1.Answer.listing:type_name -> granary.v1.Listing
-	95,  // 99: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	97,  // 100: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	105, // 101: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	107, // 102: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	109, // 103: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	123, // 104: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	126, // 105: granary.v1.Answer.status:type_name -> granary.v1.Status
-	100, // 106: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
-	103, // 107: granary.v1.Answer.usages:type_name -> granary.v1.Usages
-	111, // 108: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
-	113, // 109: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
-	116, // 110: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
-	118, // 111: granary.v1.Answer.durability:type_name -> granary.v1.Durability
-	121, // 112: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
-	86,  // 113: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	56,  // 114: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	57,  // 115: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	64,  // 116: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	56,  // 117: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	55,  // 118: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	92,  // 119: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	55,  // 120: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	101, // 121: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	99,  // 122: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	39,  // 123: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	101, // 124: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	65,  // 125: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	54,  // 126: granary.v1.UserIs.user:type_name -> granary.v1.User
-	67,  // 127: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	67,  // 128: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
-	114, // 129: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
-	62,  // 130: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
-	78,  // 131: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
-	119, // 132: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
-	51,  // 133: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
-	73,  // 134: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	72,  // 135: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	125, // 136: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	65,  // 137: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	0,   // 138: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 139: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	16,  // 140: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	79,  // 141: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	80,  // 142: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
-	12,  // 143: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 144: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 145: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 146: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 147: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	76,  // 148: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
-	1,   // 149: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 150: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	17,  // 151: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	83,  // 152: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	81,  // 153: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
-	13,  // 154: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 155: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 156: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 157: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 158: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	77,  // 159: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
-	149, // [149:160] is the sub-list for method output_type
-	138, // [138:149] is the sub-list for method input_type
-	138, // [138:138] is the sub-list for extension type_name
-	138, // [138:138] is the sub-list for extension extendee
-	0,   // [0:138] is the sub-list for field type_name
+	95,  // 97: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	97,  // 98: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	105, // 99: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	107, // 100: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	109, // 101: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	123, // 102: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	126, // 103: granary.v1.Answer.status:type_name -> granary.v1.Status
+	100, // 104: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	103, // 105: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	111, // 106: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
+	113, // 107: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
+	116, // 108: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
+	118, // 109: granary.v1.Answer.durability:type_name -> granary.v1.Durability
+	121, // 110: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
+	86,  // 111: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	56,  // 112: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	57,  // 113: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	64,  // 114: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	56,  // 115: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	55,  // 116: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	92,  // 117: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	55,  // 118: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	101, // 119: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	99,  // 120: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	39,  // 121: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	101, // 122: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	65,  // 123: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	54,  // 124: granary.v1.UserIs.user:type_name -> granary.v1.User
+	67,  // 125: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	67,  // 126: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
+	114, // 127: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
+	62,  // 128: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
+	78,  // 129: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
+	119, // 130: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
+	51,  // 131: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
+	73,  // 132: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	72,  // 133: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	125, // 134: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	65,  // 135: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	0,   // 136: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 137: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	16,  // 138: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	79,  // 139: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	80,  // 140: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 141: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 142: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 143: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 144: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 145: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	76,  // 146: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
+	1,   // 147: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 148: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	17,  // 149: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	83,  // 150: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	81,  // 151: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 152: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 153: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 154: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 155: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 156: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	77,  // 157: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
+	147, // [147:158] is the sub-list for method output_type
+	136, // [136:147] is the sub-list for method input_type
+	136, // [136:136] is the sub-list for extension type_name
+	136, // [136:136] is the sub-list for extension extendee
+	0,   // [0:136] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
