@@ -19,7 +19,8 @@ func (s *state) apply(entries []entry) [][]granary.Result {
 	s.applying.Lock()
 	defer s.applying.Unlock()
 	results := make([][]granary.Result, len(entries))
-	t := newTxn(s)
+	t := s.txn
+	t.begin(s)
 	for i, e := range entries {
 		if e.Index > t.head.Applied {
 			results[i] = t.applyEntry(e)
@@ -27,7 +28,8 @@ func (s *state) apply(entries []entry) [][]granary.Result {
 	}
 	if t.head.Applied != s.head.Applied {
 		t.index = granary.Index(t.head.Applied)
-		t.pending.put(string(keyHead()), marshal(&t.head, t.index))
+		store(t, keyHead(), &t.head)
+		t.pending.keep()
 		t.pending.commit()
 	}
 	s.head = t.head

@@ -127,7 +127,7 @@ func (t *txn) putXattr(op string, r *inodeRecord, x *granary.Xattr) *granary.Err
 		return granary.Errorf(granary.KindTooLarge, op, x.Name, "%d bytes, of %d at most", len(x.Value), granary.XattrValueMax)
 	}
 	k := keyXattr(r.Inode, x.Name)
-	if t.get(k) == nil {
+	if r.Xattrs == 0 || t.get(k) == nil {
 		if r.Xattrs >= xattrsMax {
 			return granary.Errorf(granary.KindNoSpace, op, x.Name, "the inode has %d attributes", r.Xattrs)
 		}

@@ -68,20 +68,20 @@ func (t *txn) find(parent granary.InodeID, name string) *dentryRecord {
 		dirs, others = p.Subdirs > 0, p.Entries > p.Subdirs
 	}
 	if others {
-		if d := fetch[dentryRecord](t, keyDentry(parent, name, false)); d != nil {
+		if d := fetch[dentryRecord](t, t.dentryKey(parent, name, false)); d != nil {
 			return d
 		}
 	}
 	if !dirs {
 		return nil
 	}
-	return fetch[dentryRecord](t, keyDentry(parent, name, true))
+	return fetch[dentryRecord](t, t.dentryKey(parent, name, true))
 }
 
 // addName makes a name for an inode.
 func (t *txn) addName(parent *inodeRecord, name string, child *inodeRecord) {
 	dir := child.IsDir()
-	store(t, keyDentry(parent.Inode, name, dir), &dentryRecord{Inode: child.Inode, Type: child.Type})
+	store(t, t.dentryKey(parent.Inode, name, dir), &dentryRecord{Inode: child.Inode, Type: child.Type})
 	t.pending.recall.names.add(parent.Inode, name, parent.Entries)
 	parent.Entries++
 	if dir {
@@ -105,7 +105,7 @@ func (t *txn) addName(parent *inodeRecord, name string, child *inodeRecord) {
 // removeName removes a name of an inode. What becomes of the inode is the caller's to say.
 func (t *txn) removeName(parent *inodeRecord, name string, child *inodeRecord) {
 	dir := child.IsDir()
-	t.del(keyDentry(parent.Inode, name, dir))
+	t.del(t.dentryKey(parent.Inode, name, dir))
 	parent.Entries--
 	if dir {
 		parent.Subdirs--

@@ -8,10 +8,11 @@ import (
 
 // session returns an open session, or nil.
 func (t *txn) session(id granary.SessionID) *sessionRecord {
-	r := fetch[sessionRecord](t, keySession(id))
-	if r != nil {
-		r.ID = id
+	r := t.sessions.get(t, id)
+	if r.Opened == 0 { // every session was opened later
+		return nil
 	}
+	r.ID = id
 	return r
 }
 
@@ -26,7 +27,8 @@ func (t *txn) openSession(it *openSession) granary.Result {
 	id := max(granary.SessionID(t.index), t.head.LastSession+1)
 	t.head.LastSession = id
 	t.head.Sessions++
-	store(t, keySession(id), &sessionRecord{Client: it.Client, Nonce: it.Nonce, Opened: t.now})
+	*t.sessions.get(t, id) = sessionRecord{Client: it.Client, Nonce: it.Nonce, Opened: t.now}
+	t.sessions.touch(id)
 	t.noteOpened(id, it.Client, it.Nonce)
 	return granary.Result{Offset: uint64(id)}
 }
@@ -43,7 +45,7 @@ func (t *txn) endSession(id granary.SessionID) granary.Result {
 		t.seal(granary.VolumeID(keyID(k, 1)))
 		return true
 	})
-	t.del(keySession(id))
+	t.sessions.remove(t, id)
 	t.head.Sessions--
 	store(t, keyQueue(queueSession, uint64(id)), &numberRecord{})
 	t.head.Queue++

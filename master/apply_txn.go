@@ -2,23 +2,20 @@ package master
 
 import (
 	"bytes"
-	"cmp"
-	"sort"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/dsorchard/granary"
 )
 
-// txn applies entries to one batch of changes. Those of one item gather beside it: keep adds
-// them to it, drop forgets them, so an operation that fails half way has no effect.
+// txn applies entries to one batch of changes, one after the other. Those of one item are kept or dropped together, so
+// an operation that fails half way has no effect. It is used for one batch after the other.
 type txn struct {
 	pending *pending
 	head    headRecord
-	saved   headRecord        // as keep left it
-	dirty   map[string][]byte // changes of the item; nil is a deletion
-	index   granary.Index     // of the entry
-	now     granary.Time      // of the command
+	saved   headRecord    // as keep left it
+	index   granary.Index // of the entry
+	now     granary.Time  // of the command
 
 	cred      granary.Cred // who asks for what is applied
 	unchecked bool         // … before permissions were checked
@@ -28,12 +25,17 @@ type txn struct {
 	volumes  table[granary.VolumeID, volumeRecord, *volumeRecord]
 	datasets ledger[granary.DatasetID, datasetRecord, *datasetRecord]
 	owners   ledger[ownerKey, ownerRecord, *ownerRecord]
+	sessions ledger[granary.SessionID, sessionRecord, *sessionRecord]
 
 	answers map[granary.SessionID][]storedResult // of the entry
 
 	digestEvery uint64
 	sum         uint64 // of the entry's changes: see digest.go
 	scratch     []byte
+
+	keys []byte  // memory of a key that is asked for or changed
+	enc  encoder // … of a record that is encoded
+	dec  decoder // … and of one that is decoded
 
 	grown          []*inodeRecord // without a name, and larger than before the item
 	missing        []uint32       // for the result: chunks that a content lacks
@@ -43,13 +45,19 @@ type txn struct {
 
 func newTxn(s *state) *txn {
 	t := &txn{
-		pending: newPending(s.db, s.recall), head: s.head, saved: s.head, dirty: map[string][]byte{},
-		answers: map[granary.SessionID][]storedResult{}, digestEvery: s.digestEvery,
+		pending: newPending(s.db, s.recall), answers: map[granary.SessionID][]storedResult{}, digestEvery: s.digestEvery,
 	}
-	s.recall.begin()
-	t.inodes.key, t.blocks.key, t.volumes.key = keyInode, keyBlock, keyVolume
-	t.datasets.key, t.owners.key = keyDataset, keyOwner
+	t.inodes.prefix, t.blocks.prefix, t.volumes.prefix = tableInode, tableBlock, tableVolume
+	t.datasets.key, t.owners.key, t.sessions.key = keyDataset, keyOwner, keySession
+	t.begin(s)
 	return t
+}
+
+// begin begins a batch.
+func (t *txn) begin(s *state) {
+	t.head, t.saved = s.head, s.head
+	t.serversChanged, t.membersChanged = false, false
+	s.recall.begin()
 }
 
 // keep makes the changes of an item part of the batch.
@@ -60,39 +68,35 @@ func (t *txn) keep() {
 	t.volumes.flush(t)
 	t.datasets.keep()
 	t.owners.keep()
+	t.sessions.keep()
 	t.grown = nil
-	t.write()
+	t.pending.keep()
 	t.pending.recall.names.keep()
 	t.saved = t.head
 }
 
-// write moves the changes to the batch, and adds them to the digest.
-func (t *txn) write() {
-	for k, v := range t.dirty {
-		t.sum += digestOf(k, v)
-		t.pending.put(k, v)
-	}
-	clear(t.dirty)
-}
-
-// endEntry adds to the batch what is written once for all items of an entry.
+// endEntry adds to the batch what is written once for all items of an entry, and adds all that they changed to the
+// digest.
 func (t *txn) endEntry() {
 	t.datasets.flush(t)
 	t.owners.flush(t)
+	t.sessions.flush(t)
 	t.writeResults()
-	t.write()
+	t.pending.keep()
+	t.pending.endEntry(func(c *change) { t.sum += digestOf(c.hash, c.value) })
 }
 
 // drop forgets the changes of an item.
 func (t *txn) drop() {
-	clear(t.dirty)
 	t.inodes.reset()
 	t.blocks.reset()
 	t.volumes.reset()
 	t.datasets.drop()
 	t.owners.drop()
-	t.pending.recall.names.drop()
+	t.sessions.drop()
 	t.grown = nil
+	t.pending.drop()
+	t.pending.recall.names.drop()
 	t.head = t.saved
 }
 
@@ -103,13 +107,8 @@ func must(err error) {
 	}
 }
 
-// get returns a value as of now, or nil. Who asks must not change it.
-func (t *txn) get(k []byte) []byte {
-	if v, ok := t.dirty[string(k)]; ok {
-		return v
-	}
-	return t.pending.get(k)
-}
+// get returns a value as of now, or nil. Who asks must neither change nor keep it.
+func (t *txn) get(k []byte) []byte { return t.pending.get(k) }
 
 // readKey returns a copy of a value, or nil.
 func readKey(r pebble.Reader, k []byte) []byte {
@@ -123,8 +122,22 @@ func readKey(r pebble.Reader, k []byte) []byte {
 	return v
 }
 
-func (t *txn) set(k, v []byte) { t.dirty[string(k)] = v }
-func (t *txn) del(k []byte)    { t.dirty[string(k)] = nil }
+func (t *txn) del(k []byte) { t.pending.put(k, nil) }
+
+// key makes the key of a record. It is good for one call, and until the next key is made.
+func (t *txn) key(table byte, id uint64) []byte {
+	t.keys = appendKey(t.keys[:0], table, id)
+	return t.keys
+}
+
+// dentryKey makes the key of a name as key does.
+func (t *txn) dentryKey(parent granary.InodeID, name string, dir bool) []byte {
+	t.keys = append(appendKey(t.keys[:0], tableDentry, uint64(parent)), name...)
+	if dir {
+		t.keys = append(t.keys, '/')
+	}
+	return t.keys
+}
 
 // scan calls f for each key in [lower, upper) in order, until f says false. f may change what it has
 // seen; keys added during the scan may be missed. Records held by tables are not seen.
@@ -132,28 +145,28 @@ func (t *txn) scan(lower, upper []byte, f func(k, v []byte) bool) {
 	if bytes.Compare(lower, upper) >= 0 {
 		return
 	}
-	var mine []string
-	for k := range t.dirty {
-		if k >= string(lower) && k < string(upper) {
-			mine = append(mine, k)
-		}
-	}
-	sort.Strings(mine)
+	mine := t.pending.ofItem(lower, upper)
 	it, err := t.pending.reader().NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	must(err)
 	defer func() { must(it.Close()) }()
 	ok := it.First()
 	for ok || len(mine) > 0 {
-		if len(mine) > 0 && (!ok || mine[0] <= string(it.Key())) {
-			k := mine[0]
-			mine = mine[1:]
-			if ok && k == string(it.Key()) {
-				ok = it.Next()
+		if len(mine) > 0 {
+			c := t.pending.changes[mine[0]]
+			order := -1
+			if ok {
+				order = bytes.Compare(c.key, it.Key())
 			}
-			if v := t.dirty[k]; v != nil && !f([]byte(k), v) {
-				return
+			if order <= 0 {
+				mine = mine[1:]
+				if order == 0 && ok {
+					ok = it.Next()
+				}
+				if c.value != nil && !f(bytes.Clone(c.key), c.value) {
+					return
+				}
+				continue
 			}
-			continue
 		}
 		if !f(bytes.Clone(it.Key()), bytes.Clone(it.Value())) {
 			return
@@ -163,67 +176,34 @@ func (t *txn) scan(lower, upper []byte, f func(k, v []byte) bool) {
 	must(it.Error())
 }
 
+// decode decodes a record.
+func (t *txn) decode(v []byte, r interface{ take(*decoder) }) {
+	t.dec = open(v)
+	r.take(&t.dec)
+	must(t.dec.done())
+}
+
 // fetch reads and decodes a record that no table holds; nil if there is none.
 func fetch[T any, P record[T]](t *txn, k []byte) P {
-	b := t.get(k)
-	if b == nil {
+	v := t.get(k)
+	if v == nil {
 		return nil
 	}
-	r, err := unmarshal[T, P](b)
-	must(err)
+	r := P(new(T))
+	t.decode(v, r)
 	return r
 }
 
 // store encodes and sets a record.
-func store[T any, P record[T]](t *txn, k []byte, r P) { t.set(k, marshal[T, P](r, t.index)) }
-
-// table holds the decoded records that an item works on, so that all who ask for one get the same.
-type table[K cmp.Ordered, T any, P record[T]] struct {
-	key  func(K) []byte
-	held map[K]*heldRecord[T]
+func store[T any, P record[T]](t *txn, k []byte, r P) {
+	t.enc.b = t.pending.arena.room(valueRoom)
+	t.enc.header(t.index)
+	r.put(&t.enc)
+	t.pending.put(k, t.pending.arena.take(t.enc.b))
 }
 
-type heldRecord[T any] struct {
-	record *T // nil: deleted, or never there
-	dirty  bool
-}
-
-// get returns the record, or nil. Who changes it must touch it.
-func (b *table[K, T, P]) get(t *txn, k K) P {
-	if h, ok := b.held[k]; ok {
-		return P(h.record)
-	}
-	r := fetch[T, P](t, b.key(k))
-	b.hold(k, r, false)
-	return r
-}
-
-func (b *table[K, T, P]) hold(k K, r P, dirty bool) {
-	if b.held == nil {
-		b.held = map[K]*heldRecord[T]{}
-	}
-	b.held[k] = &heldRecord[T]{record: (*T)(r), dirty: dirty}
-}
-
-func (b *table[K, T, P]) add(k K, r P) { b.hold(k, r, true) }
-func (b *table[K, T, P]) remove(k K)   { b.hold(k, nil, true) }
-func (b *table[K, T, P]) touch(k K)    { b.held[k].dirty = true }
-
-// flush moves the changes to the txn.
-func (b *table[K, T, P]) flush(t *txn) {
-	for k, h := range b.held {
-		switch {
-		case !h.dirty:
-		case h.record == nil:
-			t.del(b.key(k))
-		default:
-			t.set(b.key(k), marshal[T, P](P(h.record), t.index))
-		}
-	}
-	b.reset()
-}
-
-func (b *table[K, T, P]) reset() { clear(b.held) }
+// valueRoom is room for nearly every value: longer ones cost a copy.
+const valueRoom = 256
 
 // inode returns an inode, or nil. Who changes it must touch it.
 func (t *txn) inode(id granary.InodeID) *inodeRecord {
@@ -242,7 +222,8 @@ func (t *txn) touch(r *inodeRecord) {
 
 // freeBlocks removes the blocks that the item left without references.
 func (t *txn) freeBlocks() {
-	for id, h := range t.blocks.held {
+	for i := range t.blocks.held {
+		h := &t.blocks.held[i]
 		b := h.record
 		if b == nil || !h.dirty || b.Refs > 0 {
 			continue
@@ -254,6 +235,6 @@ func (t *txn) freeBlocks() {
 		t.volumes.touch(b.Location.Volume)
 		t.head.UniqueBytes -= uint64(b.RawLength)
 		t.head.BlockBytes -= uint64(b.Location.Length)
-		t.blocks.remove(id)
+		t.blocks.remove(h.key)
 	}
 }

@@ -19,7 +19,7 @@ const digestEntries = 10_000
 const digestPoll = 100 * time.Millisecond
 
 // The digest of a window is over everything that its entries wrote: of each entry the sum, in which order does not
-// count, over all keys that its items set or deleted, with their values; and the head record's counters. It is
+// count, over all keys that it set or deleted, as it left them; and the head record's counters. It is
 // folded entry by entry, so that batches do not matter. Entries that are Raft's own do not count: not all of
 // them reach the state.
 //
@@ -63,13 +63,13 @@ const (
 	digestDeleted = 0xc2b2ae3d27d4eb4f
 )
 
-// digestOf is one change's part of the sum; a nil value is a deletion.
-func digestOf(k string, v []byte) uint64 {
+// digestOf is one change's part of the sum, by the hash of its key; a nil value is a deletion.
+func digestOf(key uint64, v []byte) uint64 {
 	sum := uint64(digestDeleted)
 	if v != nil {
 		sum = xxhash.Sum64(v)
 	}
-	x := xxhash.Sum64String(k) ^ bits.RotateLeft64(sum*digestPrime, 31)
+	x := key ^ bits.RotateLeft64(sum*digestPrime, 31)
 	x ^= x >> 33 // the sum of two changes must not be that of two others with keys and values exchanged
 	x *= 0xff51afd7ed558ccd
 	x ^= x >> 33

@@ -286,9 +286,13 @@ func (d *decoder) done() error {
 // header begins a value: its format version and the index that changed it.
 func header(index granary.Index) encoder {
 	e := encoder{b: make([]byte, 0, 96)}
+	e.header(index)
+	return e
+}
+
+func (e *encoder) header(index granary.Index) {
 	e.u8(formatVersion)
 	e.u64(uint64(index))
-	return e
 }
 
 // open reads the header of a value.

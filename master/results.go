@@ -146,6 +146,6 @@ func (t *txn) forgetResults(s *sessionRecord, lowest uint64) {
 	a.records = slices.Delete(a.records, 0, n)
 	if lowest > s.Lowest {
 		s.Lowest = lowest
-		store(t, keySession(s.ID), s)
+		t.sessions.touch(s.ID)
 	}
 }

@@ -31,6 +31,7 @@ type state struct {
 	applying sync.Mutex // held while a batch is applied, and by who wants to stand between two
 	head     headRecord // of who holds applying
 	recall   *recall    // of who holds applying
+	txn      *txn       // of who holds applying
 	places   atomic.Pointer[places]
 	nodes    atomic.Pointer[map[string]memberRecord] // see members
 
@@ -112,6 +113,7 @@ func openState(dir string, o stateOptions) (*state, error) {
 	}
 	setDefault(&s.digestEvery, digestEntries)
 	s.published = s.head
+	s.txn = newTxn(s)
 	s.places.Store(readPlaces(db))
 	s.nodes.Store(readMembers(db))
 	return s, nil
