@@ -106,6 +106,7 @@ func (t *txn) addName(parent *inodeRecord, name string, child *inodeRecord) {
 func (t *txn) removeName(parent *inodeRecord, name string, child *inodeRecord) {
 	dir := child.IsDir()
 	t.del(t.dentryKey(parent.Inode, name, dir))
+	t.pending.recall.names.remove(parent.Inode, name)
 	parent.Entries--
 	if dir {
 		parent.Subdirs--

@@ -1,6 +1,8 @@
 package master
 
 import (
+	"slices"
+
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/dsorchard/granary"
@@ -11,20 +13,34 @@ import (
 //
 // Of a directory that is remembered every name is, and some that are no more; names are told apart by a hash. So it
 // says for certain only that a name is not there. A directory is remembered from the moment that it gets its first
-// name on, if the item that gives it is kept.
+// name on, if the item that gives it is kept; and a name is forgotten once the item that removes it is.
 type recalledNames struct {
-	dirs  map[granary.InodeID]map[uint64]struct{}
+	dirs  map[granary.InodeID]map[uint64]nameCount
 	total int               // names in all of them
 	fresh []granary.InodeID // since the last keep or drop
+	gone  []goneName        // since the last keep or drop
+}
+
+// nameCount says whether a hash stands for one name alone. If it may stand for several, it stays when one of them goes.
+type nameCount bool
+
+const (
+	oneName   nameCount = false
+	someNames nameCount = true
+)
+
+type goneName struct {
+	dir  granary.InodeID
+	hash uint64
 }
 
 const (
-	recallNamesDir = 1 << 17 // names of one directory
-	recallNamesMax = 1 << 19 // of all: some 20 MiB
+	recallNamesDir = 1 << 18 // names of one directory
+	recallNamesMax = 1 << 20 // of all: some 20 MiB
 )
 
 func newRecalledNames() recalledNames {
-	return recalledNames{dirs: make(map[granary.InodeID]map[uint64]struct{})}
+	return recalledNames{dirs: make(map[granary.InodeID]map[uint64]nameCount)}
 }
 
 // lacks reports whether a directory certainly has no such name.
@@ -44,7 +60,7 @@ func (n *recalledNames) add(dir granary.InodeID, name string, entries uint64) {
 	case names == nil && entries > 0:
 		return
 	case names == nil:
-		names = make(map[uint64]struct{})
+		names = make(map[uint64]nameCount)
 		n.dirs[dir] = names
 		n.fresh = append(n.fresh, dir)
 	case len(names) >= recallNamesDir:
@@ -55,24 +71,44 @@ func (n *recalledNames) add(dir granary.InodeID, name string, entries uint64) {
 		*n = newRecalledNames()
 		return
 	}
-	before := len(names)
-	names[xxhash.Sum64String(name)] = struct{}{}
-	n.total += len(names) - before
+	hash := xxhash.Sum64String(name)
+	if _, there := names[hash]; there { // another's, or one that went or that was dropped
+		names[hash] = someNames
+		return
+	}
+	names[hash] = oneName
+	n.total++
+}
+
+// remove notes that a directory loses a name.
+func (n *recalledNames) remove(dir granary.InodeID, name string) {
+	if n.dirs[dir] != nil {
+		n.gone = append(n.gone, goneName{dir, xxhash.Sum64String(name)})
+	}
 }
 
 // forget forgets a directory.
 func (n *recalledNames) forget(dir granary.InodeID) {
 	n.total -= len(n.dirs[dir])
 	delete(n.dirs, dir)
+	n.gone = slices.DeleteFunc(n.gone, func(g goneName) bool { return g.dir == dir }) // it may come back with such a name
 }
 
-// keep makes what the item made part of what is remembered.
-func (n *recalledNames) keep() { n.fresh = n.fresh[:0] }
+// keep makes what the item made and removed part of what is remembered.
+func (n *recalledNames) keep() {
+	for _, g := range n.gone {
+		if count, there := n.dirs[g.dir][g.hash]; there && count == oneName {
+			delete(n.dirs[g.dir], g.hash)
+			n.total--
+		}
+	}
+	n.fresh, n.gone = n.fresh[:0], n.gone[:0]
+}
 
 // drop forgets the directories that were empty only for the item that is dropped.
 func (n *recalledNames) drop() {
 	for _, dir := range n.fresh {
 		n.forget(dir)
 	}
-	n.fresh = n.fresh[:0]
+	n.fresh, n.gone = n.fresh[:0], n.gone[:0]
 }

@@ -28,11 +28,17 @@ func TestRecalledNames(t *testing.T) {
 			for range rapid.IntRange(1, 4).Draw(rt, "changes") {
 				dir := granary.InodeID(rapid.IntRange(1, 3).Draw(rt, "dir"))
 				name := fmt.Sprint(rapid.IntRange(1, 3).Draw(rt, "name"))
-				switch rapid.IntRange(0, 3).Draw(rt, "change") {
-				case 0:
+				switch rapid.IntRange(0, 5).Draw(rt, "change") {
+				case 0: // it is removed, and its number is another's
+					n.forget(dir)
 					clear(item[dir])
-				case 1:
-					delete(item[dir], name)
+				case 1: // it is forgotten for want of memory
+					n.forget(dir)
+				case 2:
+					if item[dir][name] {
+						n.remove(dir, name)
+						delete(item[dir], name)
+					}
 				default:
 					if !item[dir][name] {
 						n.add(dir, name, uint64(len(item[dir])))

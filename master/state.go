@@ -15,7 +15,7 @@ import (
 
 // stateOptions says how to open the state.
 type stateOptions struct {
-	CacheBytes int64         // of the block cache and of what is recalled; 0 for 128 MiB
+	CacheBytes int64         // of the block cache and of what is recalled; 0 for 256 MiB
 	Cache      *pebble.Cache // the block cache, to share with others; nil: one of its own
 	ReadOnly   bool          // nothing is written, and nothing can be applied
 	FS         vfs.FS        // nil for the operating system's
@@ -60,7 +60,7 @@ type liveness interface {
 
 const (
 	memTableSize      = 32 << 20
-	cacheBytesDefault = 128 << 20
+	cacheBytesDefault = 256 << 20
 	recallShare       = 4 // one in so many bytes of the cache is for what is recalled
 )
 
