@@ -138,7 +138,8 @@ type (
 	// VolumeIs answers GetVolume.
 	VolumeIs struct{ Volume Volume }
 
-	// ListBlocks lists the live blocks of a volume by shard and offset, after a place.
+	// ListBlocks lists the live blocks of a volume by shard and offset, from a place on. KindBusy for a while after an
+	// upgrade from a release that did not keep them by place.
 	ListBlocks struct {
 		Volume VolumeID
 		Shard  uint8

@@ -55,6 +55,9 @@ func (t *txn) applyEntry(e entry) []granary.Result {
 	if err != nil {
 		panic(fmt.Sprintf("master: log entry %d: %v", e.Index, err))
 	}
+	if t.places = c.version > commandVersionNoPlaces; !t.places {
+		t.head.IndexVolume, t.head.IndexBlock = 1, 1
+	}
 	t.closeWindow(e.Index)
 	t.now = max(c.Time, t.head.Time+1)
 	t.head.Time = t.now
@@ -119,6 +122,27 @@ func (t *txn) doItem(it item) granary.Result {
 		return t.setRoot(&it.User)
 	case *verifyDigest:
 		return t.verifyDigest(it)
+	}
+	return t.doUpkeep(it)
+}
+
+// doUpkeep does one item by which the leader maintains volumes.
+func (t *txn) doUpkeep(it item) granary.Result {
+	switch it := it.(type) {
+	case *shardsDamaged:
+		return t.shardsDamaged(it)
+	case *aimShard:
+		return t.aimShard(it)
+	case *condemn:
+		return t.condemn(it)
+	case *forgetVolume:
+		return t.forgetVolume(it)
+	case *indexBlocks:
+		return t.indexBlocks(it)
+	case *setDisk:
+		return t.setDisk(&it.SetDisk)
+	case *sweepDone:
+		return t.sweepDone(it)
 	}
 	panic(fmt.Sprintf("master: item %T is not known", it))
 }
@@ -208,6 +232,16 @@ func (t *txn) do(session granary.SessionID, request *granary.Request) granary.Re
 		return t.createDataset(op)
 	case *granary.SetQuota:
 		return t.setQuota(&request.Cred, op)
+	case *granary.PlaceShard:
+		return t.placeShard(op)
+	case *granary.MoveBlocks:
+		return t.moveBlocks(session, op)
+	case *granary.SetDisk:
+		return t.setDisk(op)
+	case *granary.ForgetServer:
+		return t.forgetServer(op)
+	case *granary.SetUpkeep:
+		return t.setUpkeep(op)
 	}
 	return failed(granary.KindNotSupported, opName(request.Op), "", "this master does not know the operation")
 }
@@ -262,6 +296,16 @@ func opName(op granary.Op) string {
 		return "create dataset"
 	case *granary.SetQuota:
 		return "set quota"
+	case *granary.PlaceShard:
+		return "place shard"
+	case *granary.MoveBlocks:
+		return "move blocks"
+	case *granary.SetDisk:
+		return "set disk"
+	case *granary.ForgetServer:
+		return "forget server"
+	case *granary.SetUpkeep:
+		return "set upkeep"
 	}
 	return "mutate"
 }

@@ -229,6 +229,7 @@ func (t *txn) setPolicy(op *granary.SetPolicy) granary.Result {
 		return failed(granary.KindInvalid, "set policy", op.Inode.String(), "%w", err)
 	}
 	r.Policy = t.internPolicy(op.Policy)
+	t.markSweep(op.Inode)
 	r.Ctime = t.now
 	t.touch(r)
 	return granary.Result{Attr: r.Attr}

@@ -15,6 +15,9 @@ func (t *txn) commit(session granary.SessionID, op *granary.Commit) granary.Resu
 	if err := t.checkMatch("commit", op.Inode.String(), op.Match, r); err != nil {
 		return granary.Result{Err: err}
 	}
+	if op.Rewrite != 0 {
+		return t.rewrite(session, r, op)
+	}
 	base := uint64(0)
 	if op.AtEnd {
 		base = r.Size
@@ -71,7 +74,7 @@ func (t *txn) checkChunks(op string, session granary.SessionID, domain granary.D
 		case !chunk.New && !t.has(domain, chunk.Hash, c.Parity):
 			missing = append(missing, uint32(i))
 		case chunk.New:
-			ok, err := t.mayAppend(op, session, chunk)
+			ok, err := t.mayAppend(op, session, chunk.Hash.String(), &chunk.Location, chunk.Watermark)
 			if err != nil {
 				return err
 			}
@@ -101,17 +104,16 @@ func (t *txn) has(domain granary.DatasetID, h granary.Hash, parity uint8) bool {
 	return t.volumes.get(t, at).ParityShards >= int(parity)
 }
 
-// mayAppend reports whether a new chunk's volume is the session's, at the epoch that it was written.
-func (t *txn) mayAppend(op string, session granary.SessionID, c *granary.Chunk) (bool, *granary.Error) {
-	l := &c.Location
+// mayAppend reports whether the volume of a new copy of something is the session's, at the epoch that it was written.
+func (t *txn) mayAppend(op string, session granary.SessionID, what string, l *granary.Location, rowEnd uint64) (bool, *granary.Error) {
 	v := t.volumes.get(t, l.Volume)
 	switch {
 	case v == nil || v.State != granary.VolumeOpen || v.Owner != session || v.Epoch != l.Epoch:
 		return false, nil
-	case int(l.Shard) >= v.DataShards || l.Length == 0 || c.Watermark%granary.RowAlignment != 0 || c.Watermark > granary.ShardSizeMax,
-		l.Offset > c.Watermark || uint64(l.Length) > c.Watermark-l.Offset:
-		return false, granary.Errorf(granary.KindInvalid, op, c.Hash.String(), "shard %d, %d bytes at %d, row's end %d: not in volume %d",
-			l.Shard, l.Length, l.Offset, c.Watermark, l.Volume)
+	case int(l.Shard) >= v.DataShards || l.Length == 0 || rowEnd%granary.RowAlignment != 0 || rowEnd > granary.ShardSizeMax,
+		l.Offset > rowEnd || uint64(l.Length) > rowEnd-l.Offset:
+		return false, granary.Errorf(granary.KindInvalid, op, what, "shard %d, %d bytes at %d, row's end %d: not in volume %d",
+			l.Shard, l.Length, l.Offset, rowEnd, l.Volume)
 	}
 	return true, nil
 }
@@ -155,22 +157,31 @@ func (t *txn) putContent(op string, session granary.SessionID, r *inodeRecord, c
 		}
 		return t.putInline(op, r, c.Inline, base+c.InlineOffset)
 	}
-	if err := checkExtents(op, c); err != nil {
+	spans, err := t.spansOf(op, session, r, c, base)
+	if err != nil {
 		return err
 	}
+	return t.overlay(op, r, spans)
+}
+
+// spansOf makes blocks of the chunks of a content, and of its extents the spans of a file that name them.
+func (t *txn) spansOf(op string, session granary.SessionID, r *inodeRecord, c *granary.Content, base uint64) ([]span, *granary.Error) {
+	if err := checkExtents(op, c); err != nil {
+		return nil, err
+	}
 	if err := t.checkChunks(op, session, r.Inode.Dataset(), c); err != nil {
-		return err
+		return nil, err
 	}
 	blocks, err := t.putChunks(op, r.Inode.Dataset(), c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	spans := make([]span, len(c.Extents))
 	for i, x := range c.Extents {
 		from := base + x.Offset
 		spans[i] = span{from, from + x.Length, []piece{{from, x.Length, blocks[x.Chunk], x.ChunkOffset}}}
 	}
-	return t.overlay(op, r, spans)
+	return spans, nil
 }
 
 // putInline writes bytes into the inline content of a file without extents.
@@ -251,7 +262,13 @@ func (t *txn) putChunks(op string, domain granary.DatasetID, c *granary.Content)
 			continue
 		}
 		v := t.volumes.get(t, chunk.Location.Volume)
+		if is := t.occupied(&chunk.Location); is != 0 && is != blocks[i] {
+			return nil, errOccupied(op, &chunk.Location, is)
+		}
 		v.Watermark = max(v.Watermark, chunk.Watermark)
+		if t.places {
+			v.reach(&chunk.Location)
+		}
 		t.volumes.touch(chunk.Location.Volume)
 		if known == nil {
 			v.LiveBytes += uint64(chunk.Location.Length)
@@ -274,13 +291,7 @@ func (t *txn) anotherCopy(id granary.BlockID, l *granary.Location) {
 		to.DeadBytes += uint64(l.Length)
 		return
 	}
-	from.LiveBytes -= uint64(b.Location.Length)
-	from.DeadBytes += uint64(b.Location.Length)
-	to.LiveBytes += uint64(l.Length)
-	t.head.BlockBytes += uint64(l.Length) - uint64(b.Location.Length)
-	t.volumes.touch(b.Location.Volume)
-	b.Location = *l
-	t.blocks.touch(id)
+	t.relocate(id, l)
 }
 
 // addBlock makes a block without references yet.
@@ -289,6 +300,7 @@ func (t *txn) addBlock(domain granary.DatasetID, c *granary.Chunk) granary.Block
 	id := t.head.LastBlock
 	t.blocks.add(id, &blockRecord{Hash: c.Hash, RawLength: c.RawLength, Location: c.Location, Domain: domain})
 	store(t, keyHash(domain, c.Hash), &numberRecord{uint64(id)})
+	t.enter(id, &c.Location)
 	t.head.UniqueBytes += uint64(c.RawLength)
 	t.head.BlockBytes += uint64(c.Location.Length)
 	return id

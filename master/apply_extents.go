@@ -101,19 +101,9 @@ type span struct {
 
 // overlay makes the spans, which do not overlap, the content of their ranges.
 func (t *txn) overlay(op string, r *inodeRecord, spans []span) *granary.Error {
-	byWindow := map[uint64][]span{}
-	var windows []uint64
-	for _, s := range spans {
-		for _, part := range s.split() {
-			n := part.from / windowSize
-			if r.Trim != 0 && n >= r.Trim-1 {
-				return errTrimming(op, r)
-			}
-			if byWindow[n] == nil {
-				windows = append(windows, n)
-			}
-			byWindow[n] = append(byWindow[n], part)
-		}
+	windows, byWindow, err := splitSpans(op, r, spans)
+	if err != nil {
+		return err
 	}
 	for _, n := range windows {
 		w := t.window(r, n)
@@ -127,6 +117,24 @@ func (t *txn) overlay(op string, r *inodeRecord, spans []span) *granary.Error {
 		t.putWindow(r, w, before)
 	}
 	return nil
+}
+
+// splitSpans gives each window of a file its part of the spans. The windows are in the order of the spans.
+func splitSpans(op string, r *inodeRecord, spans []span) (windows []uint64, byWindow map[uint64][]span, err *granary.Error) {
+	byWindow = map[uint64][]span{}
+	for _, s := range spans {
+		for _, part := range s.split() {
+			n := part.from / windowSize
+			if r.Trim != 0 && n >= r.Trim-1 {
+				return nil, nil, errTrimming(op, r)
+			}
+			if byWindow[n] == nil {
+				windows = append(windows, n)
+			}
+			byWindow[n] = append(byWindow[n], part)
+		}
+	}
+	return windows, byWindow, nil
 }
 
 func errTrimming(op string, r *inodeRecord) *granary.Error {

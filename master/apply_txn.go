@@ -19,6 +19,7 @@ type txn struct {
 
 	cred      granary.Cred // who asks for what is applied
 	unchecked bool         // … before permissions were checked
+	places    bool         // the command is of a version that keeps the tables of places, and what volumes have since
 
 	inodes   table[granary.InodeID, inodeRecord, *inodeRecord]
 	blocks   table[granary.BlockID, blockRecord, *blockRecord]
@@ -229,6 +230,7 @@ func (t *txn) freeBlocks() {
 			continue
 		}
 		t.del(keyHash(b.Domain, b.Hash))
+		t.leave(&b.Location)
 		v := t.volumes.get(t, b.Location.Volume)
 		v.LiveBytes -= uint64(b.Location.Length)
 		v.DeadBytes += uint64(b.Location.Length)

@@ -78,6 +78,9 @@ type audit struct {
 	hashes   map[granary.BlockID]uint64 // digest of the key that leads to a block
 	volumes  map[granary.VolumeID]*volumeRecord
 	writing  map[granary.VolumeID]granary.SessionID
+	placed   uint64 // blocks in table y
+	holds    map[granary.DiskID]uint64
+	disks    map[granary.DiskID]*diskRecord
 	datasets map[granary.DatasetID]*datasetRecord
 	sessions map[granary.SessionID]bool
 	ending   map[granary.SessionID]bool
@@ -132,6 +135,7 @@ func newAudit() *audit {
 		inline:   map[granary.InodeID]uint64{}, xattrs: map[granary.InodeID]uint64{},
 		blocks: map[granary.BlockID]*blockRecord{}, refs: map[granary.BlockID]uint64{}, hashes: map[granary.BlockID]uint64{},
 		volumes: map[granary.VolumeID]*volumeRecord{}, writing: map[granary.VolumeID]granary.SessionID{},
+		holds: map[granary.DiskID]uint64{}, disks: map[granary.DiskID]*diskRecord{},
 		datasets: map[granary.DatasetID]*datasetRecord{},
 		sessions: map[granary.SessionID]bool{}, ending: map[granary.SessionID]bool{},
 		owners: map[ownerKey]*ownerRecord{}, rootNames: map[granary.DatasetID]string{}, forgotten: map[granary.DatasetID]bool{},
@@ -142,7 +146,7 @@ func newAudit() *audit {
 // run reads all tables, and then compares.
 func (a *audit) run(ctx context.Context, r pebble.Reader) error {
 	for _, table := range []byte{tableHead, tableInode, tableQueue, tableAssembly, tableSession, tableDentry, tableOrphan, tableNoName, tableExtent, tableInline,
-		tableXattr, tableBlock, tableHash, tableVolume, tableWriting, tableDataset, tableOwner} {
+		tableXattr, tableBlock, tableHash, tableVolume, tableWriting, tablePlace, tableHolds, tableDisk, tableDataset, tableOwner} {
 		if err := a.scan(ctx, r, table); err != nil {
 			return err
 		}
@@ -238,6 +242,12 @@ func (a *audit) load(k, b []byte) {
 		a.volumes[granary.VolumeID(inode)] = decoded[volumeRecord](a, k, b)
 	case tableWriting:
 		a.writing[granary.VolumeID(keyID(k, 1))] = granary.SessionID(inode)
+	case tablePlace:
+		a.loadPlace(k, b)
+	case tableHolds:
+		a.loadHolds(k)
+	case tableDisk:
+		a.disks[granary.DiskID(k[1:])] = decoded[diskRecord](a, k, b)
 	case tableDataset:
 		a.datasets[granary.DatasetID(inode)] = decoded[datasetRecord](a, k, b)
 	case tableOwner:

@@ -117,6 +117,7 @@ func (a *audit) checkBlocks() {
 		if v := a.volumes[b.Location.Volume]; v == nil || b.Location.Offset+uint64(b.Location.Length) > v.Watermark {
 			a.bad("block %d lies beyond the watermark of its volume", id)
 		}
+		a.checkReach(id, b)
 		live[b.Location.Volume] += uint64(b.Location.Length)
 		unique += uint64(b.RawLength)
 		stored += uint64(b.Location.Length)
@@ -130,14 +131,9 @@ func (a *audit) checkBlocks() {
 		}
 	}
 	for id, v := range a.volumes {
-		if v.LiveBytes != live[id] {
-			a.bad("volume %d has %d live bytes, counted %d", id, v.LiveBytes, live[id])
-		}
-		owner, listed := a.writing[id]
-		if listed != (v.State != granary.VolumeSealed) || owner != v.Owner || owner != 0 && !a.sessions[owner] {
-			a.bad("volume %d is %s of %d, listed %t under %d", id, v.State, v.Owner, listed, owner)
-		}
+		a.checkVolume(id, v, live[id])
 	}
+	a.checkPlaces()
 	if unique != a.head.UniqueBytes || stored != a.head.BlockBytes {
 		a.bad("%d unique bytes, %d stored; counted %d and %d", a.head.UniqueBytes, a.head.BlockBytes, unique, stored)
 	}

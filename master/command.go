@@ -7,8 +7,9 @@ import (
 
 // command is what one Raft log entry holds: items, applied in order, each for itself.
 type command struct {
-	Time  granary.Time // stamped by the leader; apply uses max(Time, last+1)
-	Items []item
+	Time    granary.Time // stamped by the leader; apply uses max(Time, last+1)
+	Items   []item
+	version uint8 // that it was decoded from
 }
 
 // item is one step of a command: one of the structs below. Each gives one granary.Result.
@@ -112,6 +113,9 @@ type (
 		From   granary.BlockID
 	}
 
+	// setDisk is a SetDisk by the leader.
+	setDisk struct{ granary.SetDisk }
+
 	// sweepDone says that what is below an inode has been looked at since its policy was changed, in entry Marked. If it
 	// was changed again, it has no effect.
 	sweepDone struct {
@@ -139,12 +143,15 @@ func (*condemn) item()        {}
 func (*forgetVolume) item()   {}
 func (*indexBlocks) item()    {}
 func (*sweepDone) item()      {}
+func (*setDisk) item()        {}
 
 // commandVersion begins every encoded command. A node that reads another stops: it must not guess.
-// In version 1, which is still read, mutations were applied without looking at who asked for them: so they are again when
-// they are replayed.
+// Earlier versions are still read, and what they hold is applied as it was then, or replicas would differ by which release
+// they applied it with: in version 1 mutations were applied without looking at who asked for them, and until version 2
+// nothing was entered into the tables of places, nor into the fields that volumes have since.
 const (
-	commandVersion              = 2
+	commandVersion              = 3
+	commandVersionNoPlaces      = 2
 	commandVersionNoPermissions = 1
 )
 
@@ -170,6 +177,7 @@ const (
 	tagForgetVolume
 	tagIndexBlocks
 	tagSweepDone
+	tagSetDisk
 )
 
 // marshal encodes the command. It fails only for an op that wire cannot encode.
@@ -279,6 +287,9 @@ func putUpkeepItem(e *encoder, it item) error {
 		e.u8(tagSweepDone)
 		e.u64(uint64(it.Inode))
 		e.u64(uint64(it.Marked))
+	case *setDisk:
+		e.u8(tagSetDisk)
+		putSetDisk(e, &it.SetDisk)
 	default:
 		return granary.Errorf(granary.KindInternal, "command", "", "item %T is unknown", it)
 	}
@@ -298,6 +309,25 @@ func putInitCluster(e *encoder, it *initCluster) {
 		e.u64(uint64(it.UID))
 		e.u64(uint64(it.GID))
 	}
+}
+
+func putSetDisk(e *encoder, op *granary.SetDisk) {
+	e.str(string(op.Disk))
+	e.u8(uint8(op.State))
+	e.str(op.Reason)
+	e.bool(op.Class != nil)
+	if op.Class != nil {
+		e.str(*op.Class)
+	}
+}
+
+func takeSetDisk(d *decoder) granary.SetDisk {
+	op := granary.SetDisk{Disk: granary.DiskID(d.str()), State: granary.DiskState(d.u8()), Reason: d.str()}
+	if d.bool() {
+		class := d.str()
+		op.Class = &class
+	}
+	return op
 }
 
 func putUser(e *encoder, u *granary.User) {
@@ -336,10 +366,10 @@ func putMutation(e *encoder, m *mutation) error {
 func unmarshalCommand(b []byte) (*command, error) {
 	d := &decoder{b: b}
 	version := d.u8()
-	if version != commandVersion && version != commandVersionNoPermissions {
+	if version < commandVersionNoPermissions || version > commandVersion {
 		return nil, granary.Errorf(granary.KindInvalid, "command", "", "version %d is unknown", version)
 	}
-	c := &command{Time: granary.Time(d.i64())}
+	c := &command{Time: granary.Time(d.i64()), version: version}
 	n := d.count()
 	c.Items = make([]item, 0, n)
 	for range n {
@@ -415,6 +445,8 @@ func takeUpkeepItem(d *decoder, tag uint8) (item, error) {
 		return &indexBlocks{Volume: granary.VolumeID(d.u64()), From: granary.BlockID(d.u64())}, nil
 	case tagSweepDone:
 		return &sweepDone{Inode: granary.InodeID(d.u64()), Marked: granary.Index(d.u64())}, nil
+	case tagSetDisk:
+		return &setDisk{takeSetDisk(d)}, nil
 	default:
 		return nil, granary.Errorf(granary.KindInvalid, "command", "", "item tag %d is unknown", tag)
 	}

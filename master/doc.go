@@ -64,6 +64,21 @@
 //  22. A node votes only after it has the log, and after it is recorded that it must not come back empty; the voters
 //     change one at a time, and never so that those that answer are no majority (TestNewMemberCrashes,
 //     TestLeaderChangesWhileAdding, TestMemberRefusals).
+//  23. Table y has exactly the blocks, each by the place where it lies, and table D exactly the disks that a volume has a
+//     shard on or, as a target, gets one; of what earlier formats made, up to where indexBlocks has come. They are kept by
+//     the entries that change them, so that to drain a disk and to empty a volume nobody reads all there is (check,
+//     TestOldStateIsIndexed).
+//  24. The shards of a volume and their targets are on disks that all differ. A shard moves only to the target that was
+//     committed before a byte of it was built there, at the epoch of the volume, and none moves of an open one
+//     (TestShardsAreReplaced).
+//  25. What is committed into a shard ends at or before volumeRecord.Ends, and that at or before the watermark: a shard
+//     whose file is shorter has lost bytes (check).
+//  26. A volume that is being dropped has no blocks and gets none; it leaves the state only from there, and its id is
+//     never used again (TestVolumesAreDropped).
+//  27. A disk that is retired, and a server that is forgotten, has no shard and gets none (TestShardsAreReplaced,
+//     TestVolumesAreDropped).
+//  28. A block is moved only from where the mover read it: one that has moved or died since stays as it is. Neither that
+//     nor a rewrite changes a file: no size, time, version or usage (TestBlocksAreMoved, TestRewriteChangesNothing).
 //
 // # Permissions
 //
@@ -115,7 +130,7 @@
 //	table  key                          value
 //	c      (nothing)                    head: applied index and term, last time, cluster, last ids given
 //	                                    out, cluster-wide sums, number of queued removals,
-//	                                    digest of what the last entries wrote
+//	                                    digest of what the last entries wrote, how far y and D are complete
 //	t      dataset                      next inode counter, inodes, files, bytes, whether it is deleted, how
 //	                                    many of the inodes are queued, limits, name of its root
 //	g      dataset, scope, uid or gid   bytes and inodes of a user (scope 1) or group (2) in the dataset, and
@@ -134,8 +149,11 @@
 //	y      volume, shard (1 byte),      block that lies there: of every block, from format 4 on
 //	       offset
 //	l      disk id                      what was decided about the disk: state, reason, class, time
+//	D      length of a disk's id        mark: the volume has a shard on the disk, or one is being made there: of every
+//	       (1 byte), id, volume         volume, from format 4 on
 //	f      (nothing)                    how the cluster maintains itself
-//	B      inode                        mark: its policy was changed, and what is below has not been looked at since
+//	B      inode                        index of the entry that changed its policy: what is below has not been looked at
+//	                                    since
 //	w      owner (0: none), volume      mark: the volume is not sealed yet
 //	k      server id                    address, zone, rack, disks
 //	s      session                      client, nonce, when opened, which results are forgotten
@@ -162,6 +180,7 @@
 // the chunk. The index of a value of t and g is that of the last entry whose items, taken together or one by one, left it
 // otherwise than it was. Pebble's own checksums cover all of it. Fields are only ever added under a new version.
 //
-// A log entry is a command: version (1 byte, now 2; 1 is read too, and was applied without checks of permissions), time (zigzag varint), number of items, and each
+// A log entry is a command: version (1 byte, now 3; 1 is read too, and was applied without checks of permissions, and 2, which
+// is applied without y and D and what volumes have since format 4), time (zigzag varint), number of items, and each
 // item as a tag and its fields (command.go). A node stops at a version or tag that it does not know.
 package master

@@ -35,6 +35,7 @@ const (
 	tablePlace    = 'y' // blocks, by where they lie
 	tableDisk     = 'l'
 	tableUpkeep   = 'f'
+	tableHolds    = 'D' // volumes, by the disks that their shards are on or are to be made on
 	tableSweep    = 'B' // inodes whose policy was changed, and what is below has not been looked at
 )
 
@@ -71,6 +72,24 @@ func keyDisk(id granary.DiskID) []byte { return append(key(tableDisk), id...) }
 func keyPlace(v granary.VolumeID, shard uint8, offset uint64) []byte {
 	k := append(key(tablePlace, uint64(v)), shard)
 	return binary.BigEndian.AppendUint64(k, offset)
+}
+
+// shardAndOffset takes apart the key of what lies in a volume.
+func shardAndOffset(k []byte) (shard uint8, offset uint64) {
+	return k[9], binary.BigEndian.Uint64(k[10:])
+}
+
+// keyHolds is the key of the mark that a disk has a shard of a volume, or that one is being made there; of the first such
+// key, with volume 0. The length of the disk's id keeps the keys of one disk together.
+func keyHolds(disk granary.DiskID, v granary.VolumeID) []byte {
+	k := append([]byte{tableHolds, byte(len(disk))}, disk...)
+	return binary.BigEndian.AppendUint64(k, uint64(v))
+}
+
+// holdsOf takes such a key apart.
+func holdsOf(k []byte) (granary.DiskID, granary.VolumeID) {
+	at := len(k) - 8
+	return granary.DiskID(k[2:at]), granary.VolumeID(binary.BigEndian.Uint64(k[at:]))
 }
 
 func keyUpkeep() []byte                  { return key(tableUpkeep) }

@@ -57,6 +57,10 @@ type headRecord struct {
 	CheckIndex  uint64 // the last entry after which Digest was kept to be compared …
 	CheckDigest uint64 // … and what it was
 	DigestFrom  uint64 // the first entry that Digest is of
+
+	// Since format 4: what was stored before, or by commands of before, is entered into the tables of places from here on.
+	IndexVolume granary.VolumeID // 0: all volumes are in table D …
+	IndexBlock  granary.BlockID  // … and all blocks in table y
 }
 
 func (r *headRecord) put(e *encoder) {
@@ -66,7 +70,7 @@ func (r *headRecord) put(e *encoder) {
 	e.str(string(r.Cluster))
 	for _, v := range [...]uint64{uint64(r.LastSession), uint64(r.LastBlock), uint64(r.LastVolume), uint64(r.LastDataset),
 		uint64(r.LastPolicy), r.Files, r.LogicalBytes, r.UniqueBytes, r.BlockBytes, r.Sessions, r.Queue, r.DyingDirs,
-		r.Incarnation, r.Digest, r.CheckIndex, r.CheckDigest, r.DigestFrom} {
+		r.Incarnation, r.Digest, r.CheckIndex, r.CheckDigest, r.DigestFrom, uint64(r.IndexVolume), uint64(r.IndexBlock)} {
 		e.u64(v)
 	}
 }
@@ -84,6 +88,10 @@ func (r *headRecord) take(d *decoder) {
 	r.Sessions, r.Queue, r.DyingDirs = d.u64(), d.u64(), d.u64()
 	if d.version >= 2 {
 		r.Incarnation, r.Digest, r.CheckIndex, r.CheckDigest, r.DigestFrom = d.u64(), d.u64(), d.u64(), d.u64(), d.u64()
+	}
+	r.IndexVolume, r.IndexBlock = 1, 1
+	if d.version >= 4 {
+		r.IndexVolume, r.IndexBlock = granary.VolumeID(d.u64()), granary.BlockID(d.u64())
 	}
 }
 

@@ -1,6 +1,10 @@
 package master
 
-import "github.com/dsorchard/granary"
+import (
+	"slices"
+
+	"github.com/dsorchard/granary"
+)
 
 // volumeRecord is a volume.
 type volumeRecord struct {
@@ -25,6 +29,44 @@ type volumeRecord struct {
 	OpenedAt   granary.Time
 	SealedAt   granary.Time // when nobody could append any more
 	DroppingAt granary.Time
+}
+
+// shards is the number of its shards, and all of them as a mask.
+func (r *volumeRecord) shards() (n int, all uint32) {
+	n = r.DataShards + r.ParityShards
+	return n, 1<<n - 1
+}
+
+// target is the disk that a copy of a shard is being made on, "" for none.
+func (r *volumeRecord) target(shard int) granary.DiskID {
+	if shard < len(r.Targets) {
+		return r.Targets[shard]
+	}
+	return ""
+}
+
+// aim sets the target of a shard.
+func (r *volumeRecord) aim(shard int, to granary.DiskID) {
+	if len(r.Targets) == 0 {
+		r.Targets = make([]granary.DiskID, len(r.Disks))
+	}
+	r.Targets[shard] = to
+	if !slices.ContainsFunc(r.Targets, func(d granary.DiskID) bool { return d != "" }) {
+		r.Targets = nil
+	}
+}
+
+// reach notes that something committed ends there.
+func (r *volumeRecord) reach(l *granary.Location) {
+	if len(r.Ends) == 0 {
+		r.Ends = make([]uint64, r.DataShards)
+	}
+	r.Ends[l.Shard] = max(r.Ends[l.Shard], l.Offset+uint64(l.Length))
+}
+
+// nothingAt reports whether nothing that was committed can lie in a place, or after it in its shard.
+func (r *volumeRecord) nothingAt(l *granary.Location) bool {
+	return len(r.Ends) == 0 || l.Offset >= r.Ends[l.Shard]
 }
 
 func (r *volumeRecord) put(e *encoder) {

@@ -110,6 +110,7 @@ func (s *Server) tryLead(ctx context.Context) error {
 	l.tasks.Go(func() { l.reclaim(ctx) })
 	l.tasks.Go(func() { l.recordJoined(ctx) })
 	l.tasks.Go(func() { l.verifyDigests(ctx) })
+	l.tasks.Go(func() { l.indexPlaces(ctx) })
 	<-ctx.Done()
 	s.log.Info("no longer leading", "term", l.term)
 	return nil

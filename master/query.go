@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -62,6 +63,12 @@ func (v *view) answer(q granary.Query) (granary.Answer, error) {
 		return v.getUser(q)
 	case *granary.ListVolumes:
 		return v.listVolumes(q)
+	case *granary.GetVolume:
+		return v.getVolume(q)
+	case *granary.ListBlocks:
+		return v.listBlocks(q)
+	case *granary.GetUpkeep:
+		return v.getUpkeep()
 	case *granary.ListDisks:
 		return v.listDisks()
 	case *granary.GetStatus:
@@ -188,12 +195,7 @@ func (v *view) sound(id granary.VolumeID, parity int) (bool, error) {
 	if err != nil || r.ParityShards < parity {
 		return false, err
 	}
-	for _, disk := range r.Disks {
-		if server, ok := v.places.disks[disk]; !ok || !v.up(server, disk) {
-			return false, nil
-		}
-	}
-	return true, nil
+	return !slices.ContainsFunc(v.places.volume(id, r, v.up).Shards, func(p granary.ShardPlace) bool { return !p.Up }), nil
 }
 
 func (v *view) getPolicy(q *granary.GetPolicy) (granary.Answer, error) {

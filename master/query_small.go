@@ -61,7 +61,7 @@ func (s *state) volumesInState(st granary.VolumeState) []granary.Volume {
 			all = append(all, *at.volume(id, r, func(granary.ServerID, granary.DiskID) bool { return false }))
 		}
 	}
-	if st == granary.VolumeSealed {
+	if st == granary.VolumeSealed || st == granary.VolumeDropping {
 		s.each(key(tableVolume), func(k, b []byte) {
 			r, err := unmarshal[volumeRecord](b)
 			must(err)

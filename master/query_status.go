@@ -45,20 +45,6 @@ func (v *view) eachVolume(from granary.VolumeID, f func(granary.VolumeID, *volum
 	})
 }
 
-// listDisks lists the servers and their disks, by id.
-func (v *view) listDisks() (granary.Answer, error) {
-	a := &granary.Disks{}
-	for _, id := range slices.Sorted(maps.Keys(v.places.servers)) {
-		s := v.places.server(id)
-		s.Up = v.live != nil && v.live.serverUp(id)
-		a.Servers = append(a.Servers, s)
-		for _, disk := range s.Disks {
-			a.Disks = append(a.Disks, granary.Disk{ID: disk, Server: id, Usage: v.usage(disk), Up: v.up(id, disk)})
-		}
-	}
-	return a, nil
-}
-
 func (p *places) server(id granary.ServerID) granary.Server {
 	r := p.servers[id]
 	return granary.Server{ID: id, Addr: r.Addr, Zone: r.Zone, Rack: r.Rack, Disks: slices.Clone(r.Disks)}
