@@ -327,6 +327,8 @@ func (f *fakeCluster) apply(id granary.SessionID, op granary.Op) granary.Result 
 		return granary.Result{}
 	case *granary.PlaceShard:
 		return f.placeShard(op)
+	case *granary.MoveBlocks:
+		return f.moveBlocks(id, op)
 	case *granary.SetXattr:
 		f.effects["setxattr/"+op.Xattr.Name]++
 		if op.Xattr.Name == "busy" && f.effects["setxattr/busy"] < 3 {

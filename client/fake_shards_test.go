@@ -20,6 +20,7 @@ type fakeShards struct {
 	onAppend func(a *granary.Append) fakeFate                      // nil: served
 	onRead   func(ctx context.Context, ref granary.ShardRef) error // nil: served; called without the lock
 	onBuild  func(b *granary.Build, got int) error                 // nil: served; called without the lock, as a stream arrives
+	spoil    granary.ShardRef                                      // what is appended to it becomes something else
 	reads    int
 	appends  int
 	stored   int64 // bytes appended
@@ -96,6 +97,9 @@ func (s *fakeShards) append(addr string, a *granary.Append) error {
 	sh.lastGap, sh.last = len(sh.data), int(a.Offset)
 	sh.data = append(sh.data, make([]byte, int(a.Offset)-len(sh.data))...)
 	sh.data = append(sh.data, a.Data...)
+	if s.spoil == a.Ref {
+		sh.data[sh.last+80] ^= 1
+	}
 	return nil
 }
 

@@ -144,6 +144,32 @@ func (f *fakeCluster) placeShard(op *granary.PlaceShard) granary.Result {
 	return granary.Result{Volume: v}
 }
 
+func (f *fakeCluster) moveBlocks(id granary.SessionID, op *granary.MoveBlocks) granary.Result {
+	var stale, left []uint32
+	for i, mv := range op.Moves {
+		if v := f.volumes[mv.To.Volume]; v == nil || v.State != granary.VolumeOpen || v.Owner != id || v.Epoch != mv.To.Epoch {
+			stale = append(stale, uint32(i))
+		}
+	}
+	if len(stale) > 0 {
+		return granary.Result{Err: granary.Errorf(granary.KindStale, "move blocks", "", ""), Missing: stale}
+	}
+	f.effects["moveblocks"]++
+	for i, mv := range op.Moves {
+		v := f.volumes[mv.To.Volume]
+		v.Watermark = max(v.Watermark, mv.Watermark)
+		b, ok := f.blocks[mv.Block]
+		if !ok || b.Location != mv.From {
+			left = append(left, uint32(i))
+			continue
+		}
+		f.effects["moved"]++
+		b.Location = mv.To
+		f.blocks[mv.Block] = b
+	}
+	return granary.Result{Missing: left}
+}
+
 func (f *fakeCluster) askUpkeep(q granary.Query) (granary.Answer, error) {
 	switch q := q.(type) {
 	case *granary.GetVolume:

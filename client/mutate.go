@@ -138,6 +138,8 @@ func sizeOf(op granary.Op) int {
 		return base + len(op.Xattr.Name) + len(op.Xattr.Value)
 	case *granary.Rename:
 		return base + len(op.SrcName) + len(op.DstName)
+	case *granary.MoveBlocks:
+		return base + 160*len(op.Moves)
 	case *granary.Assemble:
 		n := base + len(op.Create.Name) + sizeOfXattrs(op.Create.Xattrs)
 		for _, part := range op.Parts {

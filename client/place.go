@@ -9,10 +9,11 @@ import (
 )
 
 // chunkKey names a chunk in its deduplication domain. What is written under one k+m does not stand
-// for the same chunk under another, which may ask for more parity.
+// for the same chunk under another, which may ask for more parity; and what is stored anew is written although the store has it.
 type chunkKey struct {
 	dataset granary.DatasetID
 	shape   shape
+	anew    bool
 	hash    granary.Hash
 }
 
@@ -148,9 +149,12 @@ type target struct {
 	dataset  granary.DatasetID
 	policyID granary.PolicyID
 	policy   granary.Policy
+	anew     bool // whether or not the store has it
 }
 
-func (t *target) key(p *piece) chunkKey { return chunkKey{t.dataset, shapeOf(t.policy), p.hash} }
+func (t *target) key(p *piece) chunkKey {
+	return chunkKey{t.dataset, shapeOf(t.policy), t.anew, p.hash}
+}
 
 // parity returns how many parity shards a chunk must have that content here may refer to. Under
 // "auto" those are as many as the last volume had; before the first one nothing is asked for: to widen

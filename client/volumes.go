@@ -211,7 +211,19 @@ func (w *writer) tend() *openVolume {
 	return v
 }
 
-// outgrow gives up a volume that has fewer shards than a new one would, if no flush uses it.
+// sealIdle gives up all open volumes that no flush uses.
+func (c *Client) sealIdle() {
+	for _, w := range c.allWriters() {
+		w.mu.Lock()
+		v := w.vol
+		w.mu.Unlock()
+		if v != nil {
+			w.outgrow(v)
+		}
+	}
+}
+
+// outgrow gives up a volume, if no flush uses it.
 func (w *writer) outgrow(v *openVolume) {
 	w.mu.Lock()
 	idle := w.vol == v && !w.flying

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -21,9 +22,10 @@ const (
 	partWithin = time.Second // for telling the leader that a worker ends
 	reasonMax  = 1000        // bytes of an error in a report
 
-	// workMemory bounds the bytes of shards that all repairs and copies of a worker hold, and as much again is what all
-	// its moves and sweeps hold.
+	// workMemory bounds the bytes of shards that all repairs and copies of a worker hold, moveMemory those of blocks that its
+	// moves and sweeps hold: of 4+2 a row that is flushed, one that gathers, and what comes next.
 	workMemory = 32 << 20
+	moveMemory = 48 << 20
 )
 
 // WorkerShards is what a Worker needs of volume servers besides what every client does. volume.Client is one.
@@ -54,7 +56,12 @@ type Worker struct {
 
 	memory  *semaphore.Weighted // of repairs and copies
 	repairs pace                // bytes of shards made
+	moving  *semaphore.Weighted // memory of moves and sweeps
 	moves   pace                // bytes of blocks read to be stored anew
+
+	movers   atomic.Int32 // moves and sweeps under way
+	unsealed atomic.Bool  // they may have left open volumes
+	rested   time.Time    // since when there are none, as Run has noticed
 
 	wake chan struct{} // a task has ended
 	wg   sync.WaitGroup
@@ -73,8 +80,8 @@ func NewWorker(c *Client, o WorkerOptions) *Worker {
 	}
 	return &Worker{
 		c: c, o: o, log: o.Log, name: c.o.Name + " " + rand.Text()[:12],
-		memory: semaphore.NewWeighted(workMemory),
-		wake:   make(chan struct{}, 1), jobs: map[granary.TaskID]*job{},
+		memory: semaphore.NewWeighted(workMemory), moving: semaphore.NewWeighted(moveMemory),
+		wake: make(chan struct{}, 1), jobs: map[granary.TaskID]*job{},
 	}
 }
 
@@ -91,6 +98,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		case err == nil:
 			w.obey(ctx, reply, told)
 			pause = workPause
+			w.rest()
 			w.wait(ctx, w.every())
 		case granary.IsKind(err, granary.KindNotSupported): // it is of an earlier release
 			w.wait(ctx, workEvery)
@@ -121,6 +129,19 @@ func (w *Worker) wait(ctx context.Context, d time.Duration) {
 	case <-w.wake:
 	case <-t.C:
 	case <-ctx.Done():
+	}
+}
+
+// rest has the volumes sealed that moves went to, when there have been no moves for a while: until then they may share them.
+func (w *Worker) rest() {
+	switch {
+	case w.movers.Load() > 0 || !w.unsealed.Load():
+		w.rested = time.Time{}
+	case w.rested.IsZero():
+		w.rested = time.Now()
+	case time.Since(w.rested) >= restAfter:
+		w.unsealed.Store(false)
+		w.c.sealIdle()
 	}
 }
 

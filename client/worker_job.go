@@ -76,6 +76,8 @@ func (w *Worker) do(ctx context.Context, j *job) error {
 	switch j.task.Kind {
 	case granary.TaskRepair, granary.TaskCopy:
 		return w.makeShard(ctx, j)
+	case granary.TaskMove:
+		return w.moveVolume(ctx, j)
 	}
 	return granary.Errorf(granary.KindNotSupported, "work", j.task.Kind.String(), "this worker cannot do it")
 }

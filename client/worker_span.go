@@ -92,3 +92,13 @@ func (w *Worker) eachBlock(ctx context.Context, id granary.VolumeID, shard uint8
 		}
 	}
 }
+
+// eachBlockOf calls fn with all live blocks of a volume.
+func (w *Worker) eachBlockOf(ctx context.Context, v *granary.Volume, fn func(*granary.StoredBlock) error) error {
+	for shard := range uint8(v.DataShards) {
+		if err := w.eachBlock(ctx, v.ID, shard, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -10,7 +10,7 @@ import (
 	"github.com/dsorchard/granary"
 )
 
-// writer adds blocks to volumes of one k+m, one row at a time: while a row is flushed, the next one
+// writer adds blocks to volumes of one k+m on disks of one class, one row at a time: while a row is flushed, the next one
 // gathers. A row is flushed when it is full, or when someone waits for one of its blocks; so under
 // load many waiters share a flush, and alone none waits for others.
 //
@@ -19,7 +19,7 @@ import (
 // is written to another.
 type writer struct {
 	c      *Client
-	policy granary.PolicyID // one with this k+m
+	policy granary.PolicyID // one with this k+m and class
 	auto   bool
 
 	mu      sync.Mutex
@@ -35,9 +35,12 @@ type writer struct {
 }
 
 // shape is what tells writers apart.
-type shape struct{ k, m int }
+type shape struct {
+	k, m  int
+	class string
+}
 
-func shapeOf(p granary.Policy) shape { return shape{p.DataShards, p.ParityShards} }
+func shapeOf(p granary.Policy) shape { return shape{p.DataShards, p.ParityShards, p.Class} }
 
 // writer returns the writer for a policy.
 func (c *Client) writer(id granary.PolicyID, p granary.Policy) *writer {
