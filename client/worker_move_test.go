@@ -153,7 +153,7 @@ func TestMoveOfDamaged(t *testing.T) {
 	})
 }
 
-// TestMoveIsVerified: a disk that takes blocks and gives back others gets none of those that count.
+// TestMoveIsVerified: what a disk does not give back as it took it does not count: it is stored once more, elsewhere.
 func TestMoveIsVerified(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c, datas := moveCluster(t, 21, 2, 1, 20, 50_000)
@@ -168,7 +168,27 @@ func TestMoveIsVerified(t *testing.T) {
 			}
 			return fateServed
 		}
-		defer runWorker(t, f, c, WorkerOptions{})()
+		w := openClient(t, f, func(o *Options) { o.RowSize, o.CacheBytes = 1<<18, 1 })
+		defer closeClient(t, w)
+		defer runWorker(t, f, w, WorkerOptions{})()
+		f.want(granary.Task{Kind: granary.TaskMove, Volume: 1, Epoch: f.volumes[1].Epoch, Policy: 1})
+		if e := <-f.work.ended; e.Error != "" {
+			t.Errorf("%+v", e)
+		}
+		if n := f.live(1); n != 0 {
+			t.Errorf("%d blocks are left", n)
+		}
+		if bad == "" && a.Ref.Shard < 2 {
+				bad = a.Ref.Disk
+			}
+			if a.Ref.Disk == bad {
+				f.shards.spoil = a.Ref
+			}
+			return fateServed
+		}
+		w := openClient(t, f, func(o *Options) { o.RowSize, o.CacheBytes = 1<<18, 1 })
+		defer closeClient(t, w)
+		defer runWorker(t, f, w, WorkerOptions{})()
 		f.want(granary.Task{Kind: granary.TaskMove, Volume: 1, Epoch: f.volumes[1].Epoch, Policy: 1})
 		if e := <-f.work.ended; e.Error != "" {
 			t.Errorf("%+v", e)
@@ -185,6 +205,15 @@ func TestMoveIsVerified(t *testing.T) {
 		f.mu.Unlock()
 		if bad == "" {
 			t.Error("nothing was appended")
+		}
+		for i := range datas { // no use is made of parity: all copies are right
+			l := layoutOf(t, c, fmt.Sprint(i))
+			for _, b := range l.Blocks {
+				v := f.volumes[b.Location.Volume]
+				if o := c.readOwn(t.Context(), v, &b, whole(c, &b)); o.err != nil {
+					t.Error(o.err)
+				}
+			}
 		}
 		mustReadAll(t, c, datas)
 	})
