@@ -178,31 +178,6 @@ func TestMoveIsVerified(t *testing.T) {
 		if n := f.live(1); n != 0 {
 			t.Errorf("%d blocks are left", n)
 		}
-		if bad == "" && a.Ref.Shard < 2 {
-				bad = a.Ref.Disk
-			}
-			if a.Ref.Disk == bad {
-				f.shards.spoil = a.Ref
-			}
-			return fateServed
-		}
-		w := openClient(t, f, func(o *Options) { o.RowSize, o.CacheBytes = 1<<18, 1 })
-		defer closeClient(t, w)
-		defer runWorker(t, f, w, WorkerOptions{})()
-		f.want(granary.Task{Kind: granary.TaskMove, Volume: 1, Epoch: f.volumes[1].Epoch, Policy: 1})
-		if e := <-f.work.ended; e.Error != "" {
-			t.Errorf("%+v", e)
-		}
-		if n := f.live(1); n != 0 {
-			t.Errorf("%d blocks are left", n)
-		}
-		f.mu.Lock()
-		for _, b := range f.blocks {
-			if f.ref(b.Location.Volume, int(b.Location.Shard)).Disk == bad && b.Location.Volume > 1 {
-				t.Errorf("block %d lies on the bad disk", b.ID)
-			}
-		}
-		f.mu.Unlock()
 		if bad == "" {
 			t.Error("nothing was appended")
 		}
