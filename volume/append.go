@@ -172,6 +172,7 @@ func (sh *shard) writeData(f *openFile, data []byte, offset uint64) error {
 	if !errors.Is(err, syscall.ENOSPC) {
 		return sh.poison(opAppend, "writing to it", err)
 	}
+	sh.disk.noteFailure(err)
 	// A full disk is no broken disk. What was written lies beyond the stream's end, and is cut off
 	// again; if that fails nobody knows where the file ends.
 	length := sh.state.Load().length

@@ -99,21 +99,28 @@ func TestHungDisk(t *testing.T) {
 		s := open(t, o)
 		release := make(chan struct{})
 		hung.SetHook(func(disk.Call) disk.Fault { return disk.Fault{Wait: func() { <-release }} })
-		time.Sleep(hungAfter + 2*time.Second)
+		time.Sleep((hungAfter + 2) * time.Second)
 		u := s.Usage()
 		if u[0].ReadOnly == "" || u[1].ReadOnly != "" {
 			t.Errorf("usage %+v", u)
 		}
 		wantKind(t, s.Append(t.Context(), appendOf(firstRef(s, 1), 0, 0, fill(1, 1))), granary.KindUnavailable)
+		if u[0].Failing != "" {
+			t.Errorf("after a short while it is failing already: %s", u[0].Failing)
+		}
+		time.Sleep(deadAfter * time.Second)
+		if u := s.Usage(); u[0].Failing == "" || u[1].Failing != "" {
+			t.Errorf("usage %+v", u)
+		}
 		hung.SetHook(nil)
 		close(release)
 		time.Sleep(2 * time.Second)
-		if u := s.Usage(); u[0].ReadOnly != "" {
+		if u := s.Usage(); u[0].ReadOnly != "" || u[0].Failing != "" {
 			t.Errorf("after it answers again: %+v", u)
 		}
 		hung.SetHook(func(disk.Call) disk.Fault { return disk.Fault{Err: syscall.EIO} })
 		time.Sleep(2 * time.Second)
-		if u := s.Usage(); u[0].ReadOnly == "" {
+		if u := s.Usage(); u[0].ReadOnly == "" || u[0].Failing == "" {
 			t.Errorf("a disk that fails is not reported: %+v", u)
 		}
 		hung.SetHook(nil)

@@ -1,8 +1,10 @@
 package volume
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -19,15 +21,21 @@ import (
 // dataDisk is one directory of shards.
 type dataDisk struct {
 	dir    string
+	class  string
 	fs     disk.FS
 	lock   io.Closer
 	log    *slog.Logger
 	files  *fileCache
 	alarm  *alarm
+	clock  *clock
 	ident  atomic.Pointer[identity] // replaced by JoinCluster
 	used   atomic.Int64             // bytes that shard files take
 	walked chan struct{}            // closed when every shard's space has been counted
 	sample atomic.Pointer[sample]   // of the file system's space
+	gone   atomic.Pointer[string]   // why nothing of the disk is served any more
+	fullAt atomic.Int64             // clock of the last write that found no space; 0 for none
+
+	rosterVersion uint64 // that it has; of the start alone
 
 	mu       sync.Mutex
 	shards   map[shardKey]*shard
@@ -61,7 +69,7 @@ func openDir(o *Options, dir string) (d *dataDisk, err error) {
 		return nil, granary.Errorf(granary.KindUnavailable, opOpen, dir, "%s: %w", lockName, err)
 	}
 	d = &dataDisk{
-		dir: dir, fs: fsys, lock: lock, log: o.Log.With("disk", dir),
+		dir: dir, class: o.Classes[dir], fs: fsys, lock: lock, log: o.Log.With("disk", dir),
 		walked: make(chan struct{}), shards: make(map[shardKey]*shard), building: make(map[shardKey]bool),
 	}
 	// Again, now that nobody else can be formatting it.
@@ -231,18 +239,43 @@ func (d *dataDisk) writeBarred() string {
 	if reason != "" {
 		return reason
 	}
-	return d.sample.Load().trouble()
+	return d.sample.Load().trouble(d.clock.now())
 }
 
-// noteFailure makes the disk read-only if err says that the disk itself is failing.
+// noteFailure takes note of what an error says about the disk itself: that it is failing, or full.
 func (d *dataDisk) noteFailure(err error) {
-	if !errors.Is(err, syscall.EIO) && !errors.Is(err, syscall.EROFS) {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		d.fullAt.Store(max(d.clock.now(), 1))
 		return
 	}
-	d.barWrites(err.Error())
+	for _, failing := range []error{syscall.EIO, syscall.EROFS, syscall.ENXIO, syscall.ENODEV, syscall.EUCLEAN} {
+		if errors.Is(err, failing) {
+			d.barWrites(err.Error())
+			return
+		}
+	}
 }
 
-// barWrites makes the disk read-only until the server is started again.
+// full returns why there is no room, or "".
+func (d *dataDisk) full(reserve uint64) string {
+	if at := d.fullAt.Load(); at != 0 && d.clock.now()-at < fullFor {
+		return "full: a write found no space"
+	}
+	if s := d.sample.Load(); s.err == nil && s.usage.Free <= reserve {
+		return fmt.Sprintf("full: %d bytes free, and %d are kept in reserve", s.usage.Free, reserve)
+	}
+	return ""
+}
+
+// vanish takes the disk out of service: its directory is not there any more.
+func (d *dataDisk) vanish(reason string) {
+	if d.gone.CompareAndSwap(nil, &reason) {
+		d.log.Error("the disk is gone, and is not served any more", "reason", reason)
+		d.alarm.ring()
+	}
+}
+
+// barWrites makes the disk read-only, and failing, until the server is started again.
 func (d *dataDisk) barWrites(reason string) {
 	d.mu.Lock()
 	first := d.readOnly == ""
@@ -262,7 +295,7 @@ func (d *dataDisk) failure(op string, key shardKey, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return granary.Errorf(granary.KindNotFound, op, subject, "disk %s: %w", d.dir, err)
-	case errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return granary.Errorf(granary.KindNoSpace, op, subject, "disk %s: %w", d.dir, err)
 	}
 	return granary.Errorf(granary.KindUnavailable, op, subject, "disk %s: %w", d.dir, err)
@@ -286,13 +319,14 @@ func (d *dataDisk) usage(reserve uint64) granary.DiskUsage {
 	space := d.sample.Load()
 	du := granary.DiskUsage{
 		Disk: d.id(), Path: d.dir, Used: uint64(max(d.used.Load(), 0)),
-		Total: space.usage.Total, ReadOnly: d.writeBarred(),
+		Total: space.usage.Total, ReadOnly: cmp.Or(d.writeBarred(), d.full(reserve)), Class: d.class,
 	}
 	if space.usage.Free > reserve {
 		du.Free = space.usage.Free - reserve
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	du.Failing = cmp.Or(d.readOnly, space.hanging(d.clock.now()))
 	for _, sh := range d.shards {
 		if sh.exists.Load() {
 			du.Shards++

@@ -93,10 +93,10 @@ func TestFailedSyncPoisons(t *testing.T) {
 func TestFailedWrites(t *testing.T) {
 	one := fill(5000, 1)
 	for name, c := range map[string]struct {
-		hook     func(disk.Call) disk.Fault
-		kind     granary.Kind
-		poisons  bool
-		readOnly bool
+		hook    func(disk.Call) disk.Fault
+		kind    granary.Kind
+		poisons bool
+		failing bool
 	}{
 		"io error": {failing(disk.OpWriteAt, disk.Fault{Err: syscall.EIO, Short: 600}), granary.KindUnavailable, true, true},
 		"full":     {failing(disk.OpWriteAt, disk.Fault{Err: syscall.ENOSPC, Short: 600}), granary.KindNoSpace, false, false},
@@ -120,8 +120,8 @@ func TestFailedWrites(t *testing.T) {
 			faulty.SetHook(c.hook)
 			wantKind(t, s.Append(ctx, a), c.kind)
 			faulty.SetHook(nil)
-			if readOnly := s.Usage()[0].ReadOnly != ""; readOnly != c.readOnly {
-				t.Fatalf("read-only: %v", readOnly)
+			if u := s.Usage()[0]; u.ReadOnly == "" || (u.Failing != "") != c.failing {
+				t.Fatalf("usage %+v", u)
 			}
 			if poisoned := len(s.heartbeat("", "", "").Poisoned) == 1; poisoned != c.poisons {
 				t.Fatalf("poisoned: %v", poisoned)

@@ -216,6 +216,9 @@ func (s *Store) heartbeat(addr, zone, rack string) *granary.Heartbeat {
 		Server: s.ServerID(), Cluster: s.Cluster(), Addr: addr, Zone: zone, Rack: rack, Disks: s.Usage(),
 	}
 	for _, d := range s.disks {
+		if d.gone.Load() != nil {
+			continue
+		}
 		poisoned, damaged := d.troubled()
 		hb.Poisoned = append(hb.Poisoned, poisoned...)
 		hb.Damaged = append(hb.Damaged, damaged...)

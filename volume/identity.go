@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"io/fs"
 
 	"github.com/dsorchard/granary"
@@ -22,8 +21,8 @@ const (
 	shardsName      = "shards"
 	rootName        = "."
 
-	identityFormat  = 1
-	identitySizeMax = 64 << 10
+	identityFormat = 1
+	smallFileMax   = 8 << 20 // of a file beside the shards
 )
 
 // identity says whose disk a directory is.
@@ -63,20 +62,11 @@ func parseIdentity(dir string, text []byte) (identity, error) {
 
 // readIdentity returns false if the directory has none.
 func readIdentity(fsys disk.FS, dir string) (identity, bool, error) {
-	f, err := fsys.Open(identityName)
+	text, err := readSmall(fsys, identityName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return identity{}, false, nil
 	}
 	if err != nil {
-		return identity{}, false, granary.Errorf(granary.KindUnavailable, opOpen, dir, "%w", err)
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		return identity{}, false, granary.Errorf(granary.KindUnavailable, opOpen, dir, "%s: %w", identityName, err)
-	}
-	text := make([]byte, min(size, identitySizeMax))
-	if n, err := f.ReadAt(text, 0); n < len(text) && err != nil && !errors.Is(err, io.EOF) {
 		return identity{}, false, granary.Errorf(granary.KindUnavailable, opOpen, dir, "%s: %w", identityName, err)
 	}
 	id, err := parseIdentity(dir, text)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/dsorchard/granary"
@@ -16,16 +17,21 @@ import (
 const (
 	reserveBytesDefault = 64 << 20
 	openFilesDefault    = 512
+	classLengthMax      = 64
 )
 
 // Options configures a Store.
 type Options struct {
 	Dirs         []string                          // one a disk
 	OpenFS       func(dir string) (disk.FS, error) // if nil disk.OS, of a directory that is made if it is missing
+	Classes      map[string]string                 // by directory: DiskUsage.Class, the medium in a word
+	Format       []string                          // of Dirs: may be made new disks although they held others at the last start
 	Cluster      granary.ClusterID                 // "" to take whatever the disks say, or join one later
 	ReserveBytes uint64                            // kept free on every disk; default 64 MiB
 	OpenFilesMax int                               // shard files kept open; default 512
 	Log          *slog.Logger                      // discards if nil
+
+	makeDir func(dir string) error // nil if directories are not made
 }
 
 // Validate fills in defaults and refuses what cannot work.
@@ -44,8 +50,18 @@ func (o *Options) Validate() error {
 	if o.Cluster != "" && !validID(string(o.Cluster)) {
 		return granary.Errorf(granary.KindInvalid, opOpen, string(o.Cluster), "a cluster id has 32 lower-case hexadecimal digits")
 	}
+	for _, dir := range o.Format {
+		if !seen[filepath.Clean(dir)] {
+			return granary.Errorf(granary.KindInvalid, opOpen, dir, "it is to be formatted, and is none of the directories")
+		}
+	}
+	for dir, class := range o.Classes {
+		if !seen[filepath.Clean(dir)] || len(class) > classLengthMax {
+			return granary.Errorf(granary.KindInvalid, opOpen, dir, "a class for what is none of the directories, or too long: %q", class)
+		}
+	}
 	if o.OpenFS == nil {
-		o.OpenFS = openOS
+		o.OpenFS, o.makeDir = disk.OS, makeDir
 	}
 	if o.ReserveBytes == 0 {
 		o.ReserveBytes = reserveBytesDefault
@@ -59,12 +75,9 @@ func (o *Options) Validate() error {
 	return nil
 }
 
-// openOS is the default of OpenFS.
-func openOS(dir string) (disk.FS, error) {
-	if err := makeDir(dir); err != nil {
-		return nil, err
-	}
-	return disk.OS(dir)
+// mayFormat reports whether a directory that held a disk may become another.
+func (o *Options) mayFormat(dir string) bool {
+	return slices.ContainsFunc(o.Format, func(f string) bool { return filepath.Clean(f) == filepath.Clean(dir) })
 }
 
 // makeDir makes a directory and the missing ones above it, durably: what is synced inside would be lost

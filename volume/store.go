@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/dsorchard/granary"
@@ -27,10 +28,12 @@ const (
 // Store is the shards on a server's disks. Its methods may be called concurrently.
 type Store struct {
 	o     Options
-	disks []*dataDisk // in the order of Options.Dirs
+	disks []*dataDisk // in the order of Options.Dirs, those left out not among them
 	byID  map[granary.DiskID]*dataDisk
+	left  []leftOut
 	files *fileCache
 	alarm *alarm
+	clock clock
 	stop  chan struct{}
 
 	joinMu sync.Mutex // one JoinCluster at a time
@@ -38,97 +41,6 @@ type Store struct {
 	mu      sync.Mutex
 	closed  bool
 	running sync.WaitGroup // calls in flight, and the walks
-}
-
-// Open opens the directories, formats those that are empty, and locks each. It reads no shard, so it
-// takes no longer with many than with few. It refuses, naming the directory, one in use by another
-// server, one that holds other things than a disk, one of a newer format or with a damaged identity, and
-// directories that belong to different servers or clusters.
-func Open(o Options) (*Store, error) {
-	if err := o.Validate(); err != nil {
-		return nil, err
-	}
-	s := &Store{
-		o: o, byID: make(map[granary.DiskID]*dataDisk), files: newFileCache(o.OpenFilesMax),
-		alarm: newAlarm(), stop: make(chan struct{}),
-	}
-	if err := s.openDirs(); err != nil {
-		return nil, errors.Join(err, s.unlock())
-	}
-	for _, d := range s.disks {
-		d.look()
-		s.running.Go(func() { d.walk(s.stop) })
-		s.running.Go(func() { d.watch(s.stop) })
-	}
-	return s, nil
-}
-
-// openDirs opens all directories, and writes to none before all of them have been found good.
-func (s *Store) openDirs() error {
-	for _, dir := range s.o.Dirs {
-		d, err := openDir(&s.o, dir)
-		if err != nil {
-			return err
-		}
-		d.files, d.alarm = s.files, s.alarm
-		s.disks = append(s.disks, d)
-	}
-	common, err := s.commonIdentity()
-	if err != nil {
-		return err
-	}
-	for _, d := range s.disks {
-		id := *d.ident.Load()
-		id.Server, id.Cluster = common.Server, common.Cluster
-		if id.Disk == "" {
-			id.Disk = granary.DiskID(newID())
-			d.log.Info("formatting a new disk", "id", string(id.Disk))
-		}
-		if err := d.setIdentity(id); err != nil {
-			return err
-		}
-		if other := s.byID[id.Disk]; other != nil {
-			return granary.Errorf(granary.KindInvalid, opOpen, d.dir, "both it and %s are disk %s: one is a copy of the other", other.dir, id.Disk)
-		}
-		s.byID[id.Disk] = d
-		if err := d.scanNames(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// commonIdentity returns the server and the cluster that all disks belong to.
-func (s *Store) commonIdentity() (identity, error) {
-	var common identity
-	var serverDir, clusterDir string
-	if s.o.Cluster != "" {
-		common.Cluster, clusterDir = s.o.Cluster, "the configuration"
-	}
-	for _, d := range s.disks {
-		id := d.ident.Load()
-		if id.Disk == "" {
-			continue
-		}
-		if common.Server == "" {
-			common.Server, serverDir = id.Server, d.dir
-		}
-		if id.Server != common.Server {
-			return common, granary.Errorf(granary.KindInvalid, opOpen, d.dir,
-				"the disk belongs to server %s, but %s to server %s", id.Server, serverDir, common.Server)
-		}
-		if common.Cluster == "" {
-			common.Cluster, clusterDir = id.Cluster, d.dir
-		}
-		if id.Cluster != "" && id.Cluster != common.Cluster {
-			return common, granary.Errorf(granary.KindInvalid, opOpen, d.dir,
-				"the disk belongs to cluster %s, but %s to cluster %s", id.Cluster, clusterDir, common.Cluster)
-		}
-	}
-	if common.Server == "" {
-		common.Server = granary.ServerID(newID())
-	}
-	return common, nil
 }
 
 // unlock lets go of the directories.
@@ -157,14 +69,15 @@ func (s *Store) JoinCluster(id granary.ClusterID) error {
 		return err
 	}
 	defer s.exit()
-	for _, d := range s.disks {
+	disks := slices.DeleteFunc(slices.Clone(s.disks), func(d *dataDisk) bool { return d.gone.Load() != nil })
+	for _, d := range disks {
 		if c := d.ident.Load().Cluster; c != "" && c != id {
 			return granary.Errorf(granary.KindInvalid, opJoin, d.dir, "the disk belongs to cluster %s, not %s", c, id)
 		}
 	}
 	// A crash in between leaves some disks without a cluster: the next Open gives them that of the others.
-	for i := len(s.disks) - 1; i >= 0; i-- { // the first disk last: Cluster tells its
-		d := s.disks[i]
+	for i := len(disks) - 1; i >= 0; i-- { // the first disk last: Cluster tells its
+		d := disks[i]
 		next := *d.ident.Load()
 		next.Cluster = id
 		if err := d.setIdentity(next); err != nil {
@@ -190,6 +103,9 @@ func (s *Store) enter(op string, ref granary.ShardRef) (*dataDisk, error) {
 	d := s.byID[ref.Disk]
 	if d == nil {
 		return nil, granary.Errorf(granary.KindNotFound, op, ref.String(), "server %s has no such disk", s.ServerID())
+	}
+	if reason := d.gone.Load(); reason != nil {
+		return nil, granary.Errorf(granary.KindNotFound, op, ref.String(), "server %s has lost the disk %s: %s", s.ServerID(), d.dir, *reason)
 	}
 	return d, s.begin(op, ref.String())
 }
@@ -288,11 +204,14 @@ func (d *dataDisk) learn(key shardKey) (granary.ShardInfo, bool) {
 }
 
 // Usage reports the disks, in the order of Options.Dirs, as they were at most a second ago; a disk that
-// does not answer is ReadOnly. Right after Open, until every shard has been looked at once, Used is too low.
+// does not answer is ReadOnly. One that was left out at the start, or whose directory is gone, is not among them.
+// Right after Open, until every shard has been looked at once, Used is too low.
 func (s *Store) Usage() []granary.DiskUsage {
-	usages := make([]granary.DiskUsage, len(s.disks))
-	for i, d := range s.disks {
-		usages[i] = d.usage(s.o.ReserveBytes)
+	usages := make([]granary.DiskUsage, 0, len(s.disks))
+	for _, d := range s.disks {
+		if d.gone.Load() == nil {
+			usages = append(usages, d.usage(s.o.ReserveBytes))
+		}
 	}
 	return usages
 }

@@ -4,44 +4,30 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
 	"time"
 
+	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/internal/disk"
 )
 
-// How often the space of a disk is looked at, and after what silence it counts as hanging.
+// How often the space of a disk is looked at, and for how many looks it may stay silent.
 const (
 	sampleEvery = time.Second
-	hungAfter   = 10 * time.Second
+	hungAfter   = 10 // then it is not written to
+	deadAfter   = 60 // then it counts as failing
+	vanishAfter = 3  // looks without an identity: its directory is gone
+	fullFor     = 10 // after a write that found no space
 )
 
-// sample is the space of a disk's file system at a moment. Reports are made of it, so that a disk that
-// hangs does not keep the server from reporting the others.
-type sample struct {
-	usage disk.Usage
-	err   error
-	at    time.Time
-}
+// clock counts the seconds that the process was running: while it is stopped, or its machine sleeps, a disk that does not
+// answer is not to blame.
+type clock struct{ seconds atomic.Int64 }
 
-// trouble returns why the disk should not be written to, or "".
-func (s *sample) trouble() string {
-	if s.err != nil {
-		return s.err.Error()
-	}
-	if silence := time.Since(s.at); silence > hungAfter {
-		return fmt.Sprintf("it has not answered for %s", silence.Truncate(time.Second))
-	}
-	return ""
-}
+func (c *clock) now() int64 { return c.seconds.Load() }
 
-// look takes a sample.
-func (d *dataDisk) look() {
-	usage, err := d.fs.Usage()
-	d.sample.Store(&sample{usage: usage, err: err, at: time.Now()})
-}
-
-// watch takes samples until stop.
-func (d *dataDisk) watch(stop <-chan struct{}) {
+// run counts until stop.
+func (c *clock) run(stop <-chan struct{}) {
 	ticker := time.NewTicker(sampleEvery)
 	defer ticker.Stop()
 	for {
@@ -49,7 +35,73 @@ func (d *dataDisk) watch(stop <-chan struct{}) {
 		case <-stop:
 			return
 		case <-ticker.C:
-			d.look()
+			c.seconds.Add(1)
+		}
+	}
+}
+
+// sample is the space of a disk's file system at a moment. Reports are made of it, so that a disk that
+// hangs does not keep the server from reporting the others.
+type sample struct {
+	usage disk.Usage
+	err   error
+	at    int64 // by the clock
+}
+
+// trouble returns why the disk should not be written to, or "".
+func (s *sample) trouble(now int64) string {
+	if s.err != nil {
+		return s.err.Error()
+	}
+	return s.silent(now, hungAfter)
+}
+
+// hanging returns why the disk should be emptied, or "".
+func (s *sample) hanging(now int64) string { return s.silent(now, deadAfter) }
+
+func (s *sample) silent(now, limit int64) string {
+	if silence := now - s.at; silence > limit {
+		return fmt.Sprintf("it has not answered for %d seconds", silence)
+	}
+	return ""
+}
+
+// look takes a sample.
+func (d *dataDisk) look() {
+	usage, err := d.fs.Usage()
+	d.noteFailure(err)
+	d.sample.Store(&sample{usage: usage, err: err, at: d.clock.now()})
+}
+
+// isThere reports whether the directory still has its identity. A failure of another kind says nothing about that.
+func (d *dataDisk) isThere() bool {
+	f, err := d.fs.Open(identityName)
+	if err != nil {
+		d.noteFailure(err)
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	if err := f.Close(); err != nil {
+		d.noteFailure(err)
+	}
+	return true
+}
+
+// watch takes samples until stop.
+func (d *dataDisk) watch(stop <-chan struct{}) {
+	ticker := time.NewTicker(sampleEvery)
+	defer ticker.Stop()
+	missed := 0
+	for {
+		select {
+		case <-stop:
+			return
+		case <-ticker.C:
+		}
+		d.look()
+		if missed++; d.isThere() {
+			missed = 0
+		} else if missed == vanishAfter {
+			d.vanish("its " + identityName + " is gone")
 		}
 	}
 }
@@ -63,12 +115,12 @@ func (d *dataDisk) walk(stop <-chan struct{}) {
 			return
 		default:
 		}
-		f, err := d.files.acquire(sh)
-		if errors.Is(err, fs.ErrNotExist) {
+		sh, f, err := d.open(opList, sh.key)
+		if granary.IsKind(err, granary.KindNotFound) {
 			continue
 		}
 		if err != nil {
-			d.log.Warn("shard cannot be opened", "shard", d.ref(sh.key).String(), "error", err)
+			d.log.Warn("shard cannot be opened", "error", err)
 			continue
 		}
 		sh.account(f)
