@@ -28,6 +28,7 @@ type dataDisk struct {
 	files  *fileCache
 	alarm  *alarm
 	clock  *clock
+	scrub  *scrubber
 	ident  atomic.Pointer[identity] // replaced by JoinCluster
 	used   atomic.Int64             // bytes that shard files take
 	walked chan struct{}            // closed when every shard's space has been counted
@@ -256,6 +257,14 @@ func (d *dataDisk) noteFailure(err error) {
 	}
 }
 
+// failing returns why the disk should be emptied, or "".
+func (d *dataDisk) failing() string {
+	d.mu.Lock()
+	reason := d.readOnly
+	d.mu.Unlock()
+	return cmp.Or(reason, d.sample.Load().hanging(d.clock.now()))
+}
+
 // full returns why there is no room, or "".
 func (d *dataDisk) full(reserve uint64) string {
 	if at := d.fullAt.Load(); at != 0 && d.clock.now()-at < fullFor {
@@ -320,13 +329,13 @@ func (d *dataDisk) usage(reserve uint64) granary.DiskUsage {
 	du := granary.DiskUsage{
 		Disk: d.id(), Path: d.dir, Used: uint64(max(d.used.Load(), 0)),
 		Total: space.usage.Total, ReadOnly: cmp.Or(d.writeBarred(), d.full(reserve)), Class: d.class,
+		Failing: d.failing(), Scrub: d.scrub.report(),
 	}
 	if space.usage.Free > reserve {
 		du.Free = space.usage.Free - reserve
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	du.Failing = cmp.Or(d.readOnly, space.hanging(d.clock.now()))
 	for _, sh := range d.shards {
 		if sh.exists.Load() {
 			du.Shards++

@@ -14,7 +14,7 @@ const testCluster = granary.ClusterID("0123456789abcdef0123456789abcdef")
 
 // testOptions lets a store live on file systems of a few KiB.
 func testOptions(t *testing.T, dirs ...string) Options {
-	return Options{Dirs: dirs, Cluster: testCluster, ReserveBytes: 1, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	return Options{Dirs: dirs, Cluster: testCluster, ReserveBytes: 1, ScrubEvery: -1, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 }
 
 // open opens a store that the test closes.

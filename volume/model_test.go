@@ -33,7 +33,7 @@ type machine struct {
 func (m *machine) open(t *rapid.T) {
 	m.faulty = disk.NewFaulty(m.mem, nil)
 	s, err := Open(Options{
-		Dirs: []string{"d"}, Cluster: testCluster, ReserveBytes: 1, OpenFilesMax: 1,
+		Dirs: []string{"d"}, Cluster: testCluster, ReserveBytes: 1, OpenFilesMax: 1, ScrubEvery: -1,
 		OpenFS: func(string) (disk.FS, error) { return m.faulty, nil },
 	})
 	if err != nil {
@@ -341,7 +341,7 @@ func TestCrashWhileFormatting(t *testing.T) {
 		}
 		options := func(mems []*disk.Mem, hook func(disk.Call) disk.Fault) Options {
 			fs := map[string]disk.FS{"a": disk.NewFaulty(mems[0], hook), "b": disk.NewFaulty(mems[1], hook)}
-			return Options{Dirs: []string{"a", "b"}, OpenFS: func(dir string) (disk.FS, error) { return fs[dir], nil }}
+			return Options{Dirs: []string{"a", "b"}, ScrubEvery: -1, OpenFS: func(dir string) (disk.FS, error) { return fs[dir], nil }}
 		}
 		s, err := Open(options(mems, hook))
 		if err != nil {

@@ -33,6 +33,7 @@ func Open(o Options) (*Store, error) {
 		d.look()
 		s.running.Go(func() { d.walk(s.stop) })
 		s.running.Go(func() { d.watch(s.stop) })
+		s.running.Go(func() { d.scrub.run(s.stop) })
 	}
 	return s, nil
 }
@@ -112,7 +113,7 @@ func (s *Store) openThere() (known roster, err error) {
 
 // join takes a directory that was opened among the disks.
 func (s *Store) join(d *dataDisk) {
-	d.files, d.alarm, d.clock = s.files, s.alarm, &s.clock
+	d.files, d.alarm, d.clock, d.scrub = s.files, s.alarm, &s.clock, newScrubber(d, s.o.ScrubEvery)
 	s.disks = append(s.disks, d)
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/internal/disk"
@@ -29,6 +30,7 @@ type Options struct {
 	Cluster      granary.ClusterID                 // "" to take whatever the disks say, or join one later
 	ReserveBytes uint64                            // kept free on every disk; default 64 MiB
 	OpenFilesMax int                               // shard files kept open; default 512
+	ScrubEvery   time.Duration                     // how often every byte is verified; default 30 days, negative for when it is asked for
 	Log          *slog.Logger                      // discards if nil
 
 	makeDir func(dir string) error // nil if directories are not made
@@ -68,6 +70,9 @@ func (o *Options) Validate() error {
 	}
 	if o.OpenFilesMax <= 0 {
 		o.OpenFilesMax = openFilesDefault
+	}
+	if o.ScrubEvery == 0 {
+		o.ScrubEvery = scrubEveryDefault
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -209,6 +209,7 @@ func (sh *shard) damage(reason string) {
 		return
 	}
 	sh.disk.log.Error("shard is damaged", "shard", sh.disk.ref(sh.key).String(), "reason", reason)
+	sh.disk.scrub.found()
 	sh.disk.alarm.ring()
 }
 

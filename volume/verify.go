@@ -30,12 +30,18 @@ func (s *Store) Verify(ctx context.Context, ref granary.ShardRef) error {
 	if !st.slot.Sealed {
 		return granary.Errorf(granary.KindInvalid, opVerify, ref.String(), "the shard is not sealed: it has no page table yet")
 	}
-	return sh.verify(ctx, f, st.slot)
+	return sh.verify(opVerify, f, st.slot, func(int) error {
+		if err := ctx.Err(); err != nil {
+			return interrupted(opVerify, ref.String(), err)
+		}
+		return nil
+	})
 }
 
-// verify does the work of Verify on an open file. What it finds makes the shard Damaged.
-func (sh *shard) verify(ctx context.Context, f *openFile, slot stateSlot) error {
-	err := sh.compare(ctx, f, slot)
+// verify does the work of Verify on an open file. What it finds makes the shard Damaged. Before each piece that is read step is asked,
+// and ends it with an error.
+func (sh *shard) verify(op string, f *openFile, slot stateSlot, step func(size int) error) error {
+	err := sh.compare(op, f, slot, step)
 	if granary.IsKind(err, granary.KindCorrupt) {
 		sh.damage(causeOf(err))
 	}
@@ -52,14 +58,15 @@ func causeOf(err error) string {
 }
 
 // compare reads the stream and the page table.
-func (sh *shard) compare(ctx context.Context, f *openFile, slot stateSlot) error {
+func (sh *shard) compare(op string, f *openFile, slot stateSlot, step func(size int) error) error {
 	subject := sh.disk.ref(sh.key).String()
 	r := &tableReader{f: f, position: int64(slot.TableOffset), left: slot.TableLength}
 	var bad, first uint64
-	err := eachPage(f, slot.Length, func(index uint64, page []byte) error {
-		if err := ctx.Err(); err != nil {
-			return interrupted(opVerify, subject, err)
-		}
+	stepped := error(nil)
+	err := eachPage(f, slot.Length, func(size int) error {
+		stepped = step(size)
+		return stepped
+	}, func(index uint64, page []byte) error {
 		want, err := r.next()
 		if err != nil {
 			return err
@@ -73,17 +80,17 @@ func (sh *shard) compare(ctx context.Context, f *openFile, slot stateSlot) error
 		return nil
 	})
 	switch {
-	case granary.IsKind(err, granary.KindCanceled), granary.IsKind(err, granary.KindUnavailable):
-		return err
+	case stepped != nil:
+		return stepped
 	case errors.Is(err, io.EOF):
-		return granary.Errorf(granary.KindCorrupt, opVerify, subject, "disk %s: the file ends before its stream of %d bytes and its page table", sh.disk.dir, slot.Length)
+		return granary.Errorf(granary.KindCorrupt, op, subject, "disk %s: the file ends before its stream of %d bytes and its page table", sh.disk.dir, slot.Length)
 	case err != nil:
 		sh.noteRead(err)
-		return sh.disk.failure(opVerify, sh.key, err)
+		return sh.disk.failure(op, sh.key, err)
 	case r.crc != slot.TableCRC:
-		return granary.Errorf(granary.KindCorrupt, opVerify, subject, "disk %s: the page table fails its checksum", sh.disk.dir)
+		return granary.Errorf(granary.KindCorrupt, op, subject, "disk %s: the page table fails its checksum", sh.disk.dir)
 	case bad > 0:
-		return granary.Errorf(granary.KindCorrupt, opVerify, subject,
+		return granary.Errorf(granary.KindCorrupt, op, subject,
 			"disk %s: %d pages differ from what was sealed, the first at offset %d", sh.disk.dir, bad, first*pageSize)
 	}
 	return nil

@@ -109,6 +109,7 @@ func (d *dataDisk) watch(stop <-chan struct{}) {
 // walk counts the space of all shards, once after the start.
 func (d *dataDisk) walk(stop <-chan struct{}) {
 	defer close(d.walked)
+	d.scrub.restore()
 	for _, sh := range d.list() {
 		select {
 		case <-stop:
