@@ -7,12 +7,22 @@
 // A Store is a server's disks. NewHandler serves one over HTTP/1.1, Client reaches one by address
 // (or by plain calls, when both are in one process), Heartbeats tells the masters of it.
 //
+// # Disks that fail
+//
+// A directory that cannot be read at the start is left out, and one that is deleted later is served no more: the others are. A disk that answers
+// with errors of the device, or not at all for a minute, is Failing: it is read, and should be emptied. Sealed shards are read and compared
+// with their page tables in the background (scrub.go), those that are still written when they are sealed.
+//
 // # Format
 //
 // A disk is a directory:
 //
 //	identity.json  format version, cluster, server and disk id, CRC32C; written as identity.json.tmp,
 //	               synced, renamed, directory synced
+//	disks.json     which disks the server has, and where, on each of them: the one with the highest version holds; written like
+//	               identity.json, by disks.json.tmp; one that is missing or damaged says nothing
+//	scrub.json     how far the scrub is, its findings, and the damaged shards, each with its creation; written likewise, by
+//	               scrub.json.tmp; one that is missing or damaged is begun anew
 //	lock           locked exclusively while a server runs
 //	shards/        one file a shard, named VOLUME.SHARD in decimal; VOLUME.SHARD.new is one in the making
 //
@@ -88,6 +98,10 @@
 //  3. The highest epoch is on the disk before anything that it allowed.
 //  4. After a failed write or sync a shard is poisoned: nothing is appended to it, and its sync is never repeated.
 //  5. A sealed shard does not change: another may be built in its place, as a whole.
-//  6. A directory without an identity is formatted only if it is empty.
+//  6. A directory without an identity is formatted only if it is empty, and if the server's other disks know of none that was there, or
+//     somebody has named it.
 //  7. A drop that names a creation removes no shard that was made after that one.
+//  8. To a disk that has failed (an error of the device, a directory that could not be synced) nothing is written until the server is
+//     started again. One that is only full goes on when there is room.
+//  9. What a read, a scrub or a listing finds to be lost is reported as Damaged until the shard is built anew or dropped.
 package volume

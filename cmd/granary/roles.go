@@ -169,8 +169,11 @@ func (p *process) startMaster(l listenOptions, r masterRole) (*master.Server, er
 // volumeRole is what a volume server needs beyond the addresses.
 type volumeRole struct {
 	dirs       []string
+	classes    map[string]string // by directory
+	format     []string
 	zone, rack string
 	reserve    uint64
+	scrubEvery time.Duration // negative: only when asked
 }
 
 // openVolume opens a volume server's disks and its block service. heartbeat starts the rest, once
@@ -180,7 +183,9 @@ func (p *process) openVolume(l listenOptions, r volumeRole) (*volume.Store, erro
 	if err != nil {
 		return nil, err
 	}
-	store, err := volume.Open(volume.Options{Dirs: r.dirs, ReserveBytes: r.reserve, Log: p.log})
+	store, err := volume.Open(volume.Options{
+		Dirs: r.dirs, Classes: r.classes, Format: r.format, ReserveBytes: r.reserve, ScrubEvery: r.scrubEvery, Log: p.log,
+	})
 	if err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}

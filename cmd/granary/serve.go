@@ -26,14 +26,13 @@ import (
 // serveOptions are the flags that the serve commands share.
 type serveOptions struct {
 	listenOptions
+	diskOptions
 	data       string
-	dirs       []string
 	id         string
 	peers      []string
 	join       []string
 	zone, rack string
 	sync       string
-	reserve    uint64
 	workers    int
 	owner      ownerValue
 }
@@ -57,10 +56,9 @@ func (o *serveOptions) syncFlag(cmd *cobra.Command) {
 }
 
 func (o *serveOptions) volumeFlags(cmd *cobra.Command) {
-	cmd.Flags().StringSliceVar(&o.dirs, "dir", nil, "directories that each stand for a disk (default DATA/volume)")
+	o.diskOptions.flags(cmd)
 	cmd.Flags().StringVar(&o.zone, "zone", "", "zone that the server is in, for placement")
 	cmd.Flags().StringVar(&o.rack, "rack", "", "rack that the server is in, for placement")
-	cmd.Flags().Uint64Var(&o.reserve, "reserve", 0, "bytes kept free on each disk (default 64 MiB)")
 	cmd.Flags().IntVar(&o.workers, "workers", 2, "maintenance tasks (repairs, moves) that this process does at once; 0 for none")
 }
 
@@ -97,9 +95,9 @@ func serveAll(ctx context.Context, env *environment, o *serveOptions, out io.Wri
 	defer func() { err = errors.Join(err, p.stop()) }()
 
 	volumeAddr := o.addr(portVolume)
-	role := volumeRole{dirs: o.dirs, zone: o.zone, rack: o.rack, reserve: o.reserve}
-	if len(role.dirs) == 0 {
-		role.dirs = []string{filepath.Join(o.data, "volume")}
+	role, err := o.role(filepath.Join(o.data, "volume"), o.zone, o.rack)
+	if err != nil {
+		return err
 	}
 	store, err := p.openVolume(o.listenOptions, role)
 	if err != nil {
@@ -325,9 +323,9 @@ func serveVolume(ctx context.Context, env *environment, o *serveOptions) (err er
 	if err != nil {
 		return err
 	}
-	role := volumeRole{dirs: o.dirs, zone: o.zone, rack: o.rack, reserve: o.reserve}
-	if len(role.dirs) == 0 {
-		role.dirs = []string{filepath.Join("granary-data", "volume")}
+	role, err := o.role(filepath.Join("granary-data", "volume"), o.zone, o.rack)
+	if err != nil {
+		return err
 	}
 	p := newProcess(log)
 	defer func() { err = errors.Join(err, p.stop()) }()
