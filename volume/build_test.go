@@ -134,8 +134,7 @@ func TestBuildRefusals(t *testing.T) {
 	mem := disk.NewMem(disk.MemOptions{})
 	s, _ := openFaulty(t, mem)
 	both, addr := clients(t, s)
-	ref := firstRef(s, 1)
-	mustAppend(t, s, appendOf(ref, 0, 0, fill(100, 1)))
+	volume := granary.VolumeID(0)
 	lost := granary.Errorf(granary.KindCorrupt, "read", "", "too few shards")
 	for _, name := range []string{"local", "http"} {
 		c := both[name]
@@ -155,14 +154,16 @@ func TestBuildRefusals(t *testing.T) {
 			"other error": {nil, iotest.ErrReader(errors.New("x")), granary.KindUnavailable},
 		} {
 			t.Run(name+" "+what, func(t *testing.T) {
+				volume++ // over HTTP the client knows of a failure before the server does
+				ref := firstRef(s, volume)
+				mustAppend(t, s, appendOf(ref, 0, 0, fill(100, 1)))
 				b := buildOf(ref, 2, 10000)
 				if test.change != nil {
 					test.change(b)
 				}
 				wantKind(t, c.Build(ctx, addr, b, test.r), test.kind)
 				wantStream(t, s, ref, fill(100, 1))
-				// Over HTTP the client knows before the server does.
-				if names, err := mem.ReadDir(shardsName); name == "local" && (err != nil || len(names) != 1) {
+				if names, err := mem.ReadDir(shardsName); name == "local" && (err != nil || len(names) != int(volume)) {
 					t.Fatalf("left behind: %v, %v", names, err)
 				}
 			})
