@@ -6,6 +6,7 @@
 //	metabench load  --cluster … --inodes N  fills a cluster, and says how fast
 //	metabench big   --cluster …             one directory of a million entries, one tree of 100,000 files
 //	metabench wide  --cluster …             that directory alone
+//	metabench blocks --cluster … --blocks N files of 64 blocks that nobody has, which takes no volume servers
 //	metabench failover --dir …              leaders that fail under a stream of creates, and how long nobody is answered
 //
 // run.sh runs all of it in one go, beside the processes whose CPU time and memory it reports.

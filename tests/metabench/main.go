@@ -29,6 +29,7 @@ type settings struct {
 	each    time.Duration
 	pid     int
 	inodes  int
+	blocks  int
 	callers []int
 	node    int    // raft: which of the three this process is
 	base    int    // raft: first port
@@ -40,7 +41,7 @@ type settings struct {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("usage: metabench ops|raft|load|big|wide|failover [flags]")
+		return errors.New("usage: metabench ops|raft|load|big|wide|blocks|failover [flags]")
 	}
 	var s settings
 	flags := flag.NewFlagSet("metabench "+args[0], flag.ContinueOnError)
@@ -53,6 +54,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	})
 	flags.IntVar(&s.inodes, "inodes", 1_000_000, "how many to load")
+	flags.IntVar(&s.blocks, "blocks", 1_000_000, "how many to commit")
 	flags.IntVar(&s.node, "node", 0, "bare Raft: which node to be")
 	flags.IntVar(&s.base, "base", 18700, "bare Raft, failover: first port")
 	flags.StringVar(&s.dir, "dir", "", "bare Raft, failover: directory for the data")
@@ -64,11 +66,11 @@ func run(ctx context.Context, args []string) error {
 	}
 	commands := map[string]func(context.Context, settings) error{
 		"ops": withClient(benchOps), "load": withClient(load), "big": withClient(big), "wide": withClient(wide), "raft": bareRaft,
-		"failover": failover,
+		"blocks": withClient(commitBlocks), "failover": failover,
 	}
 	command, ok := commands[args[0]]
 	if !ok {
-		return fmt.Errorf("%q is none of ops, raft, load, big, wide, failover", args[0])
+		return fmt.Errorf("%q is none of ops, raft, load, big, wide, blocks, failover", args[0])
 	}
 	return command(ctx, s)
 }

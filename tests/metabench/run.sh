@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # What the metadata master does beside bare Raft, three processes each on this machine, and what many inodes cost.
 #   EACH=3s        time for each line      INODES=10000000   inodes to load (0: none)
-#   SCRATCH=DIR    where the data goes     PARTS="raft failover ops big load"   what to run
+#   SCRATCH=DIR    where the data goes     PARTS="raft failover ops big load blocks"   what to run
 #   BASE=18600     first port              TIMES=10         how often leaders fail, in each way
+#   BLOCKS=1000000 blocks to commit (0: none)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 each=${EACH:-3s}
 times=${TIMES:-10}
 inodes=${INODES:-1000000}
-parts=${PARTS:-raft failover ops big load}
+blocks=${BLOCKS:-1000000}
+parts=${PARTS:-raft failover ops big load blocks}
 scratch=$(mktemp -d "${SCRATCH:-/tmp}/granary-metabench.XXXXXX")
 base=${BASE:-18600}
 declare -A pid
@@ -46,6 +48,16 @@ snapshots() { # of master $1: how many it took, and how long it took them
   awk -v n="$(metric "$1" snapshot_seconds_count)" -v all="$(metric "$1" snapshot_seconds_sum)" -v still="$(metric "$1" snapshot_pause_seconds_sum)" \
     -v size="$(metric "$1" snapshot_bytes)" 'BEGIN { if (n > 0) printf "snapshots: master '"$1"' took %d, %.0f ms each, %.0f ms of them without applying; the last has %d bytes\n", n, all/n*1e3, still/n*1e3, size }'
 }
+disk() { # bytes that the state of master $1 takes once compactions are done: tables, and a write-ahead log of some 64 MB
+  local size before=0
+  for _ in $(seq 30); do
+    size=$(du -s --block-size=1 "$scratch/m$1"/state-* 2> /dev/null | tail -1 | cut -f1 || true) # files come and go
+    if [ "$size" = "$before" ]; then break; fi
+    before=$size
+    sleep 3
+  done
+  echo "$size"
+}
 runs() { case " $parts " in *" $1 "*) return 0 ;; *) return 1 ;; esac }
 
 if runs raft; then mkdir -p "$scratch/raft"; bin/metabench raft --dir "$scratch/raft" --each "$each"; fi
@@ -65,7 +77,7 @@ if runs load && [ "$inodes" -gt 0 ]; then
   kill "${pid[$last]}"; wait "${pid[$last]}" || true
   bin/metabench load --inodes "$inodes"
   memory "$lead"
-  used=$(du -s --block-size=1 "$scratch/m$lead"/state-* | cut -f1)
+  used=$(disk "$lead")
   echo "disk: $used bytes of state for $inodes inodes, $((used / inodes)) each"
   began=$(date +%s.%N)
   start "$last"
@@ -83,4 +95,13 @@ if runs load && [ "$inodes" -gt 0 ]; then
   for i in 1 2 3; do start $i; done
   ready
   echo "start: all three masters, to the first answer: $(echo "$(date +%s.%N) - $began" | bc) s"
+fi
+if runs blocks && [ "$blocks" -gt 0 ]; then # the last part: what it makes is of no other use
+  lead=$(leader)
+  before=$(disk "$lead")
+  bin/metabench blocks --blocks "$blocks"
+  used=$(($(disk "$lead") - before))
+  echo "disk: $used bytes of state more for $blocks blocks in files of 64, $((used / blocks)) each"
+  memory "$lead"
+  snapshots "$lead"
 fi
