@@ -25,7 +25,7 @@ const (
 	logWatchEvery  = 5 * time.Second
 	entryCountsMin = 64 // entries below which their average says nothing
 
-	replayTimeMin  = 10 * time.Second // of applying is no reason for a snapshot, however small the state is
+	replayTimeMin  = 20 * time.Second // of applying is no reason for a snapshot, however small the state is
 	installBytes   = 128 << 20        // of a snapshot that a node receives and installs in a second
 	freshReplayMin = time.Second      // of applying since the newest snapshot: then a node that needs one gets a new one
 	freshWithin    = time.Minute      // bounds how long it waits for that

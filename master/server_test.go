@@ -289,12 +289,12 @@ func TestLogBudget(t *testing.T) {
 		t.Errorf("big entries: %d are kept, exceeded is %v", keep, exceeded)
 	}
 	b.reset()
-	b.add(1100, 1100, 11*time.Second)
+	b.add(1100, 1100, 22*time.Second)
 	if keep, exceeded := b.keep(); keep != 500 || !exceeded || !b.stale() {
 		t.Errorf("slow entries: %d are kept, exceeded is %v", keep, exceeded)
 	}
 	b.sized(40 * installBytes)
-	if keep, exceeded := b.keep(); keep != 2000 || exceeded {
+	if keep, exceeded := b.keep(); keep != 1000 || exceeded {
 		t.Errorf("slow entries of a large state: %d are kept, exceeded is %v", keep, exceeded)
 	}
 	b.reset()
