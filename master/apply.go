@@ -31,6 +31,7 @@ func (s *state) apply(entries []entry) [][]granary.Result {
 		store(t, keyHead(), &t.head)
 		t.pending.keep()
 		t.pending.commit()
+		s.changes.note(t.pending.changed)
 	}
 	s.head = t.head
 	if t.serversChanged {
@@ -141,6 +142,8 @@ func (t *txn) doUpkeep(it item) granary.Result {
 		return t.indexBlocks(it)
 	case *setDisk:
 		return t.setDisk(&it.SetDisk)
+	case *sealOpen:
+		return t.sealOpen(it)
 	case *sweepDone:
 		return t.sweepDone(it)
 	}

@@ -55,25 +55,32 @@ func (t *txn) aimShard(it *aimShard) granary.Result {
 	if was == it.To {
 		return granary.Result{Volume: t.volumeResult(it.Volume, v)}
 	}
-	if err := t.mayTarget(name, it.To, v); err != nil {
+	if err := t.mayTarget(name, it.To, v, int(it.Shard)); err != nil {
 		return granary.Result{Err: err}
 	}
-	t.letGo(was, it.Volume)
+	t.letGoTarget(was, it.Volume, v)
 	t.hold(it.To, it.Volume)
 	v.aim(int(it.Shard), it.To)
 	t.volumes.touch(it.Volume)
 	return granary.Result{Volume: t.volumeResult(it.Volume, v)}
 }
 
-// mayTarget refuses a disk that may not take a shard of a volume.
-func (t *txn) mayTarget(op string, to granary.DiskID, v *volumeRecord) *granary.Error {
+// letGoTarget notes that nothing is made on a disk any more. It may have the shard that was to be replaced.
+func (t *txn) letGoTarget(disk granary.DiskID, id granary.VolumeID, v *volumeRecord) {
+	if !slices.Contains(v.Disks, disk) {
+		t.letGo(disk, id)
+	}
+}
+
+// mayTarget refuses a disk that may not take a shard of a volume. A shard that is Lost may be made anew where it was.
+func (t *txn) mayTarget(op string, to granary.DiskID, v *volumeRecord, shard int) *granary.Error {
 	bad := func(format string, args ...any) *granary.Error {
 		return granary.Errorf(granary.KindInvalid, op, string(to), format, args...)
 	}
 	switch {
 	case to == "":
 		return nil
-	case slices.Contains(v.Disks, to):
+	case slices.Contains(v.Disks, to) && (v.Disks[shard] != to || v.Lost&(1<<shard) == 0):
 		return bad("it has another shard of the volume")
 	case slices.Contains(v.Targets, to):
 		return bad("it is another shard's target")
@@ -100,7 +107,9 @@ func (t *txn) placeShard(op *granary.PlaceShard) granary.Result {
 	if to := v.target(int(op.Shard)); op.To == "" || to != op.To {
 		return failed(granary.KindStale, name, subject, "the shard's target is %q", to)
 	}
-	t.letGo(v.Disks[op.Shard], op.Volume) // the target is held already
+	if v.Disks[op.Shard] != op.To {
+		t.letGo(v.Disks[op.Shard], op.Volume) // the target is held already
+	}
 	v.aim(int(op.Shard), "")
 	v.Disks[op.Shard] = op.To
 	v.Lost &^= 1 << op.Shard
@@ -136,7 +145,7 @@ func (t *txn) condemn(it *condemn) granary.Result {
 	case v.State != granary.VolumeDropping:
 		t.del(keyWriting(0, it.Volume))
 		for _, disk := range v.Targets {
-			t.letGo(disk, it.Volume)
+			t.letGoTarget(disk, it.Volume, v)
 		}
 		v.State, v.Targets, v.DroppingAt = granary.VolumeDropping, nil, t.now
 		t.volumes.touch(it.Volume)

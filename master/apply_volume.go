@@ -94,6 +94,16 @@ func (t *txn) sealVolume(session granary.SessionID, op *granary.SealVolume) gran
 	return granary.Result{Volume: t.volumeResult(op.Volume, v)}
 }
 
+// sealOpen ends appends to a volume for the leader.
+func (t *txn) sealOpen(it *sealOpen) granary.Result {
+	v := t.volumes.get(t, it.Volume)
+	if v == nil || v.State != granary.VolumeOpen || v.Epoch != it.Epoch {
+		return failed(granary.KindStale, "seal open volume", fmt.Sprint(it.Volume), "it is not open at epoch %d", it.Epoch)
+	}
+	t.seal(it.Volume)
+	return granary.Result{Volume: t.volumeResult(it.Volume, v)}
+}
+
 // seal moves an open volume to sealing: the epoch rises, so no commit of its writer counts any more.
 func (t *txn) seal(id granary.VolumeID) {
 	v := t.volumes.get(t, id)

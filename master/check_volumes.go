@@ -52,9 +52,14 @@ func (a *audit) checkVolume(id granary.VolumeID, v *volumeRecord, live uint64) {
 	if listed != (v.State == granary.VolumeOpen || v.State == granary.VolumeSealing) || owner != v.Owner || owner != 0 && !a.sessions[owner] {
 		a.bad("volume %d is %s of %d, listed %t under %d", id, v.State, v.Owner, listed, owner)
 	}
-	on := append(slices.Clone(v.Disks), slices.DeleteFunc(slices.Clone(v.Targets), func(d granary.DiskID) bool { return d == "" })...)
+	on, aimed := slices.Clone(v.Disks), false
+	for i, disk := range v.Targets {
+		aimed = aimed || disk != ""
+		if again := i < n && disk == v.Disks[i] && v.Lost&(1<<i) != 0; disk != "" && !again { // a lost shard may be made where it was
+			on = append(on, disk)
+		}
+	}
 	slices.Sort(on)
-	aimed := len(on) > len(v.Disks)
 	switch {
 	case n == 0 || len(v.Disks) != n || on[0] == "" || len(slices.Compact(on)) != len(on):
 		a.bad("volume %d, %d+%d, has its shards on the disks %q and targets %q", id, v.DataShards, v.ParityShards, v.Disks, v.Targets)
@@ -78,8 +83,8 @@ func (a *audit) checkHolds(id granary.VolumeID, v *volumeRecord) {
 	if next := a.head.IndexVolume; next != 0 && id >= next {
 		return
 	}
-	for _, disk := range slices.Concat(v.Disks, v.Targets) {
-		if disk == "" {
+	for i, disk := range slices.Concat(v.Disks, v.Targets) {
+		if disk == "" || i >= len(v.Disks) && slices.Contains(v.Disks, disk) {
 			continue
 		}
 		if r := a.disks[disk]; r != nil && r.State == granary.DiskRetired {

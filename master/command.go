@@ -116,6 +116,12 @@ type (
 	// setDisk is a SetDisk by the leader.
 	setDisk struct{ granary.SetDisk }
 
+	// sealOpen ends appends to an open volume, whoever's it is. Another epoch is KindStale. Result: Volume.
+	sealOpen struct {
+		Volume granary.VolumeID
+		Epoch  granary.Epoch
+	}
+
 	// sweepDone says that what is below an inode has been looked at since its policy was changed, in entry Marked. If it
 	// was changed again, it has no effect.
 	sweepDone struct {
@@ -144,6 +150,7 @@ func (*forgetVolume) item()   {}
 func (*indexBlocks) item()    {}
 func (*sweepDone) item()      {}
 func (*setDisk) item()        {}
+func (*sealOpen) item()       {}
 
 // commandVersion begins every encoded command. A node that reads another stops: it must not guess.
 // Earlier versions are still read, and what they hold is applied as it was then, or replicas would differ by which release
@@ -178,6 +185,7 @@ const (
 	tagIndexBlocks
 	tagSweepDone
 	tagSetDisk
+	tagSealOpen
 )
 
 // marshal encodes the command. It fails only for an op that wire cannot encode.
@@ -290,6 +298,10 @@ func putUpkeepItem(e *encoder, it item) error {
 	case *setDisk:
 		e.u8(tagSetDisk)
 		putSetDisk(e, &it.SetDisk)
+	case *sealOpen:
+		e.u8(tagSealOpen)
+		e.u64(uint64(it.Volume))
+		e.u64(uint64(it.Epoch))
 	default:
 		return granary.Errorf(granary.KindInternal, "command", "", "item %T is unknown", it)
 	}
@@ -447,6 +459,8 @@ func takeUpkeepItem(d *decoder, tag uint8) (item, error) {
 		return &sweepDone{Inode: granary.InodeID(d.u64()), Marked: granary.Index(d.u64())}, nil
 	case tagSetDisk:
 		return &setDisk{takeSetDisk(d)}, nil
+	case tagSealOpen:
+		return &sealOpen{Volume: granary.VolumeID(d.u64()), Epoch: granary.Epoch(d.u64())}, nil
 	default:
 		return nil, granary.Errorf(granary.KindInvalid, "command", "", "item tag %d is unknown", tag)
 	}

@@ -3,6 +3,7 @@ package master
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -23,9 +24,16 @@ type liveTable struct {
 	heard      map[granary.ServerID]time.Time
 	usages     map[granary.DiskID]granary.DiskUsage
 	registered map[granary.ServerID]granary.Server // as the state has them
-	changed    chan struct{}                       // closed at the next heartbeat of a server not heard of before
+	complaints map[granary.ServerID]complaints
+	changed    chan struct{} // closed at the next heartbeat of a server not heard of before
 
 	registering sync.Mutex // one registration at a time
+}
+
+// complaints is what a server said last of its shards.
+type complaints struct {
+	at     time.Time
+	shards []granary.ShardInfo // damaged, or not to be appended to
 }
 
 func newLiveTable(began time.Time, downAfter time.Duration, now func() time.Time) *liveTable {
@@ -34,6 +42,7 @@ func newLiveTable(began time.Time, downAfter time.Duration, now func() time.Time
 		heard:      make(map[granary.ServerID]time.Time),
 		usages:     make(map[granary.DiskID]granary.DiskUsage),
 		registered: make(map[granary.ServerID]granary.Server),
+		complaints: make(map[granary.ServerID]complaints),
 		changed:    make(chan struct{}),
 	}
 }
@@ -57,6 +66,9 @@ func (t *liveTable) hear(hb *granary.Heartbeat, disks []granary.DiskID) {
 		t.changed = make(chan struct{})
 	}
 	t.heard[hb.Server] = t.now()
+	if delete(t.complaints, hb.Server); len(hb.Damaged)+len(hb.Poisoned) > 0 {
+		t.complaints[hb.Server] = complaints{t.now(), slices.Concat(hb.Damaged, hb.Poisoned)}
+	}
 	for _, d := range disks {
 		delete(t.usages, d) // a disk that it no longer shows is not there
 	}
@@ -109,6 +121,29 @@ func (t *liveTable) up(id granary.ServerID) bool {
 	return ok && t.now().Sub(h) <= t.downAfter
 }
 
+// shows reports whether the server was heard lately, and has the disk.
+func (t *liveTable) shows(id granary.ServerID, disk granary.DiskID) bool {
+	_, ok := t.usage(disk)
+	return ok && t.up(id)
+}
+
+// silentSince returns when the server was heard last: if it was not, when this table began.
+func (t *liveTable) silentSince(id granary.ServerID) time.Time {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if h, ok := t.heard[id]; ok {
+		return h
+	}
+	return t.began
+}
+
+// complained returns what servers said last of their shards.
+func (t *liveTable) complained() []complaints {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return slices.Collect(maps.Values(t.complaints))
+}
+
 // serverUp implements liveness.
 func (t *liveTable) serverUp(id granary.ServerID) bool {
 	t.mu.RLock()
@@ -156,8 +191,9 @@ func (t *liveTable) settled(ctx context.Context) error {
 	}
 }
 
-// candidates returns the disks that are up, with what placement has to know.
-func (t *liveTable) candidates() []candidate {
+// candidates returns the disks that are up and take new volumes, with what placement has to know. What was decided about
+// disks, at says.
+func (t *liveTable) candidates(at *places) []candidate {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	var cs []candidate
@@ -168,11 +204,13 @@ func (t *liveTable) candidates() []candidate {
 		}
 		for _, d := range s.Disks {
 			u, ok := t.usages[d]
-			if !ok {
+			r := at.disk(d)
+			if !ok || r.State != granary.DiskActive {
 				continue
 			}
 			cs = append(cs, candidate{
 				disk: d, server: id, name: s.Addr, zone: s.Zone, rack: s.Rack, free: u.Free, writable: u.ReadOnly == "",
+				class: cmp.Or(r.Class, u.Class),
 			})
 		}
 	}

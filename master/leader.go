@@ -28,6 +28,7 @@ type leadership struct {
 	sessions *sessionTable
 	opens    *openTable
 	live     *liveTable
+	curator  *curator
 	sealNow  chan struct{} // says that there may be something to seal
 	changing chan struct{} // held by the change of members under way
 	tasks    sync.WaitGroup
@@ -111,6 +112,10 @@ func (s *Server) tryLead(ctx context.Context) error {
 	l.tasks.Go(func() { l.recordJoined(ctx) })
 	l.tasks.Go(func() { l.verifyDigests(ctx) })
 	l.tasks.Go(func() { l.indexPlaces(ctx) })
+	if s.opts.Shards != nil {
+		l.tasks.Go(func() { l.curator.run(ctx) })
+		l.tasks.Go(func() { l.curator.tidy(ctx) })
+	}
 	<-ctx.Done()
 	s.log.Info("no longer leading", "term", l.term)
 	return nil
@@ -140,6 +145,7 @@ func (s *Server) takeOffice(ctx context.Context) (*leadership, error) {
 		changing: make(chan struct{}, 1),
 	}
 	l.check = newRounds(newQuorum(l).confirm)
+	l.curator = newCurator(l)
 	for _, rec := range st.sessions() {
 		l.sessions.add(rec.ID, now)
 		l.opens.add(rec.ID, true)

@@ -23,6 +23,7 @@ type metrics struct {
 	verified prometheus.Counter // rounds of asking the others whether this node leads
 	leading  prometheus.Gauge
 	sessions prometheus.Gauge
+	curator  *curatorMetrics
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -54,13 +55,14 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		leading:       gauge("leader", "1 while this node leads."),
 		sessions:      gauge("sessions", "Sessions known to this leader."),
 	}
+	m.curator = newCuratorMetrics()
 	if r == nil {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.proposals, m.itemsBatched, m.applied, m.appliedIndex, m.skipped, m.applySeconds,
+	for _, c := range append(m.curator.collectors(), m.proposals, m.itemsBatched, m.applied, m.appliedIndex, m.skipped, m.applySeconds,
 		m.snapshotSeconds, m.snapshotPause, m.snapshotBytes,
-		m.queries, m.verified, m.leading, m.sessions} {
+		m.queries, m.verified, m.leading, m.sessions) {
 		errs = append(errs, r.Register(c))
 	}
 	return m, errors.Join(errs...)

@@ -22,6 +22,7 @@ type candidate struct {
 	zone, rack string
 	free       uint64
 	writable   bool
+	class      string
 }
 
 // level is a kind of failure domain, from the narrowest.
@@ -79,10 +80,10 @@ func domainsOf(cs []candidate) (level, map[string][]candidate) {
 	}
 }
 
-// usable leaves out the disks that are full, read-only or not wanted.
-func usable(cs []candidate, exclude []granary.DiskID) []candidate {
+// usable leaves out the disks that are full, read-only, not wanted, or of another class than is asked for.
+func usable(cs []candidate, exclude []granary.DiskID, class string) []candidate {
 	return slices.DeleteFunc(slices.Clone(cs), func(c candidate) bool {
-		return !c.writable || c.free < placementFreeMin || slices.Contains(exclude, c.disk)
+		return !c.writable || c.free < placementFreeMin || class != "" && c.class != class || slices.Contains(exclude, c.disk)
 	})
 }
 
@@ -98,9 +99,9 @@ func shardsOf(p granary.Policy, domains int) (k, m int) {
 // as few as can be in each domain and on each server, and more often on disks with more free space.
 // It is the leader's choice alone, so it may be random.
 func place(p granary.Policy, all []candidate, exclude []granary.DiskID, rnd *rand.Rand) (*granary.Placement, error) {
-	cs := usable(all, exclude)
+	cs := usable(all, exclude, p.Class)
 	if len(cs) == 0 {
-		return nil, granary.Errorf(granary.KindNoSpace, "open volume", "", "policy %s needs disks, and %s", p, whyNone(all))
+		return nil, granary.Errorf(granary.KindNoSpace, "open volume", "", "policy %s needs disks, and %s", p, whyNone(all, p.Class))
 	}
 	l, domains := domainsOf(cs)
 	k, m := shardsOf(p, len(domains))
@@ -187,9 +188,12 @@ func sortedKeys[V any](m map[string]V) []string {
 }
 
 // whyNone says why there is nothing to place on.
-func whyNone(all []candidate) string {
-	if len(all) == 0 {
-		return "no volume server is up"
+func whyNone(all []candidate, class string) string {
+	switch {
+	case len(all) == 0:
+		return "no volume server is up with a disk that takes new volumes"
+	case class != "" && !slices.ContainsFunc(all, func(c candidate) bool { return c.class == class }):
+		return fmt.Sprintf("none of the %d that are up is of class %s", len(all), class)
 	}
 	return fmt.Sprintf("none of the %d that are up is writable, has %d MiB free and is not excluded", len(all), placementFreeMin>>20)
 }
@@ -217,7 +221,7 @@ func tooFewDomains(p granary.Policy, k, m int, l level, domains map[string][]can
 
 // effective returns what a policy gives on the disks that are up, and over which failure domain.
 func effective(p granary.Policy, cs []candidate) (k, m int, domain string) {
-	cs = usable(cs, nil)
+	cs = usable(cs, nil, p.Class)
 	if len(cs) == 0 {
 		return 0, 0, levelDisk.String()
 	}

@@ -53,7 +53,7 @@ func TestPlacement(t *testing.T) {
 		{"too few servers", fixed(4, 2), fleet("//s1", "//s2", "//s3", "//s4"), 0, 0, "",
 			"policy 4+2 needs 6 failure domains (servers), or at least 3 with 2 disks in each; 4 are up: s1, s2, s3, s4"},
 		{"more disks do not help", fixed(2, 1), fleet("//s1 5", "//s2 5"), 0, 0, "", "needs 3 failure domains (servers); 2 are up: s1, s2"},
-		{"nothing up", auto, nil, 0, 0, "", "no volume server is up"},
+		{"nothing up", auto, nil, 0, 0, "", "no volume server is up with a disk"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p, err := place(tt.policy, tt.disks, nil, rand.New(rand.NewPCG(1, 2)))

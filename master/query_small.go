@@ -163,3 +163,14 @@ func (s *state) rootUser() (u granary.User, ok bool) {
 	})
 	return u, ok
 }
+
+// policies returns all policies.
+func (s *state) policies() map[granary.PolicyID]granary.Policy {
+	all := map[granary.PolicyID]granary.Policy{}
+	s.each(key(tablePolicy), func(k, b []byte) {
+		r, err := unmarshal[policyRecord](b)
+		must(err)
+		all[granary.PolicyID(keyID(k, 0))] = r.Policy
+	})
+	return all
+}

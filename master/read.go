@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -132,8 +133,19 @@ func (s *Server) answer(ctx context.Context, st *heldState, req *granary.QueryRe
 
 // answer answers a query at the leader, which knows what is open.
 func (l *leadership) answer(ctx context.Context, st *heldState, req *granary.QueryRequest) (granary.Answer, granary.Index, error) {
-	if q, ok := req.Query.(*granary.Lookup); ok && q.Open {
-		return l.open(ctx, st, req.Session, req.Cred, q)
+	switch q := req.Query.(type) {
+	case *granary.Lookup:
+		if q.Open {
+			return l.open(ctx, st, req.Session, req.Cred, q)
+		}
+	case *granary.ListTasks:
+		return l.curator.listTasks(q), granary.Index(st.current().Applied), nil
+	case *granary.GetDurability:
+		a, err := l.curator.durability(q)
+		if err != nil {
+			return nil, 0, err
+		}
+		return a, granary.Index(st.current().Applied), nil
 	}
 	return l.s.answer(ctx, st, req, l.live)
 }
@@ -157,11 +169,11 @@ func (s *Server) reach(ctx context.Context, st *heldState, index uint64) error {
 func (s *Server) fillStatus(l *leadership, status *granary.Status) {
 	status.Cluster = l.cluster
 	status.Leader = s.memberAddr(s.id)
-	status.EffectiveK, status.EffectiveM, status.FailureDomain = effective(status.Policy, l.live.candidates())
 	status.Masters = nil
 	st := s.states.acquire()
-	joined := st.joined()
+	joined, at := st.joined(), st.places.Load()
 	st.release()
+	status.EffectiveK, status.EffectiveM, status.FailureDomain = effective(status.Policy, l.live.candidates(at))
 	for _, m := range s.raft.GetConfiguration().Configuration().Servers {
 		self := string(m.ID) == s.id
 		master := granary.MasterStatus{
@@ -176,7 +188,7 @@ func (s *Server) fillStatus(l *leadership, status *granary.Status) {
 		}
 		status.Masters = append(status.Masters, master)
 	}
-	status.Reasons = append(masterReasons(status.Masters), status.Reasons...)
+	status.Reasons = slices.Concat(masterReasons(status.Masters), l.curator.reasons(), status.Reasons)
 }
 
 // masterReasons says what is not as it should be with the Raft group.

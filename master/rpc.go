@@ -186,11 +186,12 @@ func (l *leadership) placeVolume(ctx context.Context, op *granary.OpenVolume) (*
 	}
 	st := l.s.states.acquire()
 	p, ok := st.policy(op.Policy)
+	at := st.places.Load()
 	st.release()
 	if !ok {
 		return nil, granary.Errorf(granary.KindNotFound, "open volume", fmt.Sprintf("policy %d", op.Policy), "")
 	}
-	return place(p, l.live.candidates(), op.Exclude, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	return place(p, l.live.candidates(at), op.Exclude, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
 }
 
 // resolve finds the parts of an assembled file.

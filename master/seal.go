@@ -31,8 +31,8 @@ type sealTry struct {
 
 // sealVolumes drives volumes from sealing to sealed: every shard server trims its shard to the
 // committed watermark. That nobody appends any more is the state's doing already; this gives back
-// the tails and lets the shards be scrubbed, repaired and moved. A shard on a lost disk keeps its
-// volume sealing until it has been repaired.
+// the tails and lets the shards be scrubbed, repaired and moved. A shard that has lost committed bytes is marked as Lost, and
+// one on a lost disk keeps its volume sealing, until it has been made anew elsewhere.
 func (l *leadership) sealVolumes(ctx context.Context) {
 	if l.s.opts.Shards == nil {
 		return
@@ -76,15 +76,20 @@ func (l *leadership) sealAll(ctx context.Context, r *sealer) {
 }
 
 func (l *leadership) sealVolume(ctx context.Context, r *sealer, v granary.Volume, sealed uint32, addrs map[granary.ServerID]string) {
-	var news uint32
+	var news, lost uint32
 	for i, place := range v.Shards {
 		ref := granary.ShardRef{Disk: place.Disk, Volume: v.ID, Shard: uint8(i)}
-		if sealed&(1<<i) != 0 || !l.live.up(place.Server) || !r.due(ref, l.s.now()) {
+		if sealed&(1<<i) != 0 || place.Lost || !l.live.shows(place.Server, place.Disk) || !r.due(ref, l.s.now()) {
 			continue
 		}
 		if err := l.sealShard(ctx, addrs[place.Server], ref, v); err != nil {
 			if ctx.Err() != nil {
 				return
+			}
+			if granary.IsKind(err, granary.KindCorrupt) || granary.IsKind(err, granary.KindNotFound) {
+				l.s.log.Warn("a shard has lost committed bytes", "shard", ref, "server", addrs[place.Server], "error", err)
+				lost |= 1 << i
+				continue
 			}
 			if r.failed(ref, l.s.now()) {
 				l.s.log.Warn("a shard is not sealed yet", "shard", ref, "server", addrs[place.Server], "error", err)
@@ -93,10 +98,17 @@ func (l *leadership) sealVolume(ctx context.Context, r *sealer, v granary.Volume
 		}
 		news |= 1 << i
 	}
-	if news == 0 {
+	var items []item
+	if news != 0 {
+		items = append(items, &shardsSealed{Volume: v.ID, Epoch: v.Epoch, Shards: news})
+	}
+	if lost != 0 {
+		items = append(items, &shardsDamaged{Volume: v.ID, Epoch: v.Epoch, Shards: lost})
+	}
+	if len(items) == 0 {
 		return
 	}
-	results, err := l.prop.propose(ctx, &shardsSealed{Volume: v.ID, Epoch: v.Epoch, Shards: news})
+	results, err := l.prop.propose(ctx, items...)
 	if err := failure(err, results); err != nil && ctx.Err() == nil {
 		l.s.log.Warn("sealed shards were not recorded", "volume", v.ID, "error", err)
 	}
@@ -108,12 +120,24 @@ func (l *leadership) sealShard(ctx context.Context, addr string, ref granary.Sha
 	ctx, cancel := context.WithTimeout(ctx, sealTimeout)
 	defer cancel()
 	err := l.s.opts.Shards.Seal(ctx, addr, &granary.Seal{
-		Ref: ref, Epoch: v.Epoch, DataShards: v.DataShards, ParityShards: v.ParityShards, Length: v.Watermark,
+		Ref: ref, Epoch: v.Epoch, DataShards: v.DataShards, ParityShards: v.ParityShards, Length: v.Watermark, End: endOf(&v, int(ref.Shard)),
 	})
 	if v.Watermark == 0 && granary.IsKind(err, granary.KindNotFound) {
 		return nil
 	}
 	return err
+}
+
+// endOf returns how far the file of a shard reaches at least, by what was committed: a data shard up to the end of its last
+// block. A parity shard is as long as the longest stream of the last row, and the watermark is that, rounded up.
+func endOf(v *granary.Volume, shard int) uint64 {
+	if shard >= v.DataShards {
+		return v.Watermark - min(v.Watermark, granary.RowAlignment-1)
+	}
+	if shard < len(v.Ends) {
+		return v.Ends[shard]
+	}
+	return 0
 }
 
 func (r *sealer) due(ref granary.ShardRef, now time.Time) bool {

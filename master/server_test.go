@@ -564,7 +564,7 @@ func TestHeartbeatsProposeNothing(t *testing.T) {
 		}
 	}
 	live := s.leading.Load().live
-	if got := live.candidates(); len(got) != 2 || got[0].disk != "b" || got[1].disk != "c" {
+	if got := live.candidates(newPlaces()); len(got) != 2 || got[0].disk != "b" || got[1].disk != "c" {
 		t.Errorf("of a, b and c, where a is not there, volumes may go to %+v", got)
 	}
 	if _, ok := live.usage("a"); ok {

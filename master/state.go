@@ -35,6 +35,8 @@ type state struct {
 	places   atomic.Pointer[places]
 	nodes    atomic.Pointer[map[string]memberRecord] // see members
 
+	changes volumeChanges
+
 	digestEvery uint64
 
 	mu        sync.Mutex
