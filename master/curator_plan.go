@@ -100,7 +100,9 @@ func (p *plan) volume(s *scene, v *volumeFacts) {
 		}
 	default:
 		if r.LiveBytes == 0 {
-			p.condemn = append(p.condemn, v.id)
+			if r.State == granary.VolumeSealed || s.count(v).gone != 0 { // else it is sealed in a moment
+				p.condemn = append(p.condemn, v.id)
+			}
 			return
 		}
 		n, ok := s.needOf(v)

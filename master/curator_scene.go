@@ -85,7 +85,7 @@ type shardCount struct {
 	gone  uint32 // bit i: shard i is to be rebuilt
 	good  uint32 // bit i: shard i can be read, and was sealed
 	there uint32 // bit i: shard i can be read
-	torn  uint32 // bit i: shard i is lost or damaged, and its disk is here
+	torn  uint32 // bit i: shard i is lost or damaged, but its disk is here, and it was sealed
 }
 
 // count says which shards are there.
@@ -95,7 +95,7 @@ func (s *scene) count(v *volumeFacts) (c shardCount) {
 		switch {
 		case v.record.Lost&(1<<i) != 0 || d.gone != "":
 			c.gone |= 1 << i
-			if d.here && d.gone == "" {
+			if d.here && d.gone == "" && v.record.Sealed&(1<<i) != 0 {
 				c.torn |= 1 << i
 			}
 		case d.here:

@@ -529,7 +529,7 @@ func TestVolumeLife(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if got := a.(*granary.Volumes).Volumes; len(got) != 1 || got[0].State != granary.VolumeSealed {
+		if got := a.(*granary.Volumes).Volumes; len(got) != 1 || got[0].State < granary.VolumeSealed { // nothing is in it: it is dropped next
 			return fmt.Errorf("volumes %+v", got)
 		}
 		return nil

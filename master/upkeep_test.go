@@ -60,6 +60,31 @@ func (m *machine) put(name, text string) granary.InodeID {
 	return m.ok(&granary.Create{Parent: granary.RootInode, Name: name, Type: granary.TypeRegular, Content: ptr(m.content(0, []byte(text)))}).Attr.Inode
 }
 
+// TestShardIsMadeWhereItWas: a damaged shard may be made anew on its own disk, which holds the volume all along.
+func TestShardIsMadeWhereItWas(t *testing.T) {
+	m := newMachine(t)
+	defer m.close()
+	m.register(2)
+	m.put("f", "one")
+	id := m.volume
+	m.itemOK(&sealOpen{Volume: id, Epoch: 1})
+	m.itemFails(granary.KindStale, &sealOpen{Volume: id, Epoch: 2})
+	m.itemOK(&shardsSealed{Volume: id, Epoch: 2, Shards: 3})
+	m.itemFails(granary.KindInvalid, &aimShard{Volume: id, Epoch: 2, Shard: 0, To: "d1"})
+	m.itemOK(&shardsDamaged{Volume: id, Epoch: 2, Shards: 1})
+	m.itemFails(granary.KindInvalid, &aimShard{Volume: id, Epoch: 2, Shard: 0, To: "d2"})
+	m.itemOK(&aimShard{Volume: id, Epoch: 2, Shard: 0, To: "d1"})
+	m.itemOK(&aimShard{Volume: id, Epoch: 2, Shard: 0})
+	m.fails(granary.KindNotEmpty, &granary.SetDisk{Disk: "d1", State: granary.DiskRetired})
+	m.itemOK(&aimShard{Volume: id, Epoch: 2, Shard: 0, To: "d1"})
+	v := m.ok(&granary.PlaceShard{Volume: id, Epoch: 2, Shard: 0, To: "d1"}).Volume
+	m.check()
+	if v.State != granary.VolumeSealed || v.Shards[0].Disk != "d1" || v.Shards[0].Lost || v.Shards[0].Target != "" {
+		t.Fatalf("%+v", v)
+	}
+	m.fails(granary.KindNotEmpty, &granary.SetDisk{Disk: "d1", State: granary.DiskRetired})
+}
+
 func TestShardsAreReplaced(t *testing.T) {
 	m := newMachine(t)
 	defer m.close()
@@ -85,7 +110,7 @@ func TestShardsAreReplaced(t *testing.T) {
 	m.ok(&granary.SetDisk{Disk: "d4", State: granary.DiskDraining, Reason: "out"})
 	place := &granary.PlaceShard{Volume: id, Epoch: 2, Shard: 0, To: "d3"}
 	m.fails(granary.KindStale, place)
-	for _, to := range []granary.DiskID{"d1", "d2", "d4", "d9"} {
+	for _, to := range []granary.DiskID{"d2", "d4", "d9"} {
 		m.itemFails(granary.KindInvalid, &aimShard{Volume: id, Epoch: 2, Shard: 0, To: to})
 	}
 	m.itemFails(granary.KindInvalid, &aimShard{Volume: id, Epoch: 2, Shard: 2, To: "d3"})
