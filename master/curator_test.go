@@ -1,0 +1,442 @@
+package master
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dsorchard/granary"
+)
+
+// shardDisks is volume servers of one disk each, as a leader sees them by ShardControl and heartbeats.
+type shardDisks struct {
+	t     *testing.T
+	s     *Server
+	clock *stoppedClock
+
+	mu     sync.Mutex
+	disks  map[granary.DiskID]map[granary.VolumeID]granary.ShardInfo // of each volume one shard at most
+	down   map[string]bool
+	sick   map[string]granary.ShardInfo // damaged, by server
+	made   granary.Time
+	lists  int
+	during func() // called once, between a listing and its end
+}
+
+// openUpkept opens a node that leads n servers s1, s2, …, with disks s1-d, s2-d, ….
+func openUpkept(t *testing.T, n int) *shardDisks {
+	t.Helper()
+	d := &shardDisks{t: t, clock: stopClock(), disks: map[granary.DiskID]map[granary.VolumeID]granary.ShardInfo{}, down: map[string]bool{}, sick: map[string]granary.ShardInfo{}}
+	d.s = openAlone(t, t.TempDir(), func(o *Options) {
+		o.Shards, o.now = d, d.clock.now
+		o.SessionTTL, o.ServerDownAfter = 1000*time.Hour, 4*time.Second
+	})
+	for i := range n {
+		d.disks[granary.DiskID(fmt.Sprintf("s%d-d", i+1))] = map[granary.VolumeID]granary.ShardInfo{}
+	}
+	d.beat()
+	return d
+}
+
+// beat sends the heartbeats of the servers that are up.
+func (d *shardDisks) beat() {
+	d.t.Helper()
+	st := d.s.states.acquire()
+	cluster, _ := st.cluster()
+	st.release()
+	for i := range len(d.disks) {
+		name := fmt.Sprintf("s%d", i+1)
+		d.mu.Lock()
+		down, sick, isSick := d.down[name], d.sick[name], false
+		_, isSick = d.sick[name]
+		d.mu.Unlock()
+		if down {
+			continue
+		}
+		hb := &granary.Heartbeat{Server: granary.ServerID(name), Cluster: cluster, Addr: name,
+			Disks: []granary.DiskUsage{{Disk: granary.DiskID(name + "-d"), Total: 10 << 30, Free: 9 << 30}}}
+		if isSick {
+			hb.Damaged = []granary.ShardInfo{sick}
+		}
+		if _, err := d.s.Heartbeat(d.t.Context(), hb); err != nil {
+			d.t.Fatal(err)
+		}
+	}
+}
+
+// live lets time pass, with heartbeats, until f is satisfied.
+func (d *shardDisks) live(what string, f func() error) {
+	d.t.Helper()
+	eventually(d.t, what, func() error {
+		d.clock.pass(500 * time.Millisecond)
+		d.beat()
+		kick(d.s.leading.Load().curator.kick)
+		kick(d.s.leading.Load().curator.tidying)
+		return f()
+	})
+}
+
+func (d *shardDisks) Seal(_ context.Context, addr string, seal *granary.Seal) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	info, ok := d.disks[seal.Ref.Disk][seal.Ref.Volume]
+	if seal.End > 0 && (!ok || info.Length < seal.End) {
+		return granary.Errorf(granary.KindCorrupt, "seal", seal.Ref.String(), "shorter than %d", seal.End)
+	}
+	d.put(seal.Ref, seal.Length, true)
+	return nil
+}
+
+// put makes a shard. The caller has the lock.
+func (d *shardDisks) put(ref granary.ShardRef, length uint64, sealed bool) {
+	d.made++
+	d.disks[ref.Disk][ref.Volume] = granary.ShardInfo{Ref: ref, Epoch: 2, Length: length, Sealed: sealed, Created: d.made}
+}
+
+func (d *shardDisks) Drop(_ context.Context, addr string, ref granary.ShardRef, _ granary.Epoch, created granary.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	info, ok := d.disks[ref.Disk][ref.Volume]
+	switch {
+	case d.down[addr]:
+		return granary.Errorf(granary.KindUnavailable, "drop", addr, "")
+	case !ok || info.Ref != ref:
+		return nil
+	case created != 0 && created != info.Created:
+		return granary.Errorf(granary.KindStale, "drop", ref.String(), "another")
+	}
+	delete(d.disks[ref.Disk], ref.Volume)
+	return nil
+}
+
+func (d *shardDisks) List(_ context.Context, addr string, disk granary.DiskID) ([]granary.ShardInfo, error) {
+	d.mu.Lock()
+	if d.down[addr] {
+		d.mu.Unlock()
+		return nil, granary.Errorf(granary.KindUnavailable, "list", addr, "")
+	}
+	var infos []granary.ShardInfo
+	for _, info := range d.disks[disk] {
+		infos = append(infos, info)
+	}
+	during := d.during
+	d.during = nil
+	d.lists++
+	d.mu.Unlock()
+	if during != nil {
+		during()
+	}
+	return infos, nil
+}
+
+// fill writes one file into a new volume, and returns the volume.
+func (d *shardDisks) fill(c *testClient, name string) granary.Volume {
+	d.t.Helper()
+	v := c.do(d.s, &granary.OpenVolume{Policy: 1}).Volume
+	content := granary.Content{Size: 4096, Extents: []granary.Extent{{Length: 4096}},
+		Chunks: []granary.Chunk{{Hash: granary.Hash{byte(v.ID), 1}, RawLength: 4096, New: &granary.NewBlock{
+			Location: granary.Location{Volume: v.ID, Length: 4096}, Epoch: v.Epoch, Watermark: 4096}}}}
+	d.mu.Lock()
+	for i, s := range v.Shards {
+		d.put(granary.ShardRef{Disk: s.Disk, Volume: v.ID, Shard: uint8(i)}, 4096, false)
+	}
+	d.mu.Unlock()
+	op := createOp(name)
+	op.Content = &content
+	c.do(d.s, op)
+	return *v
+}
+
+func (d *shardDisks) volume(id granary.VolumeID) (granary.Volume, error) {
+	a, _, err := d.s.Query(d.t.Context(), &granary.QueryRequest{Query: &granary.GetVolume{Volume: id}})
+	if err != nil {
+		return granary.Volume{}, err
+	}
+	return a.(*granary.VolumeIs).Volume, nil
+}
+
+// sealed waits until a volume is sealed.
+func (d *shardDisks) sealed(c *testClient, v granary.Volume) granary.Volume {
+	d.t.Helper()
+	c.do(d.s, &granary.SealVolume{Volume: v.ID, Epoch: v.Epoch})
+	d.live("the sealed volume", func() (err error) {
+		if v, err = d.volume(v.ID); err == nil && v.State != granary.VolumeSealed {
+			err = fmt.Errorf("it is %s", v.State)
+		}
+		return err
+	})
+	return v
+}
+
+func (d *shardDisks) work(worker string, room int, reports ...granary.TaskReport) *granary.WorkReply {
+	d.t.Helper()
+	r, err := d.s.Work(d.t.Context(), &granary.WorkRequest{Worker: worker, Room: room, Reports: reports})
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return r
+}
+
+// task waits for a task.
+func (d *shardDisks) task(worker string) (task granary.Task) {
+	d.t.Helper()
+	d.live("a task", func() error {
+		r := d.work(worker, 1)
+		if len(r.Tasks) == 0 {
+			return fmt.Errorf("none for %s", worker)
+		}
+		task = r.Tasks[0]
+		return nil
+	})
+	return task
+}
+
+// carryOut makes the shard of a task, as a worker does.
+func (d *shardDisks) carryOut(c *testClient, task granary.Task) {
+	d.t.Helper()
+	d.mu.Lock()
+	d.put(granary.ShardRef{Disk: task.Target.Disk, Volume: task.Volume, Shard: task.Shard}, 4096, true)
+	d.mu.Unlock()
+	c.do(d.s, &granary.PlaceShard{Volume: task.Volume, Epoch: task.Epoch, Shard: task.Shard, To: task.Target.Disk})
+}
+
+func (d *shardDisks) setDown(name string, down bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.down[name] = down
+}
+
+func (d *shardDisks) has(disk granary.DiskID, v granary.VolumeID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, ok := d.disks[disk][v]
+	return ok
+}
+
+// others returns a server that has no shard of a volume.
+func (d *shardDisks) other(v granary.Volume) string {
+	for i := range len(d.disks) {
+		name := fmt.Sprintf("s%d", i+1)
+		if !slices.ContainsFunc(v.Shards, func(s granary.ShardPlace) bool { return s.Server == granary.ServerID(name) }) {
+			return name
+		}
+	}
+	d.t.Fatal("all have one")
+	return ""
+}
+
+// TestAbsentServerIsReplaced: after the grace its shards are made elsewhere; when it comes back, what is no longer needed is
+// cancelled, and what it has too much is dropped.
+func TestAbsentServerIsReplaced(t *testing.T) {
+	t.Parallel()
+	d := openUpkept(t, 5) // 2+2, and one more
+	c := newClient(t, d.s)
+	v := d.sealed(c, d.fill(c, "f"))
+	away := string(v.Shards[1].Server)
+	spare := granary.DiskID(d.other(v) + "-d")
+
+	d.setDown(away, true)
+	d.clock.pass(10 * time.Minute)
+	d.live("health", func() error {
+		if a := d.durability(); len(a) != 1 || a[0].Losses != 1 || a[0].DomainLosses != 1 || a[0].Doing == "" {
+			return fmt.Errorf("%+v", a)
+		}
+		return nil
+	})
+	if r := d.work("w1", 4); len(r.Tasks) != 0 {
+		t.Fatalf("tasks within the grace: %+v", r.Tasks)
+	}
+	d.clock.pass(6 * time.Minute)
+	task := d.task("w1")
+	if task.Kind != granary.TaskRepair || task.Volume != v.ID || task.Shard != 1 || task.Target.Disk != spare || task.Epoch != v.Epoch || task.Reason == "" {
+		t.Fatalf("%+v", task)
+	}
+	if r := d.work("w2", 4); len(r.Tasks) != 0 {
+		t.Fatalf("a second task on the volume: %+v", r.Tasks)
+	}
+	if now, err := d.volume(v.ID); err != nil || now.Shards[1].Target != spare {
+		t.Fatalf("the target is not committed: %+v, %v", now, err)
+	}
+
+	// It comes back: the task is no longer wanted, the target is cleared, and what was made is dropped.
+	d.mu.Lock()
+	d.put(granary.ShardRef{Disk: spare, Volume: v.ID, Shard: 1}, 4096, true)
+	d.mu.Unlock()
+	d.setDown(away, false)
+	d.live("the cancellation", func() error {
+		if r := d.work("w1", 0, granary.TaskReport{Task: task, Done: 1}); !slices.Contains(r.Drop, task.ID) {
+			return fmt.Errorf("%+v", r)
+		}
+		return nil
+	})
+	d.live("a stale copy", func() error {
+		if now, err := d.volume(v.ID); err != nil || now.Shards[1].Target != "" || d.has(spare, v.ID) {
+			return fmt.Errorf("%+v, %w", now.Shards[1], err)
+		}
+		return nil
+	})
+
+	// It goes again, is replaced, and finds its shard stale when it comes back.
+	d.setDown(away, true)
+	d.clock.pass(16 * time.Minute)
+	task = d.task("w1")
+	d.carryOut(c, task)
+	d.work("w1", 1, granary.TaskReport{Task: task, Done: 4096, Total: 4096, Ended: true})
+	if now, err := d.volume(v.ID); err != nil || now.Shards[1].Disk != spare || now.Redundancy() != 2 {
+		t.Fatalf("%+v, %v", now, err)
+	}
+	d.setDown(away, false)
+	d.live("the stale shard", func() error {
+		if d.has(granary.DiskID(away+"-d"), v.ID) || !d.has(spare, v.ID) {
+			return fmt.Errorf("is there")
+		}
+		return nil
+	})
+}
+
+func (d *shardDisks) durability() []granary.VolumeDurability {
+	d.t.Helper()
+	a, _, err := d.s.Query(d.t.Context(), &granary.QueryRequest{Query: &granary.GetDurability{}})
+	if err != nil {
+		return nil
+	}
+	return a.(*granary.Durability).Volumes
+}
+
+// TestDamageIsRepaired: what a heartbeat says, what a listing lacks and what a seal finds are made anew, here where it was, for
+// there is no other place.
+func TestDamageIsRepaired(t *testing.T) {
+	t.Parallel()
+	for name, hurt := range map[string]func(d *shardDisks, v granary.Volume){
+		"heartbeat": func(d *shardDisks, v granary.Volume) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			info := d.disks[v.Shards[0].Disk][v.ID]
+			info.Damaged = "bits"
+			d.sick[string(v.Shards[0].Server)] = info
+		},
+		"file gone": func(d *shardDisks, v granary.Volume) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			delete(d.disks[v.Shards[0].Disk], v.ID)
+		},
+		"file short": func(d *shardDisks, v granary.Volume) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.put(granary.ShardRef{Disk: v.Shards[0].Disk, Volume: v.ID, Shard: 0}, 4000, true)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := openUpkept(t, 3)
+			c := newClient(t, d.s)
+			v := d.sealed(c, d.fill(c, "f"))
+			d.clock.pass(time.Minute)
+			hurt(d, v)
+			d.clock.pass(listEvery)
+			task := d.task("w")
+			if task.Kind != granary.TaskRepair || task.Shard != 0 || task.Target.Disk != v.Shards[0].Disk {
+				t.Fatalf("%+v", task)
+			}
+			d.mu.Lock()
+			clear(d.sick)
+			d.mu.Unlock()
+			d.carryOut(c, task)
+			d.work("w", 1, granary.TaskReport{Task: task, Done: 4096, Total: 4096, Ended: true})
+			d.live("durability", func() error {
+				if a := d.durability(); len(a) != 1 || a[0].Losses != 1 || a[0].Doing != "" {
+					return fmt.Errorf("%+v", a)
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// TestSealFindsDamage: an open volume whose shard has lost bytes is sealed without it, and then repaired.
+func TestSealFindsDamage(t *testing.T) {
+	t.Parallel()
+	d := openUpkept(t, 3)
+	c := newClient(t, d.s)
+	v := d.fill(c, "f")
+	d.mu.Lock()
+	delete(d.disks[v.Shards[0].Disk], v.ID)
+	d.mu.Unlock()
+	c.do(d.s, &granary.SealVolume{Volume: v.ID, Epoch: v.Epoch})
+	task := d.task("w")
+	if task.Kind != granary.TaskRepair || task.Shard != 0 {
+		t.Fatalf("%+v", task)
+	}
+	d.carryOut(c, task)
+	if now, err := d.volume(v.ID); err != nil || now.State != granary.VolumeSealed {
+		t.Fatalf("%+v, %v", now, err)
+	}
+}
+
+// TestEmptyVolumeIsDropped: when nothing in it is alive it stays for the grace, and then goes with its shards. Shards of
+// volumes that the master cannot know stay.
+func TestEmptyVolumeIsDropped(t *testing.T) {
+	t.Parallel()
+	d := openUpkept(t, 3)
+	c := newClient(t, d.s)
+	v := d.sealed(c, d.fill(c, "f"))
+	d.mu.Lock()
+	d.put(granary.ShardRef{Disk: "s1-d", Volume: 1000}, 4096, true)
+	d.mu.Unlock()
+	c.do(d.s, &granary.Unlink{Parent: granary.RootInode, Name: "f"})
+	d.live("the condemned volume", func() error {
+		if now, err := d.volume(v.ID); err != nil || now.State != granary.VolumeDropping {
+			return fmt.Errorf("%s, %w", now.State, err)
+		}
+		return nil
+	})
+	if !d.has(v.Shards[0].Disk, v.ID) {
+		t.Error("a shard went before its time")
+	}
+	d.clock.pass(10 * time.Minute)
+	d.live("the forgotten volume", func() error {
+		if _, err := d.volume(v.ID); !granary.IsKind(err, granary.KindNotFound) {
+			return fmt.Errorf("%w", err)
+		}
+		return nil
+	})
+	for _, s := range v.Shards {
+		if d.has(s.Disk, v.ID) {
+			t.Errorf("the shard on %s stayed", s.Disk)
+		}
+	}
+	d.clock.pass(listEvery)
+	d.mu.Lock()
+	before := d.lists
+	d.mu.Unlock()
+	d.live("listings", func() error {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.lists < before+6 {
+			return fmt.Errorf("%d", d.lists-before)
+		}
+		d.clock.pass(listEvery)
+		return nil
+	})
+	if !d.has("s1-d", 1000) {
+		t.Error("a shard of an unknown volume was dropped")
+	}
+}
+
+// TestTasksAreLeased: who is silent loses its task to another; what it says later is not wanted; and a task that failed waits.
+func TestTasksAreLeased(t *testing.T) {
+	t.Parallel()
+	d := openUpkept(t, 4)
+	c := newClient(t, d.s)
+	v := d.sealed(c, d.fill(c, "f"))
+	c.do(d.s, &granary.SetDisk{Disk: v.Shards[2].Disk, State: granary.DiskDraining, Reason: "out"})
+	c.do(d.s, &granary.SetDisk{Disk: v.Shards[0].Disk, State: granary.DiskLost, Reason: "stolen"})
+	first := d.task("w1")
+	if first.Kind != granary.TaskRepair || first.Shard != 0 {
+		// 2+2 over four servers: each domain may hold two, but there is no disk without a shard.
+		t.Fatalf("%+v", first)
+	}
+}
