@@ -30,8 +30,9 @@ func (s *state) apply(entries []entry) [][]granary.Result {
 		t.index = granary.Index(t.head.Applied)
 		store(t, keyHead(), &t.head)
 		t.pending.keep()
+		volumes := s.changes.of(t.pending)
 		t.pending.commit()
-		s.changes.note(t.pending.changed)
+		s.changes.note(volumes)
 	}
 	s.head = t.head
 	if t.serversChanged {

@@ -12,7 +12,8 @@ type volumeChanges struct {
 	changed map[granary.VolumeID]struct{} // nil: nobody wants to know
 }
 
-// begin forgets what was gathered, and gathers from now on. Who then reads all volumes misses nothing.
+// begin forgets what was gathered, and gathers from now on. Who calls it between two batches, and then reads all volumes, misses
+// nothing.
 func (c *volumeChanges) begin() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -26,17 +27,31 @@ func (c *volumeChanges) end() {
 	c.changed = nil
 }
 
+// of returns the volumes that a batch is about to change, if anybody wants to know.
+func (c *volumeChanges) of(p *pending) []granary.VolumeID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.changed == nil {
+		return nil
+	}
+	var ids []granary.VolumeID
+	for i := range p.changes {
+		if k := p.changes[i].key; k[0] == tableVolume && p.changes[i].made {
+			ids = append(ids, granary.VolumeID(keyID(k, 0)))
+		}
+	}
+	return ids
+}
+
 // note is called when what a batch has changed can be read.
-func (c *volumeChanges) note(changed map[string][]byte) {
+func (c *volumeChanges) note(ids []granary.VolumeID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.changed == nil {
 		return
 	}
-	for k := range changed {
-		if k[0] == tableVolume {
-			c.changed[granary.VolumeID(keyID([]byte(k), 0))] = struct{}{}
-		}
+	for _, id := range ids {
+		c.changed[id] = struct{}{}
 	}
 }
 

@@ -44,7 +44,9 @@ func (c *catalog) disk(id granary.DiskID) int32 {
 // read: what changes in between is read now, and once more.
 func (c *catalog) refresh(st *state, now time.Time) (left []granary.DiskID) {
 	if !c.whole {
+		st.applying.Lock() // between two batches, so that none is neither noted nor seen
 		c.changes.begin()
+		st.applying.Unlock()
 		st.each(key(tableVolume), func(k, b []byte) {
 			r, err := unmarshal[volumeRecord](b)
 			must(err)

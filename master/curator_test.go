@@ -136,9 +136,10 @@ func (d *shardDisks) List(_ context.Context, addr string, disk granary.DiskID) (
 func (d *shardDisks) fill(c *testClient, name string) granary.Volume {
 	d.t.Helper()
 	v := c.do(d.s, &granary.OpenVolume{Policy: 1}).Volume
-	content := granary.Content{Size: 4096, Extents: []granary.Extent{{Length: 4096}},
-		Chunks: []granary.Chunk{{Hash: granary.Hash{byte(v.ID), 1}, RawLength: 4096, New: &granary.NewBlock{
-			Location: granary.Location{Volume: v.ID, Length: 4096}, Epoch: v.Epoch, Watermark: 4096}}}}
+	content := granary.Content{Size: 4000, Extents: []granary.ExtentWrite{{Length: 4000}}, Chunks: []granary.Chunk{{
+		Hash: granary.Hash{byte(v.ID), 1}, RawLength: 4000, New: true, Watermark: 4096,
+		Location: granary.Location{Volume: v.ID, Epoch: v.Epoch, Length: 4060},
+	}}}
 	d.mu.Lock()
 	for i, s := range v.Shards {
 		d.put(granary.ShardRef{Disk: s.Disk, Volume: v.ID, Shard: uint8(i)}, 4096, false)
@@ -426,17 +427,96 @@ func TestEmptyVolumeIsDropped(t *testing.T) {
 	}
 }
 
-// TestTasksAreLeased: who is silent loses its task to another; what it says later is not wanted; and a task that failed waits.
+// TestTasksAreLeased: who is silent loses its task to another; what it says later is not wanted; and what failed waits.
 func TestTasksAreLeased(t *testing.T) {
 	t.Parallel()
-	d := openUpkept(t, 4)
+	d := openUpkept(t, 5)
 	c := newClient(t, d.s)
 	v := d.sealed(c, d.fill(c, "f"))
-	c.do(d.s, &granary.SetDisk{Disk: v.Shards[2].Disk, State: granary.DiskDraining, Reason: "out"})
 	c.do(d.s, &granary.SetDisk{Disk: v.Shards[0].Disk, State: granary.DiskLost, Reason: "stolen"})
 	first := d.task("w1")
-	if first.Kind != granary.TaskRepair || first.Shard != 0 {
-		// 2+2 over four servers: each domain may hold two, but there is no disk without a shard.
-		t.Fatalf("%+v", first)
+	d.clock.pass(granary.WorkTTL - time.Second)
+	d.work("w1", 0, granary.TaskReport{Task: first, Done: 1})
+	d.clock.pass(granary.WorkTTL - time.Second)
+	if r := d.work("w2", 1); len(r.Tasks) != 0 {
+		t.Fatalf("a task was given out twice: %+v", r.Tasks)
+	}
+	d.clock.pass(2 * time.Second)
+	second := d.task("w2")
+	if second.Volume != first.Volume || second.Shard != first.Shard || second.ID == first.ID || second.Target.Disk != first.Target.Disk {
+		t.Fatalf("%+v, after %+v", second, first)
+	}
+	if r := d.work("w1", 1, granary.TaskReport{Task: first, Done: 2}); len(r.Tasks) != 0 || !slices.Equal(r.Drop, []granary.TaskID{first.ID}) {
+		t.Fatalf("the first worker is told %+v", r)
+	}
+	if r := d.work("w2", 1, granary.TaskReport{Task: second, Ended: true, Error: "no luck"}); len(r.Tasks) != 0 {
+		t.Fatalf("again at once: %+v", r.Tasks)
+	}
+	a, _, err := d.s.Query(t.Context(), &granary.QueryRequest{Query: &granary.ListTasks{}})
+	if tasks := a.(*granary.Tasks).Tasks; err != nil || len(tasks) != 1 || tasks[0].Tries != 1 || tasks[0].Error != "no luck" || tasks[0].Worker != "" {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	d.clock.pass(tryWaitMin)
+	third := d.task("w1")
+	d.carryOut(c, third)
+	d.work("w1", 0, granary.TaskReport{Task: third, Ended: true})
+	if r := d.work("w2", 4); len(r.Tasks) != 0 {
+		t.Fatalf("more: %+v", r.Tasks)
+	}
+}
+
+// TestTaskIsTakenOver: a leader that did not give a task out learns of it from its worker.
+func TestTaskIsTakenOver(t *testing.T) {
+	t.Parallel()
+	d := openUpkept(t, 5)
+	c := newClient(t, d.s)
+	v := d.sealed(c, d.fill(c, "f"))
+	c.do(d.s, &granary.SetDisk{Disk: v.Shards[0].Disk, State: granary.DiskLost, Reason: "stolen"})
+	task := d.task("w1")
+	// As a leader that is new: it has forgotten.
+	curator := d.s.leading.Load().curator
+	curator.mu.Lock()
+	curator.leases, curator.byVolume = map[granary.TaskID]*lease{}, map[granary.VolumeID]*lease{}
+	curator.began = d.clock.now()
+	curator.mu.Unlock()
+	if r := d.work("w2", 1); len(r.Tasks) != 0 {
+		t.Fatalf("given to another before its worker was heard: %+v", r.Tasks)
+	}
+	if r := d.work("w1", 1, granary.TaskReport{Task: task, Done: 7, Total: 9}); len(r.Drop)+len(r.Tasks) != 0 {
+		t.Fatalf("its worker is told %+v", r)
+	}
+	other := task
+	other.ID, other.Shard = 99, 1
+	if r := d.work("w3", 1, granary.TaskReport{Task: other}); !slices.Equal(r.Drop, []granary.TaskID{99}) || len(r.Tasks) != 0 {
+		t.Fatalf("a task that nobody wants: %+v", r)
+	}
+	d.clock.pass(granary.WorkTTL - time.Second)
+	a, _, err := d.s.Query(t.Context(), &granary.QueryRequest{Query: &granary.ListTasks{}})
+	if tasks := a.(*granary.Tasks).Tasks; err != nil || len(tasks) != 1 || tasks[0].Worker != "w1" || tasks[0].Task.ID != task.ID || tasks[0].Done != 7 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+}
+
+// TestLateCopyIsNotDropped: what is built while a disk is compared with the state is not taken for what was listed.
+func TestLateCopyIsNotDropped(t *testing.T) {
+	t.Parallel()
+	d := openUpkept(t, 5)
+	c := newClient(t, d.s)
+	v := d.sealed(c, d.fill(c, "f"))
+	spare := granary.DiskID(d.other(v) + "-d")
+	ref := granary.ShardRef{Disk: spare, Volume: v.ID, Shard: 1}
+	d.mu.Lock()
+	d.put(ref, 4096, true)
+	stale := d.disks[spare][v.ID]
+	d.put(ref, 4096, true) // as a task makes it, after the listing
+	d.mu.Unlock()
+	curator := d.s.leading.Load().curator
+	found, unknown := curator.stale(spare, []granary.ShardInfo{stale})
+	if len(found) != 1 || unknown != 0 {
+		t.Fatalf("%+v, %d", found, unknown)
+	}
+	curator.drop(t.Context(), "s", found[0].info, found[0].epoch)
+	if !d.has(spare, v.ID) {
+		t.Error("it was dropped")
 	}
 }
