@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
@@ -55,6 +56,44 @@ func TestPreVotesAreAskedForAgain(t *testing.T) {
 	}
 	if asksMax >= askApart {
 		t.Error("the questions last longer than a campaign")
+	}
+}
+
+// stale is a transport with connections to a node that are dead.
+type stale struct {
+	raft.Transport
+	dead int
+}
+
+func (s *stale) call() error {
+	if s.dead--; s.dead >= 0 {
+		return io.EOF
+	}
+	return nil
+}
+
+// RequestVote implements raft.Transport.
+func (s *stale) RequestVote(_ raft.ServerID, _ raft.ServerAddress, _ *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	resp.Granted = true
+	return s.call()
+}
+
+// RequestPreVote implements raft.WithPreVote.
+func (s *stale) RequestPreVote(_ raft.ServerID, _ raft.ServerAddress, _ *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	resp.Granted = true
+	return s.call()
+}
+
+// TestVotesOverDeadConnections: connections from before a node was started again are no refusal of its vote.
+func TestVotesOverDeadConnections(t *testing.T) {
+	for _, dead := range []int{0, transportPool, transportPool + 1} {
+		var vote raft.RequestVoteResponse
+		err := newWitness(&stale{dead: dead}, time.Now).RequestVote("n", "n", &raft.RequestVoteRequest{}, &vote)
+		var pre raft.RequestPreVoteResponse
+		errPre := newWitness(&stale{dead: dead}, time.Now).RequestPreVote("n", "n", &raft.RequestPreVoteRequest{}, &pre)
+		if fails := dead > transportPool; (err != nil) != fails || (errPre != nil) != fails {
+			t.Errorf("%d dead connections: %v, %v", dead, err, errPre)
+		}
 	}
 }
 

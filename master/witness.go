@@ -89,7 +89,7 @@ func (w *witness) AppendEntries(id raft.ServerID, addr raft.ServerAddress, req *
 
 // RequestVote implements raft.Transport.
 func (w *witness) RequestVote(id raft.ServerID, addr raft.ServerAddress, req *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
-	err := w.Transport.RequestVote(id, addr, req, resp)
+	err := afresh(func() error { return w.Transport.RequestVote(id, addr, req, resp) })
 	if err == nil {
 		w.note(id, resp.Granted, func(*progress) {})
 	}
@@ -135,7 +135,7 @@ func (w *witness) RequestPreVote(id raft.ServerID, addr raft.ServerAddress, req 
 	}
 	for ask := 1; ; ask++ {
 		var r raft.RequestPreVoteResponse
-		err := t.RequestPreVote(id, addr, req, &r)
+		err := afresh(func() error { return t.RequestPreVote(id, addr, req, &r) })
 		if err == nil {
 			*resp = r
 		}
@@ -145,6 +145,20 @@ func (w *witness) RequestPreVote(id raft.ServerID, addr raft.ServerAddress, req 
 		}
 	}
 }
+
+// afresh repeats a call that fails at once: the transport keeps connections, and those to a node that was started again
+// since are dead. An election must not take them for a refusal. It repeats a vote only to the same candidate.
+func afresh(call func() error) error {
+	for try := 0; ; try++ {
+		began := time.Now()
+		if err := call(); err == nil || try == transportPool || time.Since(began) > afreshWithin {
+			return err
+		}
+	}
+}
+
+// afreshWithin tells a dead connection from a node that does not answer.
+const afreshWithin = 100 * time.Millisecond
 
 var errNoPreVote = errors.New("the transport does not carry pre-votes")
 
