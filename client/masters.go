@@ -18,8 +18,10 @@ const (
 	attemptFirst = 3 * time.Second
 	attemptMax   = 12 * time.Second
 
-	// attemptFollower is for the one question to a master that may follow.
-	attemptFollower = 2 * time.Second
+	// attemptFollower is for the one question to a master that may follow. One that gave no answer is not asked again for
+	// followerRest.
+	attemptFollower = time.Second
+	followerRest    = 10 * time.Second
 
 	backoffFirst = 10 * time.Millisecond
 	backoffMax   = 200 * time.Millisecond
@@ -34,11 +36,12 @@ type masters struct {
 	dial  Dialer
 	named []string // as configured
 
-	mu     sync.Mutex
-	addrs  []string // named, and those that the leader told of
-	leader string   // address to ask next
-	turn   int      // which of addrs the next query goes to that any may answer
-	conns  map[string]masterConn
+	mu      sync.Mutex
+	addrs   []string // named, and those that the leader told of
+	leader  string   // address to ask next
+	turn    int      // which of addrs the next query goes to that any may answer
+	conns   map[string]masterConn
+	resting map[string]time.Time // masters that are not asked in turn until then
 
 	pending map[string]map[*pending]struct{} // calls under way, by address
 	doubted map[string]bool                  // masters that leave calls unanswered, while the others are asked
@@ -53,7 +56,7 @@ type masterConn struct {
 func newMasters(dial Dialer, addrs []string) *masters {
 	return &masters{
 		dial: dial, named: slices.Clone(addrs), addrs: slices.Clone(addrs), leader: addrs[0], conns: map[string]masterConn{},
-		pending: map[string]map[*pending]struct{}{}, doubted: map[string]bool{},
+		resting: map[string]time.Time{}, pending: map[string]map[*pending]struct{}{}, doubted: map[string]bool{},
 	}
 }
 
@@ -65,13 +68,27 @@ func (m *masters) pick() (wire.Master, string, error) {
 	return master, m.leader, err
 }
 
-// next returns the masters in turn.
-func (m *masters) next() (wire.Master, error) {
+// next returns the masters in turn, but for those that rest; if all do, the error is KindUnavailable.
+func (m *masters) next() (wire.Master, string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	addr := m.addrs[m.turn]
-	m.turn = (m.turn + 1) % len(m.addrs)
-	return m.connect(addr)
+	for range m.addrs {
+		addr := m.addrs[m.turn]
+		m.turn = (m.turn + 1) % len(m.addrs)
+		if until, ok := m.resting[addr]; !ok || time.Now().After(until) {
+			delete(m.resting, addr)
+			master, err := m.connect(addr)
+			return master, addr, err
+		}
+	}
+	return nil, "", granary.Errorf(granary.KindUnavailable, "query", "", "no master answered lately")
+}
+
+// rest keeps a master that gave no answer from being asked in turn for a while.
+func (m *masters) rest(addr string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.resting[addr] = time.Now().Add(followerRest)
 }
 
 // connect returns the connection to a master, which stays. The caller holds mu.

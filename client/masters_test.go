@@ -24,7 +24,7 @@ func TestMastersAreLearned(t *testing.T) {
 	asked := func() map[string]int {
 		clear(m.conns)
 		for range len(m.addrs) {
-			if _, err := m.next(); err != nil {
+			if _, _, err := m.next(); err != nil {
 				t.Fatal(err)
 			}
 		}

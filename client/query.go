@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/internal/wire"
@@ -56,14 +57,18 @@ func (c *Client) askOne(ctx context.Context, m wire.Master, q granary.Query, ses
 
 // askNext asks the master whose turn it is, once. What it does not answer is the leader's.
 func (c *Client) askNext(ctx context.Context, q granary.Query) (granary.Answer, error) {
-	m, err := c.masters.next()
+	m, addr, err := c.masters.next()
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, attemptFollower)
+	within, cancel := context.WithTimeout(ctx, attemptFollower)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
-	return c.askOne(ctx, m, q, 0)
+	a, err := c.askOne(within, m, q, 0)
+	if err != nil && errors.Is(within.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
+		c.masters.rest(addr)
+	}
+	return a, err
 }
 
 // Ask is Query with the answer's type, such as *granary.Found.
