@@ -62,6 +62,8 @@ type Options struct {
 	SnapshotInterval  time.Duration // between checks of that; default 2 min
 	TrailingLogs      uint64        // entries kept behind a snapshot; default 30,000
 
+	ClockSkew time.Duration // added to the time; for tests of clocks that are wrong
+
 	CacheBytes int64                 // of the metadata store; 0 for its default
 	Registerer prometheus.Registerer // nil: metrics are counted but not exported
 	Log        *slog.Logger          // nil: none
@@ -127,7 +129,8 @@ func (o *Options) setDefaults() {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.now == nil {
-		o.now = time.Now
+		skew := o.ClockSkew
+		o.now = func() time.Time { return time.Now().Add(skew) }
 	}
 	if o.hook == nil {
 		o.hook = func(string) error { return nil }

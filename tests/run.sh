@@ -31,7 +31,7 @@ e2e() {
   clients
   mkdir -p bin
   CGO_ENABLED=0 go build -trimpath -o bin/granary ./cmd/granary
-  GRANARY_BINARY=$PWD/bin/granary go test -tags e2e -count=1 -timeout 40m -v -run "${1:-.}" ./tests/e2e/
+  GRANARY_BINARY=$PWD/bin/granary go test -tags e2e -count=1 -timeout 40m -artifacts -outputdir="$PWD/bin" -v -run "${1:-.}" ./tests/e2e/
 }
 
 fuzz() {

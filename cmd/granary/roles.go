@@ -120,6 +120,8 @@ type masterRole struct {
 	root   granary.User
 	owner  granary.Cred // of the first directories, if the cluster is founded
 	shards master.ShardControl
+
+	clockSkew time.Duration // for tests
 }
 
 // startMaster starts a master with its gRPC, Raft and HTTP services.
@@ -136,7 +138,7 @@ func (p *process) startMaster(l listenOptions, r masterRole) (*master.Server, er
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	o := master.Options{
 		Dir: r.dir, ID: r.id, GRPCAddr: l.addr(portMaster), RaftAddr: l.addr(portRaft),
-		Peers: r.peers, Join: r.join, RootUser: r.root, Owner: r.owner, Shards: r.shards, Log: p.log, Registerer: registry,
+		Peers: r.peers, Join: r.join, RootUser: r.root, Owner: r.owner, Shards: r.shards, Log: p.log, Registerer: registry, ClockSkew: r.clockSkew,
 		Dial: func(addr string) (wire.Master, func() error, error) { return wire.DialMaster(addr) },
 	}
 	m, err := master.Open(o)

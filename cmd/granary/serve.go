@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +36,7 @@ type serveOptions struct {
 	sync       string
 	workers    int
 	owner      ownerValue
+	clockSkew  time.Duration // added to the clock; for tests
 }
 
 func (o *serveOptions) validate() error {
@@ -244,6 +246,10 @@ until it is added. After that its directory says who it is, and the flag does no
 	cmd.Flags().StringSliceVar(&o.peers, "peers", nil, "founding masters, ID@HOST:PORT,…, this one among them; none for a master alone")
 	cmd.Flags().StringSliceVar(&o.join, "join", nil, "masters of a cluster, HOST:PORT,…: with an empty directory, wait to be added to it")
 	o.owner.flag(cmd, "to whom / belongs, if this master founds a cluster")
+	cmd.Flags().DurationVar(&o.clockSkew, "clock-skew", 0, "added to the time; for tests")
+	if err := cmd.Flags().MarkHidden("clock-skew"); err != nil {
+		panic(err) // the flag was defined above
+	}
 	return cmd
 }
 
@@ -262,7 +268,7 @@ func serveMaster(ctx context.Context, env *environment, o *serveOptions) (err er
 	if err != nil {
 		return err
 	}
-	r := masterRole{dir: o.data, id: o.id, peers: peers, join: join, root: root, owner: o.owner.cred, shards: volume.NewClient()}
+	r := masterRole{dir: o.data, id: o.id, peers: peers, join: join, root: root, owner: o.owner.cred, shards: volume.NewClient(), clockSkew: o.clockSkew}
 	limitMemory(masterMemory)
 	if _, err := p.startMaster(o.listenOptions, r); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // mastersBase is the --listen-base of masters that have a host of their own.
@@ -25,6 +26,7 @@ type masterProcess struct {
 	host  int
 	data  string
 	log   string
+	skew  time.Duration
 	cmd   *exec.Cmd
 	ended chan struct{}
 }
@@ -59,6 +61,9 @@ func (g *Masters) Addrs() []string {
 	return addrs
 }
 
+// Skew puts the clock of master i off, from its next start on.
+func (g *Masters) Skew(i int, d time.Duration) { g.nodes[i-1].skew = d }
+
 // Start starts master i, 1 to n, which does not run.
 func (g *Masters) Start(t testing.TB, i int) {
 	t.Helper()
@@ -72,7 +77,7 @@ func (g *Masters) Start(t testing.TB, i int) {
 		t.Fatal(err)
 	}
 	m.cmd = g.Net.Command(m.host, g.Binary, "serve", "master", "--id", fmt.Sprintf("m%d", i), "--data", m.data,
-		"--listen", g.Net.Addr(m.host), "--listen-base", fmt.Sprint(mastersBase), "--insecure", "--peers", strings.Join(peers, ","))
+		"--listen", g.Net.Addr(m.host), "--listen-base", fmt.Sprint(mastersBase), "--insecure", "--peers", strings.Join(peers, ","), "--clock-skew", m.skew.String())
 	m.cmd.Env = append(os.Environ(), "GRANARY_LOG_LEVEL=info")
 	m.cmd.Stdout, m.cmd.Stderr = log, log
 	if err := errors.Join(m.cmd.Start(), log.Close()); err != nil {
@@ -139,6 +144,10 @@ func (g *Masters) stop(t testing.TB) {
 		<-m.ended
 		if t.Failed() {
 			if text, err := os.ReadFile(m.log); err == nil {
+				err := os.WriteFile(filepath.Join(t.ArtifactDir(), filepath.Base(m.log)), text, 0o600)
+				if err != nil {
+					t.Error(err)
+				}
 				t.Logf("log of master %d:\n%s", i+1, tail(string(text)))
 			}
 		}

@@ -73,6 +73,12 @@ func (w *Network) Cut(t testing.TB, i, j int) {
 	w.ip(t, "-n", w.name(i), "route", "replace", "blackhole", w.Addr(j)+"/32")
 }
 
+// CutFromTest drops everything that host i sends to the test itself.
+func (w *Network) CutFromTest(t testing.TB, i int) {
+	t.Helper()
+	w.ip(t, "-n", w.name(i), "route", "replace", "blackhole", w.subnet+".254/32")
+}
+
 // Isolate cuts a host off from all other hosts, but not from the test.
 func (w *Network) Isolate(t testing.TB, i int) {
 	t.Helper()

@@ -3,10 +3,11 @@
 package e2e
 
 import (
-	"context"
+	"cmp"
 	"fmt"
+	"maps"
 	"math"
-	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -19,39 +20,54 @@ import (
 
 // history is what clients saw of a few objects that they all worked on: for each object a list of operations with
 // the times of call and return. Objects are left for new ones after some hundred operations, registers after some
-// seconds, so that each history stays short enough to be checked.
+// seconds, so that each history stays short enough to be checked. That happens as soon as nobody works on an object any
+// more; then its history is dropped, so that memory does not grow with the time that the test lasts.
 type history struct {
 	began time.Time
 	dir   granary.InodeID
+	left  chan *object // that nobody works on any more
 
-	mu      sync.Mutex
-	ops     map[string][]porcupine.Operation // by object
-	done    int                              // operations whose outcome is known …
-	unknown int                              // … and those whose outcome is not
-	slowest time.Duration                    // since it was last asked for
+	mu        sync.Mutex
+	objects   map[string]*object // in use
+	done      int                // operations whose outcome is known …
+	unknown   int                // … and those whose outcome is not
+	slowest   time.Duration      // since it was last asked for
+	gap       time.Duration      // longest time without an outcome since then
+	latest    time.Time          // outcome
+	checked   int                // objects …
+	undecided int                // … of which it could not be said in time whether their history is right
+	wrong     []string           // what is wrong with others
 }
 
-// objectOps is how many operations an object gets.
-const objectOps = 150
-
-// registerFor is how long a register is used: longer than most troubles, so that who slept through one finds it as
-// it was, or not.
-const registerFor = 10 * time.Second
-
-// step is one operation on an object. Out is what came back; Known is false if nobody can say whether it happened.
-type step struct {
-	Kind  string // of the object: "register", "counter" or "names"
-	Do    string
-	Value int
+// object is a register, a counter or a pair of names.
+type object struct {
+	name    string
+	kind    string
+	epoch   int
+	flying  int // operations on it that are under way
+	ops     []porcupine.Operation
+	written []stamp // of a register
 }
 
-type outcome struct {
-	Known bool
-	Kind  granary.Kind
-	Value int
+// stamp is where in the log a change was, and the time that it has.
+type stamp struct {
+	index granary.Index
+	ctime granary.Time
 }
 
-// begin makes the directory that all objects are in.
+const (
+	// objectOps is how many operations counters and names get.
+	objectOps = 150
+	// registerFor is how long a register is used: longer than most troubles, so that who slept through one finds it as
+	// it was, or not.
+	registerFor = 10 * time.Second
+	// registerOps is how many operations a register gets from those who are busy.
+	registerOps = 1000
+	// checkWithin bounds the check of one object.
+	checkWithin = time.Minute
+)
+
+// newHistory makes the directory that all objects are in.
 func newHistory(t *testing.T, c *client.Client) *history {
 	t.Helper()
 	r, err := c.Do(t.Context(), granary.Cred{}, &granary.Create{
@@ -59,94 +75,63 @@ func newHistory(t *testing.T, c *client.Client) *history {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &history{began: time.Now(), dir: r.Attr.Inode, ops: map[string][]porcupine.Operation{}}
+	now := time.Now()
+	return &history{began: now, latest: now, dir: r.Attr.Inode, left: make(chan *object, 100), objects: map[string]*object{}}
 }
 
-// worker performs random operations until ctx ends.
-type worker struct {
-	h      *history
-	c      *client.Client
-	id     int
-	rand   *rand.Rand
-	inodes map[string]named // of the objects in use that are files, by kind
-}
-
-type named struct {
-	name  string
-	inode granary.InodeID
-}
-
-func (w *worker) run(ctx context.Context) error {
-	for ctx.Err() == nil {
-		if err := w.one(ctx); err != nil {
-			return err
-		}
+// begin returns the object that a step is on, and notes that it is under way. A register that has had enough from
+// those who are busy is left to those who only observe; the step is then another.
+func (h *history) begin(s *step, observes bool) *object {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	o := h.current(s.Kind)
+	if s.Kind == "register" && !observes && len(o.ops) >= registerOps {
+		*s = step{Kind: "counter", Do: "append"}
+		o = h.current(s.Kind)
 	}
-	return nil
+	o.flying++
+	return o
 }
 
-// one performs an operation and records it. The context is not the operation's: one that is cut off by the end of
-// the test would tell nothing.
-func (w *worker) one(ctx context.Context) error {
-	s := w.choose()
-	object := fmt.Sprintf("%s-%d", s.Kind, w.h.epoch(s.Kind))
-	inode, err := w.prepare(ctx, s.Kind, object)
-	if err != nil || ctx.Err() != nil {
-		return err
+// current returns the object of a kind that is in use now.
+func (h *history) current(kind string) *object {
+	epoch := h.epoch(kind)
+	name := fmt.Sprintf("%s-%d", kind, epoch)
+	o := h.objects[name]
+	if o == nil {
+		o = &object{name: name, kind: kind, epoch: epoch}
+		h.objects[name] = o
 	}
-	call := time.Since(w.h.began)
-	out, err := w.perform(s, object, inode)
-	if err != nil {
-		return fmt.Errorf("%s of %s: %w", s.Do, object, err)
-	}
-	w.h.record(w.id, object, s, out, call)
-	return nil
-}
-
-// observe reads a register now and then until ctx ends. It learns of a new leader only when it asks, so it is the one
-// that a deposed leader could tell what is no longer so.
-func (w *worker) observe(ctx context.Context) error {
-	for ctx.Err() == nil {
-		rest := time.NewTimer(time.Duration(w.rand.IntN(8000)) * time.Millisecond)
-		select {
-		case <-rest.C:
-		case <-ctx.Done():
-		}
-		s := step{Kind: "register", Do: "read"}
-		object := fmt.Sprintf("%s-%d", s.Kind, w.h.epoch(s.Kind))
-		call := time.Since(w.h.began)
-		out, err := w.read(context.Background(), s, object, 0)
-		if err != nil {
-			return fmt.Errorf("%s of %s: %w", s.Do, object, err)
-		}
-		if out.Kind == granary.KindNone { // else nobody has made it yet
-			w.h.record(w.id, object, s, out, call)
-		}
-	}
-	return nil
-}
-
-func (w *worker) choose() step {
-	switch w.rand.IntN(6) {
-	case 0:
-		return step{Kind: "register", Do: []string{"write", "read"}[w.rand.IntN(2)], Value: w.rand.IntN(1 << 30)}
-	case 1, 2, 3:
-		return step{Kind: "counter", Do: []string{"append", "append", "read"}[w.rand.IntN(3)]}
-	default:
-		return step{Kind: "names", Do: []string{"create", "create", "unlink", "rename", "read"}[w.rand.IntN(5)], Value: w.rand.IntN(2)}
-	}
+	return o
 }
 
 func (h *history) epoch(kind string) int {
 	if kind == "register" {
 		return int(time.Since(h.began) / registerFor)
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	return (h.done + h.unknown) / (2 * objectOps)
 }
 
-func (h *history) record(worker int, object string, s step, out outcome, call time.Duration) {
+// end says that an operation is no longer under way, and sends to be checked what nobody works on any more. It waits
+// if the check does not keep up.
+func (h *history) end(o *object) {
+	var left []*object
+	h.mu.Lock()
+	o.flying--
+	for name, o := range h.objects {
+		if o.flying == 0 && o.epoch < h.epoch(o.kind) {
+			delete(h.objects, name)
+			left = append(left, o)
+		}
+	}
+	h.mu.Unlock()
+	for _, o := range left {
+		h.left <- o
+	}
+}
+
+func (h *history) record(worker int, o *object, s step, out outcome, st stamp, call time.Duration) {
+	defer h.end(o)
 	end := time.Since(h.began)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -154,11 +139,15 @@ func (h *history) record(worker int, object string, s step, out outcome, call ti
 	op := porcupine.Operation{ClientId: worker, Input: s, Output: out, Call: int64(call), Return: int64(end)}
 	if out.Known {
 		h.done++
+		h.gap, h.latest = max(h.gap, time.Since(h.latest)), time.Now()
 	} else {
 		h.unknown++
 		op.Return = math.MaxInt64
 	}
-	h.ops[object] = append(h.ops[object], op)
+	if st.index > 0 {
+		o.written = append(o.written, st)
+	}
+	o.ops = append(o.ops, op)
 }
 
 // count returns how many outcomes are known.
@@ -168,134 +157,77 @@ func (h *history) count() int {
 	return h.done
 }
 
-// takeSlowest returns the longest time that an operation took since the last call.
-func (h *history) takeSlowest() time.Duration {
+// takeWorst returns the longest time that an operation took since the last call, and the longest that passed without
+// the end of one.
+func (h *history) takeWorst() (slowest, gap time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	s := h.slowest
-	h.slowest = 0
-	return s
+	slowest, gap = h.slowest, max(h.gap, time.Since(h.latest))
+	h.slowest, h.gap = 0, 0
+	return slowest, gap
 }
 
-// prepare makes the file of a register or counter, unless it is there.
-func (w *worker) prepare(ctx context.Context, kind, object string) (granary.InodeID, error) {
-	if kind == "names" {
-		return 0, nil
-	}
-	if n := w.inodes[kind]; n.name == object {
-		return n.inode, nil
-	}
-	for ctx.Err() == nil {
-		r, err := w.c.Do(ctx, granary.Cred{}, &granary.Create{Parent: w.h.dir, Name: object, Type: granary.TypeRegular, Mode: 0o644})
-		if err == nil {
-			w.inodes[kind] = named{object, r.Attr.Inode}
-			return r.Attr.Inode, nil
+// check holds the history of each object against what a single copy of it would have answered, until left is closed.
+func (h *history) check() {
+	for o := range h.left {
+		result := porcupine.CheckOperationsTimeout(objectModel(), o.ops, checkWithin)
+		backwards := o.backwards()
+		h.mu.Lock()
+		h.checked++
+		switch {
+		case result == porcupine.Illegal:
+			h.wrong = append(h.wrong, fmt.Sprintf("%s: its %d operations are not linearizable:\n%s", o.name, len(o.ops), describe(o.ops)))
+		case result == porcupine.Unknown:
+			h.undecided++
 		}
-		if !unclear(err) {
-			return 0, err
+		if backwards != "" {
+			h.wrong = append(h.wrong, o.name+": "+backwards)
 		}
+		h.mu.Unlock()
 	}
-	return 0, nil
 }
 
-// unclear reports whether an error leaves open what happened, or says that nothing could be done.
-func unclear(err error) bool {
-	switch granary.KindOf(err) {
-	case granary.KindIndeterminate, granary.KindUnavailable, granary.KindExpired, granary.KindCanceled:
-		return true
-	}
-	return false
-}
-
-// perform does an operation to its end. Errors that are an answer are part of the outcome.
-func (w *worker) perform(s step, object string, inode granary.InodeID) (outcome, error) {
-	ctx := context.Background()
-	var (
-		r   granary.Result
-		err error
-		out outcome
-	)
-	switch s.Kind + " " + s.Do {
-	case "register write":
-		x := granary.Xattr{Name: "user.value", Value: fmt.Append(nil, s.Value)}
-		_, err = w.c.Do(ctx, granary.Cred{}, &granary.SetXattr{Inode: inode, Xattr: x})
-	case "counter append":
-		r, err = w.c.Do(ctx, granary.Cred{}, &granary.Commit{Inode: inode, AtEnd: true, Content: granary.Content{Inline: []byte{'x'}}})
-		out.Value = int(r.Offset)
-	case "names create":
-		_, err = w.c.Do(ctx, granary.Cred{}, &granary.Create{
-			Parent: w.h.dir, Name: nameOf(object, s.Value), Type: granary.TypeRegular, Mode: 0o644, Exclusive: true})
-	case "names unlink":
-		_, err = w.c.Do(ctx, granary.Cred{}, &granary.Unlink{Parent: w.h.dir, Name: nameOf(object, s.Value)})
-	case "names rename":
-		_, err = w.c.Do(ctx, granary.Cred{}, &granary.Rename{
-			SrcParent: w.h.dir, SrcName: nameOf(object, s.Value), DstParent: w.h.dir, DstName: nameOf(object, 1-s.Value), NoReplace: true})
-	default:
-		return w.read(ctx, s, object, inode)
-	}
-	return w.outcome(out, err)
-}
-
-func nameOf(object string, which int) string { return fmt.Sprintf("%s.%d", object, which) }
-
-func (w *worker) outcome(out outcome, err error) (outcome, error) {
-	if err != nil && unclear(err) {
-		return outcome{}, nil
-	}
-	out.Known, out.Kind = true, granary.KindOf(err)
-	switch out.Kind {
-	case granary.KindNone, granary.KindExists, granary.KindNotFound:
-		return out, nil
-	}
-	return out, err
-}
-
-// read asks for an object's state.
-func (w *worker) read(ctx context.Context, s step, object string, inode granary.InodeID) (outcome, error) {
-	q := &granary.Lookup{Base: inode, Xattrs: true}
-	switch {
-	case s.Kind == "names":
-		q = &granary.Lookup{Base: w.h.dir, Path: nameOf(object, s.Value)}
-	case inode == 0:
-		q = &granary.Lookup{Base: w.h.dir, Path: object, Xattrs: true}
-	}
-	found, err := client.Ask[*granary.Found](ctx, w.c, q)
-	out, err := w.outcome(outcome{}, err)
-	if err != nil || !out.Known || out.Kind != granary.KindNone {
-		return out, err
-	}
-	switch s.Kind {
-	case "counter":
-		out.Value = int(found.Entry.Attr.Size)
-	case "register":
-		for _, x := range found.Xattrs {
-			if x.Name == "user.value" {
-				if _, err := fmt.Sscan(string(x.Value), &out.Value); err != nil {
-					return out, err
-				}
-			}
+// backwards says which change of an object has an earlier time than one before it; "" if none has.
+func (o *object) backwards() string {
+	slices.SortFunc(o.written, func(a, b stamp) int { return cmp.Compare(a.index, b.index) })
+	for i := 1; i < len(o.written); i++ {
+		if a, b := o.written[i-1], o.written[i]; a.index < b.index && a.ctime >= b.ctime {
+			return fmt.Sprintf("entry %d is of %d, entry %d of %d", a.index, a.ctime, b.index, b.ctime)
 		}
 	}
-	return out, nil
+	return ""
 }
 
-// check holds the history of each object against what a single copy of it would have answered.
-func (h *history) check(t *testing.T) {
+// failed reports whether something has been found wrong so far.
+func (h *history) failed() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.wrong) > 0
+}
+
+// finish sends the last objects to be checked. Nobody works on any.
+func (h *history) finish() {
+	h.mu.Lock()
+	last := slices.Collect(maps.Values(h.objects))
+	clear(h.objects)
+	h.mu.Unlock()
+	for _, o := range last {
+		h.left <- o
+	}
+	close(h.left)
+}
+
+// report fails the test if something was wrong. Nothing is being checked any more.
+func (h *history) report(t *testing.T) {
 	t.Helper()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	undecided := 0
-	for object, ops := range h.ops {
-		switch porcupine.CheckOperationsTimeout(objectModel(), ops, time.Minute) {
-		case porcupine.Illegal:
-			t.Errorf("%s: its %d operations are not linearizable:\n%s", object, len(ops), describe(ops))
-		case porcupine.Unknown:
-			undecided++
-		}
+	for _, text := range h.wrong {
+		t.Error(text)
 	}
-	t.Logf("%d operations on %d objects, %d more of unknown outcome; %d histories could not be decided", h.done, len(h.ops), h.unknown, undecided)
-	if undecided > len(h.ops)/20 {
-		t.Errorf("%d of %d histories took too long to be checked", undecided, len(h.ops))
+	t.Logf("%d operations on %d objects, %d more of unknown outcome; %d histories could not be decided", h.done, h.checked, h.unknown, h.undecided)
+	if h.undecided > h.checked/20 {
+		t.Errorf("%d of %d histories took too long to be checked", h.undecided, h.checked)
 	}
 }
 
@@ -305,47 +237,4 @@ func describe(ops []porcupine.Operation) string {
 		text += fmt.Sprintf("%2d %12d %20d %+v -> %+v\n", op.ClientId, op.Call, op.Return, op.Input, op.Output)
 	}
 	return text
-}
-
-// objectModel is one copy of an object: a register's value, a counter's length, or which of two names exist (bits).
-func objectModel() porcupine.Model {
-	return porcupine.Model{
-		Init: func() any { return 0 },
-		Step: func(state, input, output any) (bool, any) {
-			at, s, out := state.(int), input.(step), output.(outcome)
-			want, next := modelStep(at, s)
-			return !out.Known || out == want, next
-		},
-		DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v -> %+v", input, output) },
-	}
-}
-
-func modelStep(at int, s step) (want outcome, next int) {
-	ok := outcome{Known: true}
-	failed := func(k granary.Kind) (outcome, int) { return outcome{Known: true, Kind: k}, at }
-	switch s.Kind + " " + s.Do {
-	case "register write":
-		return ok, s.Value
-	case "counter append":
-		return outcome{Known: true, Value: at}, at + 1
-	case "register read", "counter read":
-		return outcome{Known: true, Value: at}, at
-	}
-	bit, other := 1<<s.Value, 1<<(1-s.Value)
-	there := at&bit != 0
-	switch {
-	case s.Do == "create" && there:
-		return failed(granary.KindExists)
-	case s.Do == "create":
-		return ok, at | bit
-	case !there:
-		return failed(granary.KindNotFound)
-	case s.Do == "read":
-		return ok, at
-	case s.Do == "unlink":
-		return ok, at &^ bit
-	case at&other != 0: // rename onto a name that is taken
-		return failed(granary.KindExists)
-	}
-	return ok, at&^bit | other // it moved
 }

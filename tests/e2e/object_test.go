@@ -1,0 +1,67 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/dsorchard/granary"
+)
+
+// step is one operation on an object. Out is what came back; Known is false if nobody can say whether it happened.
+type step struct {
+	Kind  string // of the object: "register", "counter" or "names"
+	Do    string
+	Value int
+}
+
+type outcome struct {
+	Known bool
+	Kind  granary.Kind
+	Value int
+}
+
+// objectModel is one copy of an object: a register's value, a counter's length, or which of two names exist (bits).
+func objectModel() porcupine.Model {
+	return porcupine.Model{
+		Init: func() any { return 0 },
+		Step: func(state, input, output any) (bool, any) {
+			at, s, out := state.(int), input.(step), output.(outcome)
+			want, next := modelStep(at, s)
+			return !out.Known || out == want, next
+		},
+		DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v -> %+v", input, output) },
+	}
+}
+
+func modelStep(at int, s step) (want outcome, next int) {
+	ok := outcome{Known: true}
+	failed := func(k granary.Kind) (outcome, int) { return outcome{Known: true, Kind: k}, at }
+	switch s.Kind + " " + s.Do {
+	case "register write":
+		return ok, s.Value
+	case "counter append":
+		return outcome{Known: true, Value: at}, at + 1
+	case "register read", "counter read":
+		return outcome{Known: true, Value: at}, at
+	}
+	bit, other := 1<<s.Value, 1<<(1-s.Value)
+	there := at&bit != 0
+	switch {
+	case s.Do == "create" && there:
+		return failed(granary.KindExists)
+	case s.Do == "create":
+		return ok, at | bit
+	case !there:
+		return failed(granary.KindNotFound)
+	case s.Do == "read":
+		return ok, at
+	case s.Do == "unlink":
+		return ok, at &^ bit
+	case at&other != 0: // rename onto a name that is taken
+		return failed(granary.KindExists)
+	}
+	return ok, at&^bit | other // it moved
+}
