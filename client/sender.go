@@ -9,7 +9,7 @@ import (
 const (
 	// batchesMax is how many Mutate calls a session has under way. While all are, requests gather
 	// for the next one: many writers share calls, and Raft entries, and none waits for a timer.
-	batchesMax = 4
+	batchesMax = 3
 	// batchBytesMax bounds a Mutate call well below granary.EntrySizeMax, unless a single request is larger.
 	batchBytesMax = 256 << 10
 )

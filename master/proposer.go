@@ -15,7 +15,7 @@ import (
 const (
 	proposalItemsMax = 256       // items in one entry
 	proposalSizeMax  = 256 << 10 // bytes of an entry of more than one item
-	proposalsFlying  = 4         // entries proposed and not yet applied
+	proposalsFlying  = 2         // entries proposed and not yet applied: one is applied while another becomes durable
 	proposalsQueued  = 1024      // proposals that wait; more wait to be queued
 )
 

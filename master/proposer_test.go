@@ -201,35 +201,41 @@ func TestProposerOutcomes(t *testing.T) {
 			synctest.Wait()
 			return done
 		}
-		lost, refused := ask(t.Context()), ask(t.Context())
+		lost := ask(t.Context())
 		impatient, cancel := context.WithCancel(t.Context())
 		gaveUp := ask(impatient)
-		flying := ask(t.Context())
-		queued := ask(t.Context())
+		for range proposalsFlying - 2 {
+			ask(t.Context())
+		}
+		refused := ask(t.Context())
 		cancel()
-		r.answer(0, raft.ErrLeadershipLost)
-		// The slot that this frees takes the queued request: proposed, with an unknown outcome.
+		r.answer(0, raft.ErrLeadershipLost) // what waits flies in its place
 		synctest.Wait()
 		late := ask(t.Context())
-		r.answer(1, raft.ErrNotLeader)
+		r.answer(proposalsFlying, raft.ErrNotLeader)
 		synctest.Wait()
+		queued := ask(t.Context())
 		go stop()
 		synctest.Wait()
-		for i := 2; i < r.count(); i++ {
-			r.answer(i, raft.ErrRaftShutdown)
+		if r.count() != proposalsFlying+2 {
+			t.Errorf("%d entries were proposed", r.count())
+		}
+		for i := 1; i < r.count(); i++ {
+			if i != proposalsFlying {
+				r.answer(i, raft.ErrRaftShutdown)
+			}
 		}
 		<-p.stopped
 		for name, want := range map[string]struct {
 			done chan error
 			kind granary.Kind
 		}{
-			"lost in flight":    {lost, granary.KindIndeterminate},
-			"refused by Raft":   {refused, granary.KindUnavailable},
-			"gave up":           {gaveUp, granary.KindIndeterminate},
-			"shut down":         {flying, granary.KindIndeterminate},
-			"queued, then sent": {queued, granary.KindIndeterminate},
-			"late, then sent":   {late, granary.KindIndeterminate},
-			"after the end":     {ask(t.Context()), granary.KindUnavailable},
+			"lost in flight":  {lost, granary.KindIndeterminate},
+			"refused by Raft": {refused, granary.KindUnavailable},
+			"gave up":         {gaveUp, granary.KindIndeterminate},
+			"shut down":       {late, granary.KindIndeterminate},
+			"still queued":    {queued, granary.KindUnavailable},
+			"after the end":   {ask(t.Context()), granary.KindUnavailable},
 		} {
 			if err := <-want.done; granary.KindOf(err) != want.kind {
 				t.Errorf("%s: %v, want %v", name, err, want.kind)
