@@ -48,10 +48,15 @@ snapshots() { # of master $1: how many it took, and how long it took them
   awk -v n="$(metric "$1" snapshot_seconds_count)" -v all="$(metric "$1" snapshot_seconds_sum)" -v still="$(metric "$1" snapshot_pause_seconds_sum)" \
     -v size="$(metric "$1" snapshot_bytes)" 'BEGIN { if (n > 0) printf "snapshots: master '"$1"' took %d, %.0f ms each, %.0f ms of them without applying; the last has %d bytes\n", n, all/n*1e3, still/n*1e3, size }'
 }
-disk() { # bytes that the state of master $1 takes once compactions are done: tables, and a write-ahead log of some 64 MB
+restart() { # all masters
+  for i in 1 2 3; do kill "${pid[$i]}"; wait "${pid[$i]}" || true; done
+  for i in 1 2 3; do start $i; done
+  ready
+}
+tables() { # bytes of the tables of master $1, after a start, which writes all to tables, and once compactions are done
   local size before=0
   for _ in $(seq 30); do
-    size=$(du -s --block-size=1 "$scratch/m$1"/state-* 2> /dev/null | tail -1 | cut -f1 || true) # files come and go
+    size=$(du -cb "$scratch/m$1"/state-*/*.sst 2> /dev/null | tail -1 | cut -f1 || true) # files come and go
     if [ "$size" = "$before" ]; then break; fi
     before=$size
     sleep 3
@@ -77,8 +82,6 @@ if runs load && [ "$inodes" -gt 0 ]; then
   kill "${pid[$last]}"; wait "${pid[$last]}" || true
   bin/metabench load --inodes "$inodes"
   memory "$lead"
-  used=$(disk "$lead")
-  echo "disk: $used bytes of state for $inodes inodes, $((used / inodes)) each"
   began=$(date +%s.%N)
   start "$last"
   for _ in $(seq 6000); do
@@ -95,13 +98,17 @@ if runs load && [ "$inodes" -gt 0 ]; then
   for i in 1 2 3; do start $i; done
   ready
   echo "start: all three masters, to the first answer: $(echo "$(date +%s.%N) - $began" | bc) s"
+  used=$(tables 1)
+  echo "disk: $used bytes of tables for $inodes inodes, $((used / inodes)) each; $(du -s --block-size=1 "$scratch/m1"/state-* | cut -f1) with the write-ahead log"
 fi
 if runs blocks && [ "$blocks" -gt 0 ]; then # the last part: what it makes is of no other use
-  lead=$(leader)
-  before=$(disk "$lead")
+  restart
+  before=$(tables 1)
   bin/metabench blocks --blocks "$blocks"
-  used=$(($(disk "$lead") - before))
-  echo "disk: $used bytes of state more for $blocks blocks in files of 64, $((used / blocks)) each"
+  lead=$(leader)
   memory "$lead"
   snapshots "$lead"
+  restart
+  used=$(($(tables 1) - before))
+  echo "disk: $used bytes of tables more for $blocks blocks in files of 64, $((used / blocks)) each"
 fi
