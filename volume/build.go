@@ -12,9 +12,9 @@ import (
 	"github.com/dsorchard/granary/internal/disk"
 )
 
-// buildSyncEvery is how many bytes of a build may be dirty before they are synced: the sync at its end, and those of others
+// buildSyncEveryDefault is how many bytes of a build may be dirty before they are synced: the sync at its end, and those of others
 // meanwhile, then wait for no more than that.
-const buildSyncEvery = 32 << 20
+const buildSyncEveryDefault = 32 << 20
 
 // Build makes a whole shard of the stream that r gives, b.Length bytes: see granary.Build. Pages of zeros become holes. When it
 // returns nil the shard is durable, sealed, and there under its name; a shard that was there before is replaced in that moment, and stays
@@ -135,25 +135,28 @@ func (sh *shard) refuseLower(op string, epoch granary.Epoch) (created granary.Ti
 
 // builder makes one shard, under a name of its own until it is whole.
 type builder struct {
-	disk    *dataDisk
-	b       *granary.Build
-	key     shardKey
-	subject string
-	state   *shardState
-	reserve uint64
-	stop    <-chan struct{} // of the store
-	file    disk.File
-	table   tableWriter
-	end     uint64 // of the stream: pages before it are written, and in the table
-	dirty   uint64 // bytes since the last sync
-	zeroCRC uint32 // of a page of zeros
+	disk      *dataDisk
+	b         *granary.Build
+	key       shardKey
+	subject   string
+	state     *shardState
+	reserve   uint64
+	syncEvery uint64
+	stop      <-chan struct{} // of the store
+	file      disk.File
+	table     tableWriter
+	end       uint64     // of the stream: pages before it are written, and in the table
+	dirty     uint64     // bytes since the last sync
+	syncing   chan error // what the sync under way returns; nil if there is none
+	zeroCRC   uint32     // of a page of zeros
 }
 
 func (s *Store) newBuilder(d *dataDisk, b *granary.Build, created granary.Time) (*builder, error) {
 	id := d.ident.Load()
 	n := &builder{
 		disk: d, b: b, key: shardKey{b.Ref.Volume, b.Ref.Shard}, subject: b.Ref.String(), reserve: s.o.ReserveBytes, stop: s.stop,
-		zeroCRC: crc32.Checksum(make([]byte, pageSize), castagnoli),
+		syncEvery: s.buildSyncEvery,
+		zeroCRC:   crc32.Checksum(make([]byte, pageSize), castagnoli),
 		state: &shardState{
 			header: shardHeader{
 				Volume: b.Ref.Volume, Shard: b.Ref.Shard, DataShards: b.DataShards, ParityShards: b.ParityShards,
@@ -214,7 +217,7 @@ func (n *builder) fill(ctx context.Context, in pieces) error {
 	if _, err := n.file.WriteAt(head, 0); err != nil {
 		return n.failed(err)
 	}
-	return n.sync()
+	return errors.Join(n.sync(), n.synced())
 }
 
 // interrupted returns an error if nobody waits for the build any more.
@@ -249,7 +252,7 @@ func (n *builder) place(ctx context.Context, p piece) error {
 		rest = rest[len(page):]
 	}
 	n.end = p.offset + uint64(len(p.data))
-	if n.dirty += uint64(len(p.data)); n.dirty < buildSyncEvery {
+	if n.dirty += uint64(len(p.data)); n.dirty < n.syncEvery {
 		return nil
 	}
 	return n.sync()
@@ -275,10 +278,25 @@ func (n *builder) hole(ctx context.Context, to uint64) error {
 	return nil
 }
 
-// sync makes what was written durable. After an error the file is given up.
+// sync begins to make what was written durable, while the next pieces come. After an error the file is given up.
 func (n *builder) sync() error {
-	n.dirty = 0
-	if err := n.file.Sync(); err != nil {
+	if err := n.synced(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- n.file.Sync() }()
+	n.dirty, n.syncing = 0, done
+	return nil
+}
+
+// synced waits for the sync under way.
+func (n *builder) synced() error {
+	if n.syncing == nil {
+		return nil
+	}
+	err := <-n.syncing
+	n.syncing = nil
+	if err != nil {
 		return n.failed(err)
 	}
 	return nil
@@ -292,6 +310,7 @@ func (n *builder) failed(err error) error {
 
 // discard gives the file up. If its name cannot be removed the next start does it, or the next build.
 func (n *builder) discard() {
+	n.synced() // the build has failed already
 	if err := errors.Join(n.file.Close(), n.disk.fs.Remove(n.fresh())); err != nil {
 		n.disk.log.Warn("the rest of a shard that was not finished stays", "shard", n.subject, "error", err)
 		n.disk.noteFailure(err)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/iotest"
@@ -387,5 +388,56 @@ func TestReadSealedFindsRot(t *testing.T) {
 				t.Fatalf("listed as %+v, %v", infos, err)
 			}
 		})
+	}
+}
+
+// A build of many syncs goes on writing while one runs; one that fails ends it, and is not repeated.
+func TestBuildSyncsOnTheWay(t *testing.T) {
+	ctx := context.Background()
+	mem := disk.NewMem(disk.MemOptions{})
+	s, faulty := openFaulty(t, mem)
+	s.buildSyncEvery = 2 << 20
+	ref := firstRef(s, 1)
+	stream := fill(9<<20, 1)
+	var syncs atomic.Int64
+	fail := int64(0)
+	faulty.SetHook(func(c disk.Call) disk.Fault {
+		if c.Op == disk.OpSync && syncs.Add(1) == fail {
+			return disk.Fault{Err: syscall.EIO}
+		}
+		return disk.Fault{}
+	})
+	if err := s.Build(ctx, buildOf(ref, 1, uint64(len(stream))), bytes.NewReader(stream)); err != nil {
+		t.Fatal(err)
+	}
+	if n := syncs.Load(); n != 5 {
+		t.Fatalf("%d syncs", n)
+	}
+	wantSame := func() {
+		t.Helper()
+		_, f, err := s.disks[0].open(opRead, shardKey{1, 0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.files.release(f)
+		p := make([]byte, len(stream))
+		if _, err := f.ReadAt(p, streamOffset); err != nil || !bytes.Equal(p, stream) {
+			t.Fatalf("reads otherwise: %v", err)
+		}
+	}
+	wantSame()
+	for fail = 1; fail <= 5; fail++ {
+		syncs.Store(0)
+		s.disks[0].mu.Lock()
+		s.disks[0].readOnly = ""
+		s.disks[0].mu.Unlock()
+		wantKind(t, s.Build(ctx, buildOf(ref, 1, uint64(len(stream))), bytes.NewReader(fill(len(stream), 2))), granary.KindUnavailable)
+		if n := syncs.Load(); n != fail {
+			t.Fatalf("%d syncs, the failed one is %d", n, fail)
+		}
+		wantSame()
+	}
+	if names, err := mem.ReadDir(shardsName); err != nil || len(names) != 1 {
+		t.Fatalf("left behind: %v, %v", names, err)
 	}
 }

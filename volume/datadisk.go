@@ -36,6 +36,9 @@ type dataDisk struct {
 	gone   atomic.Pointer[string]   // why nothing of the disk is served any more
 	fullAt atomic.Int64             // clock of the last write that found no space; 0 for none
 
+	slow    atomic.Pointer[string] // why it should be emptied although it works
+	latency latency                // of its shard files
+
 	rosterVersion uint64 // that it has; of the start alone
 
 	mu       sync.Mutex
@@ -240,7 +243,11 @@ func (d *dataDisk) writeBarred() string {
 	if reason != "" {
 		return reason
 	}
-	return d.sample.Load().trouble(d.clock.now())
+	now := d.clock.now()
+	if stuck := d.latency.stuck(now); stuck > stuckAfter {
+		return silence(stuck)
+	}
+	return d.sample.Load().trouble(now)
 }
 
 // noteFailure takes note of what an error says about the disk itself: that it is failing, or full.
@@ -262,7 +269,14 @@ func (d *dataDisk) failing() string {
 	d.mu.Lock()
 	reason := d.readOnly
 	d.mu.Unlock()
-	return cmp.Or(reason, d.sample.Load().hanging(d.clock.now()))
+	if slow := d.slow.Load(); reason == "" && slow != nil {
+		reason = *slow
+	}
+	now := d.clock.now()
+	if stuck := d.latency.stuck(now); reason == "" && stuck > stuckFailing {
+		reason = silence(stuck)
+	}
+	return cmp.Or(reason, d.sample.Load().hanging(now))
 }
 
 // full returns why there is no room, or "".

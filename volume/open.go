@@ -23,12 +23,13 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		o: o, byID: make(map[granary.DiskID]*dataDisk), files: newFileCache(o.OpenFilesMax),
-		alarm: newAlarm(), stop: make(chan struct{}),
+		alarm: newAlarm(), stop: make(chan struct{}), buildSyncEvery: buildSyncEveryDefault,
 	}
 	if err := s.openDirs(); err != nil {
 		return nil, errors.Join(err, s.unlock())
 	}
 	s.running.Go(func() { s.clock.run(s.stop) })
+	s.running.Go(func() { s.compareDisks(s.stop) })
 	for _, d := range s.disks {
 		d.look()
 		s.running.Go(func() { d.walk(s.stop) })

@@ -100,6 +100,9 @@ func readState(sh *shard, f *openFile) (*shardState, error) {
 	case h.Cluster != "" && id.Cluster != "" && h.Cluster != id.Cluster:
 		return nil, granary.Errorf(granary.KindCorrupt, "", "", "the file belongs to cluster %s", h.Cluster)
 	}
+	if h.Disk = id.Disk; h.Cluster == id.Cluster {
+		h.Cluster = id.Cluster // one string for all shards
+	}
 	st := &shardState{header: h, slot: slot, length: uint64(size) - streamOffset}
 	if slot.Sealed {
 		st.length = slot.Length

@@ -36,6 +36,8 @@ type Store struct {
 	clock clock
 	stop  chan struct{}
 
+	buildSyncEvery uint64 // see buildSyncEveryDefault
+
 	joinMu sync.Mutex // one JoinCluster at a time
 
 	mu      sync.Mutex

@@ -60,11 +60,14 @@ func (s *sample) trouble(now int64) string {
 func (s *sample) hanging(now int64) string { return s.silent(now, deadAfter) }
 
 func (s *sample) silent(now, limit int64) string {
-	if silence := now - s.at; silence > limit {
-		return fmt.Sprintf("it has not answered for %d seconds", silence)
+	if seconds := now - s.at; seconds > limit {
+		return silence(seconds)
 	}
 	return ""
 }
+
+// silence says for how long a disk has not answered.
+func silence(seconds int64) string { return fmt.Sprintf("it has not answered for %d seconds", seconds) }
 
 // look takes a sample.
 func (d *dataDisk) look() {

@@ -192,7 +192,12 @@ func (p *process) openVolume(l listenOptions, r volumeRole) (*volume.Store, erro
 		return nil, errors.Join(err, ln.Close())
 	}
 	p.onStop(func(context.Context) error { return store.Close() })
-	p.serveHTTP("volume server", ln, volume.NewHandler(store))
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), store.Metrics())
+	mux := http.NewServeMux()
+	mux.Handle("/", volume.NewHandler(store))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	p.serveHTTP("volume server", ln, mux)
 	return store, nil
 }
 
