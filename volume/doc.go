@@ -10,7 +10,8 @@
 // # Disks that fail
 //
 // A directory that cannot be read at the start is left out, and one that is deleted later is served no more: the others are. A disk that answers
-// with errors of the device, or not at all for a minute, is Failing: it is read, and should be emptied. Sealed shards are read and compared
+// with errors of the device, not at all for a minute, or for minutes much more slowly than the server's others (latency.go), is Failing: it
+// is read, and should be emptied. Sealed shards are read and compared
 // with their page tables in the background (scrub.go), those that are still written when they are sealed.
 //
 // # Format
@@ -101,7 +102,7 @@
 //  6. A directory without an identity is formatted only if it is empty, and if the server's other disks know of none that was there, or
 //     somebody has named it.
 //  7. A drop that names a creation removes no shard that was made after that one.
-//  8. To a disk that has failed (an error of the device, a directory that could not be synced) nothing is written until the server is
-//     started again. One that is only full goes on when there is room.
+//  8. A disk that has failed (an error of the device, a directory that could not be synced) takes no appends and no builds until the
+//     server is started again; seals and drops are tried. One that is only full goes on when there is room.
 //  9. What a read, a scrub or a listing finds to be lost is reported as Damaged until the shard is built anew or dropped.
 package volume

@@ -195,7 +195,7 @@ func TestScrubOfFailingDisk(t *testing.T) {
 		var calls atomic.Int64
 		faulty.SetHook(func(c disk.Call) disk.Fault {
 			switch {
-			case c.Op == disk.OpUsage || c.Name == identityName || c.Op == disk.OpClose:
+			case c.Op == disk.OpUsage || c.Name == identityName || c.Name == shardsName || c.Op == disk.OpClose:
 				return disk.Fault{}
 			case c.Op == disk.OpReadAt && c.Name == "shards/2.0.new":
 				calls.Store(0)

@@ -148,7 +148,7 @@ func (sh *shard) cut(f *openFile, length uint64) error {
 // writeTable writes the page table behind the stream, and returns its checksum.
 func (sh *shard) writeTable(f *openFile, length uint64) (uint32, error) {
 	w := &tableWriter{f: f, position: int64(tableOffset(length))}
-	err := eachPage(f, length, func(int) error { return nil }, func(_ uint64, page []byte) error {
+	err := eachPage(f, length, func(uint64, int) error { return nil }, func(_ uint64, page []byte) error {
 		return w.add(crc32.Checksum(page, castagnoli))
 	})
 	if err == nil {
@@ -196,11 +196,11 @@ func (w *tableWriter) flush() error {
 }
 
 // eachPage calls fn with every page of the stream, the last one as long as it is, and step before each piece that is read.
-func eachPage(f *openFile, length uint64, step func(size int) error, fn func(index uint64, page []byte) error) error {
+func eachPage(f *openFile, length uint64, step func(off uint64, size int) error, fn func(index uint64, page []byte) error) error {
 	buf := make([]byte, min(length, scanBufferSize))
 	for off := uint64(0); off < length; {
 		p := buf[:min(uint64(len(buf)), length-off)]
-		if err := step(len(p)); err != nil {
+		if err := step(off, len(p)); err != nil {
 			return err
 		}
 		if n, err := f.ReadAt(p, streamOffset+int64(off)); n < len(p) {

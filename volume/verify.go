@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/disk"
 )
 
 // Verify reads a sealed shard, data or parity, and compares it with the page table made at its seal.
@@ -48,6 +49,18 @@ func (sh *shard) verify(op string, f *openFile, slot stateSlot, step func(size i
 	return err
 }
 
+// uncache makes the next read of a range one of the disk.
+func uncache(f *openFile, off, length int64) error {
+	u, ok := f.File.(disk.Uncacher)
+	if !ok {
+		return nil
+	}
+	if off < 0 {
+		off, length = 0, length+off
+	}
+	return u.Uncache(off, length)
+}
+
 // causeOf returns the text of an error without what it was about.
 func causeOf(err error) string {
 	var e *granary.Error
@@ -63,9 +76,12 @@ func (sh *shard) compare(op string, f *openFile, slot stateSlot, step func(size 
 	r := &tableReader{f: f, position: int64(slot.TableOffset), left: slot.TableLength}
 	var bad, first uint64
 	stepped := error(nil)
-	err := eachPage(f, slot.Length, func(size int) error {
-		stepped = step(size)
-		return stepped
+	err := eachPage(f, slot.Length, func(off uint64, size int) error {
+		if stepped = step(size); stepped != nil {
+			return stepped
+		}
+		// The disk is asked, and not what the system's memory holds of it; and that is not filled with what nobody reads.
+		return uncache(f, streamOffset+int64(off)-scanBufferSize, scanBufferSize+int64(size))
 	}, func(index uint64, page []byte) error {
 		want, err := r.next()
 		if err != nil {

@@ -76,17 +76,20 @@ func (d *dataDisk) look() {
 	d.sample.Store(&sample{usage: usage, err: err, at: d.clock.now()})
 }
 
-// isThere reports whether the directory still has its identity. A failure of another kind says nothing about that.
-func (d *dataDisk) isThere() bool {
-	f, err := d.fs.Open(identityName)
-	if err != nil {
+// missing returns the name that is gone from the directory, of those that every disk has, or "". A failure of another kind says
+// nothing about that.
+func (d *dataDisk) missing() string {
+	for _, name := range []string{identityName, shardsName} {
+		f, err := d.fs.Open(name) // a directory is refused, for what it is
+		if errors.Is(err, fs.ErrNotExist) {
+			return name
+		}
+		if err == nil {
+			err = f.Close()
+		}
 		d.noteFailure(err)
-		return !errors.Is(err, fs.ErrNotExist)
 	}
-	if err := f.Close(); err != nil {
-		d.noteFailure(err)
-	}
-	return true
+	return ""
 }
 
 // watch takes samples until stop.
@@ -101,10 +104,11 @@ func (d *dataDisk) watch(stop <-chan struct{}) {
 		case <-ticker.C:
 		}
 		d.look()
-		if missed++; d.isThere() {
+		name := d.missing()
+		if missed++; name == "" {
 			missed = 0
 		} else if missed == vanishAfter {
-			d.vanish("its " + identityName + " is gone")
+			d.vanish("its " + name + " is gone")
 		}
 	}
 }

@@ -43,5 +43,11 @@ type File interface {
 	Allocated() (int64, error)
 }
 
+// Uncacher is a File whose bytes the system may hold in memory.
+type Uncacher interface {
+	// Uncache lets go of a range, so that the next read of it asks the disk. What was not synced stays.
+	Uncache(off, length int64) error
+}
+
 // Usage is the space of a file system, in bytes. Free is what an ordinary user may still write.
 type Usage struct{ Total, Free uint64 }

@@ -152,6 +152,14 @@ func (f *osFile) Sync() error {
 	return nil
 }
 
+// Uncache implements Uncacher.
+func (f *osFile) Uncache(off, length int64) error {
+	if err := control(f.f, func(fd int) error { return uncache(fd, off, length) }); err != nil {
+		return &fs.PathError{Op: "fadvise", Path: f.f.Name(), Err: err}
+	}
+	return nil
+}
+
 func (f *osFile) Size() (int64, error) {
 	st, err := f.stat()
 	return st.Size, err
