@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -327,12 +328,15 @@ func TestCrashWhileFormatting(t *testing.T) {
 		mems := []*disk.Mem{disk.NewMem(disk.MemOptions{}), disk.NewMem(disk.MemOptions{})}
 		at, count := rapid.IntRange(0, 60).Draw(t, "at"), 0
 		var after []*disk.Mem
+		var mu sync.Mutex // the disks are looked at side by side
 		crash := func() {
 			if after == nil {
 				after = []*disk.Mem{mems[0].CrashClone(r), mems[1].CrashClone(r)}
 			}
 		}
 		hook := func(disk.Call) disk.Fault {
+			mu.Lock()
+			defer mu.Unlock()
 			if count == at {
 				crash()
 			}
@@ -352,8 +356,10 @@ func TestCrashWhileFormatting(t *testing.T) {
 		if err := s.JoinCluster(testCluster); err != nil {
 			t.Fatal(err)
 		}
+		mu.Lock()
 		joined := after == nil
 		crash()
+		mu.Unlock()
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
