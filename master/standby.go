@@ -20,7 +20,7 @@ import (
 const (
 	standApart   = 4  // the next in turn stands this part of the timeout later: longer than two heartbeats may lie apart
 	askApart     = 16 // part of the timeout between two pre-votes that are asked of the same node
-	asksMax      = 8  // of those: together less than a campaign lasts
+	asksMax      = 14 // of those: together a little less than the shortest campaign lasts
 	asksLateness = 4  // times the timeout without a leader after which a candidate asks only as often as Raft does
 )
 
