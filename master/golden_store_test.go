@@ -83,8 +83,8 @@ func (s *script) opOfStore() granary.Op {
 			}
 		}
 		return op
-	case "seal": // seal NAME [epoch=N]
-		return &granary.SealVolume{Volume: s.volumes[s.args[1]], Epoch: granary.Epoch(s.optionNumber("epoch", 1))}
+	case "seal": // seal NAME [epoch=N] [force]
+		return &granary.SealVolume{Volume: s.volumes[s.args[1]], Epoch: granary.Epoch(s.optionNumber("epoch", 1)), Force: s.has("force")}
 	case "put": // put PATH TEXT,TEXT…, as commit
 		parent, name := s.at(1)
 		return &granary.Create{Parent: parent, Name: name, Type: granary.TypeRegular, Mode: 0o644, UID: s.cred.UID, GID: s.cred.GID,

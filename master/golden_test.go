@@ -27,6 +27,7 @@ type script struct {
 	row       uint64                      // end of what was written to them
 	refused   error                       // by the leader, of the next operation
 	shown     *shown
+	moved     []granary.BlockMove // by the last move
 
 	pretending bool // what is there is not what the log made
 }
@@ -89,8 +90,14 @@ func (s *script) run(statement string) string {
 	case "reclaim":
 		s.m.drain(1000)
 		return "ok"
+	case "show":
+		return s.show()
 	case "links":
 		return s.pretendLinks(s.find(s.args[1]), uint32(s.number(2, 10)))
+	}
+	if it := s.leaderItem(); it != nil {
+		r := s.m.item(it)
+		return s.outcome(nil, &r)
 	}
 	op := s.op()
 	if op == nil {
@@ -122,6 +129,8 @@ func (s *script) outcome(op granary.Op, r *granary.Result) string {
 	case *granary.OpenVolume:
 		s.volumes[s.args[1]] = r.Volume.ID
 		return fmt.Sprintf("ok, %s %d+%d", r.Volume.State, r.Volume.DataShards, r.Volume.ParityShards)
+	case *granary.MoveBlocks:
+		return fmt.Sprint("ok, left ", r.Missing)
 	case *granary.SealVolume:
 		return fmt.Sprintf("ok, %s at epoch %d", r.Volume.State, r.Volume.Epoch)
 	case *granary.Commit:
@@ -240,6 +249,9 @@ func (s *script) ask() string {
 // op makes the operation of a statement.
 func (s *script) op() granary.Op {
 	if op := s.opOfStore(); op != nil {
+		return op
+	}
+	if op := s.opOfUpkeep(); op != nil {
 		return op
 	}
 	if op := s.opOfName(); op != nil {

@@ -23,6 +23,7 @@ type machine struct {
 	time    granary.Time
 	rowEnd  uint64
 	volume  granary.VolumeID
+	version uint8 // of the commands; 0 for today's
 }
 
 // newMachine returns an initialised state with a session, in memory.
@@ -57,6 +58,9 @@ func (m *machine) item(it item) granary.Result {
 	data, err := (&command{Time: m.time, Items: []item{it}}).marshal()
 	if err != nil {
 		m.t.Fatal(err)
+	}
+	if m.version != 0 {
+		data[0] = m.version
 	}
 	e := entry{Index: uint64(len(m.log) + 1), Term: 1, Data: data}
 	m.log = append(m.log, e)

@@ -278,3 +278,149 @@ func TestBlocksAreMoved(t *testing.T) {
 	m.fails(granary.KindStale, &granary.MoveBlocks{Moves: []granary.BlockMove{move(3, 0, 16384)}})
 	m.ok(&granary.MoveBlocks{})
 }
+
+// TestRewriteChangesNothing stores anew what a file has, in one chunk instead of many, and at every byte of which there
+// is something.
+func TestRewriteChangesNothing(t *testing.T) {
+	m := newMachine(t)
+	defer m.close()
+	f := m.ok(&granary.Create{Parent: granary.RootInode, Name: "f", Type: granary.TypeRegular, Mode: 0o6755}).Attr.Inode
+	const pieces = 100
+	chunks, whole := contents{}, []byte{}
+	start := windowSize - pieces/2
+	for i := range pieces {
+		b := []byte{byte(i + 1)}
+		c := m.content(start+uint64(i), b)
+		chunks[c.Chunks[0].Hash] = b
+		whole = append(whole, b...)
+		m.ok(&granary.Commit{Inode: f, Content: c})
+	}
+	m.ok(&granary.SetXattr{Inode: f, Xattr: granary.Xattr{Name: granary.XattrETag, Value: []byte("etag")}})
+	before := ask[*granary.Found](m, &granary.Lookup{Base: f, Xattrs: true})
+	bytes := readBack(m, chunks, f)
+	c := m.content(start, whole)
+	chunks[c.Chunks[0].Hash] = whole
+	op := &granary.Commit{Inode: f, Content: c, Rewrite: before.Entry.Attr.ContentVersion}
+	m.failsAs(granary.KindNotOwner, granary.Cred{UID: 1000}, op)
+	for _, wrong := range []func(*granary.Commit){
+		func(op *granary.Commit) { op.AtEnd = true },
+		func(op *granary.Commit) { op.Mtime = ptr(granary.Time(1)) },
+		func(op *granary.Commit) { op.Content.Inline = []byte("inline") },
+		func(op *granary.Commit) { op.Content.Extents = []granary.ExtentWrite{{Offset: start - 1, Length: 2}} },
+		func(op *granary.Commit) {
+			op.Content.Extents = []granary.ExtentWrite{{Offset: start + 1, Length: pieces}}
+		},
+		func(op *granary.Commit) { op.Content.Extents = []granary.ExtentWrite{{Offset: 5, Length: 1}} },
+	} {
+		bad := *op
+		wrong(&bad)
+		m.fails(granary.KindInvalid, &bad)
+		m.check()
+	}
+	if r := m.ok(op); r.Attr != before.Entry.Attr {
+		t.Fatalf("%+v, before %+v", r.Attr, before.Entry.Attr)
+	}
+	m.check()
+	after := ask[*granary.Found](m, &granary.Lookup{Base: f, Xattrs: true, Layout: &granary.Range{Length: 1 << 60}})
+	if after.Entry != before.Entry || len(after.Xattrs) != 1 || len(after.Layout.Extents) != 2 {
+		t.Fatalf("%+v, before %+v", after, before)
+	}
+	if now := readBack(m, chunks, f); now.size != bytes.size || !equalBytes(now.bytes, bytes.bytes) {
+		t.Fatal("the file reads otherwise")
+	}
+	m.ok(&granary.Commit{Inode: f, Content: granary.Content{Size: windowSize * 3}})
+	m.fails(granary.KindStale, op)
+}
+
+// TestVolumesKnowTheirPolicy: when a volume was opened, and under what, is known as long as it is there.
+func TestVolumesKnowTheirPolicy(t *testing.T) {
+	m := newMachine(t)
+	defer m.close()
+	auto := m.openOn(1, 1, "d1", "d2")
+	if auto.Policy != 1 || !auto.Auto || auto.OpenedAt == 0 || auto.SealedAt != 0 {
+		t.Fatalf("%+v", auto)
+	}
+	fixed := granary.Policy{DataShards: 1, ParityShards: 1, Class: "ssd"}
+	p := m.ok(&granary.SetPolicy{Inode: granary.RootInode, Policy: fixed}).Attr.Policy
+	if is := ask[*granary.PolicyIs](m, &granary.GetPolicy{Policy: p}).Policy; is != fixed {
+		t.Fatalf("%+v", is)
+	}
+	fixed.Class = "hdd"
+	if other := m.ok(&granary.SetPolicy{Inode: granary.RootInode, Policy: fixed}).Attr.Policy; other == p {
+		t.Fatal("policies of different classes are one")
+	}
+	v := m.ok(&granary.OpenVolume{Policy: p, Placement: &granary.Placement{DataShards: 1, ParityShards: 1, Disks: []granary.DiskID{"d1", "d2"}}}).Volume
+	if v.Policy != p || v.Auto {
+		t.Fatalf("%+v", v)
+	}
+
+	// The mark of a sweep stays when the policy changes again while it is on.
+	marks := m.s.sweeps(10)
+	if len(marks) != 1 || marks[0].Inode != granary.RootInode {
+		t.Fatalf("%+v", marks)
+	}
+	m.ok(&granary.SetPolicy{Inode: granary.RootInode, Policy: fixed})
+	m.itemFails(granary.KindStale, &sweepDone{Inode: granary.RootInode, Marked: marks[0].Marked})
+	m.itemOK(&sweepDone{Inode: granary.RootInode, Marked: m.s.sweeps(10)[0].Marked})
+	if left := m.s.sweeps(10); len(left) != 0 {
+		t.Fatalf("%+v", left)
+	}
+}
+
+// TestUpkeepIsKept reads back how the cluster maintains itself.
+func TestUpkeepIsKept(t *testing.T) {
+	m := newMachine(t)
+	defer m.close()
+	if u := m.s.upkeep(); u != granary.DefaultUpkeep() {
+		t.Fatalf("%+v", u)
+	}
+	u := granary.Upkeep{RepairGrace: 1, ReclaimGrace: 2, YoungAge: 3, RepairRate: 4, MoveRate: 5, MaxOverhead: 106, Paused: true}
+	m.ok(&granary.SetUpkeep{Upkeep: u})
+	if is := ask[*granary.UpkeepIs](m, &granary.GetUpkeep{}).Upkeep; is != u || m.s.upkeep() != u {
+		t.Fatalf("%+v", is)
+	}
+	u.YoungAge = -1
+	m.fails(granary.KindInvalid, &granary.SetUpkeep{Upkeep: u})
+}
+
+// TestCheckFindsWrongPlaces breaks what the tables of places and the volumes say, one thing at a time.
+func TestCheckFindsWrongPlaces(t *testing.T) {
+	for name, breakIt := range map[string]func(*txn, granary.VolumeID, *blockRecord){
+		"a block is not entered":   func(t *txn, _ granary.VolumeID, b *blockRecord) { t.leave(&b.Location) },
+		"a block is entered twice": func(t *txn, v granary.VolumeID, _ *blockRecord) { t.enter(1, &granary.Location{Volume: v, Offset: 99}) },
+		"a place of nothing":       func(t *txn, v granary.VolumeID, b *blockRecord) { t.leave(&b.Location); t.enter(9, &b.Location) },
+		"a disk holds more":        func(t *txn, v granary.VolumeID, _ *blockRecord) { t.hold("d3", v) },
+		"a disk holds less":        func(t *txn, v granary.VolumeID, _ *blockRecord) { t.letGo("d1", v) },
+		"a disk in use is retired": func(t *txn, _ granary.VolumeID, _ *blockRecord) {
+			store(t, keyDisk("d1"), &diskRecord{State: granary.DiskRetired})
+		},
+		"an end before a block's":   func(t *txn, v granary.VolumeID, _ *blockRecord) { t.volumes.get(t, v).Ends[0]-- },
+		"an end behind the last":    func(t *txn, v granary.VolumeID, _ *blockRecord) { t.volumes.get(t, v).Ends[0] += granary.RowAlignment },
+		"a lost shard of an open":   func(t *txn, v granary.VolumeID, _ *blockRecord) { t.volumes.get(t, v).Lost = 1 },
+		"a shard that there is not": func(t *txn, v granary.VolumeID, _ *blockRecord) { t.volumes.get(t, v).Sealed = 4 },
+		"a target of an open":       func(t *txn, v granary.VolumeID, _ *blockRecord) { t.volumes.get(t, v).aim(0, "d3"); t.hold("d3", v) },
+		"two shards on one disk":    func(t *txn, v granary.VolumeID, _ *blockRecord) { t.volumes.get(t, v).Disks[1] = "d1" },
+		"blocks of a dropping one": func(t *txn, v granary.VolumeID, _ *blockRecord) {
+			t.seal(v)
+			t.del(keyWriting(0, v))
+			t.volumes.get(t, v).State = granary.VolumeDropping
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			defer m.close()
+			m.put("f", "text")
+			m.check()
+			x := newTxn(m.s)
+			x.places = true
+			breakIt(x, m.volume, x.blocks.get(x, 1))
+			x.volumes.get(x, m.volume)
+			x.volumes.touch(m.volume)
+			x.keep()
+			x.pending.commit()
+			if err := m.s.check(); !granary.IsKind(err, granary.KindCorrupt) {
+				t.Error(err)
+			}
+		})
+	}
+}
