@@ -169,6 +169,8 @@ func TestContentAgainstModel(t *testing.T) {
 					copySparse(src, dst, from, to, n)
 				}
 			},
+			"move":    m.moveAll,
+			"rewrite": func(rt *rapid.T) { m.rewriteSome(rt, chunks, file().id) },
 			"": func(rt *rapid.T) {
 				if err := m.s.check(); err != nil {
 					rt.Fatal(err)

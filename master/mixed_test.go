@@ -20,6 +20,7 @@ func TestMixedSessions(t *testing.T) {
 		x := &mixed{rt: rt, m: m, inodes: []granary.InodeID{granary.RootInode}, dirs: []granary.InodeID{granary.RootInode}}
 		x.sessions = []mixedSession{{id: m.session}}
 		x.addSession()
+		m.register(4)
 		for range rapid.IntRange(10, 60).Draw(rt, "steps") {
 			before := usages(m.s)
 			x.step()
@@ -65,6 +66,7 @@ func TestMixedSessions(t *testing.T) {
 		if h := m.s.head; datasets != 1 || h.Files != 0 || h.LogicalBytes != 0 || h.UniqueBytes != 0 || h.BlockBytes != 0 || h.DyingDirs != 0 {
 			rt.Fatalf("what is left: %+v", h)
 		}
+		x.dropVolumes()
 	})
 }
 
@@ -120,7 +122,7 @@ func (x *mixed) do(s *mixedSession, op granary.Op) granary.Result {
 
 func (x *mixed) step() {
 	s := &x.sessions[x.draw(len(x.sessions), "session")]
-	switch x.draw(21, "op") {
+	switch x.draw(23, "op") {
 	case 0, 1:
 		x.create(s)
 	case 2:
@@ -172,6 +174,8 @@ func (x *mixed) step() {
 			Mode: granary.AllocateMode(x.draw(3, "mode")), KeepSize: x.flag("keep size")})
 	case 20:
 		x.upload(s)
+	case 21, 22:
+		x.maintain(s)
 	}
 }
 
@@ -237,19 +241,24 @@ func (x *mixed) made(r granary.Result, typ granary.FileType) {
 	}
 }
 
+// volume makes sure that the session has, or had, a volume to append to.
+func (x *mixed) volume(s *mixedSession) {
+	if s.volume != 0 {
+		return
+	}
+	r := x.do(s, &granary.OpenVolume{Policy: 1, Placement: &granary.Placement{DataShards: 1, ParityShards: 1, Disks: []granary.DiskID{"d1", "d2"}}})
+	if r.Err == nil {
+		s.volume, s.end = r.Volume.ID, 0
+	}
+}
+
 // content is inline, or one of a few chunks, new or said to be known.
 func (x *mixed) content(s *mixedSession) granary.Content {
 	offset := uint64(x.draw(20, "offset"))
 	if x.draw(3, "inline") == 0 {
 		return granary.Content{Inline: []byte("inline"), InlineOffset: offset}
 	}
-	if s.volume == 0 {
-		r := x.do(s, &granary.OpenVolume{Policy: 1, Placement: &granary.Placement{DataShards: 1, ParityShards: 1, Disks: []granary.DiskID{"d1", "d2"}}})
-		if r.Err != nil {
-			return granary.Content{}
-		}
-		s.volume, s.end = r.Volume.ID, 0
-	}
+	x.volume(s)
 	c := granary.Chunk{Hash: granary.Hash{byte(x.draw(4, "chunk"))}, RawLength: 10, New: x.flag("new")}
 	if c.New {
 		c.Location = granary.Location{Volume: s.volume, Epoch: 1, Offset: s.end, Length: 100}
