@@ -278,14 +278,22 @@ func (s *Server) awaitLeader(ctx context.Context, most time.Duration) {
 	}
 }
 
+// isRegistered reports whether the state knows the server, which may have been forgotten, and as the heartbeat shows it.
+func (l *leadership) isRegistered(hb *granary.Heartbeat) bool {
+	st := l.s.states.acquire()
+	_, known := st.places.Load().servers[hb.Server]
+	st.release()
+	return known && l.live.isRegistered(hb)
+}
+
 // register records the server in the state if it is new there or looks different.
 func (l *leadership) register(ctx context.Context, hb *granary.Heartbeat) error {
-	if l.live.isRegistered(hb) {
+	if l.isRegistered(hb) {
 		return nil
 	}
 	l.live.registering.Lock()
 	defer l.live.registering.Unlock()
-	if l.live.isRegistered(hb) {
+	if l.isRegistered(hb) {
 		return nil
 	}
 	results, err := l.prop.propose(ctx, &registerServer{Server: granary.Server{

@@ -596,3 +596,27 @@ func TestReclaimRuns(t *testing.T) {
 		return nil
 	})
 }
+
+// TestForgottenServerRegistersAnew: a server that comes back after it was forgotten is a new one.
+func TestForgottenServerRegistersAnew(t *testing.T) {
+	t.Parallel()
+	s := openAlone(t, t.TempDir(), nil)
+	c := newClient(t, s)
+	beat(t, s, "s1")
+	c.do(s, &granary.SetDisk{Disk: "s1-d", State: granary.DiskDraining})
+	c.do(s, &granary.ForgetServer{Server: "s1"})
+	shown := func() *granary.Disks {
+		a, _, err := s.Query(t.Context(), &granary.QueryRequest{Query: &granary.ListDisks{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.(*granary.Disks)
+	}
+	if d := shown(); len(d.Servers) != 0 || len(d.Disks) != 0 {
+		t.Errorf("%+v", d)
+	}
+	beat(t, s, "s1")
+	if d := shown(); len(d.Servers) != 1 || len(d.Disks) != 1 || d.Disks[0].State != granary.DiskActive || !d.Disks[0].Up {
+		t.Errorf("%+v", d)
+	}
+}
