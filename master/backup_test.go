@@ -301,6 +301,9 @@ func TestBackupOfFollower(t *testing.T) {
 			continue
 		}
 		eventually(t, "the follower", func() error {
+			if s.RootUser().AccessKey == "" {
+				return errors.New("it has not heard of the founding")
+			}
 			p, stream := readBackup(t, s, "")
 			s.backups.mu.Lock()
 			s.backups.held[p.ID].read = time.Time{}
