@@ -33,8 +33,17 @@ func (t *txn) shardsDamaged(it *shardsDamaged) granary.Result {
 	if it.Shards == 0 || it.Shards&^all != 0 {
 		return failed(granary.KindInvalid, name, fmt.Sprint(it.Volume), "shards %b of %d+%d", it.Shards, v.DataShards, v.ParityShards)
 	}
-	if v.Lost|it.Shards != v.Lost {
-		v.Lost |= it.Shards
+	damaged := it.Shards
+	for i, disk := range v.Disks {
+		if i < len(it.On) && it.On[i] != disk { // what was looked at does not count any more
+			damaged &^= 1 << i
+		}
+	}
+	if damaged == 0 {
+		return failed(granary.KindStale, name, fmt.Sprint(it.Volume), "the shards %b are on other disks now: %q", it.Shards, v.Disks)
+	}
+	if v.Lost|damaged != v.Lost {
+		v.Lost |= damaged
 		t.volumes.touch(it.Volume)
 	}
 	return granary.Result{Volume: t.volumeResult(it.Volume, v)}

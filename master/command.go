@@ -82,11 +82,13 @@ type (
 	}
 
 	// shardsDamaged says that the bytes of shards are gone or damaged: they are Lost until they are placed anew. A volume
-	// that is open is sealed by it. Another epoch, and a volume that is being dropped, is KindStale. Result: Volume.
+	// that is open is sealed by it. Another epoch, and a volume that is being dropped, is KindStale, and so is it when all
+	// of the shards have been placed elsewhere since. Result: Volume.
 	shardsDamaged struct {
 		Volume granary.VolumeID
 		Epoch  granary.Epoch
-		Shards uint32 // bit i for shard i
+		Shards uint32           // bit i for shard i
+		On     []granary.DiskID // of each shard of the volume, the disk that was looked at; nil for where they are now
 	}
 
 	// aimShard sets the target of a shard of a volume that nobody appends to, or clears it: To is "". A target is a disk
@@ -275,6 +277,10 @@ func putUpkeepItem(e *encoder, it item) error {
 		e.u64(uint64(it.Volume))
 		e.u64(uint64(it.Epoch))
 		e.u64(uint64(it.Shards))
+		e.u64(uint64(len(it.On)))
+		for _, disk := range it.On {
+			e.str(string(disk))
+		}
 	case *aimShard:
 		e.u8(tagAimShard)
 		e.u64(uint64(it.Volume))
@@ -446,7 +452,11 @@ func takeItem(d *decoder) (item, error) {
 func takeUpkeepItem(d *decoder, tag uint8) (item, error) {
 	switch tag {
 	case tagShardsDamaged:
-		return &shardsDamaged{Volume: granary.VolumeID(d.u64()), Epoch: granary.Epoch(d.u64()), Shards: d.u32()}, nil
+		it := &shardsDamaged{Volume: granary.VolumeID(d.u64()), Epoch: granary.Epoch(d.u64()), Shards: d.u32()}
+		for range d.count() {
+			it.On = append(it.On, granary.DiskID(d.str()))
+		}
+		return it, nil
 	case tagAimShard:
 		return &aimShard{Volume: granary.VolumeID(d.u64()), Epoch: granary.Epoch(d.u64()), Shard: d.u8(), To: granary.DiskID(d.str())}, nil
 	case tagCondemn:

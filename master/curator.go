@@ -281,7 +281,7 @@ func (c *curator) damagedItems(damaged map[granary.VolumeID]uint32) []item {
 	for _, id := range atMost(sortedIDs(damaged)) {
 		v := c.cat.volumes[id]
 		c.l.s.log.Warn("shards are lost or damaged", "volume", id, "shards", shardList(damaged[id]))
-		items = append(items, &shardsDamaged{Volume: id, Epoch: v.record.Epoch, Shards: damaged[id]})
+		items = append(items, &shardsDamaged{Volume: id, Epoch: v.record.Epoch, Shards: damaged[id], On: v.record.Disks})
 	}
 	return items
 }

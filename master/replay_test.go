@@ -247,7 +247,7 @@ func (downServer) usage(d granary.DiskID) (granary.DiskUsage, bool) {
 func TestCommandRoundTrip(t *testing.T) {
 	c := &command{Time: -5, Items: []item{
 		&mutation{Session: 1, LowestUnacked: 2, Request: granary.Request{Seq: 3, Cred: granary.Cred{UID: 4, GID: 5, Groups: []uint32{6}}, Op: &granary.Release{Inode: 7}}},
-		&openSession{"c", 8}, &expireSession{9}, &shardsSealed{1, 2, 3}, &reclaim{-1}, &drop{[]granary.InodeID{3, 4}}, &verifyDigest{2, 3, 4}, &shardsDamaged{1, 2, 3}, &aimShard{1, 2, 3, "d"}, &condemn{4}, &forgetVolume{5}, &indexBlocks{6, 7}, &sweepDone{8, 9}, &sealOpen{10, 11},
+		&openSession{"c", 8}, &expireSession{9}, &shardsSealed{1, 2, 3}, &reclaim{-1}, &drop{[]granary.InodeID{3, 4}}, &verifyDigest{2, 3, 4}, &shardsDamaged{1, 2, 3, []granary.DiskID{"d"}}, &aimShard{1, 2, 3, "d"}, &condemn{4}, &forgetVolume{5}, &indexBlocks{6, 7}, &sweepDone{8, 9}, &sealOpen{10, 11},
 		&setDisk{granary.SetDisk{Disk: "d", State: granary.DiskLost, Reason: "r"}}, &setDisk{granary.SetDisk{Disk: "d", Class: ptr("ssd")}},
 		&setMember{"a", "b"},
 		&registerServer{granary.Server{ID: "s", Addr: "a", Zone: "z", Rack: "r", Disks: []granary.DiskID{"d"}}},

@@ -138,6 +138,14 @@ func TestShardsAreReplaced(t *testing.T) {
 		t.Fatalf("%+v", v)
 	}
 	m.fails(granary.KindStale, place)
+
+	// What was found out about the old place says nothing about the new one.
+	m.itemFails(granary.KindStale, &shardsDamaged{Volume: id, Epoch: 2, Shards: 1, On: []granary.DiskID{"d1", "d2"}})
+	if v := m.itemOK(&shardsDamaged{Volume: id, Epoch: 2, Shards: 3, On: []granary.DiskID{"d1", "d2"}}).Volume; v.Shards[0].Lost || !v.Shards[1].Lost {
+		t.Fatalf("%+v", v)
+	}
+	m.itemOK(&aimShard{Volume: id, Epoch: 2, Shard: 1, To: "d2"})
+	m.ok(&granary.PlaceShard{Volume: id, Epoch: 2, Shard: 1, To: "d2"})
 	m.ok(&granary.SetDisk{Disk: "d1", State: granary.DiskRetired})
 	m.fails(granary.KindNotEmpty, &granary.SetDisk{Disk: "d3", State: granary.DiskRetired})
 	m.ok(&granary.SetDisk{Disk: "d3", State: granary.DiskLost})
