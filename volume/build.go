@@ -238,6 +238,9 @@ func (n *builder) place(ctx context.Context, p piece) error {
 	if err := n.hole(ctx, p.offset); err != nil {
 		return err
 	}
+	if len(p.data) == 0 {
+		return nil
+	}
 	if err := n.disk.checkRoom(opBuild, n.key, uint64(len(p.data)), n.reserve); err != nil {
 		return err
 	}

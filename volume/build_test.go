@@ -44,7 +44,7 @@ func clients(t *testing.T, s *Store) (map[string]*Client, string) {
 
 func TestBuild(t *testing.T) {
 	for _, name := range []string{"local", "http"} {
-		for _, stream := range [][]byte{sparse(700, 1), sparse(3, 2), make([]byte, 3*pageSize), fill(2*buildPieceSize, 1), {7}, {}} {
+		for _, stream := range [][]byte{append(append(fill(50, 1), make([]byte, 5*buildPieceSize)...), 1), sparse(700, 1), sparse(3, 2), make([]byte, 3*pageSize), fill(2*buildPieceSize, 1), {7}, {}} {
 			t.Run(fmt.Sprint(name, len(stream)), func(t *testing.T) {
 				ctx := context.Background()
 				dir := t.TempDir()
@@ -255,11 +255,15 @@ func TestBuildOfBrokenRecords(t *testing.T) {
 		"beyond":      appendRecord(appendRecord(nil, 3*pageSize, data), 3*pageSize, nil),
 		"not aligned": appendRecord(appendRecord(nil, 5, data), 3*pageSize, nil),
 		"part":        appendRecord(appendRecord(nil, 0, data[:9]), 3*pageSize, nil),
-		"early end":   appendRecord(nil, pageSize, nil),
+		"zeros":       appendRecord(appendRecord(nil, 5, nil), 3*pageSize, nil),
+		"back":        appendRecord(appendRecord(appendRecord(nil, 2*pageSize, nil), pageSize, nil), 3*pageSize, nil),
 	} {
 		if code := post(records); code != http.StatusBadRequest {
 			t.Fatalf("%s: %d", what, code)
 		}
+	}
+	if code := post(appendRecord(nil, 2*pageSize, nil)); code != http.StatusServiceUnavailable {
+		t.Fatalf("zeros without an end: %d", code)
 	}
 	if u := s.Usage()[0]; u.Shards != 0 {
 		t.Fatalf("usage %+v", u)

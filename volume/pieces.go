@@ -14,7 +14,8 @@ import (
 // buildPieceSize bounds a piece, and with it the memory of a build. A multiple of a page.
 const buildPieceSize = 1 << 20
 
-// piece is whole pages of a stream that are not zeros; the last page of a stream is as long as it is.
+// piece is whole pages of a stream that are not zeros; the last page of a stream is as long as it is. One without data says that there are
+// zeros up to its offset: so whoever waits for pieces hears of a source that has much of nothing.
 type piece struct {
 	offset uint64
 	data   []byte // valid until the next piece is asked for
@@ -40,14 +41,7 @@ func newStreamPieces(b *granary.Build, r io.Reader) *streamPieces {
 }
 
 func (s *streamPieces) next() (piece, error) {
-	for {
-		for len(s.rest) > 0 {
-			page := s.rest[:min(len(s.rest), pageSize)]
-			if !allZeros(page) {
-				return s.take(), nil
-			}
-			s.rest, s.offset = s.rest[len(page):], s.offset+uint64(len(page))
-		}
+	if len(s.rest) == 0 {
 		if s.offset == s.length {
 			return piece{}, io.EOF
 		}
@@ -57,6 +51,17 @@ func (s *streamPieces) next() (piece, error) {
 			return piece{}, brokenStream(s.op, s.subject, s.offset+uint64(n), s.length, err)
 		}
 	}
+	for len(s.rest) > 0 {
+		page := s.rest[:min(len(s.rest), pageSize)]
+		if !allZeros(page) {
+			return s.take(), nil
+		}
+		s.rest, s.offset = s.rest[len(page):], s.offset+uint64(len(page))
+	}
+	if s.offset == s.length {
+		return piece{}, io.EOF
+	}
+	return piece{offset: s.offset}, nil
 }
 
 // take gives the pages up to the next one of zeros. The first of rest is none.
@@ -84,7 +89,7 @@ func brokenStream(op, subject string, at, length uint64, err error) error {
 }
 
 // A record carries a piece over the network: offset (8 bytes), length of the data (4), and the CRC32C of these twelve bytes and
-// the data (4), little endian; then the data. A record without data at the stream's length ends it, so that a stream that was cut
+// the data (4), little endian; then the data. A record without data is a piece without, and at the stream's length it ends the stream, so that a stream that was cut
 // off is never taken for a whole one with zeros at its end.
 const (
 	recordHead  = 16
@@ -125,8 +130,8 @@ func (s *recordPieces) next() (piece, error) {
 	offset, size := binary.LittleEndian.Uint64(head[:]), uint64(binary.LittleEndian.Uint32(head[8:]))
 	end := offset + size
 	switch {
-	case size > buildPieceSize, offset < s.end, end < offset, end > s.length, offset%pageSize != 0 && size > 0,
-		size%pageSize != 0 && end != s.length, size == 0 && offset != s.length:
+	case size > buildPieceSize, offset < s.end, end < offset, end > s.length,
+		size%pageSize != 0 && end != s.length, offset%pageSize != 0 && offset != s.length:
 		return refuse(granary.KindInvalid, "a record of %d bytes at %d makes no sense in a stream of %d, after %d", size, offset, s.length, s.end)
 	}
 	data := s.buf[:size]
@@ -137,7 +142,7 @@ func (s *recordPieces) next() (piece, error) {
 	if crc != binary.LittleEndian.Uint32(head[recordCheck:]) {
 		return refuse(granary.KindCorrupt, "the record at %d has checksum %08x: damaged on the way", offset, crc)
 	}
-	if s.end = end; size == 0 {
+	if s.end = end; size == 0 && end == s.length {
 		s.ended = true
 		return piece{}, io.EOF
 	}
