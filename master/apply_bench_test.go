@@ -122,4 +122,35 @@ func BenchmarkApply(b *testing.B) {
 			x.run(b, b.N, func(i int) granary.Op { return v.op(x, i) })
 		})
 	}
+	b.Run("drop", func(b *testing.B) {
+		b.ReportAllocs()
+		x := newApplyBench(b)
+		x.run(b, b.N, x.create)
+		x.run(b, b.N, func(i int) granary.Op {
+			return &granary.Unlink{Parent: x.dirs[i%benchDirs], Name: benchName(i)}
+		})
+		x.drop(b)
+	})
+}
+
+// drop drops all files without a name.
+func (x *applyBench) drop(b *testing.B) {
+	b.ResetTimer()
+	b.StartTimer()
+	after := nameless{}
+	for {
+		found := x.s.nameless(after, dropMax)
+		if len(found) == 0 {
+			break
+		}
+		after = found[len(found)-1]
+		it := &drop{}
+		for _, n := range found {
+			it.Inodes = append(it.Inodes, n.Inode)
+		}
+		if r := x.apply(x.entry(b, it))[0]; r.Offset != uint64(len(found)) {
+			b.Fatalf("%d of %d are dropped", r.Offset, len(found))
+		}
+	}
+	b.StopTimer()
 }
