@@ -37,16 +37,18 @@ type curator struct {
 	scene   *scene
 	plan    *plan
 	planned time.Time
+	stepped time.Time     // when a step was last due, by the real clock
 	cost    time.Duration // of the last plan
 	steady  map[string]steadyDomains
 
 	leases   map[granary.TaskID]*lease
+	lapsed   map[granary.TaskID]*lease // not wanted any more, or done, and not yet reported as such
 	byVolume map[granary.VolumeID]*lease
 	bySweep  map[granary.InodeID]*lease
 	workers  map[string]*worker
 	tries    map[taskKey]*try
 	nextTask uint64
-	done     map[granary.TaskKind]*throughput
+	speeds   map[granary.TaskKind]*throughput
 
 	listings map[granary.DiskID]*listing
 	drops    map[granary.VolumeID]time.Time // when to try again to drop the shards of a volume
@@ -62,9 +64,9 @@ type steadyDomains struct {
 func newCurator(l *leadership) *curator {
 	return &curator{
 		l: l, metrics: l.s.metrics.curator, kick: make(chan struct{}, 1), tidying: make(chan struct{}, 1),
-		steady: map[string]steadyDomains{}, leases: map[granary.TaskID]*lease{}, byVolume: map[granary.VolumeID]*lease{},
+		steady: map[string]steadyDomains{}, leases: map[granary.TaskID]*lease{}, lapsed: map[granary.TaskID]*lease{}, byVolume: map[granary.VolumeID]*lease{},
 		bySweep: map[granary.InodeID]*lease{}, workers: map[string]*worker{}, tries: map[taskKey]*try{},
-		nextTask: l.term << 32, done: map[granary.TaskKind]*throughput{},
+		nextTask: l.term << 32, speeds: map[granary.TaskKind]*throughput{},
 		listings: map[granary.DiskID]*listing{}, drops: map[granary.VolumeID]time.Time{},
 	}
 }
@@ -78,15 +80,14 @@ func (c *curator) run(ctx context.Context) {
 	c.mu.Lock()
 	c.began = c.l.s.now()
 	c.mu.Unlock()
-	ticker := time.NewTicker(curateEvery)
-	defer ticker.Stop()
 	for ctx.Err() == nil {
-		c.step(ctx)
+		timer := time.NewTimer(max(curateEvery, 20*c.step(ctx)))
 		select {
-		case <-ticker.C:
+		case <-timer.C:
 		case <-c.kick:
 		case <-ctx.Done():
 		}
+		timer.Stop()
 	}
 }
 
@@ -101,15 +102,22 @@ func (c *curator) stop() {
 	c.metrics.reset()
 }
 
-// step looks, decides, and proposes what takes no worker.
-func (c *curator) step(ctx context.Context) {
+// step looks, decides, and proposes what takes no worker. It returns how long that took.
+func (c *curator) step(ctx context.Context) time.Duration {
+	start := time.Now()
 	c.mu.Lock()
 	now := c.l.s.now()
-	c.look(now, true)
+	due := start.Sub(c.stepped) >= curateEvery
+	c.look(now, due)
+	if due {
+		c.stepped = start
+		c.measure()
+	}
 	items := c.items(now)
-	c.measure()
 	c.mu.Unlock()
+	took := time.Since(start)
 	c.propose(ctx, items)
+	return took
 }
 
 // propose proposes items of which each stands for itself. What the state refuses has changed meanwhile.

@@ -57,21 +57,28 @@ type try struct {
 
 // throughput is how fast tasks of a kind got on lately, all workers taken together.
 type throughput struct {
-	bytes uint64    // since
-	since time.Time // …
-	rate  float64   // bytes a second, of the times before
+	rate  float64   // bytes a second; 0 if it is not known
+	since time.Time // when rate was computed last
+	bytes uint64    // done since
 }
 
-// keepLeases takes back what workers that are silent have, and what is no longer wanted.
+// keepLeases takes back what workers that are silent have, and what is no longer wanted, or done: then its worker is about to
+// say so.
 func (c *curator) keepLeases(now time.Time) {
 	for name, w := range c.workers {
 		if now.Sub(w.heard) > granary.WorkTTL {
 			delete(c.workers, name)
 		}
 	}
-	for _, l := range c.leases {
+	for id, l := range c.lapsed {
+		if now.Sub(l.heard) > granary.WorkTTL {
+			delete(c.lapsed, id)
+		}
+	}
+	for id, l := range c.leases {
 		if l.worker != "" && (now.Sub(l.heard) > granary.WorkTTL || !c.valid(&l.task, l.key)) {
 			c.release(l)
+			c.lapsed[id] = l
 		}
 	}
 }
@@ -150,6 +157,9 @@ func (c *curator) report(req *granary.WorkRequest, now time.Time) (swept []item,
 	for i := range req.Reports {
 		r := &req.Reports[i]
 		l := c.leases[r.Task.ID]
+		if l == nil && r.Ended && r.Error == "" {
+			c.finished(req.Worker, r, now)
+		}
 		if l == nil || l.worker != req.Worker {
 			if l = c.takeOver(req.Worker, r, now); l == nil {
 				if !r.Ended {
@@ -158,8 +168,7 @@ func (c *curator) report(req *granary.WorkRequest, now time.Time) (swept []item,
 				continue
 			}
 		}
-		l.heard, l.done, l.total = now, r.Done, r.Total
-		c.count(l, now)
+		c.progress(l, r, now)
 		switch {
 		case r.Ended:
 			if it := c.ended(l, r.Error, now); it != nil {
@@ -171,6 +180,21 @@ func (c *curator) report(req *granary.WorkRequest, now time.Time) (swept []item,
 		}
 	}
 	return swept, unwanted
+}
+
+// finished counts a task that is over since the state shows its outcome.
+func (c *curator) finished(worker string, r *granary.TaskReport, now time.Time) {
+	if l := c.lapsed[r.Task.ID]; l != nil && l.worker == worker {
+		delete(c.lapsed, r.Task.ID)
+		c.progress(l, r, now)
+		c.completed(l)
+	}
+}
+
+// completed notes that a task was done.
+func (c *curator) completed(l *lease) {
+	c.metrics.completed.WithLabelValues(l.key.kind.String()).Inc()
+	c.l.s.log.Info("a task is done", "task", l.task.Kind, "volume", l.task.Volume, "shard", l.task.Shard, "target", l.task.Target.Disk, "bytes", l.done)
 }
 
 // takeOver makes a task that another leader gave out one of this leader's, if it is wanted and nobody else has it.
@@ -207,26 +231,33 @@ func (c *curator) ended(l *lease, err string, now time.Time) item {
 		return nil
 	}
 	c.tries[l.key] = &try{next: now.Add(tryWaitMin)} // if it is wanted all the same, then not at once
-	c.metrics.completed.WithLabelValues(l.key.kind.String()).Inc()
-	c.l.s.log.Info("a task is done", "task", l.task.Kind, "volume", l.task.Volume, "shard", l.task.Shard, "target", l.task.Target.Disk, "bytes", l.done)
+	c.completed(l)
 	if l.key.kind == granary.TaskSweep {
 		return &sweepDone{Inode: l.key.root, Marked: l.marked}
 	}
 	return nil
 }
 
-// count adds to the metrics what a task did since its last report, and learns how fast such tasks are.
-func (c *curator) count(l *lease, now time.Time) {
+// rateForgotten is the time without progress after which it is measured anew how fast tasks of a kind are.
+const rateForgotten = 30 * time.Second
+
+// progress takes note of how far a task is, and learns how fast such tasks are.
+func (c *curator) progress(l *lease, r *granary.TaskReport, now time.Time) {
+	before := l.heard
+	l.heard, l.done, l.total = now, r.Done, r.Total
 	if l.done <= l.counted {
 		return
 	}
 	n := l.done - l.counted
 	l.counted = l.done
 	c.metrics.bytes.WithLabelValues(l.key.kind.String()).Add(float64(n))
-	t := c.done[l.key.kind]
+	t := c.speeds[l.key.kind]
 	if t == nil {
-		t = &throughput{since: l.began}
-		c.done[l.key.kind] = t
+		t = &throughput{}
+		c.speeds[l.key.kind] = t
+	}
+	if now.Sub(t.since) > rateForgotten {
+		t.since, t.bytes = before, 0
 	}
 	t.bytes += n
 	passed := now.Sub(t.since)

@@ -158,8 +158,8 @@ func (c *curator) awaits(n *need, waits map[granary.VolumeID]uint64) (string, gr
 		return text + " waits: no worker has been heard", 0
 	}
 	var eta granary.Time
-	if done := c.done[n.kind]; done != nil && done.rate > 0 {
-		eta = granary.Time(float64(waits[n.volume]) / done.rate * float64(time.Second))
+	if speed := c.speeds[n.kind]; speed != nil && speed.rate > 0 {
+		eta = granary.Time(float64(waits[n.volume]) / speed.rate * float64(time.Second))
 	}
 	return text + " waits: " + c.scene.reason(n), eta
 }

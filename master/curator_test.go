@@ -289,6 +289,9 @@ func TestAbsentServerIsReplaced(t *testing.T) {
 	if now, err := d.volume(v.ID); err != nil || now.Shards[1].Disk != spare || now.Redundancy() != 2 {
 		t.Fatalf("%+v, %v", now, err)
 	}
+	if n := counterValue(t, d.s.metrics.curator.completed.WithLabelValues("repair")); n != 1 {
+		t.Errorf("%v repairs are counted", n)
+	}
 	d.setDown(away, false)
 	d.live("the stale shard", func() error {
 		if d.has(granary.DiskID(away+"-d"), v.ID) || !d.has(spare, v.ID) {
