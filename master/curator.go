@@ -52,7 +52,6 @@ type curator struct {
 
 	listings map[granary.DiskID]*listing
 	drops    map[granary.VolumeID]time.Time // when to try again to drop the shards of a volume
-	unknown  int                            // shards of volumes beyond the last one, as last listed
 }
 
 // steadyDomains says since when as many failure domains take new volumes.

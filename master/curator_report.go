@@ -240,6 +240,13 @@ func (c *curator) reasons() []string {
 			reasons = append(reasons, fmt.Sprintf("disk %s at server %s is suspect, and is emptied: %s", d.disk, d.name, d.reason))
 		}
 	}
+	unknown := 0
+	for _, l := range c.listings {
+		unknown += l.unknown
+	}
+	if unknown > 0 {
+		reasons = append(reasons, fmt.Sprintf("the disks hold %d shards of volumes that this master has not made: was it restored from a backup?", unknown))
+	}
 	return reasons
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +21,8 @@ type shardDisks struct {
 	mu     sync.Mutex
 	disks  map[granary.DiskID]map[granary.VolumeID]granary.ShardInfo // of each volume one shard at most
 	down   map[string]bool
+	fails  map[string]string            // why the disk of a server should be emptied
+	used   map[string]uint64            // of 10 GiB
 	sick   map[string]granary.ShardInfo // damaged, by server
 	made   granary.Time
 	lists  int
@@ -29,7 +32,7 @@ type shardDisks struct {
 // openUpkept opens a node that leads n servers s1, s2, …, with disks s1-d, s2-d, ….
 func openUpkept(t *testing.T, n int) *shardDisks {
 	t.Helper()
-	d := &shardDisks{t: t, clock: stopClock(), disks: map[granary.DiskID]map[granary.VolumeID]granary.ShardInfo{}, down: map[string]bool{}, sick: map[string]granary.ShardInfo{}}
+	d := &shardDisks{t: t, clock: stopClock(), disks: map[granary.DiskID]map[granary.VolumeID]granary.ShardInfo{}, down: map[string]bool{}, fails: map[string]string{}, used: map[string]uint64{}, sick: map[string]granary.ShardInfo{}}
 	d.s = openAlone(t, t.TempDir(), func(o *Options) {
 		o.Shards, o.now = d, d.clock.now
 		o.SessionTTL, o.ServerDownAfter = 1000*time.Hour, 4*time.Second
@@ -50,16 +53,16 @@ func (d *shardDisks) beat() {
 	for i := range len(d.disks) {
 		name := fmt.Sprintf("s%d", i+1)
 		d.mu.Lock()
-		down, sick, isSick := d.down[name], d.sick[name], false
-		_, isSick = d.sick[name]
+		hb := &granary.Heartbeat{Server: granary.ServerID(name), Cluster: cluster, Addr: name, Disks: []granary.DiskUsage{{
+			Disk: granary.DiskID(name + "-d"), Total: 10 << 30, Free: 10<<30 - d.used[name], Used: d.used[name], Failing: d.fails[name],
+		}}}
+		if sick, ok := d.sick[name]; ok {
+			hb.Damaged = []granary.ShardInfo{sick}
+		}
+		down := d.down[name]
 		d.mu.Unlock()
 		if down {
 			continue
-		}
-		hb := &granary.Heartbeat{Server: granary.ServerID(name), Cluster: cluster, Addr: name,
-			Disks: []granary.DiskUsage{{Disk: granary.DiskID(name + "-d"), Total: 10 << 30, Free: 9 << 30}}}
-		if isSick {
-			hb.Damaged = []granary.ShardInfo{sick}
 		}
 		if _, err := d.s.Heartbeat(d.t.Context(), hb); err != nil {
 			d.t.Fatal(err)
@@ -466,6 +469,113 @@ func TestTasksAreLeased(t *testing.T) {
 	if r := d.work("w2", 4); len(r.Tasks) != 0 {
 		t.Fatalf("more: %+v", r.Tasks)
 	}
+}
+
+// TestFailingDiskIsEmptied: it becomes suspect, open volumes on it are sealed, and their shards copied.
+func TestFailingDiskIsEmptied(t *testing.T) {
+	t.Parallel()
+	d := openUpkept(t, 5)
+	c := newClient(t, d.s)
+	v := d.fill(c, "f")
+	bad := v.Shards[1]
+	d.mu.Lock()
+	d.fails[string(bad.Server)] = "it is slow"
+	d.mu.Unlock()
+	task := d.task("w")
+	if task.Kind != granary.TaskCopy || task.Shard != 1 || task.Target.Disk != granary.DiskID(d.other(v)+"-d") {
+		t.Fatalf("%+v", task)
+	}
+	a, _, err := d.s.Query(t.Context(), &granary.QueryRequest{Query: &granary.GetStatus{}})
+	if err != nil || !strings.Contains(strings.Join(a.(*granary.Status).Reasons, "\n"), "is suspect, and is emptied: it is slow") {
+		t.Errorf("%+v, %v", a, err)
+	}
+	d.carryOut(c, task)
+	if r := d.work("w", 1, granary.TaskReport{Task: task, Ended: true}); len(r.Tasks) != 0 {
+		t.Errorf("more: %+v", r.Tasks)
+	}
+	d.live("the empty disk", func() error {
+		if d.has(bad.Disk, v.ID) {
+			return fmt.Errorf("it has a shard")
+		}
+		return nil
+	})
+	c.do(d.s, &granary.SetDisk{Disk: bad.Disk, State: granary.DiskRetired})
+}
+
+// TestWiderVolumes: a volume that has been sealed for long under an automatic policy is written anew when there have been
+// more servers for long; then it is empty, and goes. While upkeep is paused nothing is given out.
+func TestWiderVolumes(t *testing.T) {
+	t.Parallel()
+	d := openUpkept(t, 2)
+	c := newClient(t, d.s)
+	v := d.sealed(c, d.fill(c, "f"))
+	d.mu.Lock()
+	d.disks["s3-d"] = map[granary.VolumeID]granary.ShardInfo{}
+	d.mu.Unlock()
+	d.beat()
+	d.live("the third server", func() error {
+		if a, _, err := d.s.Query(t.Context(), &granary.QueryRequest{Query: &granary.GetStatus{}}); err != nil || a.(*granary.Status).EffectiveK != 2 {
+			return fmt.Errorf("%+v, %w", a, err)
+		}
+		return nil
+	})
+	paused := granary.DefaultUpkeep()
+	paused.Paused = true
+	c.do(d.s, &granary.SetUpkeep{Upkeep: paused})
+	d.clock.pass(31 * time.Minute)
+	d.live("a move that waits", func() error {
+		a, _, err := d.s.Query(t.Context(), &granary.QueryRequest{Query: &granary.ListTasks{}})
+		if err != nil || len(a.(*granary.Tasks).Tasks) != 1 {
+			return fmt.Errorf("%+v, %w", a, err)
+		}
+		return nil
+	})
+	if r := d.work("w", 1); len(r.Tasks) != 0 {
+		t.Fatalf("tasks in a pause: %+v", r.Tasks)
+	}
+	c.do(d.s, &granary.SetUpkeep{Upkeep: granary.DefaultUpkeep()})
+	task := d.task("w")
+	if task.Kind != granary.TaskMove || task.Volume != v.ID || task.Policy != 1 || task.Rate != granary.DefaultUpkeep().MoveRate {
+		t.Fatalf("%+v", task)
+	}
+	a, _, err := d.s.Query(t.Context(), &granary.QueryRequest{Query: &granary.ListBlocks{Volume: v.ID}})
+	if err != nil || len(a.(*granary.Blocks).Blocks) != 1 {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	block := a.(*granary.Blocks).Blocks[0].Block
+	to := c.do(d.s, &granary.OpenVolume{Policy: 1}).Volume
+	at := block.Location
+	at.Volume, at.Epoch = to.ID, to.Epoch
+	c.do(d.s, &granary.MoveBlocks{Moves: []granary.BlockMove{{Block: block.ID, From: block.Location, To: at, Watermark: 4096}}})
+	d.work("w", 0, granary.TaskReport{Task: task, Done: 4060, Total: 4060, Ended: true})
+	d.live("the end of the old volume", func() error {
+		if now, err := d.volume(v.ID); err != nil || now.State != granary.VolumeDropping {
+			return fmt.Errorf("%s, %w", now.State, err)
+		}
+		return nil
+	})
+}
+
+// TestSweeps: an inode whose policy was changed is swept once.
+func TestSweeps(t *testing.T) {
+	t.Parallel()
+	d := openUpkept(t, 3)
+	c := newClient(t, d.s)
+	c.do(d.s, &granary.SetPolicy{Inode: granary.RootInode, Policy: granary.Policy{DataShards: 1, ParityShards: 1}})
+	d.clock.pass(granary.WorkTTL)
+	task := d.task("w")
+	if task.Kind != granary.TaskSweep || task.Root != granary.RootInode {
+		t.Fatalf("%+v", task)
+	}
+	d.work("w", 1, granary.TaskReport{Task: task, Done: 1, Total: 0})
+	d.work("w", 1, granary.TaskReport{Task: task, Done: 2, Total: 2, Ended: true})
+	d.clock.pass(time.Minute)
+	d.live("no more sweeps", func() error {
+		if a, _, err := d.s.Query(t.Context(), &granary.QueryRequest{Query: &granary.ListTasks{}}); err != nil || len(a.(*granary.Tasks).Tasks) != 0 {
+			return fmt.Errorf("%+v, %w", a, err)
+		}
+		return nil
+	})
 }
 
 // TestTaskIsTakenOver: a leader that did not give a task out learns of it from its worker.

@@ -23,9 +23,10 @@ const (
 type listing struct {
 	here  bool // as last seen
 	asked bool // as soon as can be: the disk has come (back), or a shard has left it
-	busy  bool
 	last  time.Time
 	took  time.Duration
+
+	unknown int // shards of volumes that the state has not given out yet, as last listed
 }
 
 func (c *curator) listing(disk granary.DiskID) *listing {
@@ -134,6 +135,9 @@ func (c *curator) check(ctx context.Context, d *diskCheck) {
 	c.listing(d.disk).took = time.Since(start)
 	c.mu.Unlock()
 	stale, unknown := c.stale(d.disk, infos)
+	c.mu.Lock()
+	c.listing(d.disk).unknown = unknown
+	c.mu.Unlock()
 	if unknown > 0 {
 		c.l.s.log.Warn("a disk holds shards of volumes that this master has not made: they are left alone", "disk", d.disk, "server", d.addr, "shards", unknown)
 	}
