@@ -42,6 +42,7 @@ type curator struct {
 	steady  map[string]steadyDomains
 
 	leases   map[granary.TaskID]*lease
+	clearing map[granary.VolumeID]bool // have a target taken back right now
 	lapsed   map[granary.TaskID]*lease // not wanted any more, or done, and not yet reported as such
 	byVolume map[granary.VolumeID]*lease
 	bySweep  map[granary.InodeID]*lease
@@ -116,6 +117,9 @@ func (c *curator) step(ctx context.Context) time.Duration {
 	c.mu.Unlock()
 	took := time.Since(start)
 	c.propose(ctx, items)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.clearing = nil
 	return took
 }
 
@@ -335,32 +339,28 @@ func (c *curator) suspects() []item {
 	return items
 }
 
-// clearAims takes back targets that nothing is made on any more, and nothing is going to be.
+// clearAims takes back targets that nothing is made on any more, and nothing is going to be. Until that is applied, no task is
+// given out for those volumes: it would be for nothing.
 func (c *curator) clearAims() []item {
+	c.clearing = map[granary.VolumeID]bool{}
 	var items []item
-	for _, v := range c.plan.pointing {
-		for i, aim := range v.aims {
-			if aim < 0 || len(items) >= curateItems {
+	for _, v := range atMost(c.plan.pointing) {
+		var n need
+		for _, kind := range [...]granary.TaskKind{granary.TaskRepair, granary.TaskCopy} {
+			for i := range v.at {
+				if at, ok := c.plan.wanted[taskKey{kind: kind, volume: v.id, shard: uint8(i)}]; ok {
+					n = c.plan.needs[at]
+				}
+			}
+		}
+		for _, i := range shardList(c.scene.pointless(v, &n)) {
+			to := c.cat.names[v.aims[i]]
+			if l := c.byVolume[v.id]; c.cat.volumes[v.id] != v || l != nil && int(l.task.Shard) == i && l.task.Target.Disk == to {
 				continue
 			}
-			if l := c.byVolume[v.id]; l != nil && int(l.task.Shard) == i && l.task.Target.Disk == c.cat.names[aim] {
-				continue
-			}
-			if c.wanted(v.id, i) {
-				continue
-			}
+			c.clearing[v.id] = true
 			items = append(items, &aimShard{Volume: v.id, Epoch: v.record.Epoch, Shard: uint8(i)})
 		}
 	}
 	return items
-}
-
-// wanted reports whether a shard is to be made.
-func (c *curator) wanted(id granary.VolumeID, shard int) bool {
-	for _, kind := range [...]granary.TaskKind{granary.TaskRepair, granary.TaskCopy} {
-		if _, ok := c.plan.wanted[taskKey{kind: kind, volume: id, shard: uint8(shard)}]; ok {
-			return true
-		}
-	}
-	return false
 }

@@ -315,7 +315,7 @@ func (c *curator) has(worker string) (n int) {
 // its first moments a leader does not know what workers have from the one before: then it gives out no more than what none of them
 // can have.
 func (c *curator) offer(req *granary.WorkRequest, n *need, now time.Time) (offer, bool) {
-	if c.holder(n.taskKey) != nil || n.v != nil && c.cat.volumes[n.volume] != n.v { // or it has changed since the plan was made
+	if c.holder(n.taskKey) != nil || c.clearing[n.volume] || n.v != nil && c.cat.volumes[n.volume] != n.v { // or it has changed since the plan was made
 		return offer{}, false
 	}
 	t := c.tries[n.taskKey]

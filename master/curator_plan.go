@@ -53,7 +53,7 @@ type plan struct {
 	seal     []*volumeFacts  // open volumes that are to be sealed
 	condemn  []granary.VolumeID
 	expired  []*volumeFacts // volumes without live blocks that have stayed for long enough
-	pointing []*volumeFacts // volumes with targets that no need is behind
+	pointing []*volumeFacts // volumes with targets that no need is behind, some of them
 }
 
 // planWork decides what is to be done. It depends on the scene alone.
@@ -109,11 +109,8 @@ func (p *plan) volume(s *scene, v *volumeFacts) {
 		if ok {
 			p.needs = append(p.needs, n)
 		}
-		for i := range v.aims {
-			if v.aims[i] >= 0 && (!ok || n.kind > granary.TaskCopy || int(n.shard) != i) {
-				p.pointing = append(p.pointing, v)
-				break
-			}
+		if len(v.aims) > 0 && s.pointless(v, &n) != 0 {
+			p.pointing = append(p.pointing, v)
 		}
 	}
 }
@@ -141,6 +138,17 @@ func (s *scene) needOf(v *volumeFacts) (need, bool) {
 		return s.shardNeed(v, granary.TaskCopy, s.first(v, wrong), why, 0), true
 	}
 	return s.moveNeed(v, c)
+}
+
+// pointless returns the shards of a volume that have a target, and are neither lost nor needed there.
+func (s *scene) pointless(v *volumeFacts, n *need) (set uint32) {
+	gone := s.count(v).gone
+	for i := range v.aims {
+		if v.aims[i] >= 0 && gone&(1<<i) == 0 && !(n.kind == granary.TaskCopy && int(n.shard) == i) {
+			set |= 1 << i
+		}
+	}
+	return set
 }
 
 // first returns the shard of a set that is made first: one that has a target already, or else the lowest.

@@ -23,10 +23,12 @@ const (
 type listing struct {
 	here  bool // as last seen
 	asked bool // as soon as can be: the disk has come (back), or a shard has left it
+	whole bool // it was listed since it has come, and what it lacks is marked
 	last  time.Time
 	took  time.Duration
 
-	unknown int // shards of volumes that the state has not given out yet, as last listed
+	unknown int  // shards of volumes that the state did not make, as last listed
+	kept    bool // stale ones may be there that are kept until another disk has been listed
 }
 
 func (c *curator) listing(disk granary.DiskID) *listing {
@@ -45,7 +47,9 @@ func (c *curator) listing(disk granary.DiskID) *listing {
 // again. Or it was listed on a disk, and a state read after that, by a leader that a majority confirmed after the listing, says that
 // it neither is there nor is being made there. Then what was listed is stale; and if a copy is to be made there later, it is made
 // after its target was committed, and so after that state: it was created at another time, and the drop names the time that was listed.
-// A volume with an id that the state has not given out yet is left alone: this master may have been restored from a backup.
+//
+// This master may have been restored from a backup, and then knows less than the disks. So shards stay of volumes that the
+// state did not make (headRecord.made), and copies of a shard of which this leader has not seen that it is where it should be.
 func (c *curator) tidy(ctx context.Context) {
 	ticker := time.NewTicker(tidyEvery)
 	defer ticker.Stop()
@@ -94,6 +98,7 @@ func (c *curator) dueListings() []*diskCheck {
 		d := &c.scene.disks[i]
 		l := c.listing(d.disk)
 		l.asked = l.asked || d.here && !l.here
+		l.whole = l.whole && d.here
 		l.here = d.here
 		since := now.Sub(l.last)
 		if !d.here || since < max(listGapMin, 20*l.took) || !l.asked && since < listEvery {
@@ -134,9 +139,13 @@ func (c *curator) check(ctx context.Context, d *diskCheck) {
 	c.mu.Lock()
 	c.listing(d.disk).took = time.Since(start)
 	c.mu.Unlock()
-	stale, unknown := c.stale(d.disk, infos)
+	if !c.missing(ctx, d, infos) {
+		return
+	}
+	stale, unknown, kept := c.stale(d.disk, infos)
 	c.mu.Lock()
-	c.listing(d.disk).unknown = unknown
+	l := c.listing(d.disk)
+	l.unknown, l.kept = unknown, kept
 	c.mu.Unlock()
 	if unknown > 0 {
 		c.l.s.log.Warn("a disk holds shards of volumes that this master has not made: they are left alone", "disk", d.disk, "server", d.addr, "shards", unknown)
@@ -147,7 +156,6 @@ func (c *curator) check(ctx context.Context, d *diskCheck) {
 		}
 		c.drop(ctx, d.addr, s.info, s.epoch)
 	}
-	c.missing(ctx, d, infos)
 }
 
 // staleShard is a shard that is to be dropped.
@@ -156,14 +164,17 @@ type staleShard struct {
 	epoch granary.Epoch
 }
 
-// stale finds the listed shards that the state, read now, neither has nor makes on the disk, and counts those that it cannot know.
-func (c *curator) stale(disk granary.DiskID, infos []granary.ShardInfo) (stale []staleShard, unknown int) {
+// stale finds the listed shards that the state, read now, neither has nor makes on the disk, and counts those that it cannot
+// know. Kept says that some stay until it is seen that the volume has the shard elsewhere.
+func (c *curator) stale(disk granary.DiskID, infos []granary.ShardInfo) (stale []staleShard, unknown int, kept bool) {
 	st := c.l.s.states.acquire()
 	defer st.release()
-	last := st.current().LastVolume // before the volumes: all up to it have been made
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	head := st.current() // before the volumes: all that it knows of have been made
 	for i := range infos {
 		info := &infos[i]
-		if info.Ref.Volume > last {
+		if !head.made(info.Ref.Volume) {
 			unknown++
 			continue
 		}
@@ -171,11 +182,23 @@ func (c *curator) stale(disk granary.DiskID, infos []granary.ShardInfo) (stale [
 		switch {
 		case r == nil:
 			stale = append(stale, staleShard{info, info.Epoch})
-		case !r.belongs(int(info.Ref.Shard), disk):
+		case r.belongs(int(info.Ref.Shard), disk):
+		case !c.seen(r, int(info.Ref.Shard)):
+			kept = true
+		default:
 			stale = append(stale, staleShard{info, max(info.Epoch, r.Epoch)})
 		}
 	}
-	return stale, unknown
+	return stale, unknown, kept
+}
+
+// seen reports whether this leader has seen that a shard is where the state says, sealed.
+func (c *curator) seen(r *volumeRecord, shard int) bool {
+	if shard >= len(r.Disks) {
+		return true // there is no such shard
+	}
+	l := c.listings[r.Disks[shard]]
+	return l != nil && l.here && l.whole && r.Lost&(1<<shard) == 0 && r.Sealed&(1<<shard) != 0
 }
 
 // belongs reports whether a shard is on a disk, or is being made there.
@@ -200,8 +223,8 @@ func (c *curator) drop(ctx context.Context, addr string, info *granary.ShardInfo
 }
 
 // missing marks the shards as lost that should be on a disk, by what was known before it was listed, and are not there as they
-// should be, if they should be there still.
-func (c *curator) missing(ctx context.Context, d *diskCheck, infos []granary.ShardInfo) {
+// should be, if they should be there still. It returns whether all are marked.
+func (c *curator) missing(ctx context.Context, d *diskCheck, infos []granary.ShardInfo) bool {
 	type place struct {
 		volume granary.VolumeID
 		shard  int
@@ -213,7 +236,7 @@ func (c *curator) missing(ctx context.Context, d *diskCheck, infos []granary.Sha
 	c.mu.Lock()
 	if c.plan == nil {
 		c.mu.Unlock()
-		return
+		return false
 	}
 	c.look(c.l.s.now(), false)
 	damaged := map[granary.VolumeID]uint32{}
@@ -230,12 +253,21 @@ func (c *curator) missing(ctx context.Context, d *diskCheck, infos []granary.Sha
 	}
 	items := c.damagedItems(damaged)
 	c.mu.Unlock()
-	if len(damaged) > len(items) {
-		c.mu.Lock()
-		c.listing(d.disk).asked = true // the others next time
-		c.mu.Unlock()
+	marked := len(items) == 0 || c.propose(ctx, items)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.listing(d.disk)
+	if !marked || len(damaged) > len(items) {
+		l.asked = true // the others next time
+		return false
 	}
-	c.propose(ctx, items)
+	if !l.whole {
+		l.whole = true
+		for _, other := range c.listings {
+			other.asked = other.asked || other.kept
+		}
+	}
+	return true
 }
 
 // lacks reports whether a shard, as its server listed it (nil: it did not), lacks bytes that were committed, or its seal.

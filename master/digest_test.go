@@ -3,6 +3,7 @@ package master
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -131,7 +132,7 @@ func TestDigestOfEntriesTogether(t *testing.T) {
 	b.open()
 	defer b.close()
 	b.s.apply(a.log)
-	if x, y := a.s.current(), b.s.current(); x != y {
+	if x, y := a.s.current(), b.s.current(); !reflect.DeepEqual(x, y) {
 		t.Errorf("one by one %+v, together %+v", x, y)
 	}
 }

@@ -61,6 +61,22 @@ type headRecord struct {
 	// Since format 4: what was stored before, or by commands of before, is entered into the tables of places from here on.
 	IndexVolume granary.VolumeID // 0: all volumes are in table D …
 	IndexBlock  granary.BlockID  // … and all blocks in table y
+
+	Restored []granary.VolumeID // since format 4, of each restore the last volume of the backup. Never changed in place
+}
+
+// made reports whether the state can tell what became of a volume: it gave out the id. Ids that a restore skipped may be of
+// volumes that were made between the backup and the restore; of a restore by an earlier release it is not known which those are.
+func (r *headRecord) made(v granary.VolumeID) bool {
+	if v > r.LastVolume || r.Incarnation > uint64(len(r.Restored)) {
+		return false
+	}
+	for _, last := range r.Restored {
+		if v > last && v-last <= skipID {
+			return false
+		}
+	}
+	return true
 }
 
 func (r *headRecord) put(e *encoder) {
@@ -70,8 +86,12 @@ func (r *headRecord) put(e *encoder) {
 	e.str(string(r.Cluster))
 	for _, v := range [...]uint64{uint64(r.LastSession), uint64(r.LastBlock), uint64(r.LastVolume), uint64(r.LastDataset),
 		uint64(r.LastPolicy), r.Files, r.LogicalBytes, r.UniqueBytes, r.BlockBytes, r.Sessions, r.Queue, r.DyingDirs,
-		r.Incarnation, r.Digest, r.CheckIndex, r.CheckDigest, r.DigestFrom, uint64(r.IndexVolume), uint64(r.IndexBlock)} {
+		r.Incarnation, r.Digest, r.CheckIndex, r.CheckDigest, r.DigestFrom, uint64(r.IndexVolume), uint64(r.IndexBlock),
+		uint64(len(r.Restored))} {
 		e.u64(v)
+	}
+	for _, v := range r.Restored {
+		e.u64(uint64(v))
 	}
 }
 
@@ -92,6 +112,9 @@ func (r *headRecord) take(d *decoder) {
 	r.IndexVolume, r.IndexBlock = 1, 1
 	if d.version >= 4 {
 		r.IndexVolume, r.IndexBlock = granary.VolumeID(d.u64()), granary.BlockID(d.u64())
+		for range d.count() {
+			r.Restored = append(r.Restored, granary.VolumeID(d.u64()))
+		}
 	}
 }
 

@@ -87,7 +87,9 @@ func (v *view) statFS(q *granary.StatFS) (granary.Answer, error) {
 			if server := v.places.disks[disk]; v.up(server, disk) {
 				u := v.usage(disk)
 				total += u.Total
-				free += u.Free
+				if v.places.disk(disk).State == granary.DiskActive {
+					free += u.Free
+				}
 			}
 		}
 	}
@@ -124,7 +126,7 @@ func (v *view) status() (granary.Answer, error) {
 	}
 	err = v.eachVolume(1, func(id granary.VolumeID, r *volumeRecord) bool {
 		a.Volumes++
-		if r.LiveBytes > 0 || r.Watermark > 0 {
+		if r.LiveBytes > 0 {
 			h.volume(v.places.volume(id, r, v.up))
 		}
 		return true
@@ -149,7 +151,7 @@ func (v *view) serverStatus(h *health, id granary.ServerID) {
 		a.StoredBytes += v.usage(disk).Used
 		if v.up(id, disk) {
 			a.DisksUp++
-		} else if v.live != nil && v.live.serverUp(id) {
+		} else if s := v.places.disk(disk).State; s != granary.DiskRetired && s != granary.DiskLost && v.live != nil && v.live.serverUp(id) {
 			h.down = append(h.down, fmt.Sprintf("disk %s of server %s is not there", disk, id))
 		}
 	}

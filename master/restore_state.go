@@ -3,6 +3,7 @@ package master
 import (
 	"errors"
 	"math"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -79,6 +80,7 @@ func skipAhead(h headRecord) (headRecord, error) {
 	h.Term = restoredTerm
 	h.LastSession += skipID
 	h.LastBlock += skipID
+	h.Restored = append(slices.Clone(h.Restored), h.LastVolume)
 	h.LastVolume += skipID
 	h.LastDataset += skipDataset
 	h.LastPolicy += skipPolicy
