@@ -1,5 +1,5 @@
 // Package master is the metadata master: a Raft node, the state machine that its log drives, and
-// what the leader does besides: placement, leases, sealing, reclamation.
+// what the leader does besides: placement, leases, sealing, reclamation, and the upkeep of volumes (curator).
 //
 // The state machine (format.go, command.go, state.go, apply*.go, query*.go) is pure: a function of
 // the log and nothing else. It keeps everything in a Pebble store. The node around it holds the
@@ -79,6 +79,12 @@
 //     TestVolumesAreDropped).
 //  28. A block is moved only from where the mover read it: one that has moved or died since stays as it is. Neither that
 //     nor a rewrite changes a file: no size, time, version or usage (TestBlocksAreMoved, TestRewriteChangesNothing).
+//  29. A shard is dropped only of a volume that is being dropped, or when a state that was read after the disk was listed, by a
+//     leader confirmed after that, neither has it there nor makes it there: by the time of creation that was listed. Nothing
+//     is dropped of volumes that the state did not make, nor a copy of a shard that is not seen in its place
+//     (TestLateCopyIsNotDropped, TestRestoredMasterDropsNothingUnknown).
+//  30. There is one task at most on a volume. A target breaks no rule of placement, and is committed before anybody hears of
+//     it; a volume of which too few shards are there gets no task (TestPlanProperties, TestTasksAreLeased).
 //
 // # Permissions
 //

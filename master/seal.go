@@ -103,7 +103,7 @@ func (l *leadership) sealVolume(ctx context.Context, r *sealer, v granary.Volume
 		items = append(items, &shardsSealed{Volume: v.ID, Epoch: v.Epoch, Shards: news})
 	}
 	if lost != 0 {
-		items = append(items, &shardsDamaged{Volume: v.ID, Epoch: v.Epoch, Shards: lost})
+		items = append(items, &shardsDamaged{Volume: v.ID, Epoch: v.Epoch, Shards: lost, On: disksIn(&v)})
 	}
 	if len(items) == 0 {
 		return
@@ -126,6 +126,15 @@ func (l *leadership) sealShard(ctx context.Context, addr string, ref granary.Sha
 		return nil
 	}
 	return err
+}
+
+// disksIn returns the disks of a volume's shards.
+func disksIn(v *granary.Volume) []granary.DiskID {
+	disks := make([]granary.DiskID, len(v.Shards))
+	for i, s := range v.Shards {
+		disks[i] = s.Disk
+	}
+	return disks
 }
 
 // endOf returns how far the file of a shard reaches at least, by what was committed: a data shard up to the end of its last
