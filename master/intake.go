@@ -85,12 +85,12 @@ func (k *intake) run(ctx context.Context) {
 
 // pass gives a call to Raft, unless ctx ends before.
 func (k *intake) pass(ctx context.Context, rpc raft.RPC) bool {
+	bytes, last := sizeOf(rpc) // now: once Raft has answered it, who asked may use the request again
 	select {
 	case k.open <- rpc:
 	case <-ctx.Done():
 		return false
 	}
-	bytes, last := sizeOf(rpc)
 	if bytes == 0 {
 		return true
 	}
