@@ -19,7 +19,8 @@ const buildSyncEveryDefault = 32 << 20
 // Build makes a whole shard of the stream that r gives, b.Length bytes: see granary.Build. Pages of zeros become holes. When it
 // returns nil the shard is durable, sealed, and there under its name; a shard that was there before is replaced in that moment, and stays
 // what it was if anything fails. An r that ends early is KindUnavailable, one that fails with a *granary.Error is of that kind. A second
-// build of the shard at the same time is KindBusy. KindNoSpace keeps the reserve.
+// build of the shard at the same time is KindBusy. KindNoSpace keeps the reserve. It does not return before r does: one that may wait for
+// ever has to end with ctx.
 func (s *Store) Build(ctx context.Context, b *granary.Build, r io.Reader) error {
 	if err := checkBuild(b); err != nil {
 		return err
@@ -336,12 +337,14 @@ func (n *builder) install(ctx context.Context) error {
 	fresh := newShard(d, n.key)
 	fresh.state.Store(n.state)
 	fresh.exists.Store(true)
+	fresh.openMu.Lock() // whoever finds it waits for the file that is open already
 	if err := d.swap(old, fresh, n.fresh()); err != nil {
 		d.noteFailure(err)
 		n.discard()
 		return d.failure(opBuild, n.key, err)
 	}
 	f := d.files.adopt(fresh, n.file)
+	fresh.openMu.Unlock()
 	defer d.files.release(f)
 	fresh.account(f)
 	if err := d.fs.SyncDir(shardsName); err != nil {

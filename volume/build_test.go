@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -443,5 +444,49 @@ func TestBuildSyncsOnTheWay(t *testing.T) {
 	}
 	if names, err := mem.ReadDir(shardsName); err != nil || len(names) != 1 {
 		t.Fatalf("left behind: %v, %v", names, err)
+	}
+}
+
+// Whoever reads while shards replace each other reads one of them, whole; and no file stays open that nobody can reach.
+func TestBuildUnderReaders(t *testing.T) {
+	ctx := context.Background()
+	s := openTemp(t)
+	ref := mustBuild(t, s, 1, 20000)
+	var readers sync.WaitGroup
+	stop := make(chan struct{})
+	for range 4 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				p := make([]byte, 20000)
+				n, _, err := s.ReadSealed(ctx, ref, p, 0)
+				if err != nil || !bytes.Equal(p[:n], fill(n, p[0])) {
+					t.Errorf("read %d bytes: %v", n, err)
+					return
+				}
+				if infos, err := s.List(ref.Disk); err != nil || len(infos) != 1 || infos[0].Damaged != "" {
+					t.Errorf("listed as %+v, %v", infos, err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 60 {
+		size := 10000 + 100*i
+		if err := s.Build(ctx, buildOf(ref, 1, uint64(size)), bytes.NewReader(fill(size, byte(i)))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	readers.Wait()
+	if n := s.files.order.Len(); n != 1 {
+		t.Fatalf("%d files are open", n)
+	}
+	if err := s.Drop(ctx, ref, 1, 0); err != nil || s.files.order.Len() != 0 {
+		t.Fatalf("%d files are open, %v", s.files.order.Len(), err)
 	}
 }

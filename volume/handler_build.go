@@ -49,10 +49,10 @@ func (b *patientBody) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := b.body.Read(p)
-	if err != nil {
-		return n, err
+	if clearErr := setDeadline(b.set, time.Time{}); err == nil {
+		err = clearErr // or it would end the wait for a slow disk
 	}
-	return n, setDeadline(b.set, time.Time{})
+	return n, err
 }
 
 // scrub begins a pass of a disk.
