@@ -245,6 +245,11 @@ type (
 	// Result: Missing: the moves that were left, by index.
 	MoveBlocks struct{ Moves []BlockMove }
 
+	// MoveVolume asks for the live blocks of a volume to be stored anew in others, however little it wastes; then it is
+	// dropped. An open one is sealed as with Force. Only the superuser may.
+	// Result: Volume.
+	MoveVolume struct{ Volume VolumeID }
+
 	// SetDisk changes the state of a disk, or its class. A disk becomes DiskRetired only when it holds no shard of any
 	// volume (KindNotEmpty). Only the superuser may.
 	SetDisk struct {
@@ -360,6 +365,7 @@ func (*CloseSession) op()  {}
 func (*SetUser) op()       {}
 func (*PlaceShard) op()    {}
 func (*MoveBlocks) op()    {}
+func (*MoveVolume) op()    {}
 func (*SetDisk) op()       {}
 func (*ForgetServer) op()  {}
 func (*SetUpkeep) op()     {}

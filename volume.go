@@ -57,6 +57,7 @@ type Volume struct {
 	OpenedAt     Time
 	SealedAt     Time     // when it left VolumeOpen; 0 if it has not
 	DroppingAt   Time     // when it became VolumeDropping
+	Moving       bool     // it was asked for (MoveVolume) that its blocks be stored anew in others
 	Ends         []uint64 // of each data shard: where its last committed block ends; its file is no shorter
 }
 

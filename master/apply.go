@@ -240,6 +240,8 @@ func (t *txn) do(session granary.SessionID, request *granary.Request) granary.Re
 		return t.placeShard(op)
 	case *granary.MoveBlocks:
 		return t.moveBlocks(session, op)
+	case *granary.MoveVolume:
+		return t.moveVolume(op)
 	case *granary.SetDisk:
 		return t.setDisk(op)
 	case *granary.ForgetServer:
@@ -308,6 +310,8 @@ func opName(op granary.Op) string {
 		return "set disk"
 	case *granary.ForgetServer:
 		return "forget server"
+	case *granary.MoveVolume:
+		return "move volume"
 	case *granary.SetUpkeep:
 		return "set upkeep"
 	}

@@ -139,6 +139,27 @@ func (t *txn) sealed(id granary.VolumeID, shards uint32) {
 	t.volumes.touch(id)
 }
 
+// moveVolume notes that the blocks of a volume are to be stored anew in others, and ends appends to it.
+func (t *txn) moveVolume(op *granary.MoveVolume) granary.Result {
+	const name = "move volume"
+	subject := fmt.Sprint(op.Volume)
+	if err := t.onlySuper(name, subject); err != nil {
+		return granary.Result{Err: err}
+	}
+	v := t.volumes.get(t, op.Volume)
+	switch {
+	case v == nil:
+		return failed(granary.KindNotFound, name, subject, "no such volume")
+	case v.State == granary.VolumeDropping:
+		return failed(granary.KindStale, name, subject, "it holds nothing any more, and is %s", v.State)
+	case v.State == granary.VolumeOpen:
+		t.seal(op.Volume)
+	}
+	v.Moving = true
+	t.volumes.touch(op.Volume)
+	return granary.Result{Volume: t.volumeResult(op.Volume, v)}
+}
+
 // condemn begins the end of a volume without live blocks. Nothing is ever added to it: nobody appends, and a copy that is
 // being made of one of its shards is wanted no more.
 func (t *txn) condemn(it *condemn) granary.Result {

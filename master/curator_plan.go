@@ -27,6 +27,7 @@ const (
 	causeEmptying                  // its disk is emptied
 	causeCrowded                   // its failure domain holds too many shards
 	causeClass                     // its disk is of another class than the policy wants
+	causeAsked                     // somebody wants the volume gone
 	causeOverhead                  // the volume takes more room than it should
 	causeWider                     // there are more failure domains than when it was written
 	causeBalance                   // its disk is much fuller than another
@@ -230,7 +231,7 @@ const quietMin = granary.Time(time.Minute)
 // moveNeed says whether the blocks of a whole volume are to be stored anew.
 func (s *scene) moveNeed(v *volumeFacts, c shardCount) (need, bool) {
 	r := v.record
-	if !s.indexed || c.good != uint32(1)<<len(v.at)-1 || s.now-r.SealedAt < s.upkeep.YoungAge {
+	if !s.indexed || c.good != uint32(1)<<len(v.at)-1 || s.now-r.SealedAt < s.upkeep.YoungAge && !r.Moving {
 		return need{}, false
 	}
 	policy, ok := s.policyOf(v)
@@ -238,6 +239,10 @@ func (s *scene) moveNeed(v *volumeFacts, c shardCount) (need, bool) {
 		return need{}, false
 	}
 	n := need{taskKey: taskKey{kind: granary.TaskMove, volume: v.id}, v: v, bytes: r.LiveBytes, fixed: -1, policy: policy}
+	if r.Moving {
+		n.cause, n.gain = causeAsked, 1
+		return n, true
+	}
 	if gain := s.gain(v); gain > 0 {
 		n.cause, n.gain = causeOverhead, gain
 		return n, true
@@ -372,6 +377,8 @@ func (s *scene) reason(n *need) string {
 		return fmt.Sprintf("more than %d shards of the volume are in %s %s", n.v.perDomain(), m.level, m.level.label(s.disks[n.v.at[n.shard]].candidate))
 	case causeClass:
 		return fmt.Sprintf("the policy wants disks of class %s", s.class(n.v))
+	case causeAsked:
+		return "it was asked for"
 	case causeOverhead:
 		return fmt.Sprintf("%.0f %% of its space comes back", 100*n.gain)
 	case causeWider:

@@ -180,6 +180,16 @@ func TestPlan(t *testing.T) {
 			s.volumes[2].record.LiveBytes = 1 << 28            // more to gain
 			return s
 		}, "move 3, move 1"},
+		{"asked for", func() *scene {
+			s := sixServers()
+			for range 2 {
+				s.volume(4, 2)
+			}
+			s.volumes[0].record.SealedAt = testNow // young
+			s.volumes[0].record.Moving = true
+			s.volumes[1].record.LiveBytes, s.volumes[1].record.DeadBytes = 1<<29, 1<<29
+			return s
+		}, "move 1, move 2"},
 		{"thin rows", func() *scene {
 			s := sixServers()
 			r := s.volume(4, 2).record

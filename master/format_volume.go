@@ -29,6 +29,7 @@ type volumeRecord struct {
 	OpenedAt   granary.Time
 	SealedAt   granary.Time // when nobody could append any more
 	DroppingAt granary.Time
+	Moving     bool // its blocks are to be stored anew elsewhere
 }
 
 // shards is the number of its shards, and all of them as a mask.
@@ -92,6 +93,7 @@ func (r *volumeRecord) put(e *encoder) {
 	e.i64(int64(r.OpenedAt))
 	e.i64(int64(r.SealedAt))
 	e.i64(int64(r.DroppingAt))
+	e.bool(r.Moving)
 }
 
 func (r *volumeRecord) take(d *decoder) {
@@ -116,6 +118,7 @@ func (r *volumeRecord) take(d *decoder) {
 	}
 	r.Policy, r.Auto = granary.PolicyID(d.u32()), d.bool()
 	r.OpenedAt, r.SealedAt, r.DroppingAt = granary.Time(d.i64()), granary.Time(d.i64()), granary.Time(d.i64())
+	r.Moving = d.bool()
 }
 
 // serverRecord is a volume server and the disks last seen in it.

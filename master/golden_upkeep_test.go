@@ -54,6 +54,8 @@ func (s *script) opOfUpkeep() granary.Op {
 	switch s.args[0] {
 	case "place": // place VOLUME SHARD DISK [epoch=N]
 		return &granary.PlaceShard{Volume: s.volumes[s.args[1]], Epoch: s.epoch(), Shard: uint8(s.number(2, 10)), To: granary.DiskID(s.args[3])}
+	case "empty": // empty VOLUME
+		return &granary.MoveVolume{Volume: s.volumes[s.args[1]]}
 	case "move": // move VOLUME TO [epoch=N] [shard=N] [many=N], or move again, as the last time, but to where nothing is
 		return s.moveOp()
 	case "rewrite": // rewrite PATH TEXT,TEXT… [version=N] …, as commit

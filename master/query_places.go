@@ -62,7 +62,7 @@ func (p *places) volume(id granary.VolumeID, r *volumeRecord, up func(granary.Se
 	v := &granary.Volume{ID: id, Epoch: r.Epoch, State: r.State, DataShards: r.DataShards, ParityShards: r.ParityShards,
 		Owner: r.Owner, Watermark: r.Watermark, LiveBytes: r.LiveBytes, DeadBytes: r.DeadBytes,
 		Shards: make([]granary.ShardPlace, len(r.Disks)), Policy: r.Policy, Auto: r.Auto, OpenedAt: r.OpenedAt,
-		SealedAt: r.SealedAt, DroppingAt: r.DroppingAt, Ends: slices.Clone(r.Ends)}
+		SealedAt: r.SealedAt, DroppingAt: r.DroppingAt, Moving: r.Moving, Ends: slices.Clone(r.Ends)}
 	if len(v.Ends) == 0 {
 		v.Ends = make([]uint64, r.DataShards)
 	}

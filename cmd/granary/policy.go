@@ -17,6 +17,7 @@ type policyReport struct {
 	InlineMax   int    `json:"inlineMax"`
 	Compression string `json:"compression"`
 	Chunking    string `json:"chunking"`
+	Class       string `json:"class,omitempty"` // of the disks; "" for any
 }
 
 func (r *policyReport) table(t *tableWriter) {
@@ -25,6 +26,9 @@ func (r *policyReport) table(t *tableWriter) {
 	t.row("inline up to", byteText(uint64(r.InlineMax)))
 	t.row("compression", r.Compression)
 	t.row("chunking", r.Chunking)
+	if r.Class != "" {
+		t.row("disks of class", r.Class)
+	}
 }
 
 func policyCommand(env *environment) *cobra.Command {
@@ -51,11 +55,11 @@ func policyCommand(env *environment) *cobra.Command {
 }
 
 func policySetCommand(env *environment) *cobra.Command {
-	var code, compression, chunking string
+	var code, compression, chunking, class string
 	var inlineMax int
 	cmd := &cobra.Command{
 		Use:   "set PATH",
-		Short: "Change the policy of a directory: what is created in it from now on follows it",
+		Short: "Change the policy of a directory: what is in it is stored anew where it differs, in the background",
 		Example: `  granary policy set / --ec 4+2
   granary policy set /logs --ec auto --compression zstd`,
 		Args: exactArgs("PATH"),
@@ -84,6 +88,9 @@ func policySetCommand(env *environment) *cobra.Command {
 					return err
 				}
 			}
+			if cmd.Flags().Changed("class") {
+				p.Class = class
+			}
 			if err := p.Validate(); err != nil {
 				return err
 			}
@@ -98,6 +105,7 @@ func policySetCommand(env *environment) *cobra.Command {
 	cmd.Flags().IntVar(&inlineMax, "inline-max", 0, "bytes up to which files live in the metadata")
 	cmd.Flags().StringVar(&compression, "compression", "", "none, lz4 or zstd")
 	cmd.Flags().StringVar(&chunking, "chunking", "", "cdc or fixed")
+	cmd.Flags().StringVar(&class, "class", "", "class of the disks that it is stored on, such as ssd; '' for any")
 	env.clusterFlag(cmd)
 	env.outputFlag(cmd)
 	return cmd
@@ -122,7 +130,7 @@ func chunkingNames() []string    { return []string{"cdc", "fixed"} }
 func policyReportOf(path string, p granary.Policy) *policyReport {
 	return &policyReport{
 		Path: path, Code: p.String(), InlineMax: p.InlineMax,
-		Compression: compressionNames()[p.Compression], Chunking: chunkingNames()[p.Chunking],
+		Compression: compressionNames()[p.Compression], Chunking: chunkingNames()[p.Chunking], Class: p.Class,
 	}
 }
 

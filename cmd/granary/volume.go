@@ -17,12 +17,13 @@ import (
 func volumeCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "volume",
-		Short: "See the volumes, verify and seal them",
+		Short: "See the volumes, verify, seal, move and repair them",
 		Long: `A volume is k data shards and m parity shards on as many disks. What is lost is
 rebuilt, what is thin or half empty is moved, and what is empty is dropped, without
 anybody's doing: see "granary cluster tasks" and "granary cluster durability".`,
 	}
-	cmd.AddCommand(volumeLsCommand(env), volumeShowCommand(env), volumeVerifyCommand(env), volumeSealCommand(env))
+	cmd.AddCommand(volumeLsCommand(env), volumeShowCommand(env), volumeVerifyCommand(env), volumeSealCommand(env),
+		volumeMoveCommand(env), volumeRepairCommand(env))
 	for _, c := range cmd.Commands() {
 		env.clusterFlag(c)
 		env.outputFlag(c)
@@ -92,6 +93,7 @@ type volumeReport struct {
 	Losses    int               `json:"losses"`   // further shards that it can lose
 	OpenedAt  string            `json:"openedAt,omitempty"`
 	SealedAt  string            `json:"sealedAt,omitempty"`
+	Moving    bool              `json:"moving"`
 	Shards    []shardReport     `json:"shards"`
 }
 
@@ -130,7 +132,7 @@ func volumeReportOf(v *granary.Volume) volumeReport {
 	r := volumeReport{
 		ID: v.ID, State: v.State.String(), Code: fmt.Sprintf("%d+%d", v.DataShards, v.ParityShards), Auto: v.Auto, Epoch: v.Epoch,
 		Owner: v.Owner, Watermark: v.Watermark, LiveBytes: v.LiveBytes, DeadBytes: v.DeadBytes,
-		Overhead: v.Overhead(), Losses: v.Redundancy(), OpenedAt: timeText(v.OpenedAt), SealedAt: timeText(v.SealedAt),
+		Overhead: v.Overhead(), Losses: v.Redundancy(), OpenedAt: timeText(v.OpenedAt), SealedAt: timeText(v.SealedAt), Moving: v.Moving,
 		Shards: []shardReport{},
 	}
 	for i, s := range v.Shards {
@@ -179,7 +181,11 @@ func (r *volumeReport) show(t *tableWriter) {
 		code += " (auto)"
 	}
 	t.row("volume", r.ID)
-	t.row("state", r.State)
+	state := r.State
+	if r.Moving {
+		state += ", to be moved"
+	}
+	t.row("state", state)
 	t.row("code", code)
 	t.row("epoch", r.Epoch)
 	t.row("watermark", byteText(r.Watermark))

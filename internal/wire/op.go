@@ -63,6 +63,7 @@ const (
 	numSetDisk
 	numForgetServer
 	numSetUpkeep
+	numMoveVolume
 )
 
 // newOp returns an empty op of a number, or nil.
@@ -120,6 +121,8 @@ func newOp(num protowire.Number) granary.Op {
 		return new(granary.ForgetServer)
 	case numSetUpkeep:
 		return new(granary.SetUpkeep)
+	case numMoveVolume:
+		return new(granary.MoveVolume)
 	}
 	return nil
 }
@@ -184,6 +187,8 @@ func (f *fields) op(op *granary.Op) {
 		required(f, numForgetServer, o, (*fields).forgetServer, what)
 	case *granary.SetUpkeep:
 		required(f, numSetUpkeep, o, (*fields).setUpkeep, what)
+	case *granary.MoveVolume:
+		required(f, numMoveVolume, o, (*fields).moveVolume, what)
 	default:
 		f.unknownOp(*op)
 	}

@@ -20,6 +20,8 @@ func (f *fields) blockMove(m *granary.BlockMove) {
 	unsigned(f, 4, &m.Watermark)
 }
 
+func (f *fields) moveVolume(o *granary.MoveVolume) { unsigned(f, 1, &o.Volume) }
+
 func (f *fields) setDisk(o *granary.SetDisk) {
 	text(f, 1, &o.Disk)
 	unsigned(f, 2, &o.State)

@@ -80,6 +80,7 @@ func (f *fields) volume(v *granary.Volume) {
 	signed(f, 14, &v.SealedAt)
 	signed(f, 15, &v.DroppingAt)
 	numbers(f, 16, &v.Ends)
+	f.flag(17, &v.Moving)
 }
 
 func (f *fields) shardPlace(s *granary.ShardPlace) {

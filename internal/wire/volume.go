@@ -22,6 +22,7 @@ func fillVolume(p *pb.Volume, v *granary.Volume) {
 	p.SealedAt = int64(v.SealedAt)
 	p.DroppingAt = int64(v.DroppingAt)
 	p.Ends = v.Ends
+	p.Moving = v.Moving
 }
 
 func (d *decoder) volume(p *pb.Volume) granary.Volume {
@@ -42,6 +43,7 @@ func (d *decoder) volume(p *pb.Volume) granary.Volume {
 		SealedAt:     granary.Time(p.SealedAt),
 		DroppingAt:   granary.Time(p.DroppingAt),
 		Ends:         p.Ends,
+		Moving:       p.Moving,
 	}
 }
 

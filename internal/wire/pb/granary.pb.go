@@ -1335,6 +1335,7 @@ type Op struct {
 	//	*Op_SetDisk
 	//	*Op_ForgetServer
 	//	*Op_SetUpkeep
+	//	*Op_MoveVolume
 	Op            isOp_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1611,6 +1612,15 @@ func (x *Op) GetSetUpkeep() *SetUpkeep {
 	return nil
 }
 
+func (x *Op) GetMoveVolume() *MoveVolume {
+	if x != nil {
+		if x, ok := x.Op.(*Op_MoveVolume); ok {
+			return x.MoveVolume
+		}
+	}
+	return nil
+}
+
 type isOp_Op interface {
 	isOp_Op()
 }
@@ -1719,6 +1729,10 @@ type Op_SetUpkeep struct {
 	SetUpkeep *SetUpkeep `protobuf:"bytes,26,opt,name=set_upkeep,json=setUpkeep,proto3,oneof"`
 }
 
+type Op_MoveVolume struct {
+	MoveVolume *MoveVolume `protobuf:"bytes,27,opt,name=move_volume,json=moveVolume,proto3,oneof"`
+}
+
 func (*Op_Create) isOp_Op() {}
 
 func (*Op_Unlink) isOp_Op() {}
@@ -1770,6 +1784,8 @@ func (*Op_SetDisk) isOp_Op() {}
 func (*Op_ForgetServer) isOp_Op() {}
 
 func (*Op_SetUpkeep) isOp_Op() {}
+
+func (*Op_MoveVolume) isOp_Op() {}
 
 type Precondition struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3651,6 +3667,50 @@ func (x *BlockMove) GetWatermark() uint64 {
 	return 0
 }
 
+type MoveVolume struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Volume        uint64                 `protobuf:"varint,1,opt,name=volume,proto3" json:"volume,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MoveVolume) Reset() {
+	*x = MoveVolume{}
+	mi := &file_granary_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MoveVolume) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MoveVolume) ProtoMessage() {}
+
+func (x *MoveVolume) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MoveVolume.ProtoReflect.Descriptor instead.
+func (*MoveVolume) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *MoveVolume) GetVolume() uint64 {
+	if x != nil {
+		return x.Volume
+	}
+	return 0
+}
+
 type SetDisk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Disk          []byte                 `protobuf:"bytes,1,opt,name=disk,proto3" json:"disk,omitempty"`
@@ -3663,7 +3723,7 @@ type SetDisk struct {
 
 func (x *SetDisk) Reset() {
 	*x = SetDisk{}
-	mi := &file_granary_proto_msgTypes[48]
+	mi := &file_granary_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3675,7 +3735,7 @@ func (x *SetDisk) String() string {
 func (*SetDisk) ProtoMessage() {}
 
 func (x *SetDisk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[48]
+	mi := &file_granary_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3688,7 +3748,7 @@ func (x *SetDisk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDisk.ProtoReflect.Descriptor instead.
 func (*SetDisk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{48}
+	return file_granary_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *SetDisk) GetDisk() []byte {
@@ -3728,7 +3788,7 @@ type ForgetServer struct {
 
 func (x *ForgetServer) Reset() {
 	*x = ForgetServer{}
-	mi := &file_granary_proto_msgTypes[49]
+	mi := &file_granary_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3740,7 +3800,7 @@ func (x *ForgetServer) String() string {
 func (*ForgetServer) ProtoMessage() {}
 
 func (x *ForgetServer) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[49]
+	mi := &file_granary_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3753,7 +3813,7 @@ func (x *ForgetServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetServer.ProtoReflect.Descriptor instead.
 func (*ForgetServer) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{49}
+	return file_granary_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ForgetServer) GetServer() []byte {
@@ -3772,7 +3832,7 @@ type SetUpkeep struct {
 
 func (x *SetUpkeep) Reset() {
 	*x = SetUpkeep{}
-	mi := &file_granary_proto_msgTypes[50]
+	mi := &file_granary_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3784,7 +3844,7 @@ func (x *SetUpkeep) String() string {
 func (*SetUpkeep) ProtoMessage() {}
 
 func (x *SetUpkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[50]
+	mi := &file_granary_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3797,7 +3857,7 @@ func (x *SetUpkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUpkeep.ProtoReflect.Descriptor instead.
 func (*SetUpkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{50}
+	return file_granary_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SetUpkeep) GetUpkeep() *Upkeep {
@@ -3822,7 +3882,7 @@ type Upkeep struct {
 
 func (x *Upkeep) Reset() {
 	*x = Upkeep{}
-	mi := &file_granary_proto_msgTypes[51]
+	mi := &file_granary_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3834,7 +3894,7 @@ func (x *Upkeep) String() string {
 func (*Upkeep) ProtoMessage() {}
 
 func (x *Upkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[51]
+	mi := &file_granary_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3847,7 +3907,7 @@ func (x *Upkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upkeep.ProtoReflect.Descriptor instead.
 func (*Upkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{51}
+	return file_granary_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *Upkeep) GetRepairGrace() int64 {
@@ -3907,7 +3967,7 @@ type CloseSession struct {
 
 func (x *CloseSession) Reset() {
 	*x = CloseSession{}
-	mi := &file_granary_proto_msgTypes[52]
+	mi := &file_granary_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3919,7 +3979,7 @@ func (x *CloseSession) String() string {
 func (*CloseSession) ProtoMessage() {}
 
 func (x *CloseSession) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[52]
+	mi := &file_granary_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3932,7 +3992,7 @@ func (x *CloseSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSession.ProtoReflect.Descriptor instead.
 func (*CloseSession) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{52}
+	return file_granary_proto_rawDescGZIP(), []int{53}
 }
 
 type SetUser struct {
@@ -3944,7 +4004,7 @@ type SetUser struct {
 
 func (x *SetUser) Reset() {
 	*x = SetUser{}
-	mi := &file_granary_proto_msgTypes[53]
+	mi := &file_granary_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3956,7 +4016,7 @@ func (x *SetUser) String() string {
 func (*SetUser) ProtoMessage() {}
 
 func (x *SetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[53]
+	mi := &file_granary_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3969,7 +4029,7 @@ func (x *SetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUser.ProtoReflect.Descriptor instead.
 func (*SetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{53}
+	return file_granary_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SetUser) GetUser() *User {
@@ -3991,7 +4051,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_granary_proto_msgTypes[54]
+	mi := &file_granary_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4003,7 +4063,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[54]
+	mi := &file_granary_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4016,7 +4076,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{54}
+	return file_granary_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *User) GetAccessKey() []byte {
@@ -4075,7 +4135,7 @@ type Attr struct {
 
 func (x *Attr) Reset() {
 	*x = Attr{}
-	mi := &file_granary_proto_msgTypes[55]
+	mi := &file_granary_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4087,7 +4147,7 @@ func (x *Attr) String() string {
 func (*Attr) ProtoMessage() {}
 
 func (x *Attr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[55]
+	mi := &file_granary_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4100,7 +4160,7 @@ func (x *Attr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attr.ProtoReflect.Descriptor instead.
 func (*Attr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{55}
+	return file_granary_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Attr) GetInode() uint64 {
@@ -4254,7 +4314,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_granary_proto_msgTypes[56]
+	mi := &file_granary_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4266,7 +4326,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[56]
+	mi := &file_granary_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4279,7 +4339,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{56}
+	return file_granary_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Entry) GetName() []byte {
@@ -4313,7 +4373,7 @@ type Xattr struct {
 
 func (x *Xattr) Reset() {
 	*x = Xattr{}
-	mi := &file_granary_proto_msgTypes[57]
+	mi := &file_granary_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4325,7 +4385,7 @@ func (x *Xattr) String() string {
 func (*Xattr) ProtoMessage() {}
 
 func (x *Xattr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[57]
+	mi := &file_granary_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4338,7 +4398,7 @@ func (x *Xattr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Xattr.ProtoReflect.Descriptor instead.
 func (*Xattr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{57}
+	return file_granary_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Xattr) GetName() []byte {
@@ -4368,7 +4428,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_granary_proto_msgTypes[58]
+	mi := &file_granary_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4380,7 +4440,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[58]
+	mi := &file_granary_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4393,7 +4453,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{58}
+	return file_granary_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Location) GetVolume() uint64 {
@@ -4444,7 +4504,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_granary_proto_msgTypes[59]
+	mi := &file_granary_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4456,7 +4516,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[59]
+	mi := &file_granary_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4469,7 +4529,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{59}
+	return file_granary_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Chunk) GetHash() []byte {
@@ -4519,7 +4579,7 @@ type ExtentWrite struct {
 
 func (x *ExtentWrite) Reset() {
 	*x = ExtentWrite{}
-	mi := &file_granary_proto_msgTypes[60]
+	mi := &file_granary_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4531,7 +4591,7 @@ func (x *ExtentWrite) String() string {
 func (*ExtentWrite) ProtoMessage() {}
 
 func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[60]
+	mi := &file_granary_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4544,7 +4604,7 @@ func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtentWrite.ProtoReflect.Descriptor instead.
 func (*ExtentWrite) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{60}
+	return file_granary_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ExtentWrite) GetOffset() uint64 {
@@ -4589,7 +4649,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_granary_proto_msgTypes[61]
+	mi := &file_granary_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4601,7 +4661,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[61]
+	mi := &file_granary_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4614,7 +4674,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{61}
+	return file_granary_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Content) GetInline() []byte {
@@ -4671,7 +4731,7 @@ type BlockInfo struct {
 
 func (x *BlockInfo) Reset() {
 	*x = BlockInfo{}
-	mi := &file_granary_proto_msgTypes[62]
+	mi := &file_granary_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4683,7 +4743,7 @@ func (x *BlockInfo) String() string {
 func (*BlockInfo) ProtoMessage() {}
 
 func (x *BlockInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[62]
+	mi := &file_granary_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4696,7 +4756,7 @@ func (x *BlockInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockInfo.ProtoReflect.Descriptor instead.
 func (*BlockInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{62}
+	return file_granary_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *BlockInfo) GetId() uint64 {
@@ -4739,7 +4799,7 @@ type Extent struct {
 
 func (x *Extent) Reset() {
 	*x = Extent{}
-	mi := &file_granary_proto_msgTypes[63]
+	mi := &file_granary_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4751,7 +4811,7 @@ func (x *Extent) String() string {
 func (*Extent) ProtoMessage() {}
 
 func (x *Extent) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[63]
+	mi := &file_granary_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4764,7 +4824,7 @@ func (x *Extent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Extent.ProtoReflect.Descriptor instead.
 func (*Extent) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{63}
+	return file_granary_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Extent) GetOffset() uint64 {
@@ -4810,7 +4870,7 @@ type Layout struct {
 
 func (x *Layout) Reset() {
 	*x = Layout{}
-	mi := &file_granary_proto_msgTypes[64]
+	mi := &file_granary_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4822,7 +4882,7 @@ func (x *Layout) String() string {
 func (*Layout) ProtoMessage() {}
 
 func (x *Layout) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[64]
+	mi := &file_granary_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4835,7 +4895,7 @@ func (x *Layout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Layout.ProtoReflect.Descriptor instead.
 func (*Layout) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{64}
+	return file_granary_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Layout) GetSize() uint64 {
@@ -4901,7 +4961,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_granary_proto_msgTypes[65]
+	mi := &file_granary_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4913,7 +4973,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[65]
+	mi := &file_granary_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4926,7 +4986,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{65}
+	return file_granary_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Policy) GetDataShards() int64 {
@@ -4986,7 +5046,7 @@ type ShardPlace struct {
 
 func (x *ShardPlace) Reset() {
 	*x = ShardPlace{}
-	mi := &file_granary_proto_msgTypes[66]
+	mi := &file_granary_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4998,7 +5058,7 @@ func (x *ShardPlace) String() string {
 func (*ShardPlace) ProtoMessage() {}
 
 func (x *ShardPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[66]
+	mi := &file_granary_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5011,7 +5071,7 @@ func (x *ShardPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardPlace.ProtoReflect.Descriptor instead.
 func (*ShardPlace) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{66}
+	return file_granary_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ShardPlace) GetDisk() []byte {
@@ -5081,13 +5141,14 @@ type Volume struct {
 	SealedAt      int64                  `protobuf:"varint,14,opt,name=sealed_at,json=sealedAt,proto3" json:"sealed_at,omitempty"`
 	DroppingAt    int64                  `protobuf:"varint,15,opt,name=dropping_at,json=droppingAt,proto3" json:"dropping_at,omitempty"`
 	Ends          []uint64               `protobuf:"varint,16,rep,packed,name=ends,proto3" json:"ends,omitempty"`
+	Moving        bool                   `protobuf:"varint,17,opt,name=moving,proto3" json:"moving,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5099,7 +5160,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5112,7 +5173,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{67}
+	return file_granary_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Volume) GetId() uint64 {
@@ -5227,6 +5288,13 @@ func (x *Volume) GetEnds() []uint64 {
 	return nil
 }
 
+func (x *Volume) GetMoving() bool {
+	if x != nil {
+		return x.Moving
+	}
+	return false
+}
+
 type ShardRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Disk          []byte                 `protobuf:"bytes,1,opt,name=disk,proto3" json:"disk,omitempty"`
@@ -5238,7 +5306,7 @@ type ShardRef struct {
 
 func (x *ShardRef) Reset() {
 	*x = ShardRef{}
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5250,7 +5318,7 @@ func (x *ShardRef) String() string {
 func (*ShardRef) ProtoMessage() {}
 
 func (x *ShardRef) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5263,7 +5331,7 @@ func (x *ShardRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardRef.ProtoReflect.Descriptor instead.
 func (*ShardRef) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{68}
+	return file_granary_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ShardRef) GetDisk() []byte {
@@ -5305,7 +5373,7 @@ type ShardInfo struct {
 
 func (x *ShardInfo) Reset() {
 	*x = ShardInfo{}
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5317,7 +5385,7 @@ func (x *ShardInfo) String() string {
 func (*ShardInfo) ProtoMessage() {}
 
 func (x *ShardInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5330,7 +5398,7 @@ func (x *ShardInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardInfo.ProtoReflect.Descriptor instead.
 func (*ShardInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{69}
+	return file_granary_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ShardInfo) GetRef() *ShardRef {
@@ -5421,7 +5489,7 @@ type DiskUsage struct {
 
 func (x *DiskUsage) Reset() {
 	*x = DiskUsage{}
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5433,7 +5501,7 @@ func (x *DiskUsage) String() string {
 func (*DiskUsage) ProtoMessage() {}
 
 func (x *DiskUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5446,7 +5514,7 @@ func (x *DiskUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskUsage.ProtoReflect.Descriptor instead.
 func (*DiskUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{70}
+	return file_granary_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *DiskUsage) GetDisk() []byte {
@@ -5532,7 +5600,7 @@ type Scrub struct {
 
 func (x *Scrub) Reset() {
 	*x = Scrub{}
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5544,7 +5612,7 @@ func (x *Scrub) String() string {
 func (*Scrub) ProtoMessage() {}
 
 func (x *Scrub) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5557,7 +5625,7 @@ func (x *Scrub) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scrub.ProtoReflect.Descriptor instead.
 func (*Scrub) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{71}
+	return file_granary_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Scrub) GetBegan() int64 {
@@ -5613,7 +5681,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5625,7 +5693,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5638,7 +5706,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{72}
+	return file_granary_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Disk) GetId() []byte {
@@ -5726,7 +5794,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5738,7 +5806,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5751,7 +5819,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{73}
+	return file_granary_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Server) GetId() []byte {
@@ -5821,7 +5889,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5833,7 +5901,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5846,7 +5914,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{74}
+	return file_granary_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *Task) GetId() uint64 {
@@ -5932,7 +6000,7 @@ type TaskReport struct {
 
 func (x *TaskReport) Reset() {
 	*x = TaskReport{}
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5944,7 +6012,7 @@ func (x *TaskReport) String() string {
 func (*TaskReport) ProtoMessage() {}
 
 func (x *TaskReport) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5957,7 +6025,7 @@ func (x *TaskReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskReport.ProtoReflect.Descriptor instead.
 func (*TaskReport) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{75}
+	return file_granary_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *TaskReport) GetTask() *Task {
@@ -6007,7 +6075,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6019,7 +6087,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6032,7 +6100,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{76}
+	return file_granary_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *WorkRequest) GetWorker() []byte {
@@ -6073,7 +6141,7 @@ type WorkReply struct {
 
 func (x *WorkReply) Reset() {
 	*x = WorkReply{}
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6085,7 +6153,7 @@ func (x *WorkReply) String() string {
 func (*WorkReply) ProtoMessage() {}
 
 func (x *WorkReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6098,7 +6166,7 @@ func (x *WorkReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkReply.ProtoReflect.Descriptor instead.
 func (*WorkReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{77}
+	return file_granary_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *WorkReply) GetTasks() []*Task {
@@ -6130,7 +6198,7 @@ type TaskStatus struct {
 
 func (x *TaskStatus) Reset() {
 	*x = TaskStatus{}
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6142,7 +6210,7 @@ func (x *TaskStatus) String() string {
 func (*TaskStatus) ProtoMessage() {}
 
 func (x *TaskStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6155,7 +6223,7 @@ func (x *TaskStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStatus.ProtoReflect.Descriptor instead.
 func (*TaskStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{78}
+	return file_granary_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *TaskStatus) GetTask() *Task {
@@ -6220,7 +6288,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6232,7 +6300,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6245,7 +6313,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{79}
+	return file_granary_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *QueryRequest) GetMinIndex() uint64 {
@@ -6293,7 +6361,7 @@ type QueryManyRequest struct {
 
 func (x *QueryManyRequest) Reset() {
 	*x = QueryManyRequest{}
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6305,7 +6373,7 @@ func (x *QueryManyRequest) String() string {
 func (*QueryManyRequest) ProtoMessage() {}
 
 func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6318,7 +6386,7 @@ func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyRequest.ProtoReflect.Descriptor instead.
 func (*QueryManyRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{80}
+	return file_granary_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *QueryManyRequest) GetRequests() []*QueryRequest {
@@ -6337,7 +6405,7 @@ type QueryManyReply struct {
 
 func (x *QueryManyReply) Reset() {
 	*x = QueryManyReply{}
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6349,7 +6417,7 @@ func (x *QueryManyReply) String() string {
 func (*QueryManyReply) ProtoMessage() {}
 
 func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6362,7 +6430,7 @@ func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyReply.ProtoReflect.Descriptor instead.
 func (*QueryManyReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{81}
+	return file_granary_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *QueryManyReply) GetOutcomes() []*QueryOutcome {
@@ -6382,7 +6450,7 @@ type QueryOutcome struct {
 
 func (x *QueryOutcome) Reset() {
 	*x = QueryOutcome{}
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6394,7 +6462,7 @@ func (x *QueryOutcome) String() string {
 func (*QueryOutcome) ProtoMessage() {}
 
 func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6407,7 +6475,7 @@ func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryOutcome.ProtoReflect.Descriptor instead.
 func (*QueryOutcome) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{82}
+	return file_granary_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *QueryOutcome) GetReply() *QueryReply {
@@ -6434,7 +6502,7 @@ type QueryReply struct {
 
 func (x *QueryReply) Reset() {
 	*x = QueryReply{}
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6446,7 +6514,7 @@ func (x *QueryReply) String() string {
 func (*QueryReply) ProtoMessage() {}
 
 func (x *QueryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6459,7 +6527,7 @@ func (x *QueryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryReply.ProtoReflect.Descriptor instead.
 func (*QueryReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{83}
+	return file_granary_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *QueryReply) GetIndex() uint64 {
@@ -6504,7 +6572,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6516,7 +6584,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6529,7 +6597,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{84}
+	return file_granary_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *Query) GetQuery() isQuery_Query {
@@ -6826,7 +6894,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6838,7 +6906,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6851,7 +6919,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{85}
+	return file_granary_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *Answer) GetAnswer() isAnswer_Answer {
@@ -7130,7 +7198,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7142,7 +7210,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7155,7 +7223,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{86}
+	return file_granary_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Range) GetOffset() uint64 {
@@ -7186,7 +7254,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7198,7 +7266,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7211,7 +7279,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{87}
+	return file_granary_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Lookup) GetBase() uint64 {
@@ -7269,7 +7337,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7281,7 +7349,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7294,7 +7362,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{88}
+	return file_granary_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *Found) GetEntry() *Entry {
@@ -7344,7 +7412,7 @@ type ReadDir struct {
 
 func (x *ReadDir) Reset() {
 	*x = ReadDir{}
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7356,7 +7424,7 @@ func (x *ReadDir) String() string {
 func (*ReadDir) ProtoMessage() {}
 
 func (x *ReadDir) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7369,7 +7437,7 @@ func (x *ReadDir) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDir.ProtoReflect.Descriptor instead.
 func (*ReadDir) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{89}
+	return file_granary_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *ReadDir) GetInode() uint64 {
@@ -7410,7 +7478,7 @@ type Directory struct {
 
 func (x *Directory) Reset() {
 	*x = Directory{}
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7422,7 +7490,7 @@ func (x *Directory) String() string {
 func (*Directory) ProtoMessage() {}
 
 func (x *Directory) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7435,7 +7503,7 @@ func (x *Directory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Directory.ProtoReflect.Descriptor instead.
 func (*Directory) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{90}
+	return file_granary_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *Directory) GetEntries() []*Entry {
@@ -7465,7 +7533,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7477,7 +7545,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7490,7 +7558,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{91}
+	return file_granary_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *List) GetRoot() uint64 {
@@ -7540,7 +7608,7 @@ type ListItem struct {
 
 func (x *ListItem) Reset() {
 	*x = ListItem{}
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7552,7 +7620,7 @@ func (x *ListItem) String() string {
 func (*ListItem) ProtoMessage() {}
 
 func (x *ListItem) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7565,7 +7633,7 @@ func (x *ListItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListItem.ProtoReflect.Descriptor instead.
 func (*ListItem) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{92}
+	return file_granary_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *ListItem) GetKey() []byte {
@@ -7607,7 +7675,7 @@ type Listing struct {
 
 func (x *Listing) Reset() {
 	*x = Listing{}
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7619,7 +7687,7 @@ func (x *Listing) String() string {
 func (*Listing) ProtoMessage() {}
 
 func (x *Listing) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7632,7 +7700,7 @@ func (x *Listing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listing.ProtoReflect.Descriptor instead.
 func (*Listing) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{93}
+	return file_granary_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *Listing) GetItems() []*ListItem {
@@ -7667,7 +7735,7 @@ type HasChunks struct {
 
 func (x *HasChunks) Reset() {
 	*x = HasChunks{}
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7679,7 +7747,7 @@ func (x *HasChunks) String() string {
 func (*HasChunks) ProtoMessage() {}
 
 func (x *HasChunks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7692,7 +7760,7 @@ func (x *HasChunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HasChunks.ProtoReflect.Descriptor instead.
 func (*HasChunks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{94}
+	return file_granary_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *HasChunks) GetDataset() uint32 {
@@ -7725,7 +7793,7 @@ type ChunksHad struct {
 
 func (x *ChunksHad) Reset() {
 	*x = ChunksHad{}
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7737,7 +7805,7 @@ func (x *ChunksHad) String() string {
 func (*ChunksHad) ProtoMessage() {}
 
 func (x *ChunksHad) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7750,7 +7818,7 @@ func (x *ChunksHad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunksHad.ProtoReflect.Descriptor instead.
 func (*ChunksHad) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{95}
+	return file_granary_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *ChunksHad) GetHas() []bool {
@@ -7769,7 +7837,7 @@ type StatFS struct {
 
 func (x *StatFS) Reset() {
 	*x = StatFS{}
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7781,7 +7849,7 @@ func (x *StatFS) String() string {
 func (*StatFS) ProtoMessage() {}
 
 func (x *StatFS) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7794,7 +7862,7 @@ func (x *StatFS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatFS.ProtoReflect.Descriptor instead.
 func (*StatFS) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{96}
+	return file_granary_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *StatFS) GetInode() uint64 {
@@ -7816,7 +7884,7 @@ type FSStats struct {
 
 func (x *FSStats) Reset() {
 	*x = FSStats{}
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7828,7 +7896,7 @@ func (x *FSStats) String() string {
 func (*FSStats) ProtoMessage() {}
 
 func (x *FSStats) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7841,7 +7909,7 @@ func (x *FSStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FSStats.ProtoReflect.Descriptor instead.
 func (*FSStats) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{97}
+	return file_granary_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *FSStats) GetBytes() uint64 {
@@ -7882,7 +7950,7 @@ type ListDatasets struct {
 
 func (x *ListDatasets) Reset() {
 	*x = ListDatasets{}
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7894,7 +7962,7 @@ func (x *ListDatasets) String() string {
 func (*ListDatasets) ProtoMessage() {}
 
 func (x *ListDatasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7907,7 +7975,7 @@ func (x *ListDatasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatasets.ProtoReflect.Descriptor instead.
 func (*ListDatasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{98}
+	return file_granary_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *ListDatasets) GetAfter() uint32 {
@@ -7937,7 +8005,7 @@ type Dataset struct {
 
 func (x *Dataset) Reset() {
 	*x = Dataset{}
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7949,7 +8017,7 @@ func (x *Dataset) String() string {
 func (*Dataset) ProtoMessage() {}
 
 func (x *Dataset) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7962,7 +8030,7 @@ func (x *Dataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dataset.ProtoReflect.Descriptor instead.
 func (*Dataset) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{99}
+	return file_granary_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *Dataset) GetId() uint32 {
@@ -8010,7 +8078,7 @@ type Datasets struct {
 
 func (x *Datasets) Reset() {
 	*x = Datasets{}
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8022,7 +8090,7 @@ func (x *Datasets) String() string {
 func (*Datasets) ProtoMessage() {}
 
 func (x *Datasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8035,7 +8103,7 @@ func (x *Datasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Datasets.ProtoReflect.Descriptor instead.
 func (*Datasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{100}
+	return file_granary_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *Datasets) GetDatasets() []*Dataset {
@@ -8064,7 +8132,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8076,7 +8144,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8089,7 +8157,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{101}
+	return file_granary_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *Usage) GetId() uint32 {
@@ -8132,7 +8200,7 @@ type ListUsage struct {
 
 func (x *ListUsage) Reset() {
 	*x = ListUsage{}
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8144,7 +8212,7 @@ func (x *ListUsage) String() string {
 func (*ListUsage) ProtoMessage() {}
 
 func (x *ListUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8157,7 +8225,7 @@ func (x *ListUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsage.ProtoReflect.Descriptor instead.
 func (*ListUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{102}
+	return file_granary_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *ListUsage) GetDataset() uint32 {
@@ -8198,7 +8266,7 @@ type Usages struct {
 
 func (x *Usages) Reset() {
 	*x = Usages{}
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8210,7 +8278,7 @@ func (x *Usages) String() string {
 func (*Usages) ProtoMessage() {}
 
 func (x *Usages) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8223,7 +8291,7 @@ func (x *Usages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usages.ProtoReflect.Descriptor instead.
 func (*Usages) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{103}
+	return file_granary_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *Usages) GetUsages() []*Usage {
@@ -8249,7 +8317,7 @@ type GetPolicy struct {
 
 func (x *GetPolicy) Reset() {
 	*x = GetPolicy{}
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8261,7 +8329,7 @@ func (x *GetPolicy) String() string {
 func (*GetPolicy) ProtoMessage() {}
 
 func (x *GetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8274,7 +8342,7 @@ func (x *GetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicy.ProtoReflect.Descriptor instead.
 func (*GetPolicy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{104}
+	return file_granary_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *GetPolicy) GetPolicy() uint32 {
@@ -8293,7 +8361,7 @@ type PolicyIs struct {
 
 func (x *PolicyIs) Reset() {
 	*x = PolicyIs{}
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8305,7 +8373,7 @@ func (x *PolicyIs) String() string {
 func (*PolicyIs) ProtoMessage() {}
 
 func (x *PolicyIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8318,7 +8386,7 @@ func (x *PolicyIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyIs.ProtoReflect.Descriptor instead.
 func (*PolicyIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{105}
+	return file_granary_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *PolicyIs) GetPolicy() *Policy {
@@ -8337,7 +8405,7 @@ type GetUser struct {
 
 func (x *GetUser) Reset() {
 	*x = GetUser{}
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8349,7 +8417,7 @@ func (x *GetUser) String() string {
 func (*GetUser) ProtoMessage() {}
 
 func (x *GetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8362,7 +8430,7 @@ func (x *GetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUser.ProtoReflect.Descriptor instead.
 func (*GetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{106}
+	return file_granary_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *GetUser) GetAccessKey() []byte {
@@ -8381,7 +8449,7 @@ type UserIs struct {
 
 func (x *UserIs) Reset() {
 	*x = UserIs{}
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8393,7 +8461,7 @@ func (x *UserIs) String() string {
 func (*UserIs) ProtoMessage() {}
 
 func (x *UserIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8406,7 +8474,7 @@ func (x *UserIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserIs.ProtoReflect.Descriptor instead.
 func (*UserIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{107}
+	return file_granary_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *UserIs) GetUser() *User {
@@ -8426,7 +8494,7 @@ type ListVolumes struct {
 
 func (x *ListVolumes) Reset() {
 	*x = ListVolumes{}
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8438,7 +8506,7 @@ func (x *ListVolumes) String() string {
 func (*ListVolumes) ProtoMessage() {}
 
 func (x *ListVolumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8451,7 +8519,7 @@ func (x *ListVolumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumes.ProtoReflect.Descriptor instead.
 func (*ListVolumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{108}
+	return file_granary_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *ListVolumes) GetAfter() uint64 {
@@ -8478,7 +8546,7 @@ type Volumes struct {
 
 func (x *Volumes) Reset() {
 	*x = Volumes{}
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8490,7 +8558,7 @@ func (x *Volumes) String() string {
 func (*Volumes) ProtoMessage() {}
 
 func (x *Volumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8503,7 +8571,7 @@ func (x *Volumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volumes.ProtoReflect.Descriptor instead.
 func (*Volumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{109}
+	return file_granary_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *Volumes) GetVolumes() []*Volume {
@@ -8529,7 +8597,7 @@ type GetVolume struct {
 
 func (x *GetVolume) Reset() {
 	*x = GetVolume{}
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8541,7 +8609,7 @@ func (x *GetVolume) String() string {
 func (*GetVolume) ProtoMessage() {}
 
 func (x *GetVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8554,7 +8622,7 @@ func (x *GetVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVolume.ProtoReflect.Descriptor instead.
 func (*GetVolume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{110}
+	return file_granary_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *GetVolume) GetVolume() uint64 {
@@ -8573,7 +8641,7 @@ type VolumeIs struct {
 
 func (x *VolumeIs) Reset() {
 	*x = VolumeIs{}
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8585,7 +8653,7 @@ func (x *VolumeIs) String() string {
 func (*VolumeIs) ProtoMessage() {}
 
 func (x *VolumeIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8598,7 +8666,7 @@ func (x *VolumeIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeIs.ProtoReflect.Descriptor instead.
 func (*VolumeIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{111}
+	return file_granary_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *VolumeIs) GetVolume() *Volume {
@@ -8620,7 +8688,7 @@ type ListBlocks struct {
 
 func (x *ListBlocks) Reset() {
 	*x = ListBlocks{}
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8632,7 +8700,7 @@ func (x *ListBlocks) String() string {
 func (*ListBlocks) ProtoMessage() {}
 
 func (x *ListBlocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8645,7 +8713,7 @@ func (x *ListBlocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBlocks.ProtoReflect.Descriptor instead.
 func (*ListBlocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{112}
+	return file_granary_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *ListBlocks) GetVolume() uint64 {
@@ -8686,7 +8754,7 @@ type Blocks struct {
 
 func (x *Blocks) Reset() {
 	*x = Blocks{}
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8698,7 +8766,7 @@ func (x *Blocks) String() string {
 func (*Blocks) ProtoMessage() {}
 
 func (x *Blocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8711,7 +8779,7 @@ func (x *Blocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blocks.ProtoReflect.Descriptor instead.
 func (*Blocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{113}
+	return file_granary_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *Blocks) GetBlocks() []*StoredBlock {
@@ -8739,7 +8807,7 @@ type StoredBlock struct {
 
 func (x *StoredBlock) Reset() {
 	*x = StoredBlock{}
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8751,7 +8819,7 @@ func (x *StoredBlock) String() string {
 func (*StoredBlock) ProtoMessage() {}
 
 func (x *StoredBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8764,7 +8832,7 @@ func (x *StoredBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredBlock.ProtoReflect.Descriptor instead.
 func (*StoredBlock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{114}
+	return file_granary_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *StoredBlock) GetBlock() *BlockInfo {
@@ -8797,7 +8865,7 @@ type ListTasks struct {
 
 func (x *ListTasks) Reset() {
 	*x = ListTasks{}
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8809,7 +8877,7 @@ func (x *ListTasks) String() string {
 func (*ListTasks) ProtoMessage() {}
 
 func (x *ListTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8822,7 +8890,7 @@ func (x *ListTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasks.ProtoReflect.Descriptor instead.
 func (*ListTasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{115}
+	return file_granary_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *ListTasks) GetLimit() int64 {
@@ -8842,7 +8910,7 @@ type Tasks struct {
 
 func (x *Tasks) Reset() {
 	*x = Tasks{}
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8854,7 +8922,7 @@ func (x *Tasks) String() string {
 func (*Tasks) ProtoMessage() {}
 
 func (x *Tasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8867,7 +8935,7 @@ func (x *Tasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tasks.ProtoReflect.Descriptor instead.
 func (*Tasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{116}
+	return file_granary_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *Tasks) GetTasks() []*TaskStatus {
@@ -8894,7 +8962,7 @@ type GetDurability struct {
 
 func (x *GetDurability) Reset() {
 	*x = GetDurability{}
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8906,7 +8974,7 @@ func (x *GetDurability) String() string {
 func (*GetDurability) ProtoMessage() {}
 
 func (x *GetDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8919,7 +8987,7 @@ func (x *GetDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDurability.ProtoReflect.Descriptor instead.
 func (*GetDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{117}
+	return file_granary_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *GetDurability) GetAfter() uint64 {
@@ -8946,7 +9014,7 @@ type Durability struct {
 
 func (x *Durability) Reset() {
 	*x = Durability{}
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8958,7 +9026,7 @@ func (x *Durability) String() string {
 func (*Durability) ProtoMessage() {}
 
 func (x *Durability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8971,7 +9039,7 @@ func (x *Durability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Durability.ProtoReflect.Descriptor instead.
 func (*Durability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{118}
+	return file_granary_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *Durability) GetVolumes() []*VolumeDurability {
@@ -9007,7 +9075,7 @@ type VolumeDurability struct {
 
 func (x *VolumeDurability) Reset() {
 	*x = VolumeDurability{}
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9019,7 +9087,7 @@ func (x *VolumeDurability) String() string {
 func (*VolumeDurability) ProtoMessage() {}
 
 func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9032,7 +9100,7 @@ func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeDurability.ProtoReflect.Descriptor instead.
 func (*VolumeDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{119}
+	return file_granary_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *VolumeDurability) GetVolume() uint64 {
@@ -9120,7 +9188,7 @@ type GetUpkeep struct {
 
 func (x *GetUpkeep) Reset() {
 	*x = GetUpkeep{}
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9132,7 +9200,7 @@ func (x *GetUpkeep) String() string {
 func (*GetUpkeep) ProtoMessage() {}
 
 func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9145,7 +9213,7 @@ func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUpkeep.ProtoReflect.Descriptor instead.
 func (*GetUpkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{120}
+	return file_granary_proto_rawDescGZIP(), []int{121}
 }
 
 type UpkeepIs struct {
@@ -9157,7 +9225,7 @@ type UpkeepIs struct {
 
 func (x *UpkeepIs) Reset() {
 	*x = UpkeepIs{}
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9169,7 +9237,7 @@ func (x *UpkeepIs) String() string {
 func (*UpkeepIs) ProtoMessage() {}
 
 func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9182,7 +9250,7 @@ func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpkeepIs.ProtoReflect.Descriptor instead.
 func (*UpkeepIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{121}
+	return file_granary_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *UpkeepIs) GetUpkeep() *Upkeep {
@@ -9200,7 +9268,7 @@ type ListDisks struct {
 
 func (x *ListDisks) Reset() {
 	*x = ListDisks{}
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9212,7 +9280,7 @@ func (x *ListDisks) String() string {
 func (*ListDisks) ProtoMessage() {}
 
 func (x *ListDisks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9225,7 +9293,7 @@ func (x *ListDisks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDisks.ProtoReflect.Descriptor instead.
 func (*ListDisks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{122}
+	return file_granary_proto_rawDescGZIP(), []int{123}
 }
 
 type Disks struct {
@@ -9238,7 +9306,7 @@ type Disks struct {
 
 func (x *Disks) Reset() {
 	*x = Disks{}
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9250,7 +9318,7 @@ func (x *Disks) String() string {
 func (*Disks) ProtoMessage() {}
 
 func (x *Disks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9263,7 +9331,7 @@ func (x *Disks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disks.ProtoReflect.Descriptor instead.
 func (*Disks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{123}
+	return file_granary_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *Disks) GetServers() []*Server {
@@ -9288,7 +9356,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9300,7 +9368,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9313,7 +9381,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{124}
+	return file_granary_proto_rawDescGZIP(), []int{125}
 }
 
 type MasterStatus struct {
@@ -9332,7 +9400,7 @@ type MasterStatus struct {
 
 func (x *MasterStatus) Reset() {
 	*x = MasterStatus{}
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9344,7 +9412,7 @@ func (x *MasterStatus) String() string {
 func (*MasterStatus) ProtoMessage() {}
 
 func (x *MasterStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9357,7 +9425,7 @@ func (x *MasterStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterStatus.ProtoReflect.Descriptor instead.
 func (*MasterStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{125}
+	return file_granary_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *MasterStatus) GetId() []byte {
@@ -9446,7 +9514,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9458,7 +9526,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9471,7 +9539,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{126}
+	return file_granary_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *Status) GetCluster() []byte {
@@ -9721,7 +9789,7 @@ const file_granary_proto_rawDesc = "" +
 	"\breplaced\x18\x05 \x01(\bR\breplaced\x12\x16\n" +
 	"\x06offset\x18\x06 \x01(\x04R\x06offset\x12*\n" +
 	"\x06volume\x18\a \x01(\v2\x12.granary.v1.VolumeR\x06volume\x12\x18\n" +
-	"\amissing\x18\b \x03(\rR\amissing\"\x81\v\n" +
+	"\amissing\x18\b \x03(\rR\amissing\"\xbc\v\n" +
 	"\x02Op\x12,\n" +
 	"\x06create\x18\x01 \x01(\v2\x12.granary.v1.CreateH\x00R\x06create\x12,\n" +
 	"\x06unlink\x18\x02 \x01(\v2\x12.granary.v1.UnlinkH\x00R\x06unlink\x12)\n" +
@@ -9757,7 +9825,9 @@ const file_granary_proto_rawDesc = "" +
 	"\bset_disk\x18\x18 \x01(\v2\x13.granary.v1.SetDiskH\x00R\asetDisk\x12?\n" +
 	"\rforget_server\x18\x19 \x01(\v2\x18.granary.v1.ForgetServerH\x00R\fforgetServer\x126\n" +
 	"\n" +
-	"set_upkeep\x18\x1a \x01(\v2\x15.granary.v1.SetUpkeepH\x00R\tsetUpkeepB\x04\n" +
+	"set_upkeep\x18\x1a \x01(\v2\x15.granary.v1.SetUpkeepH\x00R\tsetUpkeep\x129\n" +
+	"\vmove_volume\x18\x1b \x01(\v2\x16.granary.v1.MoveVolumeH\x00R\n" +
+	"moveVolumeB\x04\n" +
 	"\x02op\"n\n" +
 	"\fPrecondition\x12\x16\n" +
 	"\x06absent\x18\x01 \x01(\bR\x06absent\x12\x18\n" +
@@ -9924,7 +9994,10 @@ const file_granary_proto_rawDesc = "" +
 	"\x05block\x18\x01 \x01(\x04R\x05block\x12(\n" +
 	"\x04from\x18\x02 \x01(\v2\x14.granary.v1.LocationR\x04from\x12$\n" +
 	"\x02to\x18\x03 \x01(\v2\x14.granary.v1.LocationR\x02to\x12\x1c\n" +
-	"\twatermark\x18\x04 \x01(\x04R\twatermark\"p\n" +
+	"\twatermark\x18\x04 \x01(\x04R\twatermark\"$\n" +
+	"\n" +
+	"MoveVolume\x12\x16\n" +
+	"\x06volume\x18\x01 \x01(\x04R\x06volume\"p\n" +
 	"\aSetDisk\x12\x12\n" +
 	"\x04disk\x18\x01 \x01(\fR\x04disk\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\rR\x05state\x12\x16\n" +
@@ -10046,7 +10119,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x02up\x18\x04 \x01(\bR\x02up\x12\x12\n" +
 	"\x04lost\x18\x05 \x01(\bR\x04lost\x12\x16\n" +
 	"\x06sealed\x18\x06 \x01(\bR\x06sealed\x12\x16\n" +
-	"\x06target\x18\a \x01(\fR\x06target\"\xc7\x03\n" +
+	"\x06target\x18\a \x01(\fR\x06target\"\xdf\x03\n" +
 	"\x06Volume\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x14\n" +
@@ -10068,7 +10141,8 @@ const file_granary_proto_rawDesc = "" +
 	"\tsealed_at\x18\x0e \x01(\x03R\bsealedAt\x12\x1f\n" +
 	"\vdropping_at\x18\x0f \x01(\x03R\n" +
 	"droppingAt\x12\x12\n" +
-	"\x04ends\x18\x10 \x03(\x04R\x04ends\"L\n" +
+	"\x04ends\x18\x10 \x03(\x04R\x04ends\x12\x16\n" +
+	"\x06moving\x18\x11 \x01(\bR\x06moving\"L\n" +
 	"\bShardRef\x12\x12\n" +
 	"\x04disk\x18\x01 \x01(\fR\x04disk\x12\x16\n" +
 	"\x06volume\x18\x02 \x01(\x04R\x06volume\x12\x14\n" +
@@ -10439,7 +10513,7 @@ func file_granary_proto_rawDescGZIP() []byte {
 	return file_granary_proto_rawDescData
 }
 
-var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 127)
+var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 128)
 var file_granary_proto_goTypes = []any{
 	(*OpenSessionRequest)(nil), // 0: granary.v1.OpenSessionRequest
 	(*SessionInfo)(nil),        // 1: granary.v1.SessionInfo
@@ -10489,96 +10563,97 @@ var file_granary_proto_goTypes = []any{
 	(*PlaceShard)(nil),         // 45: granary.v1.PlaceShard
 	(*MoveBlocks)(nil),         // 46: granary.v1.MoveBlocks
 	(*BlockMove)(nil),          // 47: granary.v1.BlockMove
-	(*SetDisk)(nil),            // 48: granary.v1.SetDisk
-	(*ForgetServer)(nil),       // 49: granary.v1.ForgetServer
-	(*SetUpkeep)(nil),          // 50: granary.v1.SetUpkeep
-	(*Upkeep)(nil),             // 51: granary.v1.Upkeep
-	(*CloseSession)(nil),       // 52: granary.v1.CloseSession
-	(*SetUser)(nil),            // 53: granary.v1.SetUser
-	(*User)(nil),               // 54: granary.v1.User
-	(*Attr)(nil),               // 55: granary.v1.Attr
-	(*Entry)(nil),              // 56: granary.v1.Entry
-	(*Xattr)(nil),              // 57: granary.v1.Xattr
-	(*Location)(nil),           // 58: granary.v1.Location
-	(*Chunk)(nil),              // 59: granary.v1.Chunk
-	(*ExtentWrite)(nil),        // 60: granary.v1.ExtentWrite
-	(*Content)(nil),            // 61: granary.v1.Content
-	(*BlockInfo)(nil),          // 62: granary.v1.BlockInfo
-	(*Extent)(nil),             // 63: granary.v1.Extent
-	(*Layout)(nil),             // 64: granary.v1.Layout
-	(*Policy)(nil),             // 65: granary.v1.Policy
-	(*ShardPlace)(nil),         // 66: granary.v1.ShardPlace
-	(*Volume)(nil),             // 67: granary.v1.Volume
-	(*ShardRef)(nil),           // 68: granary.v1.ShardRef
-	(*ShardInfo)(nil),          // 69: granary.v1.ShardInfo
-	(*DiskUsage)(nil),          // 70: granary.v1.DiskUsage
-	(*Scrub)(nil),              // 71: granary.v1.Scrub
-	(*Disk)(nil),               // 72: granary.v1.Disk
-	(*Server)(nil),             // 73: granary.v1.Server
-	(*Task)(nil),               // 74: granary.v1.Task
-	(*TaskReport)(nil),         // 75: granary.v1.TaskReport
-	(*WorkRequest)(nil),        // 76: granary.v1.WorkRequest
-	(*WorkReply)(nil),          // 77: granary.v1.WorkReply
-	(*TaskStatus)(nil),         // 78: granary.v1.TaskStatus
-	(*QueryRequest)(nil),       // 79: granary.v1.QueryRequest
-	(*QueryManyRequest)(nil),   // 80: granary.v1.QueryManyRequest
-	(*QueryManyReply)(nil),     // 81: granary.v1.QueryManyReply
-	(*QueryOutcome)(nil),       // 82: granary.v1.QueryOutcome
-	(*QueryReply)(nil),         // 83: granary.v1.QueryReply
-	(*Query)(nil),              // 84: granary.v1.Query
-	(*Answer)(nil),             // 85: granary.v1.Answer
-	(*Range)(nil),              // 86: granary.v1.Range
-	(*Lookup)(nil),             // 87: granary.v1.Lookup
-	(*Found)(nil),              // 88: granary.v1.Found
-	(*ReadDir)(nil),            // 89: granary.v1.ReadDir
-	(*Directory)(nil),          // 90: granary.v1.Directory
-	(*List)(nil),               // 91: granary.v1.List
-	(*ListItem)(nil),           // 92: granary.v1.ListItem
-	(*Listing)(nil),            // 93: granary.v1.Listing
-	(*HasChunks)(nil),          // 94: granary.v1.HasChunks
-	(*ChunksHad)(nil),          // 95: granary.v1.ChunksHad
-	(*StatFS)(nil),             // 96: granary.v1.StatFS
-	(*FSStats)(nil),            // 97: granary.v1.FSStats
-	(*ListDatasets)(nil),       // 98: granary.v1.ListDatasets
-	(*Dataset)(nil),            // 99: granary.v1.Dataset
-	(*Datasets)(nil),           // 100: granary.v1.Datasets
-	(*Usage)(nil),              // 101: granary.v1.Usage
-	(*ListUsage)(nil),          // 102: granary.v1.ListUsage
-	(*Usages)(nil),             // 103: granary.v1.Usages
-	(*GetPolicy)(nil),          // 104: granary.v1.GetPolicy
-	(*PolicyIs)(nil),           // 105: granary.v1.PolicyIs
-	(*GetUser)(nil),            // 106: granary.v1.GetUser
-	(*UserIs)(nil),             // 107: granary.v1.UserIs
-	(*ListVolumes)(nil),        // 108: granary.v1.ListVolumes
-	(*Volumes)(nil),            // 109: granary.v1.Volumes
-	(*GetVolume)(nil),          // 110: granary.v1.GetVolume
-	(*VolumeIs)(nil),           // 111: granary.v1.VolumeIs
-	(*ListBlocks)(nil),         // 112: granary.v1.ListBlocks
-	(*Blocks)(nil),             // 113: granary.v1.Blocks
-	(*StoredBlock)(nil),        // 114: granary.v1.StoredBlock
-	(*ListTasks)(nil),          // 115: granary.v1.ListTasks
-	(*Tasks)(nil),              // 116: granary.v1.Tasks
-	(*GetDurability)(nil),      // 117: granary.v1.GetDurability
-	(*Durability)(nil),         // 118: granary.v1.Durability
-	(*VolumeDurability)(nil),   // 119: granary.v1.VolumeDurability
-	(*GetUpkeep)(nil),          // 120: granary.v1.GetUpkeep
-	(*UpkeepIs)(nil),           // 121: granary.v1.UpkeepIs
-	(*ListDisks)(nil),          // 122: granary.v1.ListDisks
-	(*Disks)(nil),              // 123: granary.v1.Disks
-	(*GetStatus)(nil),          // 124: granary.v1.GetStatus
-	(*MasterStatus)(nil),       // 125: granary.v1.MasterStatus
-	(*Status)(nil),             // 126: granary.v1.Status
+	(*MoveVolume)(nil),         // 48: granary.v1.MoveVolume
+	(*SetDisk)(nil),            // 49: granary.v1.SetDisk
+	(*ForgetServer)(nil),       // 50: granary.v1.ForgetServer
+	(*SetUpkeep)(nil),          // 51: granary.v1.SetUpkeep
+	(*Upkeep)(nil),             // 52: granary.v1.Upkeep
+	(*CloseSession)(nil),       // 53: granary.v1.CloseSession
+	(*SetUser)(nil),            // 54: granary.v1.SetUser
+	(*User)(nil),               // 55: granary.v1.User
+	(*Attr)(nil),               // 56: granary.v1.Attr
+	(*Entry)(nil),              // 57: granary.v1.Entry
+	(*Xattr)(nil),              // 58: granary.v1.Xattr
+	(*Location)(nil),           // 59: granary.v1.Location
+	(*Chunk)(nil),              // 60: granary.v1.Chunk
+	(*ExtentWrite)(nil),        // 61: granary.v1.ExtentWrite
+	(*Content)(nil),            // 62: granary.v1.Content
+	(*BlockInfo)(nil),          // 63: granary.v1.BlockInfo
+	(*Extent)(nil),             // 64: granary.v1.Extent
+	(*Layout)(nil),             // 65: granary.v1.Layout
+	(*Policy)(nil),             // 66: granary.v1.Policy
+	(*ShardPlace)(nil),         // 67: granary.v1.ShardPlace
+	(*Volume)(nil),             // 68: granary.v1.Volume
+	(*ShardRef)(nil),           // 69: granary.v1.ShardRef
+	(*ShardInfo)(nil),          // 70: granary.v1.ShardInfo
+	(*DiskUsage)(nil),          // 71: granary.v1.DiskUsage
+	(*Scrub)(nil),              // 72: granary.v1.Scrub
+	(*Disk)(nil),               // 73: granary.v1.Disk
+	(*Server)(nil),             // 74: granary.v1.Server
+	(*Task)(nil),               // 75: granary.v1.Task
+	(*TaskReport)(nil),         // 76: granary.v1.TaskReport
+	(*WorkRequest)(nil),        // 77: granary.v1.WorkRequest
+	(*WorkReply)(nil),          // 78: granary.v1.WorkReply
+	(*TaskStatus)(nil),         // 79: granary.v1.TaskStatus
+	(*QueryRequest)(nil),       // 80: granary.v1.QueryRequest
+	(*QueryManyRequest)(nil),   // 81: granary.v1.QueryManyRequest
+	(*QueryManyReply)(nil),     // 82: granary.v1.QueryManyReply
+	(*QueryOutcome)(nil),       // 83: granary.v1.QueryOutcome
+	(*QueryReply)(nil),         // 84: granary.v1.QueryReply
+	(*Query)(nil),              // 85: granary.v1.Query
+	(*Answer)(nil),             // 86: granary.v1.Answer
+	(*Range)(nil),              // 87: granary.v1.Range
+	(*Lookup)(nil),             // 88: granary.v1.Lookup
+	(*Found)(nil),              // 89: granary.v1.Found
+	(*ReadDir)(nil),            // 90: granary.v1.ReadDir
+	(*Directory)(nil),          // 91: granary.v1.Directory
+	(*List)(nil),               // 92: granary.v1.List
+	(*ListItem)(nil),           // 93: granary.v1.ListItem
+	(*Listing)(nil),            // 94: granary.v1.Listing
+	(*HasChunks)(nil),          // 95: granary.v1.HasChunks
+	(*ChunksHad)(nil),          // 96: granary.v1.ChunksHad
+	(*StatFS)(nil),             // 97: granary.v1.StatFS
+	(*FSStats)(nil),            // 98: granary.v1.FSStats
+	(*ListDatasets)(nil),       // 99: granary.v1.ListDatasets
+	(*Dataset)(nil),            // 100: granary.v1.Dataset
+	(*Datasets)(nil),           // 101: granary.v1.Datasets
+	(*Usage)(nil),              // 102: granary.v1.Usage
+	(*ListUsage)(nil),          // 103: granary.v1.ListUsage
+	(*Usages)(nil),             // 104: granary.v1.Usages
+	(*GetPolicy)(nil),          // 105: granary.v1.GetPolicy
+	(*PolicyIs)(nil),           // 106: granary.v1.PolicyIs
+	(*GetUser)(nil),            // 107: granary.v1.GetUser
+	(*UserIs)(nil),             // 108: granary.v1.UserIs
+	(*ListVolumes)(nil),        // 109: granary.v1.ListVolumes
+	(*Volumes)(nil),            // 110: granary.v1.Volumes
+	(*GetVolume)(nil),          // 111: granary.v1.GetVolume
+	(*VolumeIs)(nil),           // 112: granary.v1.VolumeIs
+	(*ListBlocks)(nil),         // 113: granary.v1.ListBlocks
+	(*Blocks)(nil),             // 114: granary.v1.Blocks
+	(*StoredBlock)(nil),        // 115: granary.v1.StoredBlock
+	(*ListTasks)(nil),          // 116: granary.v1.ListTasks
+	(*Tasks)(nil),              // 117: granary.v1.Tasks
+	(*GetDurability)(nil),      // 118: granary.v1.GetDurability
+	(*Durability)(nil),         // 119: granary.v1.Durability
+	(*VolumeDurability)(nil),   // 120: granary.v1.VolumeDurability
+	(*GetUpkeep)(nil),          // 121: granary.v1.GetUpkeep
+	(*UpkeepIs)(nil),           // 122: granary.v1.UpkeepIs
+	(*ListDisks)(nil),          // 123: granary.v1.ListDisks
+	(*Disks)(nil),              // 124: granary.v1.Disks
+	(*GetStatus)(nil),          // 125: granary.v1.GetStatus
+	(*MasterStatus)(nil),       // 126: granary.v1.MasterStatus
+	(*Status)(nil),             // 127: granary.v1.Status
 }
 var file_granary_proto_depIdxs = []int32{
-	70,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
-	69,  // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
-	69,  // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
+	71,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
+	70,  // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
+	70,  // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
 	15,  // 3: granary.v1.ErrorDetail.not_leader:type_name -> granary.v1.NotLeader
 	19,  // 4: granary.v1.Request.cred:type_name -> granary.v1.Cred
 	21,  // 5: granary.v1.Request.op:type_name -> granary.v1.Op
 	14,  // 6: granary.v1.Result.err:type_name -> granary.v1.ErrorDetail
-	55,  // 7: granary.v1.Result.attr:type_name -> granary.v1.Attr
-	67,  // 8: granary.v1.Result.volume:type_name -> granary.v1.Volume
+	56,  // 7: granary.v1.Result.attr:type_name -> granary.v1.Attr
+	68,  // 8: granary.v1.Result.volume:type_name -> granary.v1.Volume
 	23,  // 9: granary.v1.Op.create:type_name -> granary.v1.Create
 	24,  // 10: granary.v1.Op.unlink:type_name -> granary.v1.Unlink
 	25,  // 11: granary.v1.Op.rmdir:type_name -> granary.v1.Rmdir
@@ -10594,145 +10669,146 @@ var file_granary_proto_depIdxs = []int32{
 	41,  // 21: granary.v1.Op.set_policy:type_name -> granary.v1.SetPolicy
 	42,  // 22: granary.v1.Op.open_volume:type_name -> granary.v1.OpenVolume
 	44,  // 23: granary.v1.Op.seal_volume:type_name -> granary.v1.SealVolume
-	52,  // 24: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
-	53,  // 25: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
+	53,  // 24: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
+	54,  // 25: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
 	34,  // 26: granary.v1.Op.allocate:type_name -> granary.v1.Allocate
 	35,  // 27: granary.v1.Op.assemble:type_name -> granary.v1.Assemble
 	37,  // 28: granary.v1.Op.create_dataset:type_name -> granary.v1.CreateDataset
 	38,  // 29: granary.v1.Op.set_quota:type_name -> granary.v1.SetQuota
 	45,  // 30: granary.v1.Op.place_shard:type_name -> granary.v1.PlaceShard
 	46,  // 31: granary.v1.Op.move_blocks:type_name -> granary.v1.MoveBlocks
-	48,  // 32: granary.v1.Op.set_disk:type_name -> granary.v1.SetDisk
-	49,  // 33: granary.v1.Op.forget_server:type_name -> granary.v1.ForgetServer
-	50,  // 34: granary.v1.Op.set_upkeep:type_name -> granary.v1.SetUpkeep
-	57,  // 35: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
-	61,  // 36: granary.v1.Create.content:type_name -> granary.v1.Content
-	22,  // 37: granary.v1.Create.match:type_name -> granary.v1.Precondition
-	22,  // 38: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
-	57,  // 39: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
-	22,  // 40: granary.v1.Link.match:type_name -> granary.v1.Precondition
-	22,  // 41: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
-	57,  // 42: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
-	61,  // 43: granary.v1.Commit.content:type_name -> granary.v1.Content
-	22,  // 44: granary.v1.Commit.match:type_name -> granary.v1.Precondition
-	23,  // 45: granary.v1.Assemble.create:type_name -> granary.v1.Create
-	36,  // 46: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
-	39,  // 47: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
-	65,  // 48: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
-	43,  // 49: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
-	47,  // 50: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
-	58,  // 51: granary.v1.BlockMove.from:type_name -> granary.v1.Location
-	58,  // 52: granary.v1.BlockMove.to:type_name -> granary.v1.Location
-	51,  // 53: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
-	54,  // 54: granary.v1.SetUser.user:type_name -> granary.v1.User
-	55,  // 55: granary.v1.Entry.attr:type_name -> granary.v1.Attr
-	58,  // 56: granary.v1.Chunk.location:type_name -> granary.v1.Location
-	60,  // 57: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
-	59,  // 58: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
-	58,  // 59: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
-	63,  // 60: granary.v1.Layout.extents:type_name -> granary.v1.Extent
-	62,  // 61: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
-	67,  // 62: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
-	66,  // 63: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
-	68,  // 64: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
-	71,  // 65: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
-	70,  // 66: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
-	66,  // 67: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
-	74,  // 68: granary.v1.TaskReport.task:type_name -> granary.v1.Task
-	75,  // 69: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
-	74,  // 70: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
-	74,  // 71: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
-	84,  // 72: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
-	19,  // 73: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
-	79,  // 74: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
-	82,  // 75: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
-	83,  // 76: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
-	14,  // 77: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
-	85,  // 78: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
-	87,  // 79: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
-	89,  // 80: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
-	91,  // 81: granary.v1.Query.list:type_name -> granary.v1.List
-	94,  // 82: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
-	96,  // 83: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
-	104, // 84: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
-	106, // 85: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
-	108, // 86: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
-	122, // 87: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
-	124, // 88: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
-	98,  // 89: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
-	102, // 90: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
-	110, // 91: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
-	112, // 92: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
-	115, // 93: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
-	117, // 94: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
-	120, // 95: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
-	88,  // 96: granary.v1.Answer.found:type_name -> granary.v1.Found
-	95,  // 97: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	97,  // 98: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	105, // 99: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	107, // 100: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	109, // 101: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	123, // 102: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	126, // 103: granary.v1.Answer.status:type_name -> granary.v1.Status
-	100, // 104: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
-	103, // 105: granary.v1.Answer.usages:type_name -> granary.v1.Usages
-	111, // 106: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
-	113, // 107: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
-	116, // 108: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
-	118, // 109: granary.v1.Answer.durability:type_name -> granary.v1.Durability
-	121, // 110: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
-	86,  // 111: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	56,  // 112: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	57,  // 113: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	64,  // 114: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	56,  // 115: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	55,  // 116: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	92,  // 117: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	55,  // 118: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	101, // 119: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	99,  // 120: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	39,  // 121: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	101, // 122: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	65,  // 123: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	54,  // 124: granary.v1.UserIs.user:type_name -> granary.v1.User
-	67,  // 125: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	67,  // 126: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
-	114, // 127: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
-	62,  // 128: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
-	78,  // 129: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
-	119, // 130: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
-	51,  // 131: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
-	73,  // 132: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	72,  // 133: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	125, // 134: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	65,  // 135: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	0,   // 136: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 137: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	16,  // 138: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	79,  // 139: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	80,  // 140: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
-	12,  // 141: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 142: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 143: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 144: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 145: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	76,  // 146: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
-	1,   // 147: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 148: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	17,  // 149: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	83,  // 150: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	81,  // 151: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
-	13,  // 152: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 153: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 154: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 155: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 156: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	77,  // 157: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
-	147, // [147:158] is the sub-list for method output_type
-	136, // [136:147] is the sub-list for method input_type
-	136, // [136:136] is the sub-list for extension type_name
-	136, // [136:136] is the sub-list for extension extendee
-	0,   // [0:136] is the sub-list for field type_name
+	49,  // 32: granary.v1.Op.set_disk:type_name -> granary.v1.SetDisk
+	50,  // 33: granary.v1.Op.forget_server:type_name -> granary.v1.ForgetServer
+	51,  // 34: granary.v1.Op.set_upkeep:type_name -> granary.v1.SetUpkeep
+	48,  // 35: granary.v1.Op.move_volume:type_name -> granary.v1.MoveVolume
+	58,  // 36: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
+	62,  // 37: granary.v1.Create.content:type_name -> granary.v1.Content
+	22,  // 38: granary.v1.Create.match:type_name -> granary.v1.Precondition
+	22,  // 39: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
+	58,  // 40: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
+	22,  // 41: granary.v1.Link.match:type_name -> granary.v1.Precondition
+	22,  // 42: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
+	58,  // 43: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
+	62,  // 44: granary.v1.Commit.content:type_name -> granary.v1.Content
+	22,  // 45: granary.v1.Commit.match:type_name -> granary.v1.Precondition
+	23,  // 46: granary.v1.Assemble.create:type_name -> granary.v1.Create
+	36,  // 47: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
+	39,  // 48: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
+	66,  // 49: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
+	43,  // 50: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
+	47,  // 51: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
+	59,  // 52: granary.v1.BlockMove.from:type_name -> granary.v1.Location
+	59,  // 53: granary.v1.BlockMove.to:type_name -> granary.v1.Location
+	52,  // 54: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
+	55,  // 55: granary.v1.SetUser.user:type_name -> granary.v1.User
+	56,  // 56: granary.v1.Entry.attr:type_name -> granary.v1.Attr
+	59,  // 57: granary.v1.Chunk.location:type_name -> granary.v1.Location
+	61,  // 58: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
+	60,  // 59: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
+	59,  // 60: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
+	64,  // 61: granary.v1.Layout.extents:type_name -> granary.v1.Extent
+	63,  // 62: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
+	68,  // 63: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
+	67,  // 64: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
+	69,  // 65: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
+	72,  // 66: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
+	71,  // 67: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
+	67,  // 68: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
+	75,  // 69: granary.v1.TaskReport.task:type_name -> granary.v1.Task
+	76,  // 70: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
+	75,  // 71: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
+	75,  // 72: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
+	85,  // 73: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
+	19,  // 74: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
+	80,  // 75: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
+	83,  // 76: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
+	84,  // 77: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
+	14,  // 78: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
+	86,  // 79: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
+	88,  // 80: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
+	90,  // 81: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
+	92,  // 82: granary.v1.Query.list:type_name -> granary.v1.List
+	95,  // 83: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
+	97,  // 84: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
+	105, // 85: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
+	107, // 86: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
+	109, // 87: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
+	123, // 88: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
+	125, // 89: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
+	99,  // 90: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
+	103, // 91: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
+	111, // 92: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
+	113, // 93: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
+	116, // 94: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
+	118, // 95: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
+	121, // 96: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
+	89,  // 97: granary.v1.Answer.found:type_name -> granary.v1.Found
+	96,  // 98: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	98,  // 99: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	106, // 100: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	108, // 101: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	110, // 102: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	124, // 103: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	127, // 104: granary.v1.Answer.status:type_name -> granary.v1.Status
+	101, // 105: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	104, // 106: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	112, // 107: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
+	114, // 108: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
+	117, // 109: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
+	119, // 110: granary.v1.Answer.durability:type_name -> granary.v1.Durability
+	122, // 111: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
+	87,  // 112: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	57,  // 113: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	58,  // 114: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	65,  // 115: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	57,  // 116: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	56,  // 117: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	93,  // 118: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	56,  // 119: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	102, // 120: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	100, // 121: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	39,  // 122: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	102, // 123: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	66,  // 124: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	55,  // 125: granary.v1.UserIs.user:type_name -> granary.v1.User
+	68,  // 126: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	68,  // 127: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
+	115, // 128: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
+	63,  // 129: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
+	79,  // 130: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
+	120, // 131: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
+	52,  // 132: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
+	74,  // 133: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	73,  // 134: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	126, // 135: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	66,  // 136: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	0,   // 137: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 138: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	16,  // 139: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	80,  // 140: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	81,  // 141: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 142: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 143: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 144: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 145: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 146: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	77,  // 147: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
+	1,   // 148: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 149: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	17,  // 150: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	84,  // 151: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	82,  // 152: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 153: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 154: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 155: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 156: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 157: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	78,  // 158: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
+	148, // [148:159] is the sub-list for method output_type
+	137, // [137:148] is the sub-list for method input_type
+	137, // [137:137] is the sub-list for extension type_name
+	137, // [137:137] is the sub-list for extension extendee
+	0,   // [0:137] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
@@ -10768,13 +10844,14 @@ func file_granary_proto_init() {
 		(*Op_SetDisk)(nil),
 		(*Op_ForgetServer)(nil),
 		(*Op_SetUpkeep)(nil),
+		(*Op_MoveVolume)(nil),
 	}
 	file_granary_proto_msgTypes[29].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[32].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[48].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[61].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[64].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[84].OneofWrappers = []any{
+	file_granary_proto_msgTypes[49].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[62].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[65].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[85].OneofWrappers = []any{
 		(*Query_Lookup)(nil),
 		(*Query_ReadDir)(nil),
 		(*Query_List)(nil),
@@ -10793,7 +10870,7 @@ func file_granary_proto_init() {
 		(*Query_GetDurability)(nil),
 		(*Query_GetUpkeep)(nil),
 	}
-	file_granary_proto_msgTypes[85].OneofWrappers = []any{
+	file_granary_proto_msgTypes[86].OneofWrappers = []any{
 		(*Answer_Found)(nil),
 		(*Answer_Directory)(nil),
 		(*Answer_Listing)(nil),
@@ -10818,7 +10895,7 @@ func file_granary_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_proto_rawDesc), len(file_granary_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   127,
+			NumMessages:   128,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/client"
+)
+
+func volumeMoveCommand(env *environment) *cobra.Command {
+	var wait bool
+	cmd := &cobra.Command{
+		Use:   "move VOLUME",
+		Short: "Store the live blocks of a volume anew in others; then it is dropped",
+		Args:  exactArgs("VOLUME"),
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		id, err := volumeArg(args[0])
+		if err != nil {
+			return err
+		}
+		return env.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
+			r, err := c.Do(ctx, granary.Cred{}, &granary.MoveVolume{Volume: id})
+			if err != nil {
+				return err
+			}
+			v := r.Volume
+			if wait {
+				if v, err = awaitVolume(ctx, c, cmd.ErrOrStderr(), "to be moved", v, func(v *granary.Volume) uint64 { return v.LiveBytes }); err != nil {
+					return err
+				}
+			}
+			report := volumeReportOf(v)
+			return env.print(cmd.OutOrStdout(), report, report.show)
+		})
+	}
+	cmd.Flags().BoolVar(&wait, "wait", false, "return when no live block is left in it")
+	return cmd
+}
+
+func volumeRepairCommand(env *environment) *cobra.Command {
+	return &cobra.Command{
+		Use:   "repair VOLUME",
+		Short: "Verify a volume now, and return when all of its shards are whole",
+		Long: `Verify every shard of a sealed volume at its server, now, and wait until those that
+are damaged or lost have been rebuilt: which the cluster does by itself, and begins at once.`,
+		Args: exactArgs("VOLUME"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return env.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
+				volumes, err := chosenVolumes(ctx, c, args)
+				if err != nil {
+					return err
+				}
+				list := verifyVolumes(ctx, volumes)
+				if err := env.print(cmd.ErrOrStderr(), list, list.table); err != nil {
+					return err
+				}
+				return env.awaitWhole(ctx, c, cmd, &volumes[0], list)
+			})
+		},
+	}
+}
+
+// awaitWhole waits until all shards of a volume are up and verify.
+func (env *environment) awaitWhole(ctx context.Context, c *client.Client, cmd *cobra.Command, r *volumeReport, list verifyReports) error {
+	missing := func(v *granary.Volume) uint64 {
+		return uint64(len(v.Shards)-v.DataShards-v.Redundancy()) * v.Watermark
+	}
+	for list.failure() != nil {
+		if err := again(ctx); err != nil { // first: what was found has to be reported
+			return err
+		}
+		a, err := client.Ask[*granary.VolumeIs](ctx, c, &granary.GetVolume{Volume: r.ID})
+		if err != nil {
+			return err
+		}
+		v, err := awaitVolume(ctx, c, cmd.ErrOrStderr(), "to be rebuilt", &a.Volume, missing)
+		if err != nil {
+			return err
+		}
+		*r = volumeReportOf(v)
+		list = verifyVolumes(ctx, volumeReports{*r})
+	}
+	return env.print(cmd.OutOrStdout(), r, r.show)
+}
+
+// awaitVolume returns a volume as it is when nothing of something is left in it.
+func awaitVolume(ctx context.Context, c *client.Client, out io.Writer, what string, v *granary.Volume, left func(*granary.Volume) uint64) (*granary.Volume, error) {
+	g := newGauge(out)
+	defer g.done()
+	for n := left(v); n > 0; n = left(v) {
+		g.left(what, n)
+		if err := again(ctx); err != nil {
+			return nil, err
+		}
+		a, err := client.Ask[*granary.VolumeIs](ctx, c, &granary.GetVolume{Volume: v.ID})
+		if err != nil {
+			return nil, err
+		}
+		v = &a.Volume
+	}
+	return v, nil
+}
