@@ -110,7 +110,8 @@ func (c *curator) holder(k taskKey) *lease {
 }
 
 // valid reports whether a task that a worker has is still to be done. A copy of a shard that is there is finished as long as
-// its target stands and can take it, whatever it was begun for; a lost shard that has come back is not made anew.
+// its target stands and can take it, whatever it was begun for; a shard that was made anew is no longer when it has come back. As long
+// as it is away the repair goes on, also under a new leader, who does not know for how long it has been.
 func (c *curator) valid(t *granary.Task, k taskKey) bool {
 	if k.kind == granary.TaskSweep {
 		return slices.ContainsFunc(c.scene.sweeps, func(m sweepMark) bool { return m.Inode == k.root })
@@ -134,7 +135,7 @@ func (c *curator) valid(t *granary.Task, k taskKey) bool {
 		if d.gone != "" || d.state != granary.DiskActive {
 			return false
 		}
-		return k.kind == granary.TaskCopy || c.scene.count(v).gone&(1<<t.Shard) != 0
+		return k.kind == granary.TaskCopy || c.scene.count(v).there&(1<<t.Shard) == 0
 	}
 	return false
 }

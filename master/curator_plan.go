@@ -141,11 +141,11 @@ func (s *scene) needOf(v *volumeFacts) (need, bool) {
 	return s.moveNeed(v, c)
 }
 
-// pointless returns the shards of a volume that have a target, and are neither lost nor needed there.
+// pointless returns the shards of a volume that have a target, and are there and not needed elsewhere.
 func (s *scene) pointless(v *volumeFacts, n *need) (set uint32) {
-	gone := s.count(v).gone
+	there := s.count(v).there
 	for i := range v.aims {
-		if v.aims[i] >= 0 && gone&(1<<i) == 0 && !(n.kind == granary.TaskCopy && int(n.shard) == i) {
+		if v.aims[i] >= 0 && there&(1<<i) != 0 && !(n.kind == granary.TaskCopy && int(n.shard) == i) {
 			set |= 1 << i
 		}
 	}

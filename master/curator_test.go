@@ -584,10 +584,16 @@ func TestTaskIsTakenOver(t *testing.T) {
 	d := openUpkept(t, 5)
 	c := newClient(t, d.s)
 	v := d.sealed(c, d.fill(c, "f"))
-	c.do(d.s, &granary.SetDisk{Disk: v.Shards[0].Disk, State: granary.DiskLost, Reason: "stolen"})
+	d.setDown(string(v.Shards[0].Server), true)
+	d.clock.pass(16 * time.Minute)
 	task := d.task("w1")
-	// As a leader that is new: it has forgotten.
-	curator := d.s.leading.Load().curator
+	// As a leader that is new: it has forgotten, and hears of nothing but what is there.
+	l := d.s.leading.Load()
+	curator := l.curator
+	l.live.mu.Lock()
+	l.live.began = d.clock.now()
+	delete(l.live.heard, v.Shards[0].Server)
+	l.live.mu.Unlock()
 	curator.mu.Lock()
 	curator.leases, curator.byVolume = map[granary.TaskID]*lease{}, map[granary.VolumeID]*lease{}
 	curator.began = d.clock.now()
