@@ -46,6 +46,9 @@ type Client struct {
 	placing *placing
 	cache   *cache
 	reader  reader
+	latency latency
+	hedging *hedging
+	looks   *looks
 }
 
 // Open finds the leader, opens a session and keeps it alive until Close. ctx bounds Open alone.
@@ -65,6 +68,8 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		cores:    make(chan struct{}, runtime.GOMAXPROCS(0)),
 		placing:  newPlacing(),
 		cache:    newCache(o.CacheBytes),
+		hedging:  newHedging(),
+		looks:    newLooks(),
 		reader:   reader{flights: map[granary.BlockID]*flight{}, warned: map[granary.DiskID]time.Time{}},
 	}
 	c.ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))

@@ -14,7 +14,8 @@
 //
 // ReadLayout takes chunks from the cache or reads whole blocks, once for all who want them (read.go).
 // A block comes from its own shard or, when that is down, slow or wrong, from k others (fetch.go,
-// rebuild.go). Nothing that did not verify is handed out or cached.
+// rebuild.go). How long a slow one is waited for is measured (latency.go), and a sealed shard whose bytes do not verify is looked at
+// by its server (look.go). Nothing that did not verify is handed out or cached.
 //
 // # Maintenance
 //
@@ -34,6 +35,6 @@
 //  5. What leaves ReadLayout was verified against the chunk's hash: the whole by BLAKE3, single frames by
 //     their trailers. Zeros stand only where the layout has nothing.
 //  6. An upload holds at most uploadMax and its cutter's buffer; a writer at most two rows and a row's
-//     parity; the cache at most CacheBytes.
+//     parity; the cache, with the chunks that are being read into it, at most CacheBytes or a single chunk.
 //  7. A shard is placed only after its target has made it durable, with every live block in it verified.
 package client

@@ -12,11 +12,16 @@ import (
 )
 
 const (
-	hedgeAfter   = 50 * time.Millisecond // without an answer from the block's own shard, others are asked too
+	hedgeLeast   = 20 * time.Millisecond // a read is waited for at least so long before others are asked
+	hedgeUnknown = 50 * time.Millisecond // … and so long while it is not known how long reads take
 	readWithin   = 10 * time.Second      // for one shard's answer
 	hedgesMax    = 8                     // slow reads at once for which others are asked: when all is slow, more reads do not help
-	combosMax    = 256                   // ways of choosing k shards that are tried on bad bytes
-	warnDiskOnce = 10 * time.Second      // a disk's failures are logged at most this often
+	// Every read allows for so many percent of a shard read for the sake of slow ones, and so many percent can be saved up. One slow
+	// disk under k data shards needs 100: each k-th read is slow then, and costs k others.
+	hedgeShare     = 125
+	hedgeBudgetMax = 100 * 64
+	combosMax      = 256              // ways of choosing k shards that are tried on bad bytes
+	warnDiskOnce   = 10 * time.Second // a disk's failures are logged at most this often
 )
 
 // outcome is what one way of reading a section came to.
@@ -46,7 +51,9 @@ func (c *Client) fetch(ctx context.Context, v *granary.Volume, b *granary.BlockI
 	} else {
 		rebuild()
 	}
-	hedge := time.NewTimer(hedgeAfter)
+	c.hedging.earn()
+	patience := c.latency.patience(own.Disk, s.length)
+	hedge := time.NewTimer(patience)
 	defer hedge.Stop()
 	var ownErr, othersErr error
 	for {
@@ -65,11 +72,18 @@ func (c *Client) fetch(ctx context.Context, v *granary.Volume, b *granary.BlockI
 			}
 			othersErr = o.err
 		case <-hedge.C:
-			if !c.hedge() {
-				hedge.Reset(hedgeAfter)
+			cost := v.DataShards
+			if rebuilding {
+				cost = 1
+			}
+			if tried && (rebuilding || v.ParityShards == 0) {
+				continue // everybody is asked
+			}
+			if !c.hedging.begin(cost) {
+				hedge.Reset(patience)
 				continue
 			}
-			defer c.hedged()
+			defer c.hedging.end()
 		case <-ctx.Done():
 			return nil, granary.Errorf(granary.KindCanceled, "read", blockName(b), "%w", context.Cause(ctx))
 		}
@@ -82,23 +96,6 @@ func (c *Client) fetch(ctx context.Context, v *granary.Volume, b *granary.BlockI
 			return nil, unreadable(b, ownErr, othersErr)
 		}
 	}
-}
-
-// hedge reports whether one more slow read may be asked elsewhere; if so, hedged ends it.
-func (c *Client) hedge() bool {
-	c.reader.mu.Lock()
-	defer c.reader.mu.Unlock()
-	if c.reader.hedges >= hedgesMax {
-		return false
-	}
-	c.reader.hedges++
-	return true
-}
-
-func (c *Client) hedged() {
-	c.reader.mu.Lock()
-	defer c.reader.mu.Unlock()
-	c.reader.hedges--
 }
 
 // fork runs fn in a goroutine that Close waits for.
@@ -186,6 +183,9 @@ func (c *Client) readOwn(ctx context.Context, v *granary.Volume, b *granary.Bloc
 		plain, err = s.verify(buf)
 	}
 	c.bufs.put(buf)
+	if granary.IsKind(err, granary.KindCorrupt) {
+		c.suspect(v, int(b.Location.Shard), b.Location.Offset+uint64(s.off), s.length)
+	}
 	return outcome{plain, err}
 }
 
@@ -198,8 +198,13 @@ func (c *Client) readShard(ctx context.Context, v *granary.Volume, shard int, p 
 	ctx, cancel := context.WithTimeout(ctx, readWithin)
 	defer cancel()
 	ref := granary.ShardRef{Disk: place.Disk, Volume: v.ID, Shard: uint8(shard)}
+	began := time.Now()
 	n, length, err := c.o.Shards.ReadAt(ctx, place.Addr, ref, p, int64(off))
-	if err != nil && ctx.Err() != nil {
+	switch {
+	case err == nil:
+		c.latency.add(place.Disk, len(p), time.Since(began))
+	case ctx.Err() != nil:
+		c.latency.gaveUp(place.Disk, len(p), time.Since(began))
 		err = granary.Errorf(granary.KindUnavailable, "read", ref.String(), "%w", err)
 	}
 	return n, length, err

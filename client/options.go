@@ -17,6 +17,9 @@ type Shards interface {
 	// ReadAt reads len(p) bytes at off of the shard's stream; fewer with a nil error only where the
 	// shard's file ends (length is where). Holes are zeros.
 	ReadAt(ctx context.Context, addr string, ref granary.ShardRef, p []byte, off int64) (n int, length uint64, err error)
+	// ReadSealed is ReadAt of a sealed shard, and compares what it read with the checksums made at the seal. What differs is
+	// KindCorrupt, and the server reports the shard as damaged.
+	ReadSealed(ctx context.Context, addr string, ref granary.ShardRef, p []byte, off int64) (n int, length uint64, err error)
 }
 
 // Dialer makes the connection to one master.

@@ -27,7 +27,6 @@ type reader struct {
 	mu          sync.Mutex
 	flights     map[granary.BlockID]*flight // whole blocks being read
 	prefetching int
-	hedges      int                          // reads under way that were asked elsewhere too for being slow
 	warned      map[granary.DiskID]time.Time // when a disk's failure was last logged
 }
 
@@ -157,10 +156,7 @@ func (c *Client) load(v *granary.Volume, b *granary.BlockInfo) *flight {
 	v2, b2 := *v, *b // the caller's layout may be gone before the flight ends
 	r.flights[b.ID] = f
 	ok := c.spawn(func() {
-		f.plain, f.err = c.fetch(c.ctx, &v2, &b2, whole(c, &b2))
-		if f.err == nil {
-			c.cache.put(&b2, f.plain)
-		}
+		f.plain, f.err = c.loadInto(&v2, &b2)
 		r.mu.Lock()
 		delete(r.flights, b2.ID)
 		r.mu.Unlock()
@@ -172,6 +168,21 @@ func (c *Client) load(v *granary.Volume, b *granary.BlockInfo) *flight {
 		close(f.done)
 	}
 	return f
+}
+
+// loadInto reads a block and puts it into the cache, which has room for it and for its stored form from before it is read.
+func (c *Client) loadInto(v *granary.Volume, b *granary.BlockInfo) ([]byte, error) {
+	room := int64(b.RawLength) + int64(b.Location.Length)
+	if err := c.cache.reserve(c.ctx, room); err != nil {
+		return nil, err
+	}
+	plain, err := c.fetch(c.ctx, v, b, whole(c, b))
+	if err != nil {
+		c.cache.release(room)
+		return nil, err
+	}
+	c.cache.put(b, plain, room)
+	return plain, nil
 }
 
 // Prefetch starts reading the chunks of a range into the cache, and does not wait. When much is

@@ -3,6 +3,8 @@ package client
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/erasure"
@@ -17,7 +19,7 @@ type helper struct {
 
 // rebuild reconstructs a section of a block from the same range of k other shards.
 //
-// It asks k of them, and another for each that fails. If what comes out does not verify, one of them
+// It asks k of them, those first whose disks were the fastest lately, and another for each that fails or is slow. If what comes out does not verify, one of them
 // lies: then it asks all, and tries every choice of k. A data shard that has no file, or a shorter
 // one, had no block there, and holds zeros; one that has lost its file looks the same, but then the
 // result does not verify. For want of anything better the same is assumed of data shards that do not answer.
@@ -40,8 +42,19 @@ func (c *Client) rebuild(ctx context.Context, v *granary.Volume, b *granary.Bloc
 		}
 	}
 	ask(v.DataShards)
+	patience := r.patience(queue[:asked])
+	slow := time.NewTimer(patience)
+	defer slow.Stop()
 	for pending > 0 {
 		select {
+		case <-slow.C:
+			if asked < len(queue) {
+				if c.hedging.more() {
+					ask(1)
+				}
+				slow.Reset(patience)
+			}
+			continue
 		case h := <-answers:
 			pending--
 			if !r.take(h) {
@@ -55,6 +68,7 @@ func (c *Client) rebuild(ctx context.Context, v *granary.Volume, b *granary.Bloc
 			continue
 		}
 		if plain := r.tryNewest(); plain != nil {
+			r.accuse()
 			return outcome{plain, nil}
 		}
 		ask(len(queue)) // someone lies: hear everybody
@@ -73,9 +87,31 @@ type rebuilding struct {
 	have  []int    // shards found, in the order of their answers
 	errs  shardErrors
 	tries int
+	used  []int // the shards of the last try
 }
 
-// order lists the other shards: those of servers that are up first, data before parity.
+// patience is how long the slowest of some shards is waited for before another one is asked.
+func (r *rebuilding) patience(shards []int) time.Duration {
+	patience := hedgeLeast
+	for _, i := range shards {
+		patience = max(patience, r.c.latency.patience(r.v.Shards[i].Disk, r.s.length))
+	}
+	return patience
+}
+
+// accuse has the servers look at the shards without which the section verified at last, when it had not with them.
+func (r *rebuilding) accuse() {
+	if r.tries < 2 {
+		return
+	}
+	for _, i := range r.have {
+		if !slices.Contains(r.used, i) {
+			r.c.suspect(r.v, i, r.b.Location.Offset+uint64(r.s.off), r.s.length)
+		}
+	}
+}
+
+// order lists the other shards: those of servers that are up first, fast before slow, data before parity.
 func (r *rebuilding) order() []int {
 	var up, down []int
 	for i := range r.v.Shards {
@@ -87,6 +123,7 @@ func (r *rebuilding) order() []int {
 			down = append(down, i)
 		}
 	}
+	r.c.latency.order(r.v.Shards, up, r.s.length)
 	return append(up, down...)
 }
 
@@ -143,6 +180,7 @@ func (r *rebuilding) tryNewest() []byte {
 // try reconstructs from the given shards; nil if the result does not verify.
 func (r *rebuilding) try(use []int) []byte {
 	r.tries++
+	r.used = use
 	shards := make([][]byte, len(r.v.Shards))
 	for _, i := range use {
 		shards[i] = r.found[i]

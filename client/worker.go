@@ -31,8 +31,6 @@ const (
 // WorkerShards is what a Worker needs of volume servers besides what every client does. volume.Client is one.
 type WorkerShards interface {
 	Shards
-	// ReadSealed is ReadAt, and compares what it read with the checksums made at the shard's seal.
-	ReadSealed(ctx context.Context, addr string, ref granary.ShardRef, p []byte, off int64) (n int, length uint64, err error)
 	// Build makes a whole sealed shard of a stream.
 	Build(ctx context.Context, addr string, b *granary.Build, r io.Reader) error
 }
