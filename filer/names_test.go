@@ -31,35 +31,38 @@ func (f *fake) unlinkElsewhere(t *testing.T, name string) {
 // TestUnlinkElsewhere goes on with a file whose name another client has removed; it is open with the master once,
 // until its last handle is closed and nothing is dirty.
 func TestUnlinkElsewhere(t *testing.T) {
-	fs, f := testFS(t, Options{})
-	ino := f.put(t, granary.RootInode, "file", text(3000))
-	var handles []*Handle
-	for range 3 {
-		h, err := fs.Open(t.Context(), granary.Cred{}, ino, readWrite())
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		fs, f := testFS(t, Options{})
+		ino := f.put(t, granary.RootInode, "file", text(3000))
+		var handles []*Handle
+		for range 3 {
+			h, err := fs.Open(t.Context(), granary.Cred{}, ino, readWrite())
+			if err != nil {
+				t.Fatal(err)
+			}
+			handles = append(handles, h)
 		}
-		handles = append(handles, h)
-	}
-	if n := f.opened(); n != 1 {
-		t.Fatalf("open %d times", n)
-	}
-	f.unlinkElsewhere(t, "file")
-	mustWrite(t, handles[0], "on", 0)
-	if got := readAll(t, handles[1]); got != "on"+text(3000)[2:] {
-		t.Fatalf("read %q", got)
-	}
-	for _, h := range handles {
-		if !f.exists(ino) {
-			t.Fatal("it went while it was open")
+		if n := f.opened(); n != 1 {
+			t.Fatalf("open %d times", n)
 		}
-		if err := h.Close(t.Context()); err != nil {
-			t.Fatal(err)
+		f.unlinkElsewhere(t, "file")
+		mustWrite(t, handles[0], "on", 0)
+		if got := readAll(t, handles[1]); got != "on"+text(3000)[2:] {
+			t.Fatalf("read %q", got)
 		}
-	}
-	if f.exists(ino) || f.opened() != 0 || len(fs.inodes) != 0 {
-		t.Fatalf("it is there: %t, open %d times", f.exists(ino), f.opened())
-	}
+		for _, h := range handles {
+			if !f.exists(ino) {
+				t.Fatal("it went while it was open")
+			}
+			if err := h.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait() // the flusher may have been looking at it
+		if f.exists(ino) || f.opened() != 0 || len(fs.inodes) != 0 {
+			t.Fatalf("it is there: %t, open %d times", f.exists(ino), f.opened())
+		}
+	})
 }
 
 // TestOpenWhileDirty keeps a file open with the master until what its last handle could not flush is committed.
@@ -102,36 +105,40 @@ func TestGoneAllTheSame(t *testing.T) {
 
 // TestUnlinkOpen goes on reading and writing a file without a name, and ends it with the last handle.
 func TestUnlinkOpen(t *testing.T) {
-	fs, f := testFS(t, Options{})
-	h := mustCreate(t, fs, "file", readWrite())
-	other, err := fs.Open(t.Context(), granary.Cred{}, h.Inode(), readWrite())
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustWrite(t, h, "still here, without a name", 0)
-	mustFlush(t, h)
-	if err := fs.Unlink(t.Context(), granary.Cred{}, granary.RootInode, "file"); err != nil {
-		t.Fatal(err)
-	}
-	if h.Attr().Nlink != 0 {
-		t.Fatalf("%d links", h.Attr().Nlink)
-	}
-	mustWrite(t, other, "STILL", 0)
-	if got := readAll(t, h); got != "STILL here, without a name" {
-		t.Fatalf("read %q", got)
-	}
-	if err := h.Close(t.Context()); err != nil || !f.exists(h.Inode()) {
-		t.Fatalf("closed: %v, and the inode has gone", err)
-	}
-	mustFlush(t, other)
-	mustWrite(t, other, "for nobody", 0)
-	before := len(f.writesSeen())
-	if err := other.Close(t.Context()); err != nil || f.exists(h.Inode()) {
-		t.Fatalf("closed: %v, and the inode is still there", err)
-	}
-	if len(f.writesSeen()) != before || f.opened() != 0 {
-		t.Fatalf("%d writes, open %d times", len(f.writesSeen())-before, f.opened())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		fs, f := testFS(t, Options{})
+		h := mustCreate(t, fs, "file", readWrite())
+		other, err := fs.Open(t.Context(), granary.Cred{}, h.Inode(), readWrite())
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustWrite(t, h, "still here, without a name", 0)
+		mustFlush(t, h)
+		if err := fs.Unlink(t.Context(), granary.Cred{}, granary.RootInode, "file"); err != nil {
+			t.Fatal(err)
+		}
+		if h.Attr().Nlink != 0 {
+			t.Fatalf("%d links", h.Attr().Nlink)
+		}
+		mustWrite(t, other, "STILL", 0)
+		if got := readAll(t, h); got != "STILL here, without a name" {
+			t.Fatalf("read %q", got)
+		}
+		if err := h.Close(t.Context()); err != nil || !f.exists(h.Inode()) {
+			t.Fatalf("closed: %v, and the inode has gone", err)
+		}
+		mustFlush(t, other)
+		mustWrite(t, other, "for nobody", 0)
+		before := len(f.writesSeen())
+		err = other.Close(t.Context())
+		synctest.Wait() // the flusher may have been looking at it
+		if err != nil || f.exists(h.Inode()) {
+			t.Fatalf("closed: %v, and the inode is still there", err)
+		}
+		if len(f.writesSeen()) != before || f.opened() != 0 {
+			t.Fatalf("%d writes, open %d times", len(f.writesSeen())-before, f.opened())
+		}
+	})
 }
 
 // TestUnlinkClosed keeps nothing of a file that nobody has open.
@@ -150,37 +157,43 @@ func TestUnlinkClosed(t *testing.T) {
 
 // TestUnlinkHardLink ends nothing while there is another name.
 func TestUnlinkHardLink(t *testing.T) {
-	fs, f := testFS(t, Options{})
-	h := mustCreate(t, fs, "a", readWrite())
-	if _, err := fs.Link(t.Context(), granary.Cred{}, h.Inode(), granary.RootInode, "b"); err != nil {
-		t.Fatal(err)
-	}
-	if err := fs.Unlink(t.Context(), granary.Cred{}, granary.RootInode, "a"); err != nil {
-		t.Fatal(err)
-	}
-	if err := h.Close(t.Context()); err != nil || !f.exists(h.Inode()) || f.opened() != 0 {
-		t.Fatalf("closed: %v; open %d times", err, f.opened())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		fs, f := testFS(t, Options{})
+		h := mustCreate(t, fs, "a", readWrite())
+		if _, err := fs.Link(t.Context(), granary.Cred{}, h.Inode(), granary.RootInode, "b"); err != nil {
+			t.Fatal(err)
+		}
+		if err := fs.Unlink(t.Context(), granary.Cred{}, granary.RootInode, "a"); err != nil {
+			t.Fatal(err)
+		}
+		err := h.Close(t.Context())
+		synctest.Wait()
+		if err != nil || !f.exists(h.Inode()) || f.opened() != 0 {
+			t.Fatalf("closed: %v; open %d times", err, f.opened())
+		}
+	})
 }
 
 // TestRenameOverOpen replaces a file that is open.
 func TestRenameOverOpen(t *testing.T) {
-	fs, f := testFS(t, Options{})
-	h := mustCreate(t, fs, "old", readWrite())
-	mustWrite(t, h, "the old content", 0)
-	mustFlush(t, h)
-	f.put(t, granary.RootInode, "new", "new")
-	if err := fs.Rename(t.Context(), granary.Cred{}, granary.RootInode, "new", granary.RootInode, "old", RenameFlags{}); err != nil {
-		t.Fatal(err)
-	}
-	if got := readAll(t, h); got != "the old content" {
-		t.Fatalf("read %q", got)
-	}
-	if err := h.Close(t.Context()); err != nil || f.exists(h.Inode()) {
-		t.Fatalf("closed: %v; it is still there", err)
-	}
-	err := fs.Rename(t.Context(), granary.Cred{}, granary.RootInode, "nothing", granary.RootInode, "x", RenameFlags{})
-	wantKind(t, err, granary.KindNotFound)
+	synctest.Test(t, func(t *testing.T) {
+		fs, f := testFS(t, Options{})
+		h := mustCreate(t, fs, "old", readWrite())
+		mustWrite(t, h, "the old content", 0)
+		mustFlush(t, h)
+		f.put(t, granary.RootInode, "new", "new")
+		if err := fs.Rename(t.Context(), granary.Cred{}, granary.RootInode, "new", granary.RootInode, "old", RenameFlags{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := readAll(t, h); got != "the old content" {
+			t.Fatalf("read %q", got)
+		}
+		if err := h.Close(t.Context()); err != nil || f.exists(h.Inode()) {
+			t.Fatalf("closed: %v; it is still there", err)
+		}
+		err := fs.Rename(t.Context(), granary.Cred{}, granary.RootInode, "nothing", granary.RootInode, "x", RenameFlags{})
+		wantKind(t, err, granary.KindNotFound)
+	})
 }
 
 // TestCloseToOpen sees at open what another client has written, and what it has taken away.
