@@ -266,6 +266,16 @@ type (
 	// SetUpkeep changes how the cluster maintains itself. Only the superuser may.
 	SetUpkeep struct{ Upkeep Upkeep }
 
+	// DamageShards says that shards do not hold what was written to them, whatever their servers think: Shards has a bit for
+	// each. They become Lost, and are rebuilt; an open volume is sealed. KindStale if the volume is at another epoch, or is being
+	// dropped. Only the superuser may.
+	// Result: Volume.
+	DamageShards struct {
+		Volume VolumeID
+		Epoch  Epoch
+		Shards uint32
+	}
+
 	// CloseSession ends the session now: orphans are reclaimed, volumes sealed, locks released.
 	CloseSession struct{}
 
@@ -369,6 +379,7 @@ func (*MoveVolume) op()    {}
 func (*SetDisk) op()       {}
 func (*ForgetServer) op()  {}
 func (*SetUpkeep) op()     {}
+func (*DamageShards) op()  {}
 
 // Request is one mutation of a session. Seq counts from 1 and is used once; a retry repeats it.
 type Request struct {

@@ -248,6 +248,8 @@ func (t *txn) do(session granary.SessionID, request *granary.Request) granary.Re
 		return t.forgetServer(op)
 	case *granary.SetUpkeep:
 		return t.setUpkeep(op)
+	case *granary.DamageShards:
+		return t.damageShards(op)
 	}
 	return failed(granary.KindNotSupported, opName(request.Op), "", "this master does not know the operation")
 }
@@ -314,6 +316,8 @@ func opName(op granary.Op) string {
 		return "move volume"
 	case *granary.SetUpkeep:
 		return "set upkeep"
+	case *granary.DamageShards:
+		return "damage shards"
 	}
 	return "mutate"
 }

@@ -49,6 +49,14 @@ func (t *txn) shardsDamaged(it *shardsDamaged) granary.Result {
 	return granary.Result{Volume: t.volumeResult(it.Volume, v)}
 }
 
+// damageShards is shardsDamaged by somebody's word.
+func (t *txn) damageShards(op *granary.DamageShards) granary.Result {
+	if err := t.onlySuper("damage shards", fmt.Sprint(op.Volume)); err != nil {
+		return granary.Result{Err: err}
+	}
+	return t.shardsDamaged(&shardsDamaged{Volume: op.Volume, Epoch: op.Epoch, Shards: op.Shards})
+}
+
 // aimShard sets or clears the target of a shard. It is committed before a byte is built there: what is on a disk and is
 // neither the place nor the target of a shard is dropped.
 func (t *txn) aimShard(it *aimShard) granary.Result {

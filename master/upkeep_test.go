@@ -172,6 +172,24 @@ func TestShardsAreReplaced(t *testing.T) {
 	}
 }
 
+// What somebody says of shards is taken as what their servers say: an open volume is sealed first.
+func TestShardsAreSaidToBeDamaged(t *testing.T) {
+	m := newMachine(t)
+	defer m.close()
+	m.register(4)
+	m.put("f", "one")
+	id := m.volume
+	m.fails(granary.KindNotFound, &granary.DamageShards{Volume: 99, Epoch: 1, Shards: 1})
+	m.fails(granary.KindStale, &granary.DamageShards{Volume: id, Epoch: 2, Shards: 1})
+	v := m.ok(&granary.DamageShards{Volume: id, Epoch: 1, Shards: 1}).Volume
+	if v.State != granary.VolumeSealing || v.Epoch != 2 || !v.Shards[0].Lost {
+		t.Fatalf("%+v", v)
+	}
+	m.fails(granary.KindInvalid, &granary.DamageShards{Volume: id, Epoch: 2, Shards: 1 << 20})
+	m.fails(granary.KindInvalid, &granary.DamageShards{Volume: id, Epoch: 2})
+	m.check()
+}
+
 func TestVolumesAreDropped(t *testing.T) {
 	m := newMachine(t)
 	defer m.close()

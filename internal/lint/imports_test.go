@@ -19,6 +19,7 @@ func allowed() map[string][]string {
 		"master":                 {"erasure", "internal/..."},
 		"volume":                 {"erasure", "internal/..."},
 		"client":                 {"erasure", "internal/..."},
+		"client/fsck":            {"erasure", "internal/block"},
 		"filer":                  {"erasure", "internal/block", "internal/disk", "client"},
 		"filer/s3":               {"filer", "client"},
 		"filer/web":              {"filer", "client"},

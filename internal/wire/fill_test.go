@@ -23,7 +23,7 @@ var (
 		&granary.CopyRange{}, &granary.Release{}, &granary.SetPolicy{}, &granary.OpenVolume{},
 		&granary.SealVolume{}, &granary.CloseSession{}, &granary.SetUser{}, &granary.Allocate{}, &granary.Assemble{},
 		&granary.CreateDataset{}, &granary.SetQuota{}, &granary.PlaceShard{}, &granary.MoveBlocks{}, &granary.SetDisk{},
-		&granary.ForgetServer{}, &granary.SetUpkeep{}, &granary.MoveVolume{},
+		&granary.ForgetServer{}, &granary.SetUpkeep{}, &granary.MoveVolume{}, &granary.DamageShards{},
 	}
 	allQueries = []granary.Query{
 		&granary.Lookup{}, &granary.ReadDir{}, &granary.List{}, &granary.HasChunks{}, &granary.StatFS{},

@@ -64,6 +64,7 @@ const (
 	numForgetServer
 	numSetUpkeep
 	numMoveVolume
+	numDamageShards
 )
 
 // newOp returns an empty op of a number, or nil.
@@ -123,6 +124,8 @@ func newOp(num protowire.Number) granary.Op {
 		return new(granary.SetUpkeep)
 	case numMoveVolume:
 		return new(granary.MoveVolume)
+	case numDamageShards:
+		return new(granary.DamageShards)
 	}
 	return nil
 }
@@ -189,6 +192,8 @@ func (f *fields) op(op *granary.Op) {
 		required(f, numSetUpkeep, o, (*fields).setUpkeep, what)
 	case *granary.MoveVolume:
 		required(f, numMoveVolume, o, (*fields).moveVolume, what)
+	case *granary.DamageShards:
+		required(f, numDamageShards, o, (*fields).damageShards, what)
 	default:
 		f.unknownOp(*op)
 	}

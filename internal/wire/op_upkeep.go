@@ -35,6 +35,12 @@ func (f *fields) setUpkeep(o *granary.SetUpkeep) {
 	required(f, 1, &o.Upkeep, (*fields).upkeep, "upkeep")
 }
 
+func (f *fields) damageShards(o *granary.DamageShards) {
+	unsigned(f, 1, &o.Volume)
+	unsigned(f, 2, &o.Epoch)
+	unsigned(f, 3, &o.Shards)
+}
+
 func (f *fields) upkeep(u *granary.Upkeep) {
 	signed(f, 1, &u.RepairGrace)
 	signed(f, 2, &u.ReclaimGrace)

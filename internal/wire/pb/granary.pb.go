@@ -1336,6 +1336,7 @@ type Op struct {
 	//	*Op_ForgetServer
 	//	*Op_SetUpkeep
 	//	*Op_MoveVolume
+	//	*Op_DamageShards
 	Op            isOp_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1621,6 +1622,15 @@ func (x *Op) GetMoveVolume() *MoveVolume {
 	return nil
 }
 
+func (x *Op) GetDamageShards() *DamageShards {
+	if x != nil {
+		if x, ok := x.Op.(*Op_DamageShards); ok {
+			return x.DamageShards
+		}
+	}
+	return nil
+}
+
 type isOp_Op interface {
 	isOp_Op()
 }
@@ -1733,6 +1743,10 @@ type Op_MoveVolume struct {
 	MoveVolume *MoveVolume `protobuf:"bytes,27,opt,name=move_volume,json=moveVolume,proto3,oneof"`
 }
 
+type Op_DamageShards struct {
+	DamageShards *DamageShards `protobuf:"bytes,28,opt,name=damage_shards,json=damageShards,proto3,oneof"`
+}
+
 func (*Op_Create) isOp_Op() {}
 
 func (*Op_Unlink) isOp_Op() {}
@@ -1786,6 +1800,8 @@ func (*Op_ForgetServer) isOp_Op() {}
 func (*Op_SetUpkeep) isOp_Op() {}
 
 func (*Op_MoveVolume) isOp_Op() {}
+
+func (*Op_DamageShards) isOp_Op() {}
 
 type Precondition struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3867,6 +3883,66 @@ func (x *SetUpkeep) GetUpkeep() *Upkeep {
 	return nil
 }
 
+type DamageShards struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Volume        uint64                 `protobuf:"varint,1,opt,name=volume,proto3" json:"volume,omitempty"`
+	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Shards        uint32                 `protobuf:"varint,3,opt,name=shards,proto3" json:"shards,omitempty"` // a bit for each
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DamageShards) Reset() {
+	*x = DamageShards{}
+	mi := &file_granary_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DamageShards) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DamageShards) ProtoMessage() {}
+
+func (x *DamageShards) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DamageShards.ProtoReflect.Descriptor instead.
+func (*DamageShards) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *DamageShards) GetVolume() uint64 {
+	if x != nil {
+		return x.Volume
+	}
+	return 0
+}
+
+func (x *DamageShards) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *DamageShards) GetShards() uint32 {
+	if x != nil {
+		return x.Shards
+	}
+	return 0
+}
+
 type Upkeep struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RepairGrace   int64                  `protobuf:"varint,1,opt,name=repair_grace,json=repairGrace,proto3" json:"repair_grace,omitempty"`
@@ -3882,7 +3958,7 @@ type Upkeep struct {
 
 func (x *Upkeep) Reset() {
 	*x = Upkeep{}
-	mi := &file_granary_proto_msgTypes[52]
+	mi := &file_granary_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3894,7 +3970,7 @@ func (x *Upkeep) String() string {
 func (*Upkeep) ProtoMessage() {}
 
 func (x *Upkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[52]
+	mi := &file_granary_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3907,7 +3983,7 @@ func (x *Upkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upkeep.ProtoReflect.Descriptor instead.
 func (*Upkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{52}
+	return file_granary_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *Upkeep) GetRepairGrace() int64 {
@@ -3967,7 +4043,7 @@ type CloseSession struct {
 
 func (x *CloseSession) Reset() {
 	*x = CloseSession{}
-	mi := &file_granary_proto_msgTypes[53]
+	mi := &file_granary_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3979,7 +4055,7 @@ func (x *CloseSession) String() string {
 func (*CloseSession) ProtoMessage() {}
 
 func (x *CloseSession) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[53]
+	mi := &file_granary_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3992,7 +4068,7 @@ func (x *CloseSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSession.ProtoReflect.Descriptor instead.
 func (*CloseSession) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{53}
+	return file_granary_proto_rawDescGZIP(), []int{54}
 }
 
 type SetUser struct {
@@ -4004,7 +4080,7 @@ type SetUser struct {
 
 func (x *SetUser) Reset() {
 	*x = SetUser{}
-	mi := &file_granary_proto_msgTypes[54]
+	mi := &file_granary_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4016,7 +4092,7 @@ func (x *SetUser) String() string {
 func (*SetUser) ProtoMessage() {}
 
 func (x *SetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[54]
+	mi := &file_granary_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4029,7 +4105,7 @@ func (x *SetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUser.ProtoReflect.Descriptor instead.
 func (*SetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{54}
+	return file_granary_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *SetUser) GetUser() *User {
@@ -4051,7 +4127,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_granary_proto_msgTypes[55]
+	mi := &file_granary_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4063,7 +4139,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[55]
+	mi := &file_granary_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4076,7 +4152,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{55}
+	return file_granary_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *User) GetAccessKey() []byte {
@@ -4135,7 +4211,7 @@ type Attr struct {
 
 func (x *Attr) Reset() {
 	*x = Attr{}
-	mi := &file_granary_proto_msgTypes[56]
+	mi := &file_granary_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4147,7 +4223,7 @@ func (x *Attr) String() string {
 func (*Attr) ProtoMessage() {}
 
 func (x *Attr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[56]
+	mi := &file_granary_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4160,7 +4236,7 @@ func (x *Attr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attr.ProtoReflect.Descriptor instead.
 func (*Attr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{56}
+	return file_granary_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Attr) GetInode() uint64 {
@@ -4314,7 +4390,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_granary_proto_msgTypes[57]
+	mi := &file_granary_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4326,7 +4402,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[57]
+	mi := &file_granary_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4339,7 +4415,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{57}
+	return file_granary_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *Entry) GetName() []byte {
@@ -4373,7 +4449,7 @@ type Xattr struct {
 
 func (x *Xattr) Reset() {
 	*x = Xattr{}
-	mi := &file_granary_proto_msgTypes[58]
+	mi := &file_granary_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4385,7 +4461,7 @@ func (x *Xattr) String() string {
 func (*Xattr) ProtoMessage() {}
 
 func (x *Xattr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[58]
+	mi := &file_granary_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4398,7 +4474,7 @@ func (x *Xattr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Xattr.ProtoReflect.Descriptor instead.
 func (*Xattr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{58}
+	return file_granary_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Xattr) GetName() []byte {
@@ -4428,7 +4504,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_granary_proto_msgTypes[59]
+	mi := &file_granary_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4440,7 +4516,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[59]
+	mi := &file_granary_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4453,7 +4529,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{59}
+	return file_granary_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Location) GetVolume() uint64 {
@@ -4504,7 +4580,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_granary_proto_msgTypes[60]
+	mi := &file_granary_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4516,7 +4592,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[60]
+	mi := &file_granary_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4529,7 +4605,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{60}
+	return file_granary_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Chunk) GetHash() []byte {
@@ -4579,7 +4655,7 @@ type ExtentWrite struct {
 
 func (x *ExtentWrite) Reset() {
 	*x = ExtentWrite{}
-	mi := &file_granary_proto_msgTypes[61]
+	mi := &file_granary_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4591,7 +4667,7 @@ func (x *ExtentWrite) String() string {
 func (*ExtentWrite) ProtoMessage() {}
 
 func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[61]
+	mi := &file_granary_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4604,7 +4680,7 @@ func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtentWrite.ProtoReflect.Descriptor instead.
 func (*ExtentWrite) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{61}
+	return file_granary_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ExtentWrite) GetOffset() uint64 {
@@ -4649,7 +4725,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_granary_proto_msgTypes[62]
+	mi := &file_granary_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4661,7 +4737,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[62]
+	mi := &file_granary_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4674,7 +4750,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{62}
+	return file_granary_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Content) GetInline() []byte {
@@ -4731,7 +4807,7 @@ type BlockInfo struct {
 
 func (x *BlockInfo) Reset() {
 	*x = BlockInfo{}
-	mi := &file_granary_proto_msgTypes[63]
+	mi := &file_granary_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4743,7 +4819,7 @@ func (x *BlockInfo) String() string {
 func (*BlockInfo) ProtoMessage() {}
 
 func (x *BlockInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[63]
+	mi := &file_granary_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4756,7 +4832,7 @@ func (x *BlockInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockInfo.ProtoReflect.Descriptor instead.
 func (*BlockInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{63}
+	return file_granary_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *BlockInfo) GetId() uint64 {
@@ -4799,7 +4875,7 @@ type Extent struct {
 
 func (x *Extent) Reset() {
 	*x = Extent{}
-	mi := &file_granary_proto_msgTypes[64]
+	mi := &file_granary_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4811,7 +4887,7 @@ func (x *Extent) String() string {
 func (*Extent) ProtoMessage() {}
 
 func (x *Extent) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[64]
+	mi := &file_granary_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4824,7 +4900,7 @@ func (x *Extent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Extent.ProtoReflect.Descriptor instead.
 func (*Extent) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{64}
+	return file_granary_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Extent) GetOffset() uint64 {
@@ -4870,7 +4946,7 @@ type Layout struct {
 
 func (x *Layout) Reset() {
 	*x = Layout{}
-	mi := &file_granary_proto_msgTypes[65]
+	mi := &file_granary_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4882,7 +4958,7 @@ func (x *Layout) String() string {
 func (*Layout) ProtoMessage() {}
 
 func (x *Layout) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[65]
+	mi := &file_granary_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4895,7 +4971,7 @@ func (x *Layout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Layout.ProtoReflect.Descriptor instead.
 func (*Layout) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{65}
+	return file_granary_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Layout) GetSize() uint64 {
@@ -4961,7 +5037,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_granary_proto_msgTypes[66]
+	mi := &file_granary_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4973,7 +5049,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[66]
+	mi := &file_granary_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4986,7 +5062,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{66}
+	return file_granary_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Policy) GetDataShards() int64 {
@@ -5046,7 +5122,7 @@ type ShardPlace struct {
 
 func (x *ShardPlace) Reset() {
 	*x = ShardPlace{}
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5058,7 +5134,7 @@ func (x *ShardPlace) String() string {
 func (*ShardPlace) ProtoMessage() {}
 
 func (x *ShardPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5071,7 +5147,7 @@ func (x *ShardPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardPlace.ProtoReflect.Descriptor instead.
 func (*ShardPlace) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{67}
+	return file_granary_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ShardPlace) GetDisk() []byte {
@@ -5148,7 +5224,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5160,7 +5236,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5173,7 +5249,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{68}
+	return file_granary_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Volume) GetId() uint64 {
@@ -5306,7 +5382,7 @@ type ShardRef struct {
 
 func (x *ShardRef) Reset() {
 	*x = ShardRef{}
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5318,7 +5394,7 @@ func (x *ShardRef) String() string {
 func (*ShardRef) ProtoMessage() {}
 
 func (x *ShardRef) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5331,7 +5407,7 @@ func (x *ShardRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardRef.ProtoReflect.Descriptor instead.
 func (*ShardRef) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{69}
+	return file_granary_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ShardRef) GetDisk() []byte {
@@ -5373,7 +5449,7 @@ type ShardInfo struct {
 
 func (x *ShardInfo) Reset() {
 	*x = ShardInfo{}
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5385,7 +5461,7 @@ func (x *ShardInfo) String() string {
 func (*ShardInfo) ProtoMessage() {}
 
 func (x *ShardInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5398,7 +5474,7 @@ func (x *ShardInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardInfo.ProtoReflect.Descriptor instead.
 func (*ShardInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{70}
+	return file_granary_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *ShardInfo) GetRef() *ShardRef {
@@ -5489,7 +5565,7 @@ type DiskUsage struct {
 
 func (x *DiskUsage) Reset() {
 	*x = DiskUsage{}
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5501,7 +5577,7 @@ func (x *DiskUsage) String() string {
 func (*DiskUsage) ProtoMessage() {}
 
 func (x *DiskUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5514,7 +5590,7 @@ func (x *DiskUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskUsage.ProtoReflect.Descriptor instead.
 func (*DiskUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{71}
+	return file_granary_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *DiskUsage) GetDisk() []byte {
@@ -5600,7 +5676,7 @@ type Scrub struct {
 
 func (x *Scrub) Reset() {
 	*x = Scrub{}
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5612,7 +5688,7 @@ func (x *Scrub) String() string {
 func (*Scrub) ProtoMessage() {}
 
 func (x *Scrub) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5625,7 +5701,7 @@ func (x *Scrub) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scrub.ProtoReflect.Descriptor instead.
 func (*Scrub) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{72}
+	return file_granary_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Scrub) GetBegan() int64 {
@@ -5681,7 +5757,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5693,7 +5769,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5706,7 +5782,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{73}
+	return file_granary_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Disk) GetId() []byte {
@@ -5794,7 +5870,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5806,7 +5882,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5819,7 +5895,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{74}
+	return file_granary_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *Server) GetId() []byte {
@@ -5889,7 +5965,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5901,7 +5977,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5914,7 +5990,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{75}
+	return file_granary_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Task) GetId() uint64 {
@@ -6000,7 +6076,7 @@ type TaskReport struct {
 
 func (x *TaskReport) Reset() {
 	*x = TaskReport{}
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6012,7 +6088,7 @@ func (x *TaskReport) String() string {
 func (*TaskReport) ProtoMessage() {}
 
 func (x *TaskReport) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6025,7 +6101,7 @@ func (x *TaskReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskReport.ProtoReflect.Descriptor instead.
 func (*TaskReport) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{76}
+	return file_granary_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *TaskReport) GetTask() *Task {
@@ -6075,7 +6151,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6087,7 +6163,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6100,7 +6176,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{77}
+	return file_granary_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *WorkRequest) GetWorker() []byte {
@@ -6141,7 +6217,7 @@ type WorkReply struct {
 
 func (x *WorkReply) Reset() {
 	*x = WorkReply{}
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6153,7 +6229,7 @@ func (x *WorkReply) String() string {
 func (*WorkReply) ProtoMessage() {}
 
 func (x *WorkReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6166,7 +6242,7 @@ func (x *WorkReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkReply.ProtoReflect.Descriptor instead.
 func (*WorkReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{78}
+	return file_granary_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *WorkReply) GetTasks() []*Task {
@@ -6198,7 +6274,7 @@ type TaskStatus struct {
 
 func (x *TaskStatus) Reset() {
 	*x = TaskStatus{}
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6210,7 +6286,7 @@ func (x *TaskStatus) String() string {
 func (*TaskStatus) ProtoMessage() {}
 
 func (x *TaskStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6223,7 +6299,7 @@ func (x *TaskStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStatus.ProtoReflect.Descriptor instead.
 func (*TaskStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{79}
+	return file_granary_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *TaskStatus) GetTask() *Task {
@@ -6288,7 +6364,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6300,7 +6376,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6313,7 +6389,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{80}
+	return file_granary_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *QueryRequest) GetMinIndex() uint64 {
@@ -6361,7 +6437,7 @@ type QueryManyRequest struct {
 
 func (x *QueryManyRequest) Reset() {
 	*x = QueryManyRequest{}
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6373,7 +6449,7 @@ func (x *QueryManyRequest) String() string {
 func (*QueryManyRequest) ProtoMessage() {}
 
 func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6386,7 +6462,7 @@ func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyRequest.ProtoReflect.Descriptor instead.
 func (*QueryManyRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{81}
+	return file_granary_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *QueryManyRequest) GetRequests() []*QueryRequest {
@@ -6405,7 +6481,7 @@ type QueryManyReply struct {
 
 func (x *QueryManyReply) Reset() {
 	*x = QueryManyReply{}
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6417,7 +6493,7 @@ func (x *QueryManyReply) String() string {
 func (*QueryManyReply) ProtoMessage() {}
 
 func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6430,7 +6506,7 @@ func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyReply.ProtoReflect.Descriptor instead.
 func (*QueryManyReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{82}
+	return file_granary_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *QueryManyReply) GetOutcomes() []*QueryOutcome {
@@ -6450,7 +6526,7 @@ type QueryOutcome struct {
 
 func (x *QueryOutcome) Reset() {
 	*x = QueryOutcome{}
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6462,7 +6538,7 @@ func (x *QueryOutcome) String() string {
 func (*QueryOutcome) ProtoMessage() {}
 
 func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6475,7 +6551,7 @@ func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryOutcome.ProtoReflect.Descriptor instead.
 func (*QueryOutcome) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{83}
+	return file_granary_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *QueryOutcome) GetReply() *QueryReply {
@@ -6502,7 +6578,7 @@ type QueryReply struct {
 
 func (x *QueryReply) Reset() {
 	*x = QueryReply{}
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6514,7 +6590,7 @@ func (x *QueryReply) String() string {
 func (*QueryReply) ProtoMessage() {}
 
 func (x *QueryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6527,7 +6603,7 @@ func (x *QueryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryReply.ProtoReflect.Descriptor instead.
 func (*QueryReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{84}
+	return file_granary_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *QueryReply) GetIndex() uint64 {
@@ -6572,7 +6648,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6584,7 +6660,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6597,7 +6673,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{85}
+	return file_granary_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *Query) GetQuery() isQuery_Query {
@@ -6894,7 +6970,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6906,7 +6982,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6919,7 +6995,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{86}
+	return file_granary_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Answer) GetAnswer() isAnswer_Answer {
@@ -7198,7 +7274,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7210,7 +7286,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7223,7 +7299,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{87}
+	return file_granary_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Range) GetOffset() uint64 {
@@ -7254,7 +7330,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7266,7 +7342,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7279,7 +7355,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{88}
+	return file_granary_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *Lookup) GetBase() uint64 {
@@ -7337,7 +7413,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7349,7 +7425,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7362,7 +7438,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{89}
+	return file_granary_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *Found) GetEntry() *Entry {
@@ -7412,7 +7488,7 @@ type ReadDir struct {
 
 func (x *ReadDir) Reset() {
 	*x = ReadDir{}
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7424,7 +7500,7 @@ func (x *ReadDir) String() string {
 func (*ReadDir) ProtoMessage() {}
 
 func (x *ReadDir) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7437,7 +7513,7 @@ func (x *ReadDir) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDir.ProtoReflect.Descriptor instead.
 func (*ReadDir) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{90}
+	return file_granary_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *ReadDir) GetInode() uint64 {
@@ -7478,7 +7554,7 @@ type Directory struct {
 
 func (x *Directory) Reset() {
 	*x = Directory{}
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7490,7 +7566,7 @@ func (x *Directory) String() string {
 func (*Directory) ProtoMessage() {}
 
 func (x *Directory) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7503,7 +7579,7 @@ func (x *Directory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Directory.ProtoReflect.Descriptor instead.
 func (*Directory) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{91}
+	return file_granary_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *Directory) GetEntries() []*Entry {
@@ -7533,7 +7609,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7545,7 +7621,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7558,7 +7634,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{92}
+	return file_granary_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *List) GetRoot() uint64 {
@@ -7608,7 +7684,7 @@ type ListItem struct {
 
 func (x *ListItem) Reset() {
 	*x = ListItem{}
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7620,7 +7696,7 @@ func (x *ListItem) String() string {
 func (*ListItem) ProtoMessage() {}
 
 func (x *ListItem) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7633,7 +7709,7 @@ func (x *ListItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListItem.ProtoReflect.Descriptor instead.
 func (*ListItem) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{93}
+	return file_granary_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *ListItem) GetKey() []byte {
@@ -7675,7 +7751,7 @@ type Listing struct {
 
 func (x *Listing) Reset() {
 	*x = Listing{}
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7687,7 +7763,7 @@ func (x *Listing) String() string {
 func (*Listing) ProtoMessage() {}
 
 func (x *Listing) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7700,7 +7776,7 @@ func (x *Listing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listing.ProtoReflect.Descriptor instead.
 func (*Listing) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{94}
+	return file_granary_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *Listing) GetItems() []*ListItem {
@@ -7735,7 +7811,7 @@ type HasChunks struct {
 
 func (x *HasChunks) Reset() {
 	*x = HasChunks{}
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7747,7 +7823,7 @@ func (x *HasChunks) String() string {
 func (*HasChunks) ProtoMessage() {}
 
 func (x *HasChunks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7760,7 +7836,7 @@ func (x *HasChunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HasChunks.ProtoReflect.Descriptor instead.
 func (*HasChunks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{95}
+	return file_granary_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *HasChunks) GetDataset() uint32 {
@@ -7793,7 +7869,7 @@ type ChunksHad struct {
 
 func (x *ChunksHad) Reset() {
 	*x = ChunksHad{}
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7805,7 +7881,7 @@ func (x *ChunksHad) String() string {
 func (*ChunksHad) ProtoMessage() {}
 
 func (x *ChunksHad) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7818,7 +7894,7 @@ func (x *ChunksHad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunksHad.ProtoReflect.Descriptor instead.
 func (*ChunksHad) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{96}
+	return file_granary_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *ChunksHad) GetHas() []bool {
@@ -7837,7 +7913,7 @@ type StatFS struct {
 
 func (x *StatFS) Reset() {
 	*x = StatFS{}
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7849,7 +7925,7 @@ func (x *StatFS) String() string {
 func (*StatFS) ProtoMessage() {}
 
 func (x *StatFS) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7862,7 +7938,7 @@ func (x *StatFS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatFS.ProtoReflect.Descriptor instead.
 func (*StatFS) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{97}
+	return file_granary_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *StatFS) GetInode() uint64 {
@@ -7884,7 +7960,7 @@ type FSStats struct {
 
 func (x *FSStats) Reset() {
 	*x = FSStats{}
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7896,7 +7972,7 @@ func (x *FSStats) String() string {
 func (*FSStats) ProtoMessage() {}
 
 func (x *FSStats) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7909,7 +7985,7 @@ func (x *FSStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FSStats.ProtoReflect.Descriptor instead.
 func (*FSStats) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{98}
+	return file_granary_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *FSStats) GetBytes() uint64 {
@@ -7950,7 +8026,7 @@ type ListDatasets struct {
 
 func (x *ListDatasets) Reset() {
 	*x = ListDatasets{}
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7962,7 +8038,7 @@ func (x *ListDatasets) String() string {
 func (*ListDatasets) ProtoMessage() {}
 
 func (x *ListDatasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7975,7 +8051,7 @@ func (x *ListDatasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatasets.ProtoReflect.Descriptor instead.
 func (*ListDatasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{99}
+	return file_granary_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *ListDatasets) GetAfter() uint32 {
@@ -8005,7 +8081,7 @@ type Dataset struct {
 
 func (x *Dataset) Reset() {
 	*x = Dataset{}
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8017,7 +8093,7 @@ func (x *Dataset) String() string {
 func (*Dataset) ProtoMessage() {}
 
 func (x *Dataset) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8030,7 +8106,7 @@ func (x *Dataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dataset.ProtoReflect.Descriptor instead.
 func (*Dataset) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{100}
+	return file_granary_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *Dataset) GetId() uint32 {
@@ -8078,7 +8154,7 @@ type Datasets struct {
 
 func (x *Datasets) Reset() {
 	*x = Datasets{}
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8090,7 +8166,7 @@ func (x *Datasets) String() string {
 func (*Datasets) ProtoMessage() {}
 
 func (x *Datasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8103,7 +8179,7 @@ func (x *Datasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Datasets.ProtoReflect.Descriptor instead.
 func (*Datasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{101}
+	return file_granary_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *Datasets) GetDatasets() []*Dataset {
@@ -8132,7 +8208,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8144,7 +8220,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8157,7 +8233,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{102}
+	return file_granary_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *Usage) GetId() uint32 {
@@ -8200,7 +8276,7 @@ type ListUsage struct {
 
 func (x *ListUsage) Reset() {
 	*x = ListUsage{}
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8212,7 +8288,7 @@ func (x *ListUsage) String() string {
 func (*ListUsage) ProtoMessage() {}
 
 func (x *ListUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8225,7 +8301,7 @@ func (x *ListUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsage.ProtoReflect.Descriptor instead.
 func (*ListUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{103}
+	return file_granary_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *ListUsage) GetDataset() uint32 {
@@ -8266,7 +8342,7 @@ type Usages struct {
 
 func (x *Usages) Reset() {
 	*x = Usages{}
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8278,7 +8354,7 @@ func (x *Usages) String() string {
 func (*Usages) ProtoMessage() {}
 
 func (x *Usages) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8291,7 +8367,7 @@ func (x *Usages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usages.ProtoReflect.Descriptor instead.
 func (*Usages) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{104}
+	return file_granary_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *Usages) GetUsages() []*Usage {
@@ -8317,7 +8393,7 @@ type GetPolicy struct {
 
 func (x *GetPolicy) Reset() {
 	*x = GetPolicy{}
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8329,7 +8405,7 @@ func (x *GetPolicy) String() string {
 func (*GetPolicy) ProtoMessage() {}
 
 func (x *GetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8342,7 +8418,7 @@ func (x *GetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicy.ProtoReflect.Descriptor instead.
 func (*GetPolicy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{105}
+	return file_granary_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *GetPolicy) GetPolicy() uint32 {
@@ -8361,7 +8437,7 @@ type PolicyIs struct {
 
 func (x *PolicyIs) Reset() {
 	*x = PolicyIs{}
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8373,7 +8449,7 @@ func (x *PolicyIs) String() string {
 func (*PolicyIs) ProtoMessage() {}
 
 func (x *PolicyIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8386,7 +8462,7 @@ func (x *PolicyIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyIs.ProtoReflect.Descriptor instead.
 func (*PolicyIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{106}
+	return file_granary_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *PolicyIs) GetPolicy() *Policy {
@@ -8405,7 +8481,7 @@ type GetUser struct {
 
 func (x *GetUser) Reset() {
 	*x = GetUser{}
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8417,7 +8493,7 @@ func (x *GetUser) String() string {
 func (*GetUser) ProtoMessage() {}
 
 func (x *GetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8430,7 +8506,7 @@ func (x *GetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUser.ProtoReflect.Descriptor instead.
 func (*GetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{107}
+	return file_granary_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *GetUser) GetAccessKey() []byte {
@@ -8449,7 +8525,7 @@ type UserIs struct {
 
 func (x *UserIs) Reset() {
 	*x = UserIs{}
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8461,7 +8537,7 @@ func (x *UserIs) String() string {
 func (*UserIs) ProtoMessage() {}
 
 func (x *UserIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8474,7 +8550,7 @@ func (x *UserIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserIs.ProtoReflect.Descriptor instead.
 func (*UserIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{108}
+	return file_granary_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *UserIs) GetUser() *User {
@@ -8494,7 +8570,7 @@ type ListVolumes struct {
 
 func (x *ListVolumes) Reset() {
 	*x = ListVolumes{}
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8506,7 +8582,7 @@ func (x *ListVolumes) String() string {
 func (*ListVolumes) ProtoMessage() {}
 
 func (x *ListVolumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8519,7 +8595,7 @@ func (x *ListVolumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumes.ProtoReflect.Descriptor instead.
 func (*ListVolumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{109}
+	return file_granary_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *ListVolumes) GetAfter() uint64 {
@@ -8546,7 +8622,7 @@ type Volumes struct {
 
 func (x *Volumes) Reset() {
 	*x = Volumes{}
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8558,7 +8634,7 @@ func (x *Volumes) String() string {
 func (*Volumes) ProtoMessage() {}
 
 func (x *Volumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8571,7 +8647,7 @@ func (x *Volumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volumes.ProtoReflect.Descriptor instead.
 func (*Volumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{110}
+	return file_granary_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *Volumes) GetVolumes() []*Volume {
@@ -8597,7 +8673,7 @@ type GetVolume struct {
 
 func (x *GetVolume) Reset() {
 	*x = GetVolume{}
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8609,7 +8685,7 @@ func (x *GetVolume) String() string {
 func (*GetVolume) ProtoMessage() {}
 
 func (x *GetVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8622,7 +8698,7 @@ func (x *GetVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVolume.ProtoReflect.Descriptor instead.
 func (*GetVolume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{111}
+	return file_granary_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *GetVolume) GetVolume() uint64 {
@@ -8641,7 +8717,7 @@ type VolumeIs struct {
 
 func (x *VolumeIs) Reset() {
 	*x = VolumeIs{}
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8653,7 +8729,7 @@ func (x *VolumeIs) String() string {
 func (*VolumeIs) ProtoMessage() {}
 
 func (x *VolumeIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8666,7 +8742,7 @@ func (x *VolumeIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeIs.ProtoReflect.Descriptor instead.
 func (*VolumeIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{112}
+	return file_granary_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *VolumeIs) GetVolume() *Volume {
@@ -8688,7 +8764,7 @@ type ListBlocks struct {
 
 func (x *ListBlocks) Reset() {
 	*x = ListBlocks{}
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8700,7 +8776,7 @@ func (x *ListBlocks) String() string {
 func (*ListBlocks) ProtoMessage() {}
 
 func (x *ListBlocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8713,7 +8789,7 @@ func (x *ListBlocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBlocks.ProtoReflect.Descriptor instead.
 func (*ListBlocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{113}
+	return file_granary_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *ListBlocks) GetVolume() uint64 {
@@ -8754,7 +8830,7 @@ type Blocks struct {
 
 func (x *Blocks) Reset() {
 	*x = Blocks{}
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8766,7 +8842,7 @@ func (x *Blocks) String() string {
 func (*Blocks) ProtoMessage() {}
 
 func (x *Blocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8779,7 +8855,7 @@ func (x *Blocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blocks.ProtoReflect.Descriptor instead.
 func (*Blocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{114}
+	return file_granary_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *Blocks) GetBlocks() []*StoredBlock {
@@ -8807,7 +8883,7 @@ type StoredBlock struct {
 
 func (x *StoredBlock) Reset() {
 	*x = StoredBlock{}
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8819,7 +8895,7 @@ func (x *StoredBlock) String() string {
 func (*StoredBlock) ProtoMessage() {}
 
 func (x *StoredBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8832,7 +8908,7 @@ func (x *StoredBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredBlock.ProtoReflect.Descriptor instead.
 func (*StoredBlock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{115}
+	return file_granary_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *StoredBlock) GetBlock() *BlockInfo {
@@ -8865,7 +8941,7 @@ type ListTasks struct {
 
 func (x *ListTasks) Reset() {
 	*x = ListTasks{}
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8877,7 +8953,7 @@ func (x *ListTasks) String() string {
 func (*ListTasks) ProtoMessage() {}
 
 func (x *ListTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8890,7 +8966,7 @@ func (x *ListTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasks.ProtoReflect.Descriptor instead.
 func (*ListTasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{116}
+	return file_granary_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *ListTasks) GetLimit() int64 {
@@ -8910,7 +8986,7 @@ type Tasks struct {
 
 func (x *Tasks) Reset() {
 	*x = Tasks{}
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8922,7 +8998,7 @@ func (x *Tasks) String() string {
 func (*Tasks) ProtoMessage() {}
 
 func (x *Tasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8935,7 +9011,7 @@ func (x *Tasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tasks.ProtoReflect.Descriptor instead.
 func (*Tasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{117}
+	return file_granary_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *Tasks) GetTasks() []*TaskStatus {
@@ -8962,7 +9038,7 @@ type GetDurability struct {
 
 func (x *GetDurability) Reset() {
 	*x = GetDurability{}
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8974,7 +9050,7 @@ func (x *GetDurability) String() string {
 func (*GetDurability) ProtoMessage() {}
 
 func (x *GetDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8987,7 +9063,7 @@ func (x *GetDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDurability.ProtoReflect.Descriptor instead.
 func (*GetDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{118}
+	return file_granary_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *GetDurability) GetAfter() uint64 {
@@ -9014,7 +9090,7 @@ type Durability struct {
 
 func (x *Durability) Reset() {
 	*x = Durability{}
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9026,7 +9102,7 @@ func (x *Durability) String() string {
 func (*Durability) ProtoMessage() {}
 
 func (x *Durability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9039,7 +9115,7 @@ func (x *Durability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Durability.ProtoReflect.Descriptor instead.
 func (*Durability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{119}
+	return file_granary_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *Durability) GetVolumes() []*VolumeDurability {
@@ -9075,7 +9151,7 @@ type VolumeDurability struct {
 
 func (x *VolumeDurability) Reset() {
 	*x = VolumeDurability{}
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9087,7 +9163,7 @@ func (x *VolumeDurability) String() string {
 func (*VolumeDurability) ProtoMessage() {}
 
 func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9100,7 +9176,7 @@ func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeDurability.ProtoReflect.Descriptor instead.
 func (*VolumeDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{120}
+	return file_granary_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *VolumeDurability) GetVolume() uint64 {
@@ -9188,7 +9264,7 @@ type GetUpkeep struct {
 
 func (x *GetUpkeep) Reset() {
 	*x = GetUpkeep{}
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9200,7 +9276,7 @@ func (x *GetUpkeep) String() string {
 func (*GetUpkeep) ProtoMessage() {}
 
 func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9213,7 +9289,7 @@ func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUpkeep.ProtoReflect.Descriptor instead.
 func (*GetUpkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{121}
+	return file_granary_proto_rawDescGZIP(), []int{122}
 }
 
 type UpkeepIs struct {
@@ -9225,7 +9301,7 @@ type UpkeepIs struct {
 
 func (x *UpkeepIs) Reset() {
 	*x = UpkeepIs{}
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9237,7 +9313,7 @@ func (x *UpkeepIs) String() string {
 func (*UpkeepIs) ProtoMessage() {}
 
 func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9250,7 +9326,7 @@ func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpkeepIs.ProtoReflect.Descriptor instead.
 func (*UpkeepIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{122}
+	return file_granary_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *UpkeepIs) GetUpkeep() *Upkeep {
@@ -9268,7 +9344,7 @@ type ListDisks struct {
 
 func (x *ListDisks) Reset() {
 	*x = ListDisks{}
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9280,7 +9356,7 @@ func (x *ListDisks) String() string {
 func (*ListDisks) ProtoMessage() {}
 
 func (x *ListDisks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9293,7 +9369,7 @@ func (x *ListDisks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDisks.ProtoReflect.Descriptor instead.
 func (*ListDisks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{123}
+	return file_granary_proto_rawDescGZIP(), []int{124}
 }
 
 type Disks struct {
@@ -9306,7 +9382,7 @@ type Disks struct {
 
 func (x *Disks) Reset() {
 	*x = Disks{}
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9318,7 +9394,7 @@ func (x *Disks) String() string {
 func (*Disks) ProtoMessage() {}
 
 func (x *Disks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9331,7 +9407,7 @@ func (x *Disks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disks.ProtoReflect.Descriptor instead.
 func (*Disks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{124}
+	return file_granary_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *Disks) GetServers() []*Server {
@@ -9356,7 +9432,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9368,7 +9444,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9381,7 +9457,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{125}
+	return file_granary_proto_rawDescGZIP(), []int{126}
 }
 
 type MasterStatus struct {
@@ -9400,7 +9476,7 @@ type MasterStatus struct {
 
 func (x *MasterStatus) Reset() {
 	*x = MasterStatus{}
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9412,7 +9488,7 @@ func (x *MasterStatus) String() string {
 func (*MasterStatus) ProtoMessage() {}
 
 func (x *MasterStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9425,7 +9501,7 @@ func (x *MasterStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterStatus.ProtoReflect.Descriptor instead.
 func (*MasterStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{126}
+	return file_granary_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *MasterStatus) GetId() []byte {
@@ -9514,7 +9590,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9526,7 +9602,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9539,7 +9615,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{127}
+	return file_granary_proto_rawDescGZIP(), []int{128}
 }
 
 func (x *Status) GetCluster() []byte {
@@ -9789,7 +9865,7 @@ const file_granary_proto_rawDesc = "" +
 	"\breplaced\x18\x05 \x01(\bR\breplaced\x12\x16\n" +
 	"\x06offset\x18\x06 \x01(\x04R\x06offset\x12*\n" +
 	"\x06volume\x18\a \x01(\v2\x12.granary.v1.VolumeR\x06volume\x12\x18\n" +
-	"\amissing\x18\b \x03(\rR\amissing\"\xbc\v\n" +
+	"\amissing\x18\b \x03(\rR\amissing\"\xfd\v\n" +
 	"\x02Op\x12,\n" +
 	"\x06create\x18\x01 \x01(\v2\x12.granary.v1.CreateH\x00R\x06create\x12,\n" +
 	"\x06unlink\x18\x02 \x01(\v2\x12.granary.v1.UnlinkH\x00R\x06unlink\x12)\n" +
@@ -9827,7 +9903,8 @@ const file_granary_proto_rawDesc = "" +
 	"\n" +
 	"set_upkeep\x18\x1a \x01(\v2\x15.granary.v1.SetUpkeepH\x00R\tsetUpkeep\x129\n" +
 	"\vmove_volume\x18\x1b \x01(\v2\x16.granary.v1.MoveVolumeH\x00R\n" +
-	"moveVolumeB\x04\n" +
+	"moveVolume\x12?\n" +
+	"\rdamage_shards\x18\x1c \x01(\v2\x18.granary.v1.DamageShardsH\x00R\fdamageShardsB\x04\n" +
 	"\x02op\"n\n" +
 	"\fPrecondition\x12\x16\n" +
 	"\x06absent\x18\x01 \x01(\bR\x06absent\x12\x18\n" +
@@ -10007,7 +10084,11 @@ const file_granary_proto_rawDesc = "" +
 	"\fForgetServer\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\fR\x06server\"7\n" +
 	"\tSetUpkeep\x12*\n" +
-	"\x06upkeep\x18\x01 \x01(\v2\x12.granary.v1.UpkeepR\x06upkeep\"\xe6\x01\n" +
+	"\x06upkeep\x18\x01 \x01(\v2\x12.granary.v1.UpkeepR\x06upkeep\"T\n" +
+	"\fDamageShards\x12\x16\n" +
+	"\x06volume\x18\x01 \x01(\x04R\x06volume\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x16\n" +
+	"\x06shards\x18\x03 \x01(\rR\x06shards\"\xe6\x01\n" +
 	"\x06Upkeep\x12!\n" +
 	"\frepair_grace\x18\x01 \x01(\x03R\vrepairGrace\x12#\n" +
 	"\rreclaim_grace\x18\x02 \x01(\x03R\freclaimGrace\x12\x1b\n" +
@@ -10513,7 +10594,7 @@ func file_granary_proto_rawDescGZIP() []byte {
 	return file_granary_proto_rawDescData
 }
 
-var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 128)
+var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 129)
 var file_granary_proto_goTypes = []any{
 	(*OpenSessionRequest)(nil), // 0: granary.v1.OpenSessionRequest
 	(*SessionInfo)(nil),        // 1: granary.v1.SessionInfo
@@ -10567,93 +10648,94 @@ var file_granary_proto_goTypes = []any{
 	(*SetDisk)(nil),            // 49: granary.v1.SetDisk
 	(*ForgetServer)(nil),       // 50: granary.v1.ForgetServer
 	(*SetUpkeep)(nil),          // 51: granary.v1.SetUpkeep
-	(*Upkeep)(nil),             // 52: granary.v1.Upkeep
-	(*CloseSession)(nil),       // 53: granary.v1.CloseSession
-	(*SetUser)(nil),            // 54: granary.v1.SetUser
-	(*User)(nil),               // 55: granary.v1.User
-	(*Attr)(nil),               // 56: granary.v1.Attr
-	(*Entry)(nil),              // 57: granary.v1.Entry
-	(*Xattr)(nil),              // 58: granary.v1.Xattr
-	(*Location)(nil),           // 59: granary.v1.Location
-	(*Chunk)(nil),              // 60: granary.v1.Chunk
-	(*ExtentWrite)(nil),        // 61: granary.v1.ExtentWrite
-	(*Content)(nil),            // 62: granary.v1.Content
-	(*BlockInfo)(nil),          // 63: granary.v1.BlockInfo
-	(*Extent)(nil),             // 64: granary.v1.Extent
-	(*Layout)(nil),             // 65: granary.v1.Layout
-	(*Policy)(nil),             // 66: granary.v1.Policy
-	(*ShardPlace)(nil),         // 67: granary.v1.ShardPlace
-	(*Volume)(nil),             // 68: granary.v1.Volume
-	(*ShardRef)(nil),           // 69: granary.v1.ShardRef
-	(*ShardInfo)(nil),          // 70: granary.v1.ShardInfo
-	(*DiskUsage)(nil),          // 71: granary.v1.DiskUsage
-	(*Scrub)(nil),              // 72: granary.v1.Scrub
-	(*Disk)(nil),               // 73: granary.v1.Disk
-	(*Server)(nil),             // 74: granary.v1.Server
-	(*Task)(nil),               // 75: granary.v1.Task
-	(*TaskReport)(nil),         // 76: granary.v1.TaskReport
-	(*WorkRequest)(nil),        // 77: granary.v1.WorkRequest
-	(*WorkReply)(nil),          // 78: granary.v1.WorkReply
-	(*TaskStatus)(nil),         // 79: granary.v1.TaskStatus
-	(*QueryRequest)(nil),       // 80: granary.v1.QueryRequest
-	(*QueryManyRequest)(nil),   // 81: granary.v1.QueryManyRequest
-	(*QueryManyReply)(nil),     // 82: granary.v1.QueryManyReply
-	(*QueryOutcome)(nil),       // 83: granary.v1.QueryOutcome
-	(*QueryReply)(nil),         // 84: granary.v1.QueryReply
-	(*Query)(nil),              // 85: granary.v1.Query
-	(*Answer)(nil),             // 86: granary.v1.Answer
-	(*Range)(nil),              // 87: granary.v1.Range
-	(*Lookup)(nil),             // 88: granary.v1.Lookup
-	(*Found)(nil),              // 89: granary.v1.Found
-	(*ReadDir)(nil),            // 90: granary.v1.ReadDir
-	(*Directory)(nil),          // 91: granary.v1.Directory
-	(*List)(nil),               // 92: granary.v1.List
-	(*ListItem)(nil),           // 93: granary.v1.ListItem
-	(*Listing)(nil),            // 94: granary.v1.Listing
-	(*HasChunks)(nil),          // 95: granary.v1.HasChunks
-	(*ChunksHad)(nil),          // 96: granary.v1.ChunksHad
-	(*StatFS)(nil),             // 97: granary.v1.StatFS
-	(*FSStats)(nil),            // 98: granary.v1.FSStats
-	(*ListDatasets)(nil),       // 99: granary.v1.ListDatasets
-	(*Dataset)(nil),            // 100: granary.v1.Dataset
-	(*Datasets)(nil),           // 101: granary.v1.Datasets
-	(*Usage)(nil),              // 102: granary.v1.Usage
-	(*ListUsage)(nil),          // 103: granary.v1.ListUsage
-	(*Usages)(nil),             // 104: granary.v1.Usages
-	(*GetPolicy)(nil),          // 105: granary.v1.GetPolicy
-	(*PolicyIs)(nil),           // 106: granary.v1.PolicyIs
-	(*GetUser)(nil),            // 107: granary.v1.GetUser
-	(*UserIs)(nil),             // 108: granary.v1.UserIs
-	(*ListVolumes)(nil),        // 109: granary.v1.ListVolumes
-	(*Volumes)(nil),            // 110: granary.v1.Volumes
-	(*GetVolume)(nil),          // 111: granary.v1.GetVolume
-	(*VolumeIs)(nil),           // 112: granary.v1.VolumeIs
-	(*ListBlocks)(nil),         // 113: granary.v1.ListBlocks
-	(*Blocks)(nil),             // 114: granary.v1.Blocks
-	(*StoredBlock)(nil),        // 115: granary.v1.StoredBlock
-	(*ListTasks)(nil),          // 116: granary.v1.ListTasks
-	(*Tasks)(nil),              // 117: granary.v1.Tasks
-	(*GetDurability)(nil),      // 118: granary.v1.GetDurability
-	(*Durability)(nil),         // 119: granary.v1.Durability
-	(*VolumeDurability)(nil),   // 120: granary.v1.VolumeDurability
-	(*GetUpkeep)(nil),          // 121: granary.v1.GetUpkeep
-	(*UpkeepIs)(nil),           // 122: granary.v1.UpkeepIs
-	(*ListDisks)(nil),          // 123: granary.v1.ListDisks
-	(*Disks)(nil),              // 124: granary.v1.Disks
-	(*GetStatus)(nil),          // 125: granary.v1.GetStatus
-	(*MasterStatus)(nil),       // 126: granary.v1.MasterStatus
-	(*Status)(nil),             // 127: granary.v1.Status
+	(*DamageShards)(nil),       // 52: granary.v1.DamageShards
+	(*Upkeep)(nil),             // 53: granary.v1.Upkeep
+	(*CloseSession)(nil),       // 54: granary.v1.CloseSession
+	(*SetUser)(nil),            // 55: granary.v1.SetUser
+	(*User)(nil),               // 56: granary.v1.User
+	(*Attr)(nil),               // 57: granary.v1.Attr
+	(*Entry)(nil),              // 58: granary.v1.Entry
+	(*Xattr)(nil),              // 59: granary.v1.Xattr
+	(*Location)(nil),           // 60: granary.v1.Location
+	(*Chunk)(nil),              // 61: granary.v1.Chunk
+	(*ExtentWrite)(nil),        // 62: granary.v1.ExtentWrite
+	(*Content)(nil),            // 63: granary.v1.Content
+	(*BlockInfo)(nil),          // 64: granary.v1.BlockInfo
+	(*Extent)(nil),             // 65: granary.v1.Extent
+	(*Layout)(nil),             // 66: granary.v1.Layout
+	(*Policy)(nil),             // 67: granary.v1.Policy
+	(*ShardPlace)(nil),         // 68: granary.v1.ShardPlace
+	(*Volume)(nil),             // 69: granary.v1.Volume
+	(*ShardRef)(nil),           // 70: granary.v1.ShardRef
+	(*ShardInfo)(nil),          // 71: granary.v1.ShardInfo
+	(*DiskUsage)(nil),          // 72: granary.v1.DiskUsage
+	(*Scrub)(nil),              // 73: granary.v1.Scrub
+	(*Disk)(nil),               // 74: granary.v1.Disk
+	(*Server)(nil),             // 75: granary.v1.Server
+	(*Task)(nil),               // 76: granary.v1.Task
+	(*TaskReport)(nil),         // 77: granary.v1.TaskReport
+	(*WorkRequest)(nil),        // 78: granary.v1.WorkRequest
+	(*WorkReply)(nil),          // 79: granary.v1.WorkReply
+	(*TaskStatus)(nil),         // 80: granary.v1.TaskStatus
+	(*QueryRequest)(nil),       // 81: granary.v1.QueryRequest
+	(*QueryManyRequest)(nil),   // 82: granary.v1.QueryManyRequest
+	(*QueryManyReply)(nil),     // 83: granary.v1.QueryManyReply
+	(*QueryOutcome)(nil),       // 84: granary.v1.QueryOutcome
+	(*QueryReply)(nil),         // 85: granary.v1.QueryReply
+	(*Query)(nil),              // 86: granary.v1.Query
+	(*Answer)(nil),             // 87: granary.v1.Answer
+	(*Range)(nil),              // 88: granary.v1.Range
+	(*Lookup)(nil),             // 89: granary.v1.Lookup
+	(*Found)(nil),              // 90: granary.v1.Found
+	(*ReadDir)(nil),            // 91: granary.v1.ReadDir
+	(*Directory)(nil),          // 92: granary.v1.Directory
+	(*List)(nil),               // 93: granary.v1.List
+	(*ListItem)(nil),           // 94: granary.v1.ListItem
+	(*Listing)(nil),            // 95: granary.v1.Listing
+	(*HasChunks)(nil),          // 96: granary.v1.HasChunks
+	(*ChunksHad)(nil),          // 97: granary.v1.ChunksHad
+	(*StatFS)(nil),             // 98: granary.v1.StatFS
+	(*FSStats)(nil),            // 99: granary.v1.FSStats
+	(*ListDatasets)(nil),       // 100: granary.v1.ListDatasets
+	(*Dataset)(nil),            // 101: granary.v1.Dataset
+	(*Datasets)(nil),           // 102: granary.v1.Datasets
+	(*Usage)(nil),              // 103: granary.v1.Usage
+	(*ListUsage)(nil),          // 104: granary.v1.ListUsage
+	(*Usages)(nil),             // 105: granary.v1.Usages
+	(*GetPolicy)(nil),          // 106: granary.v1.GetPolicy
+	(*PolicyIs)(nil),           // 107: granary.v1.PolicyIs
+	(*GetUser)(nil),            // 108: granary.v1.GetUser
+	(*UserIs)(nil),             // 109: granary.v1.UserIs
+	(*ListVolumes)(nil),        // 110: granary.v1.ListVolumes
+	(*Volumes)(nil),            // 111: granary.v1.Volumes
+	(*GetVolume)(nil),          // 112: granary.v1.GetVolume
+	(*VolumeIs)(nil),           // 113: granary.v1.VolumeIs
+	(*ListBlocks)(nil),         // 114: granary.v1.ListBlocks
+	(*Blocks)(nil),             // 115: granary.v1.Blocks
+	(*StoredBlock)(nil),        // 116: granary.v1.StoredBlock
+	(*ListTasks)(nil),          // 117: granary.v1.ListTasks
+	(*Tasks)(nil),              // 118: granary.v1.Tasks
+	(*GetDurability)(nil),      // 119: granary.v1.GetDurability
+	(*Durability)(nil),         // 120: granary.v1.Durability
+	(*VolumeDurability)(nil),   // 121: granary.v1.VolumeDurability
+	(*GetUpkeep)(nil),          // 122: granary.v1.GetUpkeep
+	(*UpkeepIs)(nil),           // 123: granary.v1.UpkeepIs
+	(*ListDisks)(nil),          // 124: granary.v1.ListDisks
+	(*Disks)(nil),              // 125: granary.v1.Disks
+	(*GetStatus)(nil),          // 126: granary.v1.GetStatus
+	(*MasterStatus)(nil),       // 127: granary.v1.MasterStatus
+	(*Status)(nil),             // 128: granary.v1.Status
 }
 var file_granary_proto_depIdxs = []int32{
-	71,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
-	70,  // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
-	70,  // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
+	72,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
+	71,  // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
+	71,  // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
 	15,  // 3: granary.v1.ErrorDetail.not_leader:type_name -> granary.v1.NotLeader
 	19,  // 4: granary.v1.Request.cred:type_name -> granary.v1.Cred
 	21,  // 5: granary.v1.Request.op:type_name -> granary.v1.Op
 	14,  // 6: granary.v1.Result.err:type_name -> granary.v1.ErrorDetail
-	56,  // 7: granary.v1.Result.attr:type_name -> granary.v1.Attr
-	68,  // 8: granary.v1.Result.volume:type_name -> granary.v1.Volume
+	57,  // 7: granary.v1.Result.attr:type_name -> granary.v1.Attr
+	69,  // 8: granary.v1.Result.volume:type_name -> granary.v1.Volume
 	23,  // 9: granary.v1.Op.create:type_name -> granary.v1.Create
 	24,  // 10: granary.v1.Op.unlink:type_name -> granary.v1.Unlink
 	25,  // 11: granary.v1.Op.rmdir:type_name -> granary.v1.Rmdir
@@ -10669,8 +10751,8 @@ var file_granary_proto_depIdxs = []int32{
 	41,  // 21: granary.v1.Op.set_policy:type_name -> granary.v1.SetPolicy
 	42,  // 22: granary.v1.Op.open_volume:type_name -> granary.v1.OpenVolume
 	44,  // 23: granary.v1.Op.seal_volume:type_name -> granary.v1.SealVolume
-	53,  // 24: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
-	54,  // 25: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
+	54,  // 24: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
+	55,  // 25: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
 	34,  // 26: granary.v1.Op.allocate:type_name -> granary.v1.Allocate
 	35,  // 27: granary.v1.Op.assemble:type_name -> granary.v1.Assemble
 	37,  // 28: granary.v1.Op.create_dataset:type_name -> granary.v1.CreateDataset
@@ -10681,134 +10763,135 @@ var file_granary_proto_depIdxs = []int32{
 	50,  // 33: granary.v1.Op.forget_server:type_name -> granary.v1.ForgetServer
 	51,  // 34: granary.v1.Op.set_upkeep:type_name -> granary.v1.SetUpkeep
 	48,  // 35: granary.v1.Op.move_volume:type_name -> granary.v1.MoveVolume
-	58,  // 36: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
-	62,  // 37: granary.v1.Create.content:type_name -> granary.v1.Content
-	22,  // 38: granary.v1.Create.match:type_name -> granary.v1.Precondition
-	22,  // 39: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
-	58,  // 40: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
-	22,  // 41: granary.v1.Link.match:type_name -> granary.v1.Precondition
-	22,  // 42: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
-	58,  // 43: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
-	62,  // 44: granary.v1.Commit.content:type_name -> granary.v1.Content
-	22,  // 45: granary.v1.Commit.match:type_name -> granary.v1.Precondition
-	23,  // 46: granary.v1.Assemble.create:type_name -> granary.v1.Create
-	36,  // 47: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
-	39,  // 48: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
-	66,  // 49: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
-	43,  // 50: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
-	47,  // 51: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
-	59,  // 52: granary.v1.BlockMove.from:type_name -> granary.v1.Location
-	59,  // 53: granary.v1.BlockMove.to:type_name -> granary.v1.Location
-	52,  // 54: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
-	55,  // 55: granary.v1.SetUser.user:type_name -> granary.v1.User
-	56,  // 56: granary.v1.Entry.attr:type_name -> granary.v1.Attr
-	59,  // 57: granary.v1.Chunk.location:type_name -> granary.v1.Location
-	61,  // 58: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
-	60,  // 59: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
-	59,  // 60: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
-	64,  // 61: granary.v1.Layout.extents:type_name -> granary.v1.Extent
-	63,  // 62: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
-	68,  // 63: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
-	67,  // 64: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
-	69,  // 65: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
-	72,  // 66: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
-	71,  // 67: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
-	67,  // 68: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
-	75,  // 69: granary.v1.TaskReport.task:type_name -> granary.v1.Task
-	76,  // 70: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
-	75,  // 71: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
-	75,  // 72: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
-	85,  // 73: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
-	19,  // 74: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
-	80,  // 75: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
-	83,  // 76: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
-	84,  // 77: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
-	14,  // 78: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
-	86,  // 79: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
-	88,  // 80: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
-	90,  // 81: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
-	92,  // 82: granary.v1.Query.list:type_name -> granary.v1.List
-	95,  // 83: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
-	97,  // 84: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
-	105, // 85: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
-	107, // 86: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
-	109, // 87: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
-	123, // 88: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
-	125, // 89: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
-	99,  // 90: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
-	103, // 91: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
-	111, // 92: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
-	113, // 93: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
-	116, // 94: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
-	118, // 95: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
-	121, // 96: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
-	89,  // 97: granary.v1.Answer.found:type_name -> granary.v1.Found
-	96,  // 98: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	98,  // 99: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	106, // 100: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	108, // 101: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	110, // 102: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	124, // 103: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	127, // 104: granary.v1.Answer.status:type_name -> granary.v1.Status
-	101, // 105: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
-	104, // 106: granary.v1.Answer.usages:type_name -> granary.v1.Usages
-	112, // 107: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
-	114, // 108: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
-	117, // 109: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
-	119, // 110: granary.v1.Answer.durability:type_name -> granary.v1.Durability
-	122, // 111: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
-	87,  // 112: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	57,  // 113: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	58,  // 114: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	65,  // 115: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	57,  // 116: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	56,  // 117: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	93,  // 118: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	56,  // 119: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	102, // 120: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	100, // 121: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	39,  // 122: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	102, // 123: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	66,  // 124: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	55,  // 125: granary.v1.UserIs.user:type_name -> granary.v1.User
-	68,  // 126: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	68,  // 127: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
-	115, // 128: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
-	63,  // 129: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
-	79,  // 130: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
-	120, // 131: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
-	52,  // 132: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
-	74,  // 133: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	73,  // 134: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	126, // 135: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	66,  // 136: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	0,   // 137: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 138: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	16,  // 139: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	80,  // 140: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	81,  // 141: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
-	12,  // 142: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 143: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 144: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 145: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 146: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	77,  // 147: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
-	1,   // 148: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 149: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	17,  // 150: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	84,  // 151: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	82,  // 152: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
-	13,  // 153: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 154: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 155: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 156: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 157: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	78,  // 158: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
-	148, // [148:159] is the sub-list for method output_type
-	137, // [137:148] is the sub-list for method input_type
-	137, // [137:137] is the sub-list for extension type_name
-	137, // [137:137] is the sub-list for extension extendee
-	0,   // [0:137] is the sub-list for field type_name
+	52,  // 36: granary.v1.Op.damage_shards:type_name -> granary.v1.DamageShards
+	59,  // 37: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
+	63,  // 38: granary.v1.Create.content:type_name -> granary.v1.Content
+	22,  // 39: granary.v1.Create.match:type_name -> granary.v1.Precondition
+	22,  // 40: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
+	59,  // 41: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
+	22,  // 42: granary.v1.Link.match:type_name -> granary.v1.Precondition
+	22,  // 43: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
+	59,  // 44: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
+	63,  // 45: granary.v1.Commit.content:type_name -> granary.v1.Content
+	22,  // 46: granary.v1.Commit.match:type_name -> granary.v1.Precondition
+	23,  // 47: granary.v1.Assemble.create:type_name -> granary.v1.Create
+	36,  // 48: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
+	39,  // 49: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
+	67,  // 50: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
+	43,  // 51: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
+	47,  // 52: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
+	60,  // 53: granary.v1.BlockMove.from:type_name -> granary.v1.Location
+	60,  // 54: granary.v1.BlockMove.to:type_name -> granary.v1.Location
+	53,  // 55: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
+	56,  // 56: granary.v1.SetUser.user:type_name -> granary.v1.User
+	57,  // 57: granary.v1.Entry.attr:type_name -> granary.v1.Attr
+	60,  // 58: granary.v1.Chunk.location:type_name -> granary.v1.Location
+	62,  // 59: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
+	61,  // 60: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
+	60,  // 61: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
+	65,  // 62: granary.v1.Layout.extents:type_name -> granary.v1.Extent
+	64,  // 63: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
+	69,  // 64: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
+	68,  // 65: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
+	70,  // 66: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
+	73,  // 67: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
+	72,  // 68: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
+	68,  // 69: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
+	76,  // 70: granary.v1.TaskReport.task:type_name -> granary.v1.Task
+	77,  // 71: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
+	76,  // 72: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
+	76,  // 73: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
+	86,  // 74: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
+	19,  // 75: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
+	81,  // 76: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
+	84,  // 77: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
+	85,  // 78: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
+	14,  // 79: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
+	87,  // 80: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
+	89,  // 81: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
+	91,  // 82: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
+	93,  // 83: granary.v1.Query.list:type_name -> granary.v1.List
+	96,  // 84: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
+	98,  // 85: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
+	106, // 86: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
+	108, // 87: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
+	110, // 88: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
+	124, // 89: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
+	126, // 90: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
+	100, // 91: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
+	104, // 92: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
+	112, // 93: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
+	114, // 94: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
+	117, // 95: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
+	119, // 96: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
+	122, // 97: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
+	90,  // 98: granary.v1.Answer.found:type_name -> granary.v1.Found
+	97,  // 99: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	99,  // 100: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	107, // 101: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	109, // 102: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	111, // 103: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	125, // 104: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	128, // 105: granary.v1.Answer.status:type_name -> granary.v1.Status
+	102, // 106: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	105, // 107: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	113, // 108: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
+	115, // 109: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
+	118, // 110: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
+	120, // 111: granary.v1.Answer.durability:type_name -> granary.v1.Durability
+	123, // 112: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
+	88,  // 113: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	58,  // 114: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	59,  // 115: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	66,  // 116: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	58,  // 117: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	57,  // 118: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	94,  // 119: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	57,  // 120: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	103, // 121: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	101, // 122: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	39,  // 123: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	103, // 124: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	67,  // 125: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	56,  // 126: granary.v1.UserIs.user:type_name -> granary.v1.User
+	69,  // 127: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	69,  // 128: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
+	116, // 129: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
+	64,  // 130: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
+	80,  // 131: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
+	121, // 132: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
+	53,  // 133: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
+	75,  // 134: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	74,  // 135: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	127, // 136: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	67,  // 137: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	0,   // 138: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 139: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	16,  // 140: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	81,  // 141: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	82,  // 142: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 143: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 144: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 145: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 146: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 147: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	78,  // 148: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
+	1,   // 149: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 150: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	17,  // 151: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	85,  // 152: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	83,  // 153: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 154: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 155: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 156: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 157: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 158: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	79,  // 159: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
+	149, // [149:160] is the sub-list for method output_type
+	138, // [138:149] is the sub-list for method input_type
+	138, // [138:138] is the sub-list for extension type_name
+	138, // [138:138] is the sub-list for extension extendee
+	0,   // [0:138] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
@@ -10845,13 +10928,14 @@ func file_granary_proto_init() {
 		(*Op_ForgetServer)(nil),
 		(*Op_SetUpkeep)(nil),
 		(*Op_MoveVolume)(nil),
+		(*Op_DamageShards)(nil),
 	}
 	file_granary_proto_msgTypes[29].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[32].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[49].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[62].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[65].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[85].OneofWrappers = []any{
+	file_granary_proto_msgTypes[63].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[66].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[86].OneofWrappers = []any{
 		(*Query_Lookup)(nil),
 		(*Query_ReadDir)(nil),
 		(*Query_List)(nil),
@@ -10870,7 +10954,7 @@ func file_granary_proto_init() {
 		(*Query_GetDurability)(nil),
 		(*Query_GetUpkeep)(nil),
 	}
-	file_granary_proto_msgTypes[86].OneofWrappers = []any{
+	file_granary_proto_msgTypes[87].OneofWrappers = []any{
 		(*Answer_Found)(nil),
 		(*Answer_Directory)(nil),
 		(*Answer_Listing)(nil),
@@ -10895,7 +10979,7 @@ func file_granary_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_proto_rawDesc), len(file_granary_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   128,
+			NumMessages:   129,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
