@@ -62,6 +62,8 @@ func (s *script) opOfUpkeep() granary.Op {
 		attr, _ := s.attr(s.args[1]) // of what is not there, the inode is 0
 		return &granary.Commit{Inode: attr.Inode, Content: s.content(), AtEnd: s.has("append"),
 			Rewrite: granary.Index(s.optionNumber("version", uint64(max(attr.ContentVersion, 1))))}
+	case "say-damaged": // say-damaged VOLUME MASK [epoch=N]
+		return &granary.DamageShards{Volume: s.volumes[s.args[1]], Epoch: s.epoch(), Shards: uint32(s.number(2, 2))}
 	case "disk": // disk DISK STATE [class=WORD] [reason=WORD]
 		op := &granary.SetDisk{Disk: granary.DiskID(s.args[1]), Reason: s.option("reason", "")}
 		for state := granary.DiskActive; state <= granary.DiskLost+1; state++ {

@@ -290,6 +290,8 @@ func (f *fake) ReadSealed(ctx context.Context, addr string, ref granary.ShardRef
 	if err != nil {
 		return 0, 0, err
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if want := f.shards[ref].sealed; n < min(len(p), len(want)-int(off)) || !bytes.Equal(p[:n], want[off:int(off)+n]) {
 		return 0, 0, granary.Errorf(granary.KindCorrupt, "read", ref.String(), "not as it was sealed")
 	}

@@ -14,8 +14,8 @@ const listsAtOnce = 4
 
 // listing is what the disks hold.
 type listing struct {
+	mu     sync.Mutex                // while they are listed
 	addrs  map[granary.DiskID]string // of their servers
-	mu     sync.Mutex
 	shards map[granary.ShardRef]*granary.ShardInfo
 	silent map[granary.DiskID]string // why they could not be listed
 }
@@ -37,9 +37,12 @@ func (c *Check) list(ctx context.Context, only map[granary.DiskID]bool) (*listin
 		if only != nil && !only[d.ID] {
 			continue
 		}
-		l.addrs[d.ID] = addrs[d.Server]
+		addr := addrs[d.Server]
+		l.mu.Lock()
+		l.addrs[d.ID] = addr
+		l.mu.Unlock()
 		group.Go(func() error {
-			infos, err := c.o.Shards.List(ctx, l.addrs[d.ID], d.ID)
+			infos, err := c.o.Shards.List(ctx, addr, d.ID)
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			if err != nil {
