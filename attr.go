@@ -53,6 +53,8 @@ const (
 	FlagPart
 	// FlagMoved marks a part whose content has become that of an assembled file: it can be read no more, and goes.
 	FlagMoved
+	// FlagPolicy marks what was given a policy of its own. What has none follows the nearest directory above that has.
+	FlagPolicy
 )
 
 // Attr is what stat returns, and a little more.

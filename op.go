@@ -205,10 +205,13 @@ type (
 	// Release gives up an anonymous inode of the session.
 	Release struct{ Inode InodeID }
 
-	// SetPolicy gives a directory (or file) a policy; what is created in it inherits it.
+	// SetPolicy gives a directory (or file) a policy; what is created in it inherits it, and what is in it already follows in
+	// the background (TaskSweep), as far as it has none of its own. With Inherited it is what does that: the inode gets the
+	// policy of the directory above it; KindStale if it has one of its own by now. Only the superuser may.
 	SetPolicy struct {
-		Inode  InodeID
-		Policy Policy
+		Inode     InodeID
+		Policy    Policy
+		Inherited bool
 	}
 
 	// OpenVolume asks for a volume to append to. The leader chooses k+m disks over the widest

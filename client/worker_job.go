@@ -78,6 +78,8 @@ func (w *Worker) do(ctx context.Context, j *job) error {
 		return w.makeShard(ctx, j)
 	case granary.TaskMove:
 		return w.moveVolume(ctx, j)
+	case granary.TaskSweep:
+		return w.sweep(ctx, j)
 	}
 	return granary.Errorf(granary.KindNotSupported, "work", j.task.Kind.String(), "this worker cannot do it")
 }

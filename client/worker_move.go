@@ -29,7 +29,6 @@ const (
 type mover struct {
 	w     *Worker
 	j     *job
-	t     target // but for the dataset
 	turns *semaphore.Weighted
 	group sync.WaitGroup
 	moves chan *moving // verified, to be told to the state
@@ -38,6 +37,15 @@ type mover struct {
 	wait  map[*placed]struct{} // in rows that are not written yet
 	moved int                  // blocks that the state has taken note of
 	err   error                // the first that kept a block from being moved
+	fault error                // … and the first of those that another try may do without: not KindCorrupt, nor KindStale
+}
+
+// order is a block that is to be stored anew: in t, and if trial is set only if that makes it smaller.
+type order struct {
+	v     *granary.Volume
+	b     granary.BlockInfo
+	t     target
+	trial bool
 }
 
 // moving is a block whose copy has been verified.
@@ -63,15 +71,17 @@ func (w *Worker) moveVolume(ctx context.Context, j *job) error {
 		if pass == 1 {
 			j.total.Store(v.LiveBytes)
 		}
-		m, err := w.newMover(ctx, j, j.task.Policy)
+		p, err := w.c.Policy(ctx, j.task.Policy)
 		if err != nil {
 			return err
 		}
+		m := w.newMover(j)
 		listed := 0
 		err = m.run(ctx, func(ctx context.Context) error {
 			return w.eachBlockOf(ctx, v, func(b *granary.StoredBlock) error {
 				listed++
-				return m.add(ctx, v, b.Block, b.Dataset)
+				t := target{dataset: b.Dataset, policyID: j.task.Policy, policy: p, anew: true}
+				return m.add(ctx, order{v: v, b: b.Block, t: t})
 			})
 		})
 		switch {
@@ -87,15 +97,11 @@ func (w *Worker) moveVolume(ctx context.Context, j *job) error {
 	}
 }
 
-func (w *Worker) newMover(ctx context.Context, j *job, id granary.PolicyID) (*mover, error) {
-	p, err := w.c.Policy(ctx, id)
-	if err != nil {
-		return nil, err
-	}
+func (w *Worker) newMover(j *job) *mover {
 	return &mover{
-		w: w, j: j, t: target{policyID: id, policy: p, anew: true}, turns: semaphore.NewWeighted(movesAtOnce),
+		w: w, j: j, turns: semaphore.NewWeighted(movesAtOnce),
 		moves: make(chan *moving, granary.MovesMax), wait: map[*placed]struct{}{},
-	}, nil
+	}
 }
 
 // run calls each, which adds blocks, and returns when all that were added have been moved or have failed. Its error is that of
@@ -119,23 +125,24 @@ func (m *mover) run(ctx context.Context, each func(context.Context) error) error
 }
 
 // add begins to move a block. It waits until there is memory for it.
-func (m *mover) add(ctx context.Context, v *granary.Volume, b granary.BlockInfo, dataset granary.DatasetID) error {
-	if int(b.Location.Shard) >= v.DataShards || b.Location.Volume != v.ID {
-		return granary.Errorf(granary.KindInternal, "move", blockName(&b), "it is said to lie in shard %d of volume %d", b.Location.Shard, v.ID)
+func (m *mover) add(ctx context.Context, o order) error {
+	at := &o.b.Location
+	if int(at.Shard) >= o.v.DataShards || at.Volume != o.v.ID {
+		return granary.Errorf(granary.KindInternal, "move", blockName(&o.b), "it is said to lie in shard %d of volume %d", at.Shard, o.v.ID)
 	}
-	if err := m.w.moves.take(ctx, int(b.Location.Length), m.j.task.Rate); err != nil {
+	if err := m.w.moves.take(ctx, int(at.Length), m.j.task.Rate); err != nil {
 		return err
 	}
-	n := int64(b.Location.Length) + moveHolds
+	n := int64(at.Length) + moveHolds
 	if err := m.reserve(ctx, n); err != nil {
 		return err
 	}
 	m.group.Go(func() {
 		defer m.w.moving.Release(n)
-		if err := m.move(ctx, v, &b, dataset); err != nil {
+		if err := m.move(ctx, &o); err != nil {
 			m.fail(err)
 		}
-		m.j.done.Add(uint64(b.Location.Length))
+		m.j.done.Add(uint64(at.Length))
 	})
 	return nil
 }
@@ -194,15 +201,18 @@ func (m *mover) fail(err error) {
 	if m.err == nil {
 		m.err = err
 	}
+	if k := granary.KindOf(err); m.fault == nil && k != granary.KindCorrupt && k != granary.KindStale {
+		m.fault = err
+	}
 }
 
 // move stores one block anew. It returns when the state knows of the copy, or the reason why it will not.
-func (m *mover) move(ctx context.Context, v *granary.Volume, b *granary.BlockInfo, dataset granary.DatasetID) error {
-	p, err := m.store(ctx, v, b, dataset)
+func (m *mover) move(ctx context.Context, o *order) error {
+	p, err := m.store(ctx, o)
 	if p != nil {
 		defer m.w.c.drop([]*piece{p})
 	}
-	if err != nil {
+	if err != nil || p == nil {
 		return err
 	}
 	select {
@@ -224,7 +234,7 @@ func (m *mover) move(ctx context.Context, v *granary.Volume, b *granary.BlockInf
 	}
 	at := &p.block.chunk
 	is := &moving{
-		BlockMove: granary.BlockMove{Block: b.ID, From: b.Location, To: at.Location, Watermark: at.Watermark},
+		BlockMove: granary.BlockMove{Block: o.b.ID, From: o.b.Location, To: at.Location, Watermark: at.Watermark},
 		copy:      p.block, over: make(chan struct{}),
 	}
 	m.moves <- is
@@ -232,19 +242,18 @@ func (m *mover) move(ctx context.Context, v *granary.Volume, b *granary.BlockInf
 	return nil
 }
 
-// store reads a block and puts it into a row. What it returns, with an error or without, is to be dropped.
-func (m *mover) store(ctx context.Context, v *granary.Volume, b *granary.BlockInfo, dataset granary.DatasetID) (*piece, error) {
+// store reads a block and puts it into a row; it returns nothing if the block is better left where it is. What it returns,
+// with an error or without, is to be dropped.
+func (m *mover) store(ctx context.Context, o *order) (*piece, error) {
 	if err := m.turns.Acquire(ctx, 1); err != nil {
 		return nil, ended(ctx, "move", false)
 	}
 	defer m.turns.Release(1)
-	p, err := m.read(ctx, v, b)
-	if err != nil {
-		return nil, err
+	p, err := m.read(ctx, o)
+	if err != nil || p == nil {
+		return p, err
 	}
-	t := m.t
-	t.dataset = dataset
-	if err := m.w.c.write(ctx, &t, []*piece{p}); err != nil {
+	if err := m.w.c.write(ctx, &o.t, []*piece{p}); err != nil {
 		return p, err
 	}
 	m.mu.Lock()
@@ -254,9 +263,9 @@ func (m *mover) store(ctx context.Context, v *granary.Volume, b *granary.BlockIn
 }
 
 // read reads and verifies a whole block: as it is stored, if the policy would have it so, else its plaintext.
-func (m *mover) read(ctx context.Context, v *granary.Volume, b *granary.BlockInfo) (*piece, error) {
+func (m *mover) read(ctx context.Context, o *order) (*piece, error) {
 	c := m.w.c
-	stored, err := c.fetch(ctx, v, b, asStored(c, b))
+	stored, err := c.fetch(ctx, o.v, &o.b, asStored(c, &o.b))
 	if err != nil {
 		return nil, err
 	}
@@ -264,15 +273,24 @@ func (m *mover) read(ctx context.Context, v *granary.Volume, b *granary.BlockInf
 	if err != nil {
 		return nil, err
 	}
-	p := &piece{raw: b.RawLength, hash: b.Hash, hashd: true}
-	if h.Codec == m.t.policy.Compression {
+	p := &piece{raw: o.b.RawLength, hash: o.b.Hash, hashd: true}
+	if h.Codec == o.t.policy.Compression && !o.trial {
 		p.saved = stored
 		return p, nil
 	}
-	p.plain, err = c.codec.Decode(c.bufs.get(int(b.RawLength)), stored, b.Hash)
+	p.plain, err = c.codec.Decode(c.bufs.get(int(p.raw)), stored, p.hash)
 	p.owned = true
 	c.bufs.put(stored)
-	return p, err
+	if err != nil || !o.trial {
+		return p, err
+	}
+	p.saved = c.codec.Append(c.bufs.get(block.StoredSizeMax(len(p.plain))), o.t.dataset, p.hash, p.plain, o.t.policy.Compression)
+	c.freePlain(p)
+	if len(p.saved) < len(stored) {
+		return p, nil
+	}
+	c.drop([]*piece{p})
+	return nil, nil
 }
 
 // asStored is all of a block, encoded. Every trailer and the BLAKE3 of the plaintext are checked.

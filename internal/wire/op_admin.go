@@ -27,6 +27,7 @@ func (f *fields) quota(q *granary.Quota) {
 func (f *fields) setPolicy(o *granary.SetPolicy) {
 	unsigned(f, 1, &o.Inode)
 	required(f, 2, &o.Policy, (*fields).policy, "policy")
+	f.flag(3, &o.Inherited)
 }
 
 func (f *fields) policy(y *granary.Policy) {

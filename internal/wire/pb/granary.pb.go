@@ -3275,6 +3275,7 @@ type SetPolicy struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Inode         uint64                 `protobuf:"varint,1,opt,name=inode,proto3" json:"inode,omitempty"`
 	Policy        *Policy                `protobuf:"bytes,2,opt,name=policy,proto3" json:"policy,omitempty"` // required
+	Inherited     bool                   `protobuf:"varint,3,opt,name=inherited,proto3" json:"inherited,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3321,6 +3322,13 @@ func (x *SetPolicy) GetPolicy() *Policy {
 		return x.Policy
 	}
 	return nil
+}
+
+func (x *SetPolicy) GetInherited() bool {
+	if x != nil {
+		return x.Inherited
+	}
+	return false
 }
 
 type OpenVolume struct {
@@ -10039,10 +10047,11 @@ const file_granary_proto_rawDesc = "" +
 	"\x05bytes\x18\x01 \x01(\x04R\x05bytes\x12\x16\n" +
 	"\x06inodes\x18\x02 \x01(\x04R\x06inodes\"\x1f\n" +
 	"\aRelease\x12\x14\n" +
-	"\x05inode\x18\x01 \x01(\x04R\x05inode\"M\n" +
+	"\x05inode\x18\x01 \x01(\x04R\x05inode\"k\n" +
 	"\tSetPolicy\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12*\n" +
-	"\x06policy\x18\x02 \x01(\v2\x12.granary.v1.PolicyR\x06policy\"s\n" +
+	"\x06policy\x18\x02 \x01(\v2\x12.granary.v1.PolicyR\x06policy\x12\x1c\n" +
+	"\tinherited\x18\x03 \x01(\bR\tinherited\"s\n" +
 	"\n" +
 	"OpenVolume\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\rR\x06policy\x12\x18\n" +

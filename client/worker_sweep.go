@@ -1,0 +1,247 @@
+package client
+
+import (
+	"context"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/block"
+)
+
+const (
+	sweepPage    = 256                          // entries of a directory looked at at a time
+	sweepWindows = 16                           // windows of a file looked at at a time
+	sweepSeen    = 100_000                      // blocks remembered as looked at
+	windowMax    = 64                           // extents of a window of a file, from which on it is written anew
+	rewriteHolds = 2 * granary.ExtentWindowSize // bytes of memory that it takes to write a window anew
+)
+
+// sweeper does a TaskSweep: it walks the files below an inode, in the order of their directories, and brings each to its
+// policy: that of its own, or that of the nearest directory above that has one. What has none of its own is given that policy on the
+// way, a directory before what is in it is listed: so what is created in it meanwhile has the right one too. Only the stack of
+// directories that lead to where it is is remembered, and of the blocks those looked at last. A sweep that is interrupted begins
+// anew, and finds little to do where it was before.
+//
+// A chunk that files of several policies share is stored as the last sweep found it should be.
+type sweeper struct {
+	w    *Worker
+	j    *job
+	m    *mover
+	seen map[granary.BlockID]struct{}
+}
+
+// sweep does a TaskSweep. Blocks that cannot be read any more are left; that is no reason to look at everything again.
+func (w *Worker) sweep(ctx context.Context, j *job) error {
+	s := &sweeper{w: w, j: j, m: w.newMover(j), seen: map[granary.BlockID]struct{}{}}
+	err := s.m.run(ctx, func(ctx context.Context) error {
+		found, err := Ask[*granary.Found](ctx, w.c, &granary.Lookup{Base: j.task.Root})
+		if granary.IsKind(err, granary.KindNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return s.visit(ctx, &found.Entry.Attr, found.Entry.Attr.Policy)
+	})
+	switch {
+	case err != nil:
+		return err
+	case s.m.fault != nil:
+		return s.m.fault
+	case s.m.err != nil:
+		w.log.Warn("a sweep left blocks where they are", "root", j.task.Root, "err", s.m.err)
+	}
+	return nil
+}
+
+// visit brings an inode, and what is below it, to a policy.
+func (s *sweeper) visit(ctx context.Context, a *granary.Attr, id granary.PolicyID) error {
+	p, err := s.w.c.Policy(ctx, id)
+	if err != nil {
+		return err
+	}
+	if a.Policy != id {
+		_, err := s.w.c.Do(ctx, granary.Cred{}, &granary.SetPolicy{Inode: a.Inode, Policy: p, Inherited: true})
+		switch granary.KindOf(err) {
+		case granary.KindNone:
+		case granary.KindNotFound, granary.KindStale:
+			return nil // it is gone, or somebody gave it a policy, which is another sweep
+		default:
+			return err
+		}
+	}
+	switch a.Type {
+	case granary.TypeDirectory:
+		return s.directory(ctx, a.Inode, id)
+	case granary.TypeRegular:
+		return s.file(ctx, a, target{dataset: a.Inode.Dataset(), policyID: id, policy: p})
+	}
+	return nil
+}
+
+// below is a directory that is to be looked at.
+type below struct {
+	attr   granary.Attr
+	policy granary.PolicyID
+}
+
+// directory visits all that is in a directory: of each page the files first.
+func (s *sweeper) directory(ctx context.Context, dir granary.InodeID, id granary.PolicyID) error {
+	q := granary.ReadDir{Inode: dir, Limit: sweepPage}
+	for {
+		page, err := Ask[*granary.Directory](ctx, s.w.c, &q)
+		if granary.IsKind(err, granary.KindNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var dirs []below
+		for i := range page.Entries {
+			e := &page.Entries[i]
+			policy := id
+			if e.Attr.Flags&granary.FlagPolicy != 0 {
+				policy = e.Attr.Policy
+			}
+			q.After, q.AfterDir = e.Name, e.Attr.IsDir()
+			if e.Attr.IsDir() {
+				dirs = append(dirs, below{e.Attr, policy})
+			} else if err := s.visit(ctx, &e.Attr, policy); err != nil {
+				return err
+			}
+		}
+		for i := range dirs {
+			if err := s.visit(ctx, &dirs[i].attr, dirs[i].policy); err != nil {
+				return err
+			}
+		}
+		if !page.More || len(page.Entries) == 0 {
+			return nil
+		}
+	}
+}
+
+// file brings a file to its policy, some windows at a time.
+func (s *sweeper) file(ctx context.Context, a *granary.Attr, t target) error {
+	const step = sweepWindows * granary.ExtentWindowSize
+	for off := uint64(0); off < a.Size; {
+		found, err := Ask[*granary.Found](ctx, s.w.c, &granary.Lookup{Base: a.Inode, Layout: &granary.Range{Offset: off, Length: step}})
+		if granary.IsKind(err, granary.KindNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		l := found.Layout
+		if l == nil || len(l.Extents) == 0 && !l.Truncated {
+			off += step
+			continue
+		}
+		end := off + step
+		if l.Truncated && len(l.Extents) > 0 { // the last window may not be whole: it is looked at next, unless it is all there is
+			last := l.Extents[len(l.Extents)-1]
+			end = last.Offset / granary.ExtentWindowSize * granary.ExtentWindowSize
+			if end <= off {
+				end = last.Offset + last.Length
+			}
+		}
+		if err := s.layout(ctx, a.Inode, l, t, off, end); err != nil {
+			return err
+		}
+		off = end
+	}
+	return nil
+}
+
+// layout brings a range of a file to its policy.
+func (s *sweeper) layout(ctx context.Context, inode granary.InodeID, l *granary.Layout, t target, off, end uint64) error {
+	blocks := finder(l)
+	for rest := extentsIn(l.Extents, off, end); len(rest) > 0; {
+		n, bound := 0, (rest[0].Offset/granary.ExtentWindowSize+1)*granary.ExtentWindowSize
+		for n < len(rest) && rest[n].Offset < bound {
+			n++
+		}
+		window := rest[:n]
+		rest = rest[n:]
+		if runs := runsOf(window); len(window) > windowMax && 2*wantedExtents(runs) <= len(window) {
+			done, err := s.rewrite(ctx, inode, l, t, runs)
+			if err != nil {
+				return err
+			}
+			if done {
+				continue
+			}
+		}
+		for i := range window {
+			b, v, err := blocks(&window[i])
+			if err != nil {
+				return err
+			}
+			if err := s.block(ctx, v, b, t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// extentsIn returns the extents that begin in a range.
+func extentsIn(all []granary.Extent, off, end uint64) []granary.Extent {
+	from, to := 0, len(all)
+	for from < to && all[from].Offset < off {
+		from++
+	}
+	for to > from && all[to-1].Offset >= end {
+		to--
+	}
+	return all[from:to]
+}
+
+// block has a block stored anew if it is not as the policy wants it.
+func (s *sweeper) block(ctx context.Context, v *granary.Volume, b *granary.BlockInfo, t target) error {
+	if _, ok := s.seen[b.ID]; ok {
+		return nil
+	}
+	if len(s.seen) >= sweepSeen {
+		clear(s.seen)
+	}
+	s.seen[b.ID] = struct{}{}
+	t.anew = true
+	misplaced, err := s.misplaced(ctx, v, t.policy)
+	if err != nil {
+		return err
+	}
+	codec, known := granary.CompressionNone, true
+	if b.Location.Length != block.UncompressedSize(b.RawLength) {
+		codec, known = s.codec(ctx, v, b)
+	}
+	switch {
+	case misplaced, !known, codec != t.policy.Compression && codec != granary.CompressionNone:
+		return s.m.add(ctx, order{v: v, b: *b, t: t})
+	case codec != t.policy.Compression:
+		return s.m.add(ctx, order{v: v, b: *b, t: t, trial: true}) // it may be one that does not shrink
+	}
+	return nil
+}
+
+// misplaced reports whether a volume is not one that a policy gives.
+func (s *sweeper) misplaced(ctx context.Context, v *granary.Volume, p granary.Policy) (bool, error) {
+	if p.Auto() && !v.Auto || !p.Auto() && (v.DataShards != p.DataShards || v.ParityShards != p.ParityShards) {
+		return true, nil
+	}
+	if v.Policy == 0 { // of an earlier format
+		return p.Class != "", nil
+	}
+	under, err := s.w.c.Policy(ctx, v.Policy)
+	return under.Class != p.Class, err
+}
+
+// codec returns how a block is compressed, as its header says; known is false if that cannot be read from its own shard.
+func (s *sweeper) codec(ctx context.Context, v *granary.Volume, b *granary.BlockInfo) (codec granary.Compression, known bool) {
+	head := make([]byte, block.HeaderSize)
+	n, _, err := s.w.c.readShard(ctx, v, int(b.Location.Shard), head, b.Location.Offset)
+	if err != nil || n < len(head) {
+		return 0, false
+	}
+	h, err := block.ParseHeader(head)
+	return h.Codec, err == nil && h.Hash == b.Hash
+}
