@@ -26,7 +26,9 @@ type fakeCluster struct {
 	nonces   map[uint64]granary.SessionID
 	sessions map[granary.SessionID]*fakeSession
 	policy   granary.Policy
-	k, m     int // what auto gives
+	policies map[granary.PolicyID]granary.Policy // others than policy, which is 1
+	dirs     map[granary.InodeID]string          // paths of directories but the root
+	k, m     int                                 // what auto gives
 	shards   *fakeShards
 	down     map[granary.DiskID]bool // the master's opinion
 
@@ -329,6 +331,8 @@ func (f *fakeCluster) apply(id granary.SessionID, op granary.Op) granary.Result 
 		return f.placeShard(op)
 	case *granary.MoveBlocks:
 		return f.moveBlocks(id, op)
+	case *granary.SetPolicy:
+		return f.setPolicy(op)
 	case *granary.SetXattr:
 		f.effects["setxattr/"+op.Xattr.Name]++
 		if op.Xattr.Name == "busy" && f.effects["setxattr/busy"] < 3 {
@@ -367,6 +371,9 @@ func (f *fakeCluster) commit(id granary.SessionID, op *granary.Commit) granary.R
 	n := f.inodes[op.Inode]
 	if n == nil {
 		return failed(granary.Errorf(granary.KindNotFound, "commit", op.Inode.String(), ""))
+	}
+	if op.Rewrite != 0 {
+		return f.rewrite(id, n, op)
 	}
 	var base uint64
 	if op.AtEnd {
@@ -481,13 +488,14 @@ func (f *fakeCluster) openVolume(id granary.SessionID, op *granary.OpenVolume) g
 	if f.openErr != nil {
 		return failed(f.openErr)
 	}
-	k, m := f.policy.DataShards, f.policy.ParityShards
-	if f.policy.Auto() {
+	p := f.policyOf(op.Policy)
+	k, m := p.DataShards, p.ParityShards
+	if p.Auto() {
 		k, m = f.k, f.m
 	}
 	v := &granary.Volume{
 		ID: granary.VolumeID(len(f.volumes) + 1), Epoch: 1, State: granary.VolumeOpen, Owner: id,
-		DataShards: k, ParityShards: m,
+		DataShards: k, ParityShards: m, Policy: op.Policy, Auto: p.Auto(),
 	}
 	disks := slices.Clone(f.shards.disks)
 	f.rand.Shuffle(len(disks), func(i, j int) { disks[i], disks[j] = disks[j], disks[i] })
@@ -518,7 +526,7 @@ func (m *fakeMaster) Query(ctx context.Context, req *granary.QueryRequest) (answ
 		index = f.index
 		switch q := req.Query.(type) {
 		case *granary.GetPolicy:
-			answer = &granary.PolicyIs{Policy: f.policy}
+			answer = &granary.PolicyIs{Policy: f.policyOf(q.Policy)}
 		case *granary.HasChunks:
 			had := &granary.ChunksHad{}
 			for _, h := range q.Hashes {
@@ -543,7 +551,7 @@ func (m *fakeMaster) Query(ctx context.Context, req *granary.QueryRequest) (answ
 				f.opens.open(req.Session, ino)
 			}
 			answer = &granary.Found{Entry: granary.Entry{Name: q.Path, Attr: n.attr}, Xattrs: n.xattrs, Layout: f.layout(n)}
-		case *granary.GetVolume, *granary.ListBlocks:
+		case *granary.GetVolume, *granary.ListBlocks, *granary.ReadDir:
 			var err error
 			answer, err = f.askUpkeep(q)
 			return err

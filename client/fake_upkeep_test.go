@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/dsorchard/granary"
 )
@@ -199,8 +200,95 @@ func (f *fakeCluster) askUpkeep(q granary.Query) (granary.Answer, error) {
 			page.Blocks = page.Blocks[:limit]
 		}
 		return page, nil
+	case *granary.ReadDir:
+		return f.readDir(q), nil
 	}
 	return nil, granary.Errorf(granary.KindNotSupported, "query", "", "%T", q)
+}
+
+func (f *fakeCluster) policyOf(id granary.PolicyID) granary.Policy {
+	if p, ok := f.policies[id]; ok {
+		return p
+	}
+	return f.policy
+}
+
+// mkdir makes a directory at a path, with a policy of its own or that of the one above.
+func (f *fakeCluster) mkdir(path string, policy granary.PolicyID, own bool) granary.InodeID {
+	f.index++
+	a := granary.Attr{Inode: granary.RootDataset.Inode(uint64(f.index) * 1000), Type: granary.TypeDirectory, Policy: policy}
+	if own {
+		a.Flags = granary.FlagPolicy
+	}
+	if f.dirs == nil {
+		f.dirs = map[granary.InodeID]string{}
+	}
+	f.inodes[a.Inode], f.names[path], f.dirs[a.Inode] = &fakeInode{attr: a}, a.Inode, path+"/"
+	return a.Inode
+}
+
+func (f *fakeCluster) readDir(q *granary.ReadDir) *granary.Directory {
+	key := func(name string, isDir bool) string {
+		if isDir {
+			name += "/"
+		}
+		return name
+	}
+	after := key(q.After, q.AfterDir)
+	page := &granary.Directory{}
+	for path, inode := range f.names {
+		name, ok := strings.CutPrefix(path, f.dirs[q.Inode])
+		a := f.inodes[inode].attr
+		if ok && !strings.Contains(name, "/") && key(name, a.IsDir()) > after {
+			page.Entries = append(page.Entries, granary.Entry{Name: name, Attr: a})
+		}
+	}
+	slices.SortFunc(page.Entries, func(a, b granary.Entry) int {
+		return cmp.Compare(key(a.Name, a.Attr.IsDir()), key(b.Name, b.Attr.IsDir()))
+	})
+	if page.More = len(page.Entries) > 2; page.More {
+		page.Entries = page.Entries[:2]
+	}
+	return page
+}
+
+func (f *fakeCluster) setPolicy(op *granary.SetPolicy) granary.Result {
+	n := f.inodes[op.Inode]
+	if n.attr.Flags&granary.FlagPolicy != 0 || !op.Inherited {
+		return failed(granary.Errorf(granary.KindStale, "set policy", "", ""))
+	}
+	f.effects["setpolicy"]++
+	n.attr.Policy = 1
+	for id, p := range f.policies {
+		if p == op.Policy {
+			n.attr.Policy = id
+		}
+	}
+	return granary.Result{Attr: n.attr}
+}
+
+// rewrite is a Commit with Rewrite: it changes nothing that can be seen.
+func (f *fakeCluster) rewrite(id granary.SessionID, n *fakeInode, op *granary.Commit) granary.Result {
+	before := n.attr
+	if before.ContentVersion != op.Rewrite {
+		return failed(granary.Errorf(granary.KindStale, "rewrite", "", ""))
+	}
+	for _, e := range op.Content.Extents {
+		covered := uint64(0)
+		for _, old := range n.extents {
+			from, to := max(old.Offset, e.Offset), min(old.Offset+old.Length, e.Offset+e.Length)
+			covered += max(from, to) - from
+		}
+		if covered != e.Length {
+			return failed(granary.Errorf(granary.KindInvalid, "rewrite", "", "a hole"))
+		}
+	}
+	r := f.write(id, n, &op.Content, 0)
+	n.attr = before
+	if r.Err == nil {
+		f.effects["rewrite"]++
+	}
+	return r
 }
 
 const fakePage = 4096

@@ -216,7 +216,7 @@ func (t *txn) removeXattr(op *granary.RemoveXattr) granary.Result {
 	return granary.Result{Attr: r.Attr}
 }
 
-// setPolicy gives an inode a policy. Equal policies have one id.
+// setPolicy gives an inode a policy: its own, or that of the directory above it. Equal policies have one id.
 func (t *txn) setPolicy(op *granary.SetPolicy) granary.Result {
 	r := t.inode(op.Inode)
 	if r == nil {
@@ -228,8 +228,16 @@ func (t *txn) setPolicy(op *granary.SetPolicy) granary.Result {
 	if err := op.Policy.Validate(); err != nil {
 		return failed(granary.KindInvalid, "set policy", op.Inode.String(), "%w", err)
 	}
+	if op.Inherited && r.Flags&granary.FlagPolicy != 0 {
+		return failed(granary.KindStale, "set policy", op.Inode.String(), "it has a policy of its own")
+	}
 	r.Policy = t.internPolicy(op.Policy)
-	t.markSweep(op.Inode)
+	if !op.Inherited {
+		t.markSweep(op.Inode)
+		if t.places { // else the command is of a release that did not know of the flag
+			r.Flags |= granary.FlagPolicy
+		}
+	}
 	r.Ctime = t.now
 	t.touch(r)
 	return granary.Result{Attr: r.Attr}
