@@ -21,6 +21,9 @@
 //
 // A Worker asks the leader for tasks (worker.go). A shard is made anew from k others, or from itself (worker_shard.go,
 // worker_sources.go): cut into spans in which no live block is cut (worker_span.go), verified, and streamed to its target.
+// Blocks are moved by reading them whole, writing them as everybody does, and reading each copy back (worker_move.go). A sweep
+// walks a subtree and has moved what is stored otherwise than its policy says (worker_sweep.go), and writes windows
+// of files anew that are cut too finely (worker_rewrite.go).
 //
 // # Invariants
 //
@@ -37,4 +40,5 @@
 //  6. An upload holds at most uploadMax and its cutter's buffer; a writer at most two rows and a row's
 //     parity; the cache, with the chunks that are being read into it, at most CacheBytes or a single chunk.
 //  7. A shard is placed only after its target has made it durable, with every live block in it verified.
+//  8. A block's copy counts only after it was read back from its own disk and verified whole.
 package client

@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -126,13 +127,23 @@ func TestRewrite(t *testing.T) {
 		before, version := len(n.extents), n.attr
 		holes := len(runsOf(n.extents))
 		defer runWorker(t, f, c, WorkerOptions{})()
-		raced := false
-		f.fault = func(string) fakeFate {
-			if f.effects["openvolume"] > 1 && !raced { // when the window is being written anew
+		raced := false // somebody writes while the window is read for the first time
+		f.shards.mu.Lock()
+		f.shards.onRead = func(context.Context, granary.ShardRef) error {
+			if !raced {
 				raced = true
+				n.extents[0].ChunkOffset++ // as if it were another block
+				n.attr.ContentVersion++
 			}
-			return fateServed
+			return nil
 		}
+		f.shards.mu.Unlock()
+		f.want(granary.Task{Kind: granary.TaskSweep, Root: granary.RootInode})
+		if e := <-f.work.ended; e.Error != "" || len(n.extents) != before || n.attr.ContentVersion == version.ContentVersion {
+			t.Errorf("%d extents became %d, although somebody wrote: %+v", before, len(n.extents), e)
+		}
+		n.extents[0].ChunkOffset--
+		version = n.attr
 		f.want(granary.Task{Kind: granary.TaskSweep, Root: granary.RootInode})
 		if e := <-f.work.ended; e.Error != "" {
 			t.Errorf("%+v", e)

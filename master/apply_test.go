@@ -257,6 +257,14 @@ func TestAttributesAndPolicies(t *testing.T) {
 		t.Fatalf("%+v", r.Attr)
 	}
 	m.fails(granary.KindInvalid, &granary.SetPolicy{Inode: d.Inode, Policy: granary.Policy{DataShards: 99}})
+	m.fails(granary.KindStale, &granary.SetPolicy{Inode: d.Inode, Policy: granary.DefaultPolicy(), Inherited: true})
+	heir := m.ok(&granary.Create{Parent: granary.RootInode, Name: "heir", Type: granary.TypeDirectory, Mode: 0o755}).Attr
+	if r := m.ok(&granary.SetPolicy{Inode: heir.Inode, Policy: p, Inherited: true}); r.Attr.Policy != 2 || r.Attr.Flags != 0 {
+		t.Fatalf("%+v", r.Attr)
+	}
+	if r := m.ok(&granary.SetPolicy{Inode: heir.Inode, Policy: p}); r.Attr.Flags != granary.FlagPolicy {
+		t.Fatalf("%+v", r.Attr)
+	}
 	if r := m.ok(&granary.SetPolicy{Inode: granary.RootInode, Policy: p}); r.Attr.Policy != 2 {
 		t.Fatalf("equal policies are %d and 2", r.Attr.Policy)
 	}
