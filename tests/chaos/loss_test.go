@@ -1,0 +1,243 @@
+//go:build e2e
+
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/client"
+	"github.com/dsorchard/granary/tests/cluster"
+)
+
+// scene is a cluster with some files, and nobody who writes.
+type scene struct {
+	f *cluster.Fleet
+	d *door // without a cache
+	n *inspector
+	l *load
+}
+
+// newScene starts a cluster and writes files of such sizes, so many at a time.
+func newScene(t *testing.T, sizes []int, parallel int) *scene {
+	s := &scene{f: cluster.StartFleet(t, mastersN, serversN, disksN, nil), l: &load{seed: seed(t)}}
+	s.d = openDoor(t, s.f, "verifier", 1)
+	s.n = newInspector(t, s.f, s.d)
+	s.write(t, "scene", sizes, parallel)
+	return s
+}
+
+// write writes files by a client of its own, which seals its volumes when it ends.
+func (s *scene) write(t *testing.T, dir string, sizes []int, parallel int) {
+	t.Helper()
+	d := openDoor(t, s.f, "writer of "+dir, 0)
+	queue := make(chan *file)
+	var writers sync.WaitGroup
+	for range parallel {
+		writers.Go(func() {
+			for f := range queue {
+				if err := d.put(t.Context(), f.path, f.is()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for i, size := range sizes {
+		f := s.l.truth.add(fmt.Sprintf("%s/%04d", dir, i))
+		f.set(content{{seed: s.l.seed + uint64(len(s.l.truth.files)), n: size}})
+		queue <- f
+	}
+	close(queue)
+	writers.Wait()
+	if err := d.c.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// disk names a disk by where it is.
+type diskAt struct{ server, disk int }
+
+// disks says where disks are.
+func (s *scene) disks(t *testing.T) map[granary.DiskID]diskAt {
+	t.Helper()
+	a, err := client.Ask[*granary.Disks](t.Context(), s.d.c, &granary.ListDisks{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := map[granary.DiskID]diskAt{}
+	for _, disk := range a.Disks {
+		for i := 1; i <= serversN; i++ {
+			for d := 1; d <= disksN; d++ {
+				if disk.Usage.Path == s.f.DiskDir(i, d) {
+					at[disk.ID] = diskAt{i, d}
+				}
+			}
+		}
+	}
+	if len(at) != serversN*disksN {
+		t.Fatalf("%d disks are known, not %d", len(at), serversN*disksN)
+	}
+	return at
+}
+
+// affected returns the files that have a block on one of the shards that are gone, with one of those blocks.
+func (s *scene) affected(t *testing.T, gone func(v *granary.Volume, shard int) bool) map[string]granary.BlockID {
+	t.Helper()
+	hit := map[string]granary.BlockID{}
+	for _, f := range s.l.truth.all() {
+		found, err := client.Ask[*granary.Found](t.Context(), s.d.c, &granary.Lookup{Base: granary.RootInode, Path: f.path, Layout: &granary.Range{Length: 1 << 40}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found.Layout.Truncated {
+			t.Fatalf("the layout of %s is not whole", f.path)
+		}
+		for _, b := range found.Layout.Blocks {
+			v := &found.Layout.Volumes[slices.IndexFunc(found.Layout.Volumes, func(v granary.Volume) bool { return v.ID == b.Location.Volume })]
+			if gone(v, int(b.Location.Shard)) {
+				hit[f.path] = b.ID
+			}
+		}
+	}
+	return hit
+}
+
+// TestMoreThanMLost: with three disks gone, of a code that bears the loss of two, exactly the files fail that have blocks on
+// them which too few other shards are left for. What can be repaired is; writes go on; and when the disks are back, so are the
+// files.
+func TestMoreThanMLost(t *testing.T) {
+	sizes := make([]int, 250)
+	for i := range sizes {
+		sizes[i] = 20<<10 + rand.IntN(600<<10)
+	}
+	s := newScene(t, sizes, 4)
+	u := granary.DefaultUpkeep()
+	u.RepairGrace = granary.Time(repairGrace)
+	if _, err := s.d.c.Do(t.Context(), granary.Cred{}, &granary.SetUpkeep{Upkeep: u}); err != nil {
+		t.Fatal(err)
+	}
+	s.n.awaitWhole(t)
+	at := s.disks(t)
+	all, err := s.n.volumes(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	victim := all[slices.IndexFunc(all, func(v granary.Volume) bool { return v.LiveBytes > 0 && v.ParityShards == parityN })]
+	lost := map[granary.DiskID]bool{}
+	for _, place := range victim.Shards[:parityN+1] {
+		lost[place.Disk] = true
+	}
+	dead := map[granary.VolumeID]bool{}
+	for id, n := range losses(all, lost) {
+		dead[id] = n > parityN
+	}
+	hit := s.affected(t, func(v *granary.Volume, shard int) bool { return dead[v.ID] && lost[v.Shards[shard].Disk] })
+	if len(hit) == 0 || len(hit) == len(sizes) {
+		t.Fatalf("%d files of %d are affected: the test would show nothing", len(hit), len(sizes))
+	}
+
+	back := s.take(t, at, lost)
+	cluster.WaitFor(t, healWithin, "what can be repaired is", func() error { return s.settledWithLoss(t) })
+	s.checkLoss(t, hit)
+	s.write(t, "meanwhile", []int{10, 100 << 10, 3 << 20}, 1)
+	s.checkLoss(t, hit)
+
+	back()
+	s.f.AwaitServers(t)
+	took := s.n.awaitWhole(t)
+	s.l.verifyAll(t, s.d)
+	s.n.consistent(t)
+	t.Logf("%d files of %d were affected, of %d volumes; whole %s after the disks were back", len(hit), len(sizes), len(all), took.Round(time.Millisecond))
+}
+
+// take takes disks out of servers that are down for that. The function that it returns puts them back in.
+func (s *scene) take(t *testing.T, at map[granary.DiskID]diskAt, disks map[granary.DiskID]bool) (back func()) {
+	t.Helper()
+	servers := map[int]bool{}
+	move := func(from, to string) {
+		for id := range disks {
+			dir := s.f.DiskDir(at[id].server, at[id].disk)
+			if err := os.Rename(dir+from, dir+to); err != nil {
+				t.Fatal(err)
+			}
+			servers[at[id].server] = true
+		}
+	}
+	again := func(from, to string) {
+		for id := range disks {
+			servers[at[id].server] = true
+		}
+		for i := range servers {
+			s.f.KillServer(t, i)
+		}
+		move(from, to)
+		for i := range servers {
+			s.f.StartServer(t, i)
+		}
+	}
+	again("", ".away")
+	return func() { again(".away", "") }
+}
+
+// settledWithLoss reports whether the cluster knows of the loss, and repairs nothing any more.
+func (s *scene) settledWithLoss(t *testing.T) error {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	st, err := client.Ask[*granary.Status](ctx, s.d.c, &granary.GetStatus{})
+	if err != nil {
+		return err
+	}
+	if st.Health != granary.HealthDataLoss || st.ServersUp != serversN {
+		return fmt.Errorf("health is %s, %d servers are up: %s", st.Health, st.ServersUp, strings.Join(st.Reasons, "; "))
+	}
+	a, err := client.Ask[*granary.Durability](ctx, s.d.c, &granary.GetDurability{})
+	if err != nil {
+		return err
+	}
+	for _, v := range a.Volumes {
+		if v.LiveBytes > 0 && v.Losses >= 0 && v.Losses < v.ParityShards {
+			return fmt.Errorf("volume %d can lose %d: %s", v.Volume, v.Losses, v.Doing)
+		}
+	}
+	return nil
+}
+
+// checkLoss reads all files: those that are affected fail, by an error that names them and the block, and the others do not.
+func (s *scene) checkLoss(t *testing.T, hit map[string]granary.BlockID) {
+	t.Helper()
+	d := openDoor(t, s.f, "reader of what is left", 1)
+	for _, f := range s.l.truth.all() {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		got, err := d.read(ctx, f.path)
+		cancel()
+		if _, affected := hit[f.path]; !affected {
+			if err == nil {
+				err = f.check(got)
+			}
+			if err != nil {
+				t.Errorf("%s is not affected: %v", f.path, err)
+			}
+			continue
+		}
+		switch {
+		case err == nil:
+			t.Errorf("%s was read, with blocks of it gone: %v", f.path, f.check(got))
+		case !granary.IsKind(err, granary.KindUnavailable) && !granary.IsKind(err, granary.KindCorrupt):
+			t.Errorf("%s fails by the wrong kind of error: %v", f.path, err)
+		case !strings.Contains(err.Error(), filepath.Base(f.path)) || !strings.Contains(err.Error(), "block "):
+			t.Errorf("the error does not name %s and the block: %v", f.path, err)
+		}
+		if t.Failed() {
+			return
+		}
+	}
+}
