@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/bits"
 	"slices"
 	"strings"
 	"sync"
@@ -269,19 +268,4 @@ func (n *inspector) scrub(t testing.TB, server int) {
 		}
 		return nil
 	})
-}
-
-// losses counts for each volume with live blocks how many of its shards are on a set of disks.
-func losses(all []granary.Volume, disks map[granary.DiskID]bool) map[granary.VolumeID]int {
-	counts := map[granary.VolumeID]int{}
-	for i := range all {
-		var set uint64
-		for shard, place := range all[i].Shards {
-			if disks[place.Disk] {
-				set |= 1 << shard
-			}
-		}
-		counts[all[i].ID] = bits.OnesCount64(set)
-	}
-	return counts
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -60,10 +61,13 @@ func (m *tormentor) troubles() []trouble {
 	if m.full != "" {
 		list = append(list, trouble{name: "full disk", all: true, make: m.fill})
 	}
+	if only := os.Getenv("GRANARY_CHAOS_ONLY"); only != "" {
+		list = slices.DeleteFunc(list, func(x trouble) bool { return !strings.Contains(x.name, only) })
+	}
 	return list
 }
 
-// run makes rounds until the time is over; one of each kind at least if whole is set.
+// run makes rounds until the time is over.
 func (m *tormentor) run(d time.Duration) {
 	until := time.Now().Add(d)
 	list := m.troubles()
