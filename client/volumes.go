@@ -47,11 +47,22 @@ func (w *writer) volume(ctx context.Context) (*openVolume, error) {
 	w.mu.Lock()
 	w.vol = v
 	if v != nil {
-		w.full = v.DataShards * w.c.o.RowSize
 		w.parity = v.ParityShards
+		w.widen(v.DataShards * w.c.o.RowSize)
 	}
 	w.mu.Unlock()
 	return v, err
+}
+
+// widen changes how many bytes a row takes. Who waits for the row that gathers to be flushed, because it was full, looks again: if
+// it is not full any more, nobody flushes it before more has come. w.mu is held.
+func (w *writer) widen(full int) {
+	if full == w.full {
+		return
+	}
+	w.full = full
+	close(w.room)
+	w.room = make(chan struct{})
 }
 
 // open asks the master for a volume without the disks that failed lately. If that cannot be had it

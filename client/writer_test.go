@@ -1,0 +1,51 @@
+package client
+
+import (
+	"testing"
+	"time"
+
+	"github.com/dsorchard/granary"
+)
+
+// While the first volume is opened, a row gathers of which nobody knows yet how wide it is. When it turns out to be wider than was
+// thought, who waits for room in it goes on: else nobody would ever fill it.
+func TestRowWidens(t *testing.T) {
+	p := granary.DefaultPolicy()
+	_, c := newCluster(t, 1, 9, p, func(o *Options) { o.RowSize = 1 << 10 })
+	w := c.writer(1, p)
+	w.mu.Lock()
+	w.flying = true // a row is being flushed, which opens the volume
+	w.mu.Unlock()
+	block := func() *placed { return &placed{block: make([]byte, 1<<9), done: make(chan struct{})} }
+	for range 2 {
+		if err := w.add(t.Context(), block()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	added := make(chan error)
+	go func() { added <- w.add(t.Context(), block()) }()
+	select {
+	case err := <-added:
+		t.Fatalf("a full row took another block: %v", err)
+	case <-time.After(20 * time.Millisecond): // it waits, or will
+	}
+	v, err := w.volume(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.DataShards < 2 {
+		t.Fatalf("the volume has %d data shards: the row is as full as it was", v.DataShards)
+	}
+	w.mu.Lock()
+	w.flying = false
+	w.kick()
+	w.mu.Unlock()
+	select {
+	case err := <-added:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("a block waits for room in a row that is not full")
+	}
+}
