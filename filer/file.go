@@ -17,6 +17,7 @@ type File struct {
 	Info *Info // as it was when the file was opened; with Xattrs
 
 	fs   *FS
+	path string          // that it was opened by
 	ctx  context.Context // of the one who opened it
 	stop context.CancelFunc
 
@@ -41,7 +42,7 @@ func (fs *FS) OpenFile(ctx context.Context, root granary.InodeID, path string, f
 	if found.Layout == nil || found.Layout.ContentVersion != found.Entry.Attr.ContentVersion {
 		return nil, granary.Errorf(granary.KindInternal, "open", path, "the answer has no layout of its version")
 	}
-	f := &File{Info: infoOf(found), fs: fs}
+	f := &File{Info: infoOf(found), fs: fs, path: path}
 	f.layouts.add(windowOf(found.Layout, 0, layoutSpan))
 	f.ctx, f.stop = context.WithCancel(ctx)
 	return f, nil
@@ -125,6 +126,9 @@ func (f *File) cached(off uint64) (window, bool) {
 	defer f.mu.Unlock()
 	return f.layouts.find(off)
 }
+
+// name implements windows.
+func (f *File) name() string { return f.path }
 
 // forget implements windows.
 func (f *File) forget(w window) {

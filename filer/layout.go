@@ -89,6 +89,8 @@ type windows interface {
 	window(ctx context.Context, off uint64) (window, error)
 	// forget makes the next call of window ask again.
 	forget(w window)
+	// name names the file in errors.
+	name() string
 }
 
 // readWindows fills p. Windows that turn out to be out of date are fetched again.
@@ -105,11 +107,21 @@ func readWindows(ctx context.Context, c content, ws windows, p []byte, off uint6
 			continue
 		}
 		if err != nil {
-			return err
+			return unreadable(ws.name(), off, err)
 		}
 		p, off, retries = p[n:], off+uint64(n), 0
 	}
 	return nil
+}
+
+// unreadable names the file that could not be read. Blocks that are not where an answer said that was asked for just now have not
+// moved: they are gone, at least as long as their disks are.
+func unreadable(name string, off uint64, err error) error {
+	kind := granary.KindOf(err)
+	if kind == granary.KindStale {
+		kind = granary.KindUnavailable
+	}
+	return granary.Errorf(kind, "read", name, "at offset %d: %w", off, err)
 }
 
 // layouts are windows of one file, all of one content version (invariant 5).

@@ -72,6 +72,9 @@ func (in *inode) window(ctx context.Context, off uint64) (window, error) {
 	return w, nil
 }
 
+// name implements windows.
+func (in *inode) name() string { return in.id.String() }
+
 // forget implements windows.
 func (in *inode) forget(w window) {
 	in.mu.Lock()
