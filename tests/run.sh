@@ -2,7 +2,7 @@
 # The test command. Without an argument it runs everything that CI runs: formatting and vet, the
 # unit tests (with the race detector where a C compiler is there), then the end-to-end tests with a
 # real kernel mount and real S3 clients. "e2e", "chaos" (with ten minutes of trouble, or what
-# GRANARY_CHAOS says), "unit" or "fuzz" runs that part only.
+# GRANARY_CHAOS says, for the metadata and for the storage), "unit" or "fuzz" runs that part only.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 part=${1:-all}
@@ -34,6 +34,13 @@ e2e() {
   GRANARY_BINARY=$PWD/bin/granary go test -tags e2e -count=1 -timeout 40m -artifacts -outputdir="$PWD/bin" -v -run "${1:-.}" ./tests/e2e/
 }
 
+# Storage under trouble: long if GRANARY_CHAOS says so.
+storage() {
+  mkdir -p bin
+  CGO_ENABLED=0 go build -trimpath -o bin/granary ./cmd/granary
+  GRANARY_BINARY=$PWD/bin/granary go test -tags e2e -count=1 -timeout 40m -artifacts -outputdir="$PWD/bin" -v ./tests/chaos/
+}
+
 fuzz() {
   local package target
   for package in $(go list ./...); do
@@ -44,10 +51,10 @@ fuzz() {
 }
 
 case "$part" in
-  all) unit; e2e ;;
+  all) unit; e2e; storage ;;
   unit) unit ;;
   e2e) e2e '^TestE2E' ;;
-  chaos) GRANARY_CHAOS=${GRANARY_CHAOS:-10m} e2e '^TestChaos' ;;
+  chaos) export GRANARY_CHAOS=${GRANARY_CHAOS:-10m}; e2e '^TestChaos'; storage ;;
   fuzz) fuzz ;;
   *) echo "usage: tests/run.sh [unit|e2e|chaos|fuzz]" >&2; exit 2 ;;
 esac

@@ -17,7 +17,7 @@ func chaosFor(t *testing.T) time.Duration {
 	t.Helper()
 	text := os.Getenv("GRANARY_CHAOS")
 	if text == "" {
-		return 25 * time.Second
+		return 20 * time.Second
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -39,6 +42,7 @@ func openDoor(t testing.TB, f *cluster.Fleet, name string, cache int64) *door {
 	t.Helper()
 	c, err := client.Open(t.Context(), client.Options{
 		Masters: f.Addrs(), Shards: volume.NewClient(), Name: name, VolumeSize: volumeSize, RowSize: 1 << 20, CacheBytes: cache, RetryFor: patience,
+		Log: slog.New(slog.NewTextHandler(clientLog(t, f), nil)).With("client", name),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -52,6 +56,26 @@ func openDoor(t testing.TB, f *cluster.Fleet, name string, cache int64) *door {
 		}
 	})
 	return d
+}
+
+// clientLog is where the clients say what they notice; it is kept if the test fails.
+func clientLog(t testing.TB, f *cluster.Fleet) io.Writer {
+	t.Helper()
+	log, err := os.OpenFile(filepath.Join(f.Dir, "clients.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		err := log.Close()
+		if t.Failed() {
+			text, rerr := os.ReadFile(log.Name())
+			err = errors.Join(err, rerr, os.WriteFile(filepath.Join(t.ArtifactDir(), "clients.log"), text, 0o600))
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	return log
 }
 
 // read reads a file whole; nil if there is none.
