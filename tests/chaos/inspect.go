@@ -76,7 +76,7 @@ func (n *inspector) awaitWhole(t testing.TB) time.Duration {
 			err = n.healthy(ctx)
 		}
 		if err != nil {
-			time.Sleep(200 * time.Millisecond) // the machine has other things to do
+			rest(t.Context(), 200*time.Millisecond) // the machine has other things to do
 		}
 		return err
 	})

@@ -169,10 +169,20 @@ func (l *load) run(t testing.TB, f *cluster.Fleet) (stop func()) {
 func (l *load) readOne(ctx context.Context, d *door, r *rand.Rand) error {
 	all := l.truth.all()
 	if len(all) == 0 {
-		time.Sleep(10 * time.Millisecond)
+		rest(ctx, 10*time.Millisecond)
 		return nil
 	}
 	return l.verify(ctx, d, all[r.IntN(len(all))])
+}
+
+// rest leaves the machine to others for a moment.
+func rest(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // verify reads a file and compares. What is not to be had at the moment is tried again for a while.

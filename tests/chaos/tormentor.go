@@ -107,12 +107,7 @@ func (m *tormentor) round(first trouble) {
 
 // hold keeps the trouble up for a while.
 func (m *tormentor) hold(least time.Duration) {
-	trouble := time.NewTimer(least + time.Duration(m.rand.IntN(2000))*time.Millisecond)
-	defer trouble.Stop()
-	select {
-	case <-trouble.C:
-	case <-m.t.Context().Done():
-	}
+	rest(m.t.Context(), least+time.Duration(m.rand.IntN(2000))*time.Millisecond)
 }
 
 func (m *tormentor) kill(server int) func() {
