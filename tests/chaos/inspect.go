@@ -22,6 +22,9 @@ import (
 // healWithin is how long the cluster may take to be whole again, on a loaded machine.
 const healWithin = 4 * time.Minute
 
+// slowHealing is a time after which the log says what was waited for.
+const slowHealing = 20 * time.Second
+
 // inspector looks at a cluster from outside: at what the leader says, and at the shards themselves.
 type inspector struct {
 	f      *cluster.Fleet
@@ -65,7 +68,9 @@ func (n *inspector) awaitWhole(t testing.TB) time.Duration {
 	t.Helper()
 	n.verified = map[granary.ShardRef]granary.Time{}
 	began := time.Now()
+	waited := map[string]time.Duration{} // for what was not whole
 	cluster.WaitFor(t, healWithin, "the cluster is whole", func() error {
+		asked := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		err := n.healthy(ctx)
@@ -77,10 +82,19 @@ func (n *inspector) awaitWhole(t testing.TB) time.Duration {
 		}
 		if err != nil {
 			rest(t.Context(), 200*time.Millisecond) // the machine has other things to do
+			waited[err.Error()] += time.Since(asked)
 		}
 		return err
 	})
-	return time.Since(began)
+	took := time.Since(began)
+	if took > slowHealing {
+		for what, d := range waited {
+			if d > slowHealing/8 {
+				t.Logf("for %s: %s", d.Round(time.Millisecond), what)
+			}
+		}
+	}
+	return took
 }
 
 // healthy asks the leader.
@@ -188,10 +202,25 @@ func (n *inspector) intactShard(ctx context.Context, v *granary.Volume, place gr
 	return nil
 }
 
-// consistent computes the parity of all sealed volumes anew, and compares it with what is on the disks. Volumes that are moved
-// or rebuilt meanwhile are left out.
+// awaitIdle waits until there is no maintenance left to be done: it comes to an end once nobody writes.
+func (n *inspector) awaitIdle(t testing.TB) {
+	t.Helper()
+	cluster.WaitFor(t, healWithin, "maintenance ends", func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		a, err := client.Ask[*granary.Tasks](ctx, n.c, &granary.ListTasks{})
+		if err == nil && len(a.Tasks) > 0 {
+			err = fmt.Errorf("%d tasks, the first a %s of volume %d: %s %s", len(a.Tasks), a.Tasks[0].Task.Kind, a.Tasks[0].Task.Volume, a.Tasks[0].Task.Reason, a.Tasks[0].Error)
+		}
+		return err
+	})
+}
+
+// consistent waits until nothing is moved any more, computes the parity of all sealed volumes anew, and compares it with what is
+// on the disks. Volumes that change all the same are left out.
 func (n *inspector) consistent(t testing.TB) {
 	t.Helper()
+	n.awaitIdle(t)
 	all, err := n.volumes(t.Context())
 	if err != nil {
 		t.Fatal(err)
