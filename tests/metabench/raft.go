@@ -130,21 +130,33 @@ func (n *bareNode) bench(ctx context.Context, s settings) error {
 	}
 	heading()
 	s.pid = os.Getpid() // callers and leader are one process: both are charged
-	data := make([]byte, raftEntry)
 	for _, callers := range s.callers {
-		_, err := bench(ctx, s, "bare raft", "apply", callers, opsMax, func(context.Context, int) error {
-			return n.raft.Apply(data, 0).Error()
-		})
-		if err != nil {
-			return err
+		for op, name := range bareOps {
+			data := make([]byte, raftEntry)
+			data[0] = byte(op)
+			_, err := bench(ctx, s, "bare raft", "keys of "+name, callers, opsMax, func(context.Context, int) error {
+				return n.raft.Apply(data, 0).Error()
+			})
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// bareMachine writes for each entry the keys that a create of the master's writes, with values as long: the inode, the
-// dentry in one of the directories, the directory's inode, and the result; and it deletes an old result. It reads
-// nothing.
+// The operations whose keys are written; the first byte of an entry is an index.
+var bareOps = [...]string{"create", "chmod", "rename", "unlink"}
+
+// bareMachine writes for each entry the keys that an operation of the master's writes, with values as long: the result, and
+// it deletes an old one; and besides
+//
+//	create  the inode, the name in one of the directories, the directory's inode
+//	chmod   the directory's inode
+//	rename  the old name and the new one, both directories' inodes, the inode
+//	unlink  the name, the directory's inode, the inode, and the mark that it has no name; later both of these again
+//
+// It reads nothing.
 type bareMachine struct {
 	db   *pebble.DB
 	next uint64
@@ -161,13 +173,7 @@ func (m *bareMachine) ApplyBatch(logs []*raft.Log) []any {
 			continue
 		}
 		m.next++
-		dir := m.next % spread
-		err := errors.Join(
-			b.Set(bareKey('i', spread+m.next), l.Data[:90], nil),
-			b.Set(fmt.Appendf(bareKey('d', dir), "file-%08d", m.next), l.Data[:12], nil),
-			b.Set(bareKey('i', dir), l.Data[:90], nil),
-			b.Set(bareKey('r', m.next), l.Data[:110], nil),
-		)
+		err := errors.Join(m.write(b, l.Data), b.Set(bareKey('r', m.next), l.Data[:110], nil))
 		if m.next > raftKept {
 			err = errors.Join(err, b.Delete(bareKey('r', m.next-raftKept), nil))
 		}
@@ -179,6 +185,27 @@ func (m *bareMachine) ApplyBatch(logs []*raft.Log) []any {
 		panic(err)
 	}
 	return make([]any, len(logs))
+}
+
+// write writes the keys of one operation.
+func (m *bareMachine) write(b *pebble.Batch, data []byte) error {
+	dir, other := m.next%spread, (m.next+1)%spread
+	attr, name := data[:90], func(dir uint64, suffix string) []byte {
+		return fmt.Appendf(bareKey('d', dir), "file-%08d%s", m.next, suffix)
+	}
+	inode, mark := bareKey('i', spread+m.next), binary.BigEndian.AppendUint64(bareKey('z', m.next), spread+m.next)
+	switch bareOps[data[0]] {
+	case "create":
+		return errors.Join(b.Set(inode, attr, nil), b.Set(name(dir, ""), data[:12], nil), b.Set(bareKey('i', dir), attr, nil))
+	case "chmod":
+		return b.Set(bareKey('i', dir), attr, nil)
+	case "rename":
+		return errors.Join(b.Delete(name(dir, ""), nil), b.Set(name(other, ".r"), data[:12], nil),
+			b.Set(bareKey('i', dir), attr, nil), b.Set(bareKey('i', other), attr, nil), b.Set(inode, attr, nil))
+	default:
+		return errors.Join(b.Delete(name(dir, ""), nil), b.Set(bareKey('i', dir), attr, nil), b.Set(inode, attr, nil), b.Set(mark, nil, nil),
+			b.Delete(inode, nil), b.Delete(mark, nil))
+	}
 }
 
 func bareKey(table byte, id uint64) []byte {
