@@ -37,7 +37,7 @@ func (s *Sample) Milliseconds(q float64) float64 {
 // Run calls op(i) for i = 0, 1, … from callers goroutines until the time is over or count operations are done. pid is the
 // process whose CPU time is charged, 0 for none. The first error of a caller ends that caller, and is returned.
 func Run(ctx context.Context, pid int, within time.Duration, callers, count int, op func(ctx context.Context, i int) error) (*Sample, error) {
-	before, err := cpuSeconds(pid)
+	before, err := CPUSeconds(pid)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func Run(ctx context.Context, pid int, within time.Duration, callers, count int,
 	if err := errors.Join(append(errs, ctx.Err())...); err != nil {
 		return nil, err
 	}
-	after, err := cpuSeconds(pid)
+	after, err := CPUSeconds(pid)
 	if err != nil {
 		return nil, err
 	}
@@ -74,8 +74,8 @@ func Run(ctx context.Context, pid int, within time.Duration, callers, count int,
 	return s, nil
 }
 
-// cpuSeconds returns the user and system time of a process; 0 for no process.
-func cpuSeconds(pid int) (float64, error) {
+// CPUSeconds returns the user and system time of a process; 0 for no process.
+func CPUSeconds(pid int) (float64, error) {
 	if pid == 0 {
 		return 0, nil
 	}
