@@ -37,9 +37,10 @@ chaos: build
 	bash tests/run.sh chaos
 
 # Go benchmarks of the primitives, then the doors of a running server beside the plain disk and, if
-# MINIO names its binary, beside MinIO.
+# MINIO names its binary, beside MinIO; and the block path beside dd.
 bench: build
 	bash tests/bench/run.sh
+	bash tests/blockbench/run.sh
 
 # The metadata master beside bare Raft, and what many inodes cost; INODES=10000000 takes a while.
 metabench:

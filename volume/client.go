@@ -51,7 +51,7 @@ type Client struct {
 // NewClient returns a client. It connects when it is first asked something.
 func NewClient(options ...ClientOption) *Client {
 	transport := &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: dialWithin}).DialContext,
+		DialContext:         dial,
 		TLSHandshakeTimeout: dialWithin,
 		MaxIdleConnsPerHost: idleConnsPerServer,
 		IdleConnTimeout:     idleConnTimeout,
@@ -66,6 +66,30 @@ func NewClient(options ...ClientOption) *Client {
 		option(c, transport)
 	}
 	return c
+}
+
+// dial connects to a server.
+func dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := (&net.Dialer{Timeout: dialWithin}).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return bodyConn{conn}, nil
+}
+
+// bodyConn sends the body of an append from where it lies. net/http and a net.TCPConn would copy it through a buffer of 32 KiB.
+type bodyConn struct{ net.Conn }
+
+// ReadFrom implements io.ReaderFrom, which net/http calls for bodies: with a limit, because it knows how long they are.
+func (c bodyConn) ReadFrom(r io.Reader) (int64, error) {
+	if limited, ok := r.(*io.LimitedReader); ok {
+		if body, ok := limited.R.(*bytes.Reader); ok && int64(body.Len()) <= limited.N {
+			n, err := body.WriteTo(c.Conn)
+			limited.N -= n
+			return n, err
+		}
+	}
+	return io.Copy(c.Conn, r)
 }
 
 // Attach makes calls to addr plain function calls of s.

@@ -202,3 +202,35 @@ func TestFull(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A write longer than what goes to the kernel at once lands whole, and one that fails says how much of it did.
+func TestOSLongWrite(t *testing.T) {
+	d, err := disk.OS(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Create("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make([]byte, 1<<20+7)
+	for i := range want {
+		want[i] = byte(i * 7 >> 3)
+	}
+	if n, err := f.WriteAt(want, 12_345); n != len(want) || err != nil {
+		t.Fatal(n, err)
+	}
+	got := make([]byte, len(want))
+	if _, err := f.ReadAt(got, 12_345); err != nil || string(got) != string(want) {
+		t.Error("other bytes", err)
+	}
+	if n, err := f.WriteAt(nil, 0); n != 0 || err != nil {
+		t.Error("nothing:", n, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := f.WriteAt(want, 0); n != 0 || !errors.Is(err, fs.ErrClosed) {
+		t.Error(n, err)
+	}
+}
