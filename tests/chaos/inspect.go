@@ -160,11 +160,20 @@ func (n *inspector) intact(ctx context.Context) error {
 		for shard, place := range v.Shards {
 			ref := granary.ShardRef{Disk: place.Disk, Volume: v.ID, Shard: uint8(shard)}
 			if err := n.intactShard(ctx, v, place, listed[ref], ref); err != nil {
+				if n.emptied(ctx, v.ID) {
+					break
+				}
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// emptied reports whether nothing is left in a volume by now: its shards may be gone.
+func (n *inspector) emptied(ctx context.Context, id granary.VolumeID) bool {
+	a, err := client.Ask[*granary.VolumeIs](ctx, n.c, &granary.GetVolume{Volume: id})
+	return granary.IsKind(err, granary.KindNotFound) || err == nil && a.Volume.LiveBytes == 0
 }
 
 func (n *inspector) disksOf(all []granary.Volume) []granary.ShardPlace {
