@@ -279,6 +279,22 @@ type (
 		Shards uint32
 	}
 
+	// AdoptVolume takes in a sealed volume that lies on disks and that the state does not know: it was made after the backup that
+	// this state comes from (KindInvalid for an id that this state gave out). Of the blocks that moved there, those that are
+	// where From says are there from now on; the caller has read and verified each. At most MovesMax, one of which must be
+	// wanted; more come with further ops of the same shape. Only the superuser may.
+	// Result: Volume; Missing: the moves that were left, by index.
+	AdoptVolume struct {
+		Volume       VolumeID
+		Epoch        Epoch // the highest that its shards have seen
+		DataShards   int
+		ParityShards int
+		Watermark    uint64
+		Disks        []DiskID // of its shards; of one that is Lost any that has none of the volume
+		Lost         uint32   // a bit for each shard that is on no disk
+		Moves        []BlockMove
+	}
+
 	// CloseSession ends the session now: orphans are reclaimed, volumes sealed, locks released.
 	CloseSession struct{}
 
@@ -383,6 +399,7 @@ func (*SetDisk) op()       {}
 func (*ForgetServer) op()  {}
 func (*SetUpkeep) op()     {}
 func (*DamageShards) op()  {}
+func (*AdoptVolume) op()   {}
 
 // Request is one mutation of a session. Seq counts from 1 and is used once; a retry repeats it.
 type Request struct {

@@ -250,6 +250,8 @@ func (t *txn) do(session granary.SessionID, request *granary.Request) granary.Re
 		return t.setUpkeep(op)
 	case *granary.DamageShards:
 		return t.damageShards(op)
+	case *granary.AdoptVolume:
+		return t.adoptVolume(op)
 	}
 	return failed(granary.KindNotSupported, opName(request.Op), "", "this master does not know the operation")
 }
@@ -318,6 +320,8 @@ func opName(op granary.Op) string {
 		return "set upkeep"
 	case *granary.DamageShards:
 		return "damage shards"
+	case *granary.AdoptVolume:
+		return "adopt volume"
 	}
 	return "mutate"
 }

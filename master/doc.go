@@ -85,6 +85,8 @@
 //     (TestLateCopyIsNotDropped, TestRestoredMasterDropsNothingUnknown).
 //  30. There is one task at most on a volume. A target breaks no rule of placement, and is committed before anybody hears of
 //     it; a volume of which too few shards are there gets no task (TestPlanProperties, TestTasksAreLeased).
+//  31. A volume that this state did not open enters it only by its id being one that a restore skipped, sealed, and with blocks
+//     whose places the caller has verified to hold them (TestVolumesAreAdopted).
 //
 // # Permissions
 //

@@ -41,7 +41,7 @@ func (all *shown) complete(t *testing.T) {
 			continue
 		}
 		count++
-		if name := fn.Recv.List[0].Type.(*ast.StarExpr).X.(*ast.Ident).Name; len(all.ops[name]) < 2 {
+		if name := fn.Recv.List[0].Type.(*ast.StarExpr).X.(*ast.Ident).Name; len(all.ops[name]) < 2 && name != "AdoptVolume" { // which is for a restored state: TestVolumesAreAdopted
 			t.Errorf("the operation %s should be in scripts both done and refused: %v", name, all.ops[name])
 		}
 	}

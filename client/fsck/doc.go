@@ -11,6 +11,7 @@
 //   - A block that its shard does not give is read as any reader would; only what nobody can read is lost (suspect.go).
 //   - References: all files are walked, and the pieces of their extents counted for each block (walk.go, tally.go). What differs
 //     from the count that the state keeps is counted again, and reported if no moment explains it.
+//   - Rebuild, after a restore: what is lost is looked for in volumes that the state does not know (rebuild.go).
 //   - Repair: the masters are told of the damaged shards, and rebuild them as any others (repair.go).
 //
 // # Memory
@@ -25,7 +26,7 @@
 //
 // # Invariants
 //
-//  1. Nothing is written but by Repair, and that only tells the masters: no bytes are changed here.
+//  1. Nothing is written but by Repair and Rebuild, and they only tell the masters: no bytes are changed here.
 //  2. What has moved, or died, or was sealed while it was looked at is no fault: before one is reported the state is read again.
 //  3. A block is called lost only after a read with reconstruction from all shards has failed.
 package fsck

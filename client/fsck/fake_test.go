@@ -52,6 +52,9 @@ func newFake(t *testing.T, k, m, blocks int) *fake {
 		plain := make([]byte, 20_000+i*17_777%80_000)
 		random.Read(plain)
 		id, shard := granary.BlockID(i+1), i%k
+		if i/k%2 == 1 { // in a row of its own
+			data[shard] = append(data[shard], make([]byte, -len(data[shard])&4095)...)
+		}
 		hash := block.HashOf(plain)
 		stored := f.codec.Append(nil, granary.RootDataset, hash, plain, granary.CompressionNone)
 		f.blocks[id] = &granary.StoredBlock{Dataset: granary.RootDataset, Refs: 2, Block: granary.BlockInfo{
@@ -134,7 +137,7 @@ func (f *fake) Query(_ context.Context, q granary.Query) (granary.Answer, error)
 		for i := range f.volumes[fakeVolume].Shards {
 			id := fmt.Sprintf("disk%d", i)
 			a.Servers = append(a.Servers, granary.Server{ID: granary.ServerID(id), Addr: id})
-			a.Disks = append(a.Disks, granary.Disk{ID: granary.DiskID(id), Server: granary.ServerID(id)})
+			a.Disks = append(a.Disks, granary.Disk{ID: granary.DiskID(id), Server: granary.ServerID(id), State: granary.DiskActive})
 		}
 		return a, nil
 	case *granary.ListBlocks:
@@ -207,9 +210,12 @@ func (f *fake) lookup(q *granary.Lookup) (granary.Answer, error) {
 }
 
 func (f *fake) Do(_ context.Context, _ granary.Cred, op granary.Op) (granary.Result, error) {
-	d, ok := op.(*granary.DamageShards)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if a, ok := op.(*granary.AdoptVolume); ok {
+		return f.adopt(a), nil
+	}
+	d, ok := op.(*granary.DamageShards)
 	if v := f.volumes[d.Volume]; !ok || v.Epoch != d.Epoch {
 		return granary.Result{}, granary.Errorf(granary.KindStale, "do", "", "%+v", op)
 	}
@@ -296,4 +302,24 @@ func (f *fake) ReadSealed(ctx context.Context, addr string, ref granary.ShardRef
 		return 0, 0, granary.Errorf(granary.KindCorrupt, "read", ref.String(), "not as it was sealed")
 	}
 	return n, length, nil
+}
+
+func (f *fake) adopt(op *granary.AdoptVolume) granary.Result {
+	v := &granary.Volume{ID: op.Volume, Epoch: op.Epoch, State: granary.VolumeSealed, DataShards: op.DataShards, ParityShards: op.ParityShards,
+		Watermark: op.Watermark, Ends: make([]uint64, op.DataShards), LiveBytes: 1}
+	for i, disk := range op.Disks {
+		lost := op.Lost&(1<<i) != 0
+		v.Shards = append(v.Shards, granary.ShardPlace{Disk: disk, Addr: string(disk), Up: !lost, Lost: lost, Sealed: true})
+	}
+	f.volumes[op.Volume] = v
+	var r granary.Result
+	for i, m := range op.Moves {
+		if b := f.blocks[m.Block]; b.Block.Location == m.From {
+			b.Block.Location = m.To
+			f.volumes[m.From.Volume].LiveBytes -= uint64(m.From.Length)
+		} else {
+			r.Missing = append(r.Missing, uint32(i))
+		}
+	}
+	return r
 }

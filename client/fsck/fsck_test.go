@@ -281,3 +281,37 @@ func TestRepair(t *testing.T) {
 		}
 	})
 }
+
+// What was moved after the backup is found again in the volume that it was moved to, though two of its shards are gone.
+func TestRebuild(t *testing.T) {
+	f := newFake(t, 4, 2, 30)
+	for i := range 6 { // the volume that is known is gone, and its blocks lie in another
+		sh := f.shard(i)
+		delete(f.shards, sh.info.Ref)
+		sh.info.Ref.Volume = fakeVolume + 1000
+		if i != 1 && i != 5 {
+			f.shards[sh.info.Ref] = sh
+		}
+	}
+	open := granary.ShardRef{Disk: "disk0", Volume: fakeVolume + 2000}
+	f.shards[open] = &fakeShard{info: granary.ShardInfo{Ref: open, DataShards: 1}}
+	c := New(Options{Cluster: f, Shards: f, Refs: true, Paths: true})
+	r, err := c.Run(t.Context())
+	if err != nil || len(r.Lost) != 30 || len(r.Damaged) != 30 {
+		t.Fatalf("%v: %+v", err, r)
+	}
+	if r, err = c.Rebuild(t.Context()); err != nil || len(r.Lost)+len(r.Damaged)+len(r.Refs) > 0 || len(r.Salvaged) != 1 {
+		t.Fatalf("%v: %+v", err, r)
+	}
+	if s := r.Salvaged[0]; s.Volume != fakeVolume+1000 || s.Blocks != 30 || s.Why != "" {
+		t.Errorf("%+v", s)
+	}
+	if len(r.Orphans) != 1 || slices.ContainsFunc(r.Faults, func(f ShardFault) bool { return !f.Mended }) {
+		t.Errorf("%+v", r)
+	}
+	for id, b := range f.blocks {
+		if b.Block.Location.Volume != fakeVolume+1000 {
+			t.Errorf("block %d is at %+v", id, b.Block.Location)
+		}
+	}
+}

@@ -75,16 +75,17 @@ type Orphan struct {
 
 // Report is what a check found.
 type Report struct {
-	Volumes uint64
-	Shards  uint64
-	Blocks  uint64 // live; 0 if they were not looked at
-	Bytes   uint64 // read and verified
-	Files   uint64 // walked
-	Faults  []ShardFault
-	Lost    []LostBlock
-	Damaged []FileFault // files that are hit
-	Refs    []RefFault
-	Orphans []Orphan
+	Volumes  uint64
+	Shards   uint64
+	Blocks   uint64 // live; 0 if they were not looked at
+	Bytes    uint64 // read and verified
+	Files    uint64 // walked
+	Faults   []ShardFault
+	Lost     []LostBlock
+	Damaged  []FileFault // files that are hit
+	Refs     []RefFault
+	Orphans  []Orphan
+	Salvaged []Salvage // by Rebuild
 	// Held is how many blocks have more references than the files that have a name make: by files that are open without a name, by
 	// what is removed but not reclaimed yet, or when they were counted.
 	Held uint64

@@ -3,6 +3,7 @@ package fsck
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -75,9 +76,9 @@ func (c *Check) checkShards(ctx context.Context) error {
 	}
 	suspects := map[granary.VolumeID]bool{}
 	disks := map[granary.DiskID]bool{}
-	newest := granary.VolumeID(0)
+	var volumes []granary.VolumeID
 	err = c.eachVolume(ctx, func(v *granary.Volume) error {
-		newest = v.ID
+		volumes = append(volumes, v.ID)
 		c.report.Volumes++
 		c.report.Shards += uint64(len(v.Shards))
 		c.step(uint64(len(v.Shards)))
@@ -101,7 +102,7 @@ func (c *Check) checkShards(ctx context.Context) error {
 			return err
 		}
 	}
-	return c.orphans(ctx, l, newest)
+	return c.orphans(ctx, l, volumes)
 }
 
 func shardRef(v *granary.Volume, i int) granary.ShardRef {
@@ -223,7 +224,7 @@ func (c *Check) faultOf(id granary.VolumeID, i int) Problem {
 }
 
 // orphans notes the shards that were listed, and that the state, read now, neither has nor makes there.
-func (c *Check) orphans(ctx context.Context, l *listing, newest granary.VolumeID) error {
+func (c *Check) orphans(ctx context.Context, l *listing, known []granary.VolumeID) error {
 	byVolume := map[granary.VolumeID][]*granary.ShardInfo{}
 	for _, info := range l.shards {
 		byVolume[info.Ref.Volume] = append(byVolume[info.Ref.Volume], info)
@@ -235,11 +236,19 @@ func (c *Check) orphans(ctx context.Context, l *listing, newest granary.VolumeID
 		}
 		for _, info := range infos {
 			if !belongs(v, info.Ref) {
-				c.report.Orphans = append(c.report.Orphans, Orphan{*info, l.addrs[info.Ref.Disk], v == nil && id > newest})
+				c.report.Orphans = append(c.report.Orphans, Orphan{*info, l.addrs[info.Ref.Disk], v == nil && skipped(known, id)})
 			}
 		}
 	}
 	return nil
+}
+
+// skipped reports whether a volume may be one of those whose ids a restore has skipped, and that is why the state does not know it:
+// it is newer than all that are known, or the next one is as far away as only a restore skips.
+func skipped(known []granary.VolumeID, id granary.VolumeID) bool {
+	const far = 1 << 39
+	i, _ := slices.BinarySearch(known, id)
+	return i == len(known) || known[i]-id > far
 }
 
 func belongs(v *granary.Volume, ref granary.ShardRef) bool {

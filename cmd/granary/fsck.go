@@ -25,8 +25,8 @@ const (
 
 // fsckOptions are the flags of "granary fsck".
 type fsckOptions struct {
-	data, refs, paths, repair, wait bool
-	timeout                         time.Duration
+	data, refs, paths, repair, wait, rebuild bool
+	timeout                                  time.Duration
 }
 
 func fsckCommand(env *environment) *cobra.Command {
@@ -38,6 +38,9 @@ func fsckCommand(env *environment) *cobra.Command {
 --data every live block is read and verified, and the parity of sealed volumes is
 computed anew; the references of blocks are counted from all files; and for what
 cannot be read by any choice of shards the files are listed.
+
+After the loss of all masters and a restore from a backup, --rebuild finds the blocks
+again that were moved since the backup: on the disks, by what they say of themselves.
 
 With --repair the masters are told of damaged shards, and rebuild them from the others.
 
@@ -56,6 +59,7 @@ The exit code is 0 if nothing is wrong, or all was mended, and 1 if something is
 	f.BoolVar(&o.paths, "paths", true, "list the files that are hit, if blocks are lost: walks all files")
 	f.BoolVar(&o.repair, "repair", false, "have damaged shards rebuilt")
 	f.BoolVar(&o.wait, "wait", false, "with --repair: return when they are")
+	f.BoolVar(&o.rebuild, "rebuild", false, "after a restore: search volumes made since the backup for the blocks that were moved there")
 	f.DurationVar(&o.timeout, "timeout", 0, "with --wait: how long at most; 0 for as long as it takes")
 	env.clusterFlag(cmd)
 	env.outputFlag(cmd)
@@ -85,6 +89,9 @@ func (env *environment) fsck(ctx context.Context, o *fsckOptions, out, progress 
 		Cluster: c, Shards: shards, Data: o.data, Refs: o.refs, Paths: o.paths, Log: log, Progress: meter.show,
 	})
 	found, err := check.Run(ctx)
+	if err == nil && o.rebuild {
+		found, err = check.Rebuild(ctx)
+	}
 	if err == nil && o.repair {
 		found, err = repair(ctx, check, o)
 	}
@@ -155,18 +162,19 @@ func (m *fsckMeter) done() {
 
 // fsckReport is what "fsck --output json" prints. Fields are added, not renamed.
 type fsckReport struct {
-	Clean   bool        `json:"clean"`
-	Volumes uint64      `json:"volumes"`
-	Shards  uint64      `json:"shards"`
-	Blocks  uint64      `json:"blocks"`
-	Bytes   uint64      `json:"bytesRead"`
-	Files   uint64      `json:"files"`
-	Held    uint64      `json:"blocksHeldWithoutName"`
-	Faults  []fsckShard `json:"shardFaults"`
-	Lost    []fsckBlock `json:"lostBlocks"`
-	Damaged []fsckFile  `json:"damagedFiles"`
-	Refs    []fsckRefs  `json:"referenceFaults"`
-	Orphans []fsckShard `json:"orphans"`
+	Clean    bool          `json:"clean"`
+	Volumes  uint64        `json:"volumes"`
+	Shards   uint64        `json:"shards"`
+	Blocks   uint64        `json:"blocks"`
+	Bytes    uint64        `json:"bytesRead"`
+	Files    uint64        `json:"files"`
+	Held     uint64        `json:"blocksHeldWithoutName"`
+	Faults   []fsckShard   `json:"shardFaults"`
+	Lost     []fsckBlock   `json:"lostBlocks"`
+	Damaged  []fsckFile    `json:"damagedFiles"`
+	Refs     []fsckRefs    `json:"referenceFaults"`
+	Orphans  []fsckShard   `json:"orphans"`
+	Salvaged []fsckSalvage `json:"salvaged"`
 }
 
 type fsckShard struct {
@@ -177,6 +185,13 @@ type fsckShard struct {
 	Problem string           `json:"problem"`
 	Detail  string           `json:"detail,omitempty"`
 	Mended  bool             `json:"mended"`
+}
+
+type fsckSalvage struct {
+	Volume granary.VolumeID `json:"volume"`
+	Blocks uint64           `json:"blocks"`
+	Bytes  uint64           `json:"bytes"`
+	Why    string           `json:"why,omitempty"`
 }
 
 type fsckBlock struct {
@@ -212,7 +227,7 @@ type fsckRefs struct {
 func fsckReportOf(f *fsck.Report) *fsckReport {
 	r := &fsckReport{
 		Clean: f.Clean(), Volumes: f.Volumes, Shards: f.Shards, Blocks: f.Blocks, Bytes: f.Bytes, Files: f.Files, Held: f.Held,
-		Faults: []fsckShard{}, Lost: []fsckBlock{}, Damaged: []fsckFile{}, Refs: []fsckRefs{}, Orphans: []fsckShard{},
+		Faults: []fsckShard{}, Lost: []fsckBlock{}, Damaged: []fsckFile{}, Refs: []fsckRefs{}, Orphans: []fsckShard{}, Salvaged: []fsckSalvage{},
 	}
 	for _, s := range f.Faults {
 		r.Faults = append(r.Faults, fsckShard{s.Ref.Volume, s.Ref.Shard, s.Ref.Disk, s.Addr, string(s.Problem), s.Detail, s.Mended})
@@ -238,6 +253,9 @@ func fsckReportOf(f *fsck.Report) *fsckReport {
 		}
 		ref := x.Info.Ref
 		r.Orphans = append(r.Orphans, fsckShard{Volume: ref.Volume, Shard: ref.Shard, Disk: ref.Disk, Addr: x.Addr, Problem: problem})
+	}
+	for _, x := range f.Salvaged {
+		r.Salvaged = append(r.Salvaged, fsckSalvage(x))
 	}
 	return r
 }
@@ -277,6 +295,13 @@ func (r *fsckReport) table(t *tableWriter) {
 	}
 	shards("VOLUME", r.Faults)
 	shards("ORPHAN", r.Orphans)
+	if len(r.Salvaged) > 0 {
+		t.row()
+		t.row("UNKNOWN VOLUME", "BLOCKS FOUND", "BYTES", "")
+		for _, s := range r.Salvaged {
+			t.row(s.Volume, s.Blocks, byteText(s.Bytes), s.Why)
+		}
+	}
 	if len(r.Lost) > 0 {
 		t.row()
 		t.row("LOST BLOCK", "VOLUME", "SHARD", "OFFSET", "LENGTH", "REFERENCES")

@@ -24,6 +24,7 @@ var (
 		&granary.SealVolume{}, &granary.CloseSession{}, &granary.SetUser{}, &granary.Allocate{}, &granary.Assemble{},
 		&granary.CreateDataset{}, &granary.SetQuota{}, &granary.PlaceShard{}, &granary.MoveBlocks{}, &granary.SetDisk{},
 		&granary.ForgetServer{}, &granary.SetUpkeep{}, &granary.MoveVolume{}, &granary.DamageShards{},
+		&granary.AdoptVolume{},
 	}
 	allQueries = []granary.Query{
 		&granary.Lookup{}, &granary.ReadDir{}, &granary.List{}, &granary.HasChunks{}, &granary.StatFS{},

@@ -65,6 +65,7 @@ const (
 	numSetUpkeep
 	numMoveVolume
 	numDamageShards
+	numAdoptVolume
 )
 
 // newOp returns an empty op of a number, or nil.
@@ -126,6 +127,8 @@ func newOp(num protowire.Number) granary.Op {
 		return new(granary.MoveVolume)
 	case numDamageShards:
 		return new(granary.DamageShards)
+	case numAdoptVolume:
+		return new(granary.AdoptVolume)
 	}
 	return nil
 }
@@ -194,6 +197,8 @@ func (f *fields) op(op *granary.Op) {
 		required(f, numMoveVolume, o, (*fields).moveVolume, what)
 	case *granary.DamageShards:
 		required(f, numDamageShards, o, (*fields).damageShards, what)
+	case *granary.AdoptVolume:
+		required(f, numAdoptVolume, o, (*fields).adoptVolume, what)
 	default:
 		f.unknownOp(*op)
 	}

@@ -41,6 +41,17 @@ func (f *fields) damageShards(o *granary.DamageShards) {
 	unsigned(f, 3, &o.Shards)
 }
 
+func (f *fields) adoptVolume(o *granary.AdoptVolume) {
+	unsigned(f, 1, &o.Volume)
+	unsigned(f, 2, &o.Epoch)
+	signed(f, 3, &o.DataShards)
+	signed(f, 4, &o.ParityShards)
+	unsigned(f, 5, &o.Watermark)
+	texts(f, 6, &o.Disks)
+	unsigned(f, 7, &o.Lost)
+	list(f, 8, &o.Moves, (*fields).blockMove)
+}
+
 func (f *fields) upkeep(u *granary.Upkeep) {
 	signed(f, 1, &u.RepairGrace)
 	signed(f, 2, &u.ReclaimGrace)

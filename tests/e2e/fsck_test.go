@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/dsorchard/granary/tests/cluster"
@@ -220,5 +221,63 @@ func TestFsck(t *testing.T) {
 	}
 	if len(named) > 0 || readable < 15 {
 		t.Errorf("%v are named too; %d files are readable", named, readable)
+	}
+}
+
+// TestFsckRebuild moves everything after a backup, loses all that the masters have, and goes on from the backup: the blocks are
+// found again where they were moved to.
+func TestFsckRebuild(t *testing.T) {
+	d := cluster.StartDev(t, 1, 6)
+	u := &uploads{url: d.HTTP, dir: "kept", list: map[string][]byte{}}
+	u.put(t, 15)
+	sealAll(t, d)
+	file := filepath.Join(t.TempDir(), "backup")
+	d.Granary("cluster", "backup", file).Run(t)
+	before := map[int]bool{}
+	d.Granary("cluster", "upkeep", "--reclaim-grace", "1s", "--young-age", "1s", "--move-rate", "0").Run(t)
+	for _, v := range volumes(t, d) {
+		before[v.ID] = true
+		d.Granary("volume", "move", fmt.Sprint(v.ID)).Run(t)
+	}
+	cluster.WaitFor(t, 2*cluster.ReadyWithin, "the old volumes to go", func() error {
+		for _, v := range volumes(t, d) {
+			if before[v.ID] || v.State != "sealed" {
+				return fmt.Errorf("volume %d is %s", v.ID, v.State)
+			}
+		}
+		return nil
+	})
+
+	d.Kill(t, "m1")
+	m1 := d.Process(t, "m1")
+	if err := os.RemoveAll(m1.Data); err != nil {
+		t.Fatal(err)
+	}
+	host, port, _ := strings.Cut(m1.Addr["grpc"], ":")
+	d.Granary("cluster", "restore", file, "--data", m1.Data, "--id", "m1", "--listen", host, "--listen-base", port).Run(t)
+	d.StartRole(t, "m1")
+	d.Cluster = m1.Addr["grpc"]
+	cluster.WaitFor(t, cluster.ReadyWithin, "the volume servers", func() error {
+		st, err := d.Status(t.Context())
+		if err == nil && st.ServersUp != 6 {
+			err = fmt.Errorf("%d are up", st.ServersUp)
+		}
+		return err
+	})
+	r := fsck(t, d)
+	if len(r.LostBlocks) == 0 || len(r.DamagedFiles) < 10 {
+		t.Fatalf("everything has moved: %+v", r)
+	}
+	if r := fsck(t, d, "--rebuild"); len(r.LostBlocks)+len(r.DamagedFiles) > 0 {
+		t.Fatalf("not all was found again: %+v", r)
+	}
+	for path, want := range u.list {
+		if out := d.Granary("fs", "cat", "/"+path).Run(t); out != string(want) {
+			t.Errorf("%s reads back wrong", path)
+		}
+	}
+	waitHealth(t, d, "ok")
+	if r := fsck(t, d, "--data"); !r.Clean {
+		t.Errorf("afterwards: %+v", r)
 	}
 }
