@@ -142,7 +142,9 @@ func (m *maker) build(ctx context.Context) error {
 			Ref:   granary.ShardRef{Disk: t.Target.Disk, Volume: m.v.ID, Shard: t.Shard},
 			Epoch: m.v.Epoch, DataShards: m.v.DataShards, ParityShards: m.v.ParityShards, Length: m.v.Watermark,
 		}, r)
-		r.CloseWithError(io.ErrClosedPipe) // nobody reads any more
+		if err == nil {
+			r.CloseWithError(io.ErrClosedPipe) // nobody reads any more; after an error ctx ends, and the pipe with it
+		}
 		return err
 	})
 	err := group.Wait()

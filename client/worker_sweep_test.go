@@ -130,6 +130,8 @@ func TestRewrite(t *testing.T) {
 		raced := false // somebody writes while the window is read for the first time
 		f.shards.mu.Lock()
 		f.shards.onRead = func(context.Context, granary.ShardRef) error {
+			f.mu.Lock()
+			defer f.mu.Unlock()
 			if !raced {
 				raced = true
 				n.extents[0].ChunkOffset++ // as if it were another block

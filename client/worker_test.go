@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -223,22 +224,22 @@ func TestCopy(t *testing.T) {
 		f, c, want := repairCluster(t, 4, 4, 2, 6)
 		defer closeClient(t, c)
 		from := f.volumes[1].Shards[2].Disk
-		others := 0
+		var others atomic.Int64
 		f.shards.onRead = func(_ context.Context, ref granary.ShardRef) error {
 			if ref.Disk != from {
-				others++
+				others.Add(1)
 			}
 			return nil
 		}
 		defer runWorker(t, f, c, WorkerOptions{Tasks: 1})()
 		f.aim(granary.TaskCopy, 1, 2, "spare00")
-		if e := <-f.work.ended; e.Error != "" || others > 0 {
-			t.Errorf("%d reads of other shards: %+v", others, e)
+		if e := <-f.work.ended; e.Error != "" || others.Load() > 0 {
+			t.Errorf("%d reads of other shards: %+v", others.Load(), e)
 		}
 		f.shards.shards[f.ref(1, 3)].data[5000] ^= 1
 		f.aim(granary.TaskCopy, 1, 3, "spare01")
-		if e := <-f.work.ended; e.Error != "" || others == 0 {
-			t.Errorf("%d reads of other shards: %+v", others, e)
+		if e := <-f.work.ended; e.Error != "" || others.Load() == 0 {
+			t.Errorf("%d reads of other shards: %+v", others.Load(), e)
 		}
 		f.mustBe(t, want)
 	})
