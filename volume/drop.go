@@ -68,9 +68,9 @@ func (d *dataDisk) swap(old, fresh *shard, fileName string) error {
 		return err
 	}
 	d.files.forget(old)
-	old.exists.Store(false)
-	d.mu.Lock()
+	d.mu.Lock() // in one step: there is no moment at which lookup finds neither
 	d.shards[fresh.key] = fresh
+	old.exists.Store(false)
 	d.mu.Unlock()
 	old.gone = true
 	old.unaccount()
