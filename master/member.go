@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	memberPatience = 2 * time.Second  // that one call waits for a node to catch up, before it says how far it is
-	memberSilent   = 30 * time.Second // without an answer from a node that is to catch up, and it is given up
-	memberLagMax   = 1000             // entries that a node may be behind and vote: it has them a moment later
-	memberPoll     = 10 * time.Millisecond
-	livePatience   = 2 * time.Second // without an answer of a member before it counts as down; or twice Raft's timeout
+	memberPatience  = 2 * time.Second  // that one call waits for a node to catch up, before it says how far it is
+	memberSilent    = 30 * time.Second // without an answer from a node that is to catch up, and it is given up
+	memberLagMax    = 1000             // entries that a node may be behind and vote: it has them a moment later
+	memberPoll      = 10 * time.Millisecond
+	livePatienceMin = 2 * time.Second // without an answer of a member before it counts as down; or twice Raft's timeout
 )
 
 // Identify implements wire.Master.
@@ -165,6 +165,7 @@ func (l *leadership) admit(ctx context.Context, who *granary.MasterIdentity) (vo
 	case voter: // it has moved
 		err = l.changed(ctx, l.s.raft.AddVoter(id, addr, future.Index(), memberPatience))
 	default:
+		l.s.peers.forget(id)
 		err = l.changed(ctx, l.s.raft.AddNonvoter(id, addr, future.Index(), memberPatience))
 	}
 	if err == nil {
@@ -358,7 +359,7 @@ func (l *leadership) lockMembers(ctx context.Context) (unlock func(), err error)
 // one that died a moment ago would take the quorum with it.
 func (l *leadership) requireQuorum(ctx context.Context, how string, voters []raft.Server) error {
 	began := l.s.now()
-	end := began.Add(livePatience * l.s.opts.HeartbeatTimeout)
+	end := began.Add(l.livePatience())
 	for {
 		var down []string
 		for _, m := range voters {
@@ -377,7 +378,7 @@ func (l *leadership) requireQuorum(ctx context.Context, how string, voters []raf
 
 // livePatience is how long a member may take to answer before it counts as down.
 func (l *leadership) livePatience() time.Duration {
-	return max(livePatience, 2*l.s.opts.HeartbeatTimeout)
+	return max(livePatienceMin, 2*l.s.opts.HeartbeatTimeout)
 }
 
 // alive reports whether a member has answered Raft lately.
@@ -387,7 +388,7 @@ func (l *leadership) alive(m raft.Server) bool {
 
 // awaitAlive waits until one of the members is alive: a leader that was elected a moment ago has heard of nobody yet.
 func (l *leadership) awaitAlive(ctx context.Context, members ...raft.Server) bool {
-	end := l.s.now().Add(livePatience * l.s.opts.HeartbeatTimeout)
+	end := l.s.now().Add(l.livePatience())
 	for !slices.ContainsFunc(members, l.alive) {
 		if l.s.now().After(end) || !pause(ctx, memberPoll) {
 			return false

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"github.com/dsorchard/granary"
 )
 
@@ -299,11 +301,17 @@ func TestMemberReplaced(t *testing.T) {
 	}
 	m.wipe(lost)
 	m.mustJoin(lost)
+	down := raft.FailedHeartbeatObservation{PeerID: raft.ServerID(m.peers[lost].ID)}
+	m.node(m.leader()).peers.note(down) // heartbeats of the one that was lost have failed
 	m.add(lost)
 	m.voters(0, 1, 2)
 	s.advance(20)
 	s.finish()
 	m.same(0, 1, 2)
+	// The new one is not down because the one before was.
+	if err := m.change(&granary.MemberChange{Action: granary.MemberLead, ID: m.peers[lost].ID}); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestMemberCatchesUpFromSnapshot: a node that joins after the log was cut gets a checkpoint.

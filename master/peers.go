@@ -42,6 +42,14 @@ func (t *peerTable) reset() {
 	clear(t.down)
 }
 
+// forget forgets a node that is added: what was known is of the one that was in its place before, and Raft says that
+// heartbeats are answered again only of those that it has seen fail since.
+func (t *peerTable) forget(id raft.ServerID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.down, id)
+}
+
 func (t *peerTable) up(id raft.ServerID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
