@@ -292,8 +292,10 @@ func TestE2EDeduplication(t *testing.T) {
 	unique := float64(all.UniqueBytes) / float64(size)
 	t.Logf("one copy: %d logical, %d unique, %d stored (%.3f); three: %d logical, %d unique (%.3f), %d stored",
 		single.LogicalBytes, single.UniqueBytes, single.StoredBytes, stored, all.LogicalBytes, all.UniqueBytes, unique, all.StoredBytes)
-	if stored > 1.60 {
-		t.Errorf("one copy takes %.3f times its size on the disks, more than 1.60", stored)
+	// How full rows are depends on how many parts of the upload end at about the same time, and so on the machine: 1.5 to 1.65
+	// was seen. A part of 8 MiB in a row of its own takes 1.75, when its blocks leave one stream a MiB longer than the others.
+	if stored > 1.80 {
+		t.Errorf("one copy takes %.3f times its size on the disks, more than 1.80", stored)
 	}
 	if unique > 1.06 {
 		t.Errorf("three copies have %.3f times the unique bytes of one, more than 1.06", unique)
