@@ -11,12 +11,7 @@ const roomForOp = 128
 
 // MarshalOp encodes an op: equal ops give equal bytes.
 func MarshalOp(op granary.Op) ([]byte, error) {
-	return AppendOp(make([]byte, 0, roomForOp), op)
-}
-
-// AppendOp puts an encoded op behind b.
-func AppendOp(b []byte, op granary.Op) ([]byte, error) {
-	f := fields{subject: "op", b: b}
+	f := fields{subject: "op", b: make([]byte, 0, roomForOp)}
 	f.op(&op)
 	if f.err != nil {
 		return nil, f.err
