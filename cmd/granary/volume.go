@@ -53,21 +53,33 @@ func volumeShowCommand(env *environment) *cobra.Command {
 		Use:   "show VOLUME",
 		Short: "Show a volume with its shards",
 		Args:  exactArgs("VOLUME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := volumeArg(args[0])
-			if err != nil {
-				return err
-			}
-			return env.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
-				a, err := client.Ask[*granary.VolumeIs](ctx, c, &granary.GetVolume{Volume: id})
-				if err != nil {
-					return err
-				}
-				r := volumeReportOf(&a.Volume)
-				return env.print(cmd.OutOrStdout(), r, r.show)
-			})
-		},
+		RunE:  func(cmd *cobra.Command, args []string) error { return env.withVolume(cmd, args[0], getVolume) },
 	}
+}
+
+// withVolume does something about the volume that an argument names, and prints it as it is then.
+func (env *environment) withVolume(cmd *cobra.Command, arg string,
+	do func(context.Context, *client.Client, granary.VolumeID) (*granary.Volume, error)) error {
+	id, err := volumeArg(arg)
+	if err != nil {
+		return err
+	}
+	return env.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
+		v, err := do(ctx, c, id)
+		if err != nil {
+			return err
+		}
+		r := volumeReportOf(v)
+		return env.print(cmd.OutOrStdout(), r, r.show)
+	})
+}
+
+func getVolume(ctx context.Context, c *client.Client, id granary.VolumeID) (*granary.Volume, error) {
+	a, err := client.Ask[*granary.VolumeIs](ctx, c, &granary.GetVolume{Volume: id})
+	if err != nil {
+		return nil, err
+	}
+	return &a.Volume, nil
 }
 
 func volumeArg(text string) (granary.VolumeID, error) {
@@ -296,11 +308,11 @@ func chosenVolumes(ctx context.Context, c *client.Client, args []string) (volume
 		if err != nil {
 			return nil, err
 		}
-		a, err := client.Ask[*granary.VolumeIs](ctx, c, &granary.GetVolume{Volume: id})
+		v, err := getVolume(ctx, c, id)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, volumeReportOf(&a.Volume))
+		list = append(list, volumeReportOf(v))
 	}
 	return list, nil
 }
@@ -355,17 +367,9 @@ func volumeSealCommand(env *environment) *cobra.Command {
 		Short: "End appends to an open volume: its writer goes on with another",
 		Args:  exactArgs("VOLUME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			id, err := volumeArg(args[0])
-			if err != nil {
-				return err
-			}
-			return env.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
+			return env.withVolume(cmd, args[0], func(ctx context.Context, c *client.Client, id granary.VolumeID) (*granary.Volume, error) {
 				r, err := c.Do(ctx, granary.Cred{}, &granary.SealVolume{Volume: id, Force: true})
-				if err != nil {
-					return err
-				}
-				v := volumeReportOf(r.Volume)
-				return env.print(cmd.OutOrStdout(), v, v.show)
+				return r.Volume, err
 			})
 		},
 	}

@@ -18,23 +18,12 @@ func volumeMoveCommand(env *environment) *cobra.Command {
 		Args:  exactArgs("VOLUME"),
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		id, err := volumeArg(args[0])
-		if err != nil {
-			return err
-		}
-		return env.withClient(cmd.Context(), func(ctx context.Context, c *client.Client) error {
+		return env.withVolume(cmd, args[0], func(ctx context.Context, c *client.Client, id granary.VolumeID) (*granary.Volume, error) {
 			r, err := c.Do(ctx, granary.Cred{}, &granary.MoveVolume{Volume: id})
-			if err != nil {
-				return err
+			if err != nil || !wait {
+				return r.Volume, err
 			}
-			v := r.Volume
-			if wait {
-				if v, err = awaitVolume(ctx, c, cmd.ErrOrStderr(), "to be moved", v, func(v *granary.Volume) uint64 { return v.LiveBytes }); err != nil {
-					return err
-				}
-			}
-			report := volumeReportOf(v)
-			return env.print(cmd.OutOrStdout(), report, report.show)
+			return awaitVolume(ctx, c, cmd.ErrOrStderr(), "to be moved", r.Volume, func(v *granary.Volume) uint64 { return v.LiveBytes })
 		})
 	}
 	cmd.Flags().BoolVar(&wait, "wait", false, "return when no live block is left in it")
@@ -73,11 +62,11 @@ func (env *environment) awaitWhole(ctx context.Context, c *client.Client, cmd *c
 		if err := again(ctx); err != nil { // first: what was found has to be reported
 			return err
 		}
-		a, err := client.Ask[*granary.VolumeIs](ctx, c, &granary.GetVolume{Volume: r.ID})
+		v, err := getVolume(ctx, c, r.ID)
 		if err != nil {
 			return err
 		}
-		v, err := awaitVolume(ctx, c, cmd.ErrOrStderr(), "to be rebuilt", &a.Volume, missing)
+		v, err = awaitVolume(ctx, c, cmd.ErrOrStderr(), "to be rebuilt", v, missing)
 		if err != nil {
 			return err
 		}
@@ -96,11 +85,10 @@ func awaitVolume(ctx context.Context, c *client.Client, out io.Writer, what stri
 		if err := again(ctx); err != nil {
 			return nil, err
 		}
-		a, err := client.Ask[*granary.VolumeIs](ctx, c, &granary.GetVolume{Volume: v.ID})
-		if err != nil {
+		var err error
+		if v, err = getVolume(ctx, c, v.ID); err != nil {
 			return nil, err
 		}
-		v = &a.Volume
 	}
 	return v, nil
 }
