@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -43,6 +44,9 @@ are damaged or lost have been rebuilt: which the cluster does by itself, and beg
 				if err != nil {
 					return err
 				}
+				if state := volumes[0].State; state != granary.VolumeSealed.String() && state != granary.VolumeSealing.String() {
+					return granary.Errorf(granary.KindInvalid, "volume repair", args[0], "it is %s: only what is sealed can be verified", state)
+				}
 				list := verifyVolumes(ctx, volumes)
 				if err := env.print(cmd.ErrOrStderr(), list, list.table); err != nil {
 					return err
@@ -65,6 +69,9 @@ func (env *environment) awaitWhole(ctx context.Context, c *client.Client, cmd *c
 		v, err := getVolume(ctx, c, r.ID)
 		if err != nil {
 			return err
+		}
+		if v.Redundancy() < 0 {
+			return granary.Errorf(granary.KindCorrupt, "volume repair", fmt.Sprint(v.ID), "%d more shards are needed to rebuild what is lost", -v.Redundancy())
 		}
 		v, err = awaitVolume(ctx, c, cmd.ErrOrStderr(), "to be rebuilt", v, missing)
 		if err != nil {
