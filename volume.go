@@ -150,3 +150,17 @@ type Seal struct {
 	Length       uint64 // of the stream
 	End          uint64 // the file must reach up to here: of a data shard Volume.Ends, of a parity shard the end of the last row but padding
 }
+
+// SumShard asks a shard server for the sums of a sealed shard.
+type SumShard struct {
+	Ref    ShardRef
+	Length uint64 // of the stream, from its beginning: no longer than it was sealed
+	Blocks bool   // it is a data shard: its blocks are to be verified
+}
+
+// ShardSums says in short what the bytes of a sealed shard are. The sums of the k+m shards of a volume fit together as the shards do
+// (erasure.Summer).
+type ShardSums struct {
+	Sums []byte   `json:"sums"`
+	Bad  []uint32 `json:"bad,omitempty"` // if blocks were to be verified: the pieces, of erasure.SumPiece bytes, with bytes that are no sound block's and no gap's
+}

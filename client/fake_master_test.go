@@ -327,6 +327,8 @@ func (f *fakeCluster) apply(id granary.SessionID, op granary.Op) granary.Result 
 			}
 		}
 		return granary.Result{}
+	case *granary.DamageShards:
+		return f.damageShards(op)
 	case *granary.PlaceShard:
 		return f.placeShard(op)
 	case *granary.MoveBlocks:

@@ -135,6 +135,17 @@ func (f *fakeCluster) sealAll() map[granary.VolumeID][][]byte {
 	return all
 }
 
+func (f *fakeCluster) damageShards(op *granary.DamageShards) granary.Result {
+	v := f.volumes[op.Volume]
+	if v == nil || v.Epoch != op.Epoch {
+		return granary.Result{Err: granary.Errorf(granary.KindStale, "damage shards", "", "epoch %d", op.Epoch)}
+	}
+	for i := range v.Shards {
+		v.Shards[i].Lost = v.Shards[i].Lost || op.Shards&(1<<i) != 0
+	}
+	return granary.Result{}
+}
+
 func (f *fakeCluster) placeShard(op *granary.PlaceShard) granary.Result {
 	v := f.volumes[op.Volume]
 	if v == nil || v.Epoch != op.Epoch || int(op.Shard) >= len(v.Shards) || v.Shards[op.Shard].Target != op.To {

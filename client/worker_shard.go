@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -65,6 +66,7 @@ func (w *Worker) makeShard(ctx context.Context, j *job) error {
 	}
 	j.total.Store(v.Watermark)
 	m := &maker{w: w, j: j, v: v, from: from}
+	defer w.accuse(ctx, from)
 	for {
 		j.done.Store(0)
 		err := m.build(ctx)
@@ -75,6 +77,33 @@ func (w *Worker) makeShard(ctx context.Context, j *job) error {
 		default:
 			return w.place(ctx, t)
 		}
+	}
+}
+
+// accuse has the state say of shards that turned out to hold other bytes than were written that they are damaged: their servers do not
+// know it, and nobody else would come to. Those that have been made anew meanwhile are not meant, and so neither is the shard that a
+// repair made.
+func (w *Worker) accuse(ctx context.Context, s *sources) {
+	s.mu.Lock()
+	liars := slices.Clone(s.liars)
+	s.mu.Unlock()
+	if !slices.Contains(liars, true) || ctx.Err() != nil {
+		return
+	}
+	v, err := w.volume(ctx, s.v.ID)
+	if err == nil {
+		op := &granary.DamageShards{Volume: v.ID, Epoch: s.v.Epoch}
+		for i, lies := range liars {
+			if lies && (i != s.shard || s.copy) && i < len(v.Shards) && v.Shards[i].Disk == s.v.Shards[i].Disk && !v.Shards[i].Lost {
+				op.Shards |= 1 << i
+			}
+		}
+		if op.Shards != 0 {
+			_, err = w.c.Do(ctx, granary.Cred{}, op)
+		}
+	}
+	if err != nil && !granary.IsKind(err, granary.KindNotFound) && !granary.IsKind(err, granary.KindStale) {
+		w.log.Warn("shards that are wrong were not reported as damaged", "volume", s.v.ID, "err", err)
 	}
 }
 

@@ -180,7 +180,7 @@ func TestRepairWithMoreLost(t *testing.T) {
 }
 
 // TestRepairFindsLiar: a shard that was sealed with bytes that were never written is found out by the frames of the blocks,
-// and done without. When it cannot be, the error names the block and nothing is placed.
+// done without, and reported as damaged. When it cannot be, the error names the block and nothing is placed.
 func TestRepairFindsLiar(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, c, want := repairCluster(t, 3, 2, 2, 4)
@@ -194,6 +194,9 @@ func TestRepairFindsLiar(t *testing.T) {
 		f.aim(granary.TaskRepair, 1, 0, "spare00")
 		if e := <-f.work.ended; e.Error != "" {
 			t.Error(e)
+		}
+		if shards := f.volumes[1].Shards; shards[0].Lost || !shards[1].Lost || shards[2].Lost || shards[3].Lost {
+			t.Errorf("damaged are, as was reported: %+v", shards)
 		}
 		f.aim(granary.TaskCopy, 1, 1, "spare01") // the liar itself, which the blocks in it give away
 		if e := <-f.work.ended; e.Error != "" {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/erasure"
 )
 
 // shardDisks is volume servers of one disk each, as a leader sees them by ShardControl and heartbeats.
@@ -27,12 +28,15 @@ type shardDisks struct {
 	made   granary.Time
 	lists  int
 	during func() // called once, between a listing and its end
+
+	sums     map[granary.ShardRef]granary.ShardSums
+	unsummed error
 }
 
 // openUpkept opens a node that leads n servers s1, s2, …, with disks s1-d, s2-d, ….
 func openUpkept(t *testing.T, n int) *shardDisks {
 	t.Helper()
-	d := &shardDisks{t: t, clock: stopClock(), disks: map[granary.DiskID]map[granary.VolumeID]granary.ShardInfo{}, down: map[string]bool{}, fails: map[string]string{}, used: map[string]uint64{}, sick: map[string]granary.ShardInfo{}}
+	d := &shardDisks{t: t, clock: stopClock(), disks: map[granary.DiskID]map[granary.VolumeID]granary.ShardInfo{}, down: map[string]bool{}, fails: map[string]string{}, used: map[string]uint64{}, sick: map[string]granary.ShardInfo{}, sums: map[granary.ShardRef]granary.ShardSums{}}
 	d.s = openAlone(t, t.TempDir(), func(o *Options) {
 		o.Shards, o.now = d, d.clock.now
 		o.SessionTTL, o.ServerDownAfter = 1000*time.Hour, 4*time.Second
@@ -91,6 +95,19 @@ func (d *shardDisks) Seal(_ context.Context, addr string, seal *granary.Seal) er
 	}
 	d.put(seal.Ref, seal.Length, true)
 	return nil
+}
+
+// Sums are of zeros, unless a test has set others.
+func (d *shardDisks) Sums(_ context.Context, addr string, q *granary.SumShard) (*granary.ShardSums, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := granary.ShardSums{Sums: make([]byte, erasure.SumsLength(q.Length))}
+	if set, ok := d.sums[q.Ref]; ok {
+		if a.Sums = set.Sums; q.Blocks {
+			a.Bad = set.Bad
+		}
+	}
+	return &a, d.unsummed
 }
 
 // put makes a shard. The caller has the lock.

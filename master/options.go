@@ -18,6 +18,8 @@ import (
 type ShardControl interface {
 	// Seal trims a shard and ends appends to it. Repeating it is harmless.
 	Seal(ctx context.Context, addr string, s *granary.Seal) error
+	// Sums says in short what the bytes of a sealed shard are.
+	Sums(ctx context.Context, addr string, q *granary.SumShard) (*granary.ShardSums, error)
 	// Drop deletes a shard, if it is the one that was created at that time; 0 for any. Repeating it is harmless.
 	Drop(ctx context.Context, addr string, ref granary.ShardRef, epoch granary.Epoch, created granary.Time) error
 	// List lists the shards on a disk.

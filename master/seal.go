@@ -2,12 +2,14 @@ package master
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/erasure"
 )
 
 const (
@@ -20,8 +22,10 @@ const (
 
 // sealer remembers which shards answered badly, and when to ask them again.
 type sealer struct {
-	mu    sync.Mutex
-	tries map[granary.ShardRef]sealTry
+	mu       sync.Mutex
+	tries    map[granary.ShardRef]sealTry
+	unsummed map[granary.ShardRef]int // how often a sealed shard could not be compared
+	codes    erasure.Cache
 }
 
 type sealTry struct {
@@ -32,12 +36,13 @@ type sealTry struct {
 // sealVolumes drives volumes from sealing to sealed: every shard server trims its shard to the
 // committed watermark. That nobody appends any more is the state's doing already; this gives back
 // the tails and lets the shards be scrubbed, repaired and moved. A shard that has lost committed bytes is marked as Lost, and
-// one on a lost disk keeps its volume sealing, until it has been made anew elsewhere.
+// one on a lost disk keeps its volume sealing, until it has been made anew elsewhere. And so is one that does not fit the others any more
+// (compare): from the seal on its own page table would vouch for it.
 func (l *leadership) sealVolumes(ctx context.Context) {
 	if l.s.opts.Shards == nil {
 		return
 	}
-	r := &sealer{tries: make(map[granary.ShardRef]sealTry)}
+	r := &sealer{tries: make(map[granary.ShardRef]sealTry), unsummed: make(map[granary.ShardRef]int)}
 	timer := time.NewTicker(sealEvery)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -78,7 +83,7 @@ func (l *leadership) sealAll(ctx context.Context, r *sealer) {
 func (l *leadership) sealVolume(ctx context.Context, r *sealer, v granary.Volume, sealed uint32, addrs map[granary.ServerID]string) {
 	var news, lost uint32
 	for i, place := range v.Shards {
-		ref := granary.ShardRef{Disk: place.Disk, Volume: v.ID, Shard: uint8(i)}
+		ref := refOf(&v, i)
 		if sealed&(1<<i) != 0 || place.Lost || !l.live.shows(place.Server, place.Disk) || !r.due(ref, l.s.now()) {
 			continue
 		}
@@ -97,6 +102,19 @@ func (l *leadership) sealVolume(ctx context.Context, r *sealer, v granary.Volume
 			continue
 		}
 		news |= 1 << i
+	}
+	if news != 0 {
+		wrong, retry := l.compare(ctx, r, &v, (news|sealed)&^lost, addrs)
+		if retry {
+			for _, i := range shardList(news) {
+				r.failed(refOf(&v, i), l.s.now())
+			}
+			news = 0
+		}
+		for _, i := range shardList(wrong) {
+			l.s.log.Warn("a shard does not fit the others of its volume: its bytes have changed before it was sealed", "shard", refOf(&v, i), "server", addrs[v.Shards[i].Server])
+		}
+		news, lost = news&^wrong, lost|wrong
 	}
 	var items []item
 	if news != 0 {
@@ -174,9 +192,6 @@ func (r *sealer) forget(keep []granary.Volume) {
 	for _, v := range keep {
 		ids[v.ID] = true
 	}
-	for ref := range r.tries {
-		if !ids[ref.Volume] {
-			delete(r.tries, ref)
-		}
-	}
+	maps.DeleteFunc(r.tries, func(ref granary.ShardRef, _ sealTry) bool { return !ids[ref.Volume] })
+	maps.DeleteFunc(r.unsummed, func(ref granary.ShardRef, _ int) bool { return !ids[ref.Volume] })
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/erasure"
 )
 
 func TestRestartReplaysNothing(t *testing.T) {
@@ -468,6 +469,10 @@ func (f *fakeShards) Seal(_ context.Context, _ string, seal *granary.Seal) error
 
 func (f *fakeShards) Drop(context.Context, string, granary.ShardRef, granary.Epoch, granary.Time) error {
 	return nil
+}
+
+func (f *fakeShards) Sums(_ context.Context, _ string, q *granary.SumShard) (*granary.ShardSums, error) {
+	return &granary.ShardSums{Sums: make([]byte, erasure.SumsLength(q.Length))}, nil
 }
 
 func (f *fakeShards) List(context.Context, string, granary.DiskID) ([]granary.ShardInfo, error) {

@@ -199,6 +199,16 @@ func (c *Client) Seal(ctx context.Context, addr string, seal *granary.Seal) erro
 	return c.call(req, opSeal, seal.Ref.String())
 }
 
+// Sums is Store.Sums at addr.
+func (c *Client) Sums(ctx context.Context, addr string, q *granary.SumShard) (*granary.ShardSums, error) {
+	if s := c.local(addr); s != nil {
+		return s.Sums(ctx, q)
+	}
+	path := fmt.Sprintf("%s/sums?length=%d&blocks=%t", shardPath(q.Ref), q.Length, q.Blocks)
+	sums := &granary.ShardSums{}
+	return sums, c.get(ctx, opSums, addr, path, q.Ref.String(), sums)
+}
+
 // Drop is Store.Drop at addr.
 func (c *Client) Drop(ctx context.Context, addr string, ref granary.ShardRef, epoch granary.Epoch, created granary.Time) error {
 	if s := c.local(addr); s != nil {

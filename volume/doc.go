@@ -1,5 +1,5 @@
 // Package volume is the volume server: it keeps shards of volumes on disks, and serves appends,
-// reads, seals and drops of them. It knows nothing of blocks, files or placement: a shard is a
+// reads, seals and drops of them. It knows nothing of files or placement, and of blocks only how to verify one (Sums): a shard is a
 // stream of bytes that only grows until it is sealed, and never changes afterwards.
 //
 // A shard comes to be by appends, or whole, sealed, of a stream that somebody reconstructed or copied (Build).
@@ -12,7 +12,8 @@
 // A directory that cannot be read at the start is left out, and one that is deleted later is served no more: the others are. A disk that answers
 // with errors of the device, not at all for a minute, or for minutes much more slowly than the server's others (latency.go), is Failing: it
 // is read, and should be emptied. Sealed shards are read and compared
-// with their page tables in the background (scrub.go), those that are still written when they are sealed.
+// with their page tables in the background (scrub.go). What becomes of those that are still written is found when they are sealed: the sums of
+// the shards of a volume, made as the page tables are, are compared by the leader (sums.go).
 //
 // # Format
 //

@@ -28,6 +28,7 @@ const (
 //	POST   /v1/disks/DISK/shards/VOLUME/SHARD/seal?epoch=&k=&m=&length=&end=
 //	POST   /v1/disks/DISK/shards/VOLUME/SHARD/build?epoch=&k=&m=&length=   make a whole shard; the body is records, see pieces.go
 //	POST   /v1/disks/DISK/shards/VOLUME/SHARD/verify       compare a sealed shard with its page table
+//	GET    /v1/disks/DISK/shards/VOLUME/SHARD/sums?length=&blocks=    JSON: granary.ShardSums
 //	DELETE /v1/disks/DISK/shards/VOLUME/SHARD?epoch=&created=    drop
 //	GET    /v1/disks/DISK/shards                           JSON: array of granary.ShardInfo
 //	POST   /v1/disks/DISK/scrub                            begin to verify all of it
@@ -49,6 +50,7 @@ func NewHandler(s *Store) http.Handler {
 	mux.HandleFunc("GET "+shard, h.read)
 	mux.HandleFunc("POST "+shard+"/seal", h.seal)
 	mux.HandleFunc("POST "+shard+"/verify", h.verify)
+	mux.HandleFunc("GET "+shard+"/sums", h.sums)
 	mux.HandleFunc("POST "+shard+"/build", h.build)
 	mux.HandleFunc("POST /v1/disks/{disk}/scrub", h.scrub)
 	mux.HandleFunc("DELETE "+shard, h.drop)
@@ -234,6 +236,21 @@ func (h *handler) verify(w http.ResponseWriter, r *http.Request) {
 		p.err = h.store.Verify(r.Context(), ref)
 	}
 	h.answer(w, p.err)
+}
+
+func (h *handler) sums(w http.ResponseWriter, r *http.Request) {
+	p := &params{op: opSums, subject: r.URL.Path}
+	ref, query := p.ref(r), r.URL.Query()
+	q := &granary.SumShard{Ref: ref, Length: p.number("length", query.Get("length"), 10, 64), Blocks: query.Get("blocks") == "true"}
+	var sums *granary.ShardSums
+	if p.err == nil {
+		sums, p.err = h.store.Sums(r.Context(), q)
+	}
+	if p.err != nil {
+		writeError(w, p.err)
+		return
+	}
+	writeJSON(w, http.StatusOK, sums)
 }
 
 func (h *handler) drop(w http.ResponseWriter, r *http.Request) {

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/erasure"
 )
 
 // Sizes of the buffers that make and check a page table; multiples of a page.
@@ -145,10 +146,12 @@ func (sh *shard) cut(f *openFile, length uint64) error {
 	return nil
 }
 
-// writeTable writes the page table behind the stream, and returns its checksum.
+// writeTable writes the page table behind the stream, and returns its checksum. The sums of the stream, which is read for it, are kept.
 func (sh *shard) writeTable(f *openFile, length uint64) (uint32, error) {
 	w := &tableWriter{f: f, position: int64(tableOffset(length))}
+	summer := erasure.NewSummer()
 	err := eachPage(f, length, func(uint64, int) error { return nil }, func(_ uint64, page []byte) error {
+		summer.Add(page)
 		return w.add(crc32.Checksum(page, castagnoli))
 	})
 	if err == nil {
@@ -156,6 +159,7 @@ func (sh *shard) writeTable(f *openFile, length uint64) (uint32, error) {
 	}
 	switch {
 	case err == nil:
+		sh.keepSums(length, summer.Sums())
 		return w.crc, nil
 	case !errors.Is(err, syscall.ENOSPC):
 		return 0, sh.poison(opSeal, "making its page table", err)

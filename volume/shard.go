@@ -33,6 +33,7 @@ type shard struct {
 	state      atomic.Pointer[shardState] // nil until the head has been read
 	poisonedBy atomic.Pointer[string]
 	damagedBy  atomic.Pointer[string]
+	sums       atomic.Pointer[sealSums] // until they have been asked for
 	syncs      syncGroup
 
 	loadMu sync.Mutex

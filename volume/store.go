@@ -20,6 +20,7 @@ const (
 	opList      = "volume.list"
 	opUsage     = "volume.usage"
 	opVerify    = "volume.verify"
+	opSums      = "volume.sums"
 	opBuild     = "volume.build"
 	opScrub     = "volume.scrub"
 	opHeartbeat = "volume.heartbeat"
