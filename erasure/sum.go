@@ -1,13 +1,13 @@
 package erasure
 
-import (
-	"github.com/klauspost/reedsolomon"
-)
+import "github.com/klauspost/reedsolomon"
 
+// Both are part of what nodes tell each other.
 const (
-	// SumPiece is how many bytes of a stream one sum covers, and SumSize how long it is. Both are part of what nodes tell each other.
+	// SumPiece is how many bytes of a stream one sum covers.
 	SumPiece = 1 << 20
-	SumSize  = SumPiece / (sumColumns * sumColumns * sumColumns * sumColumns)
+	// SumSize is how many bytes a sum has.
+	SumSize = SumPiece / (sumColumns * sumColumns * sumColumns * sumColumns)
 
 	sumColumns = 16
 	sumLevels  = 4
