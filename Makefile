@@ -3,7 +3,7 @@ GO      ?= go
 BIN     := bin/granary
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: all build run cluster test unit check e2e chaos bench metabench golden fuzz generate clean
+.PHONY: all build run cluster test unit check e2e chaos bench blockbench metabench golden fuzz generate clean
 
 all: build
 
@@ -40,6 +40,10 @@ chaos: build
 # MINIO names its binary, beside MinIO; and the block path beside dd.
 bench: build
 	bash tests/bench/run.sh
+	bash tests/blockbench/run.sh
+
+# The block path beside dd: writes, reads, thin rows, the repair of a lost disk. PARTS="repair" runs one of them.
+blockbench:
 	bash tests/blockbench/run.sh
 
 # The metadata master beside bare Raft, and what many inodes cost; INODES=10000000 takes a while.

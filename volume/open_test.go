@@ -176,7 +176,7 @@ func TestDeletedDirectory(t *testing.T) {
 			}
 			return disk.Fault{}
 		})
-		time.Sleep((vanishAfter - 1) * sampleEvery)
+		time.Sleep(sampleEvery + missedPause*3/2) // one miss is not enough
 		if got := paths(s); got != "bad good" {
 			t.Fatalf("served: %s", got)
 		}

@@ -14,10 +14,11 @@ import (
 // How often the space of a disk is looked at, and for how many looks it may stay silent.
 const (
 	sampleEvery = time.Second
-	hungAfter   = 10 // then it is not written to
-	deadAfter   = 60 // then it counts as failing
-	vanishAfter = 3  // looks without an identity: its directory is gone
-	fullFor     = 10 // after a write that found no space
+	hungAfter   = 10              // then it is not written to
+	deadAfter   = 60              // then it counts as failing
+	vanishAfter = 3               // looks without an identity: its directory is gone …
+	missedPause = sampleEvery / 5 // … after the first of which the others come soon
+	fullFor     = 10              // after a write that found no space
 )
 
 // clock counts the seconds that the process was running: while it is stopped, or its machine sleeps, a disk that does not
@@ -105,9 +106,18 @@ func (d *dataDisk) watch(stop <-chan struct{}) {
 		}
 		d.look()
 		name := d.missing()
-		if missed++; name == "" {
+		switch {
+		case name == "":
+			if missed > 0 {
+				ticker.Reset(sampleEvery)
+			}
 			missed = 0
-		} else if missed == vanishAfter {
+			continue
+		case missed == 0:
+			ticker.Reset(missedPause)
+		}
+		if missed++; missed == vanishAfter {
+			ticker.Reset(sampleEvery)
 			d.vanish("its " + name + " is gone")
 		}
 	}

@@ -2,54 +2,45 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
-	"fmt"
 	"os"
-	"os/signal"
 	"time"
+
+	"github.com/dsorchard/granary/tests/measure"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+func main() { measure.Main("bench", run) }
+
+// settings are the flags; each command reads those that concern it.
+type settings struct {
+	table  table
+	header bool
+	s3     s3Target
+	dir    dirTarget
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) == 0 {
-		return errors.New("usage: bench s3|dir [flags]; see bench s3 --help")
+	s := settings{table: table{out: os.Stdout}}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	s.table.pids.Flag(flags)
+	flags.StringVar(&s.table.name, "name", "store", "what the table calls the target")
+	flags.DurationVar(&s.table.each, "each", 3*time.Second, "time for each cell")
+	flags.BoolVar(&s.header, "header", true, "print the heading")
+	flags.StringVar(&s.s3.endpoint, "endpoint", "127.0.0.1:7700", "s3: HOST:PORT")
+	flags.StringVar(&s.s3.accessKey, "access-key", os.Getenv("AWS_ACCESS_KEY_ID"), "s3: access key")
+	flags.StringVar(&s.s3.secretKey, "secret-key", os.Getenv("AWS_SECRET_ACCESS_KEY"), "s3: secret key")
+	flags.StringVar(&s.s3.bucket, "bucket", "bench", "s3: bucket to work in; made if needed")
+	flags.StringVar(&s.dir.path, "path", "", "dir: directory to work in")
+	return measure.Dispatch(ctx, args, flags, &s, []measure.Command[settings]{
+		{Name: "s3", Run: func(ctx context.Context, s settings) error { return s.s3.run(ctx, s.begin()) }},
+		{Name: "dir", Run: func(ctx context.Context, s settings) error { return s.dir.run(ctx, s.begin()) }},
+	})
+}
+
+// begin returns the table, with its heading printed.
+func (s *settings) begin() *table {
+	if s.header {
+		s.table.heading()
 	}
-	flags := flag.NewFlagSet("bench "+args[0], flag.ContinueOnError)
-	name := flags.String("name", "store", "what the table calls the target")
-	each := flags.Duration("each", 3*time.Second, "time for each cell")
-	pid := flags.Int("pid", 0, "process whose CPU time is charged")
-	header := flags.Bool("header", true, "print the heading")
-	var s s3Target
-	var d dirTarget
-	switch args[0] {
-	case "s3":
-		flags.StringVar(&s.endpoint, "endpoint", "127.0.0.1:7700", "HOST:PORT")
-		flags.StringVar(&s.accessKey, "access-key", os.Getenv("AWS_ACCESS_KEY_ID"), "access key")
-		flags.StringVar(&s.secretKey, "secret-key", os.Getenv("AWS_SECRET_ACCESS_KEY"), "secret key")
-		flags.StringVar(&s.bucket, "bucket", "bench", "bucket to work in; made if needed")
-	case "dir":
-		flags.StringVar(&d.path, "path", "", "directory to work in")
-	default:
-		return fmt.Errorf("%q is neither s3 nor dir", args[0])
-	}
-	if err := flags.Parse(args[1:]); err != nil {
-		return err
-	}
-	t := &table{name: *name, each: *each, pid: *pid, out: os.Stdout}
-	if *header {
-		t.heading()
-	}
-	if args[0] == "s3" {
-		return s.run(ctx, t)
-	}
-	return d.run(ctx, t)
+	return &s.table
 }

@@ -13,7 +13,7 @@ import (
 type table struct {
 	name string
 	each time.Duration
-	pid  int
+	pids measure.Processes
 	out  io.Writer
 }
 
@@ -34,7 +34,7 @@ type cell struct {
 
 // run measures a cell and returns how many operations succeeded. All were numbered from 0 without a gap.
 func (t *table) run(ctx context.Context, c cell) (int, error) {
-	s, err := measure.Run(ctx, t.pid, t.each, c.conc, c.count, c.work)
+	s, err := measure.Run(ctx, t.pids, t.each, c.conc, c.count, c.work)
 	if err != nil {
 		return 0, fmt.Errorf("%s %s: %w", t.name, c.op, err)
 	}
@@ -51,7 +51,7 @@ func (t *table) line(c cell, s *measure.Sample) {
 	if c.size > 0 {
 		rate = fmt.Sprintf("%.1f", s.Rate()*float64(c.size)/1e6)
 	}
-	if t.pid > 0 {
+	if len(t.pids) > 0 {
 		charge = fmt.Sprintf("%.2f", s.CPU/float64(n)*1000)
 	}
 	fmt.Fprintf(t.out, "%-10s %-8s %9s %5d %10.1f %9s %10.2f %10.2f %9s\n",

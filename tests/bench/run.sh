@@ -28,7 +28,7 @@ granary=$!
 pids+=("$granary")
 for _ in $(seq 300); do curl -fsS -o /dev/null "http://127.0.0.1:$((base + 200))/-/health" 2>/dev/null && break; sleep 0.1; done
 
-bin/bench s3 --name granary --endpoint 127.0.0.1:$((base + 300)) --each "$each" --pid "$granary"
+bin/bench s3 --name granary --endpoint 127.0.0.1:$((base + 300)) --each "$each" --pids "$granary"
 if [ -n "${MINIO:-}" ]; then
   mkdir -p "$scratch/minio"
   MINIO_ROOT_USER=$AWS_ACCESS_KEY_ID MINIO_ROOT_PASSWORD=$AWS_SECRET_ACCESS_KEY \
@@ -36,11 +36,11 @@ if [ -n "${MINIO:-}" ]; then
   minio=$!
   pids+=("$minio")
   for _ in $(seq 300); do curl -fsS -o /dev/null http://127.0.0.1:19000/minio/health/live 2>/dev/null && break; sleep 0.1; done
-  bin/bench s3 --name minio --endpoint 127.0.0.1:19000 --each "$each" --pid "$minio" --header=false
+  bin/bench s3 --name minio --endpoint 127.0.0.1:19000 --each "$each" --pids "$minio" --header=false
   kill "$minio"; wait "$minio" 2>/dev/null || true
 fi
 
 bin/granary mount "$scratch/mnt"
 mount=$(pgrep -f "granary mount / $scratch/mnt" | head -1)
-bin/bench dir --name mount --path "$scratch/mnt" --each "$each" --pid "$mount"
+bin/bench dir --name mount --path "$scratch/mnt" --each "$each" --pids "$mount"
 bin/bench dir --name disk --path "$scratch/plain" --each "$each" --header=false

@@ -61,13 +61,13 @@ func (n *noise) next(size int) []byte {
 // write makes the stream's file.
 func (b *bench) write(ctx context.Context) error {
 	n := newNoise()
-	return b.cost("write", b.size, func() error {
+	return b.cost("write", b.mib<<20, func() error {
 		u, err := b.c.NewUpload(ctx, client.UploadOptions{Create: granary.Create{Parent: granary.RootInode, Name: b.name, Mode: 0o644, Replace: true}})
 		if err != nil {
 			return err
 		}
 		defer u.Abort()
-		for left := b.size; left > 0; left -= writeSize {
+		for left := b.mib << 20; left > 0; left -= writeSize {
 			if _, err := u.Write(n.next(writeSize)); err != nil {
 				return err
 			}
@@ -77,12 +77,12 @@ func (b *bench) write(ctx context.Context) error {
 	})
 }
 
-// layouts returns the file's windows.
-func (b *bench) layouts(ctx context.Context) ([]*granary.Layout, error) {
+// layouts returns the windows of a file.
+func (b *bench) layouts(ctx context.Context, name string) ([]*granary.Layout, error) {
 	var all []*granary.Layout
 	for off := uint64(0); ; off += windowSize {
 		found, err := client.Ask[*granary.Found](ctx, b.c, &granary.Lookup{
-			Base: granary.RootInode, Path: b.name, Layout: &granary.Range{Offset: off, Length: windowSize},
+			Base: granary.RootInode, Path: name, Layout: &granary.Range{Offset: off, Length: windowSize},
 		})
 		if err != nil {
 			return nil, err
@@ -96,34 +96,38 @@ func (b *bench) layouts(ctx context.Context) ([]*granary.Layout, error) {
 
 // read reads it from start to end.
 func (b *bench) read(ctx context.Context) error {
-	all, err := b.layouts(ctx)
+	all, err := b.layouts(ctx, b.name)
 	if err != nil {
 		return err
 	}
+	return b.cost("read", int64(all[0].Size), func() error { return b.readThrough(ctx, all, func(uint64) {}) })
+}
+
+// readThrough reads a file from start to end, and tells how many bytes more it has read.
+func (b *bench) readThrough(ctx context.Context, all []*granary.Layout, more func(uint64)) error {
 	size, p := all[0].Size, make([]byte, readSize)
-	return b.cost("read", int64(size), func() error {
-		for off := uint64(0); off < size; off += readSize {
-			l := all[off/windowSize]
-			n := min(readSize, size-off)
-			if ahead := off + readSize; ahead < size {
-				b.c.Prefetch(all[ahead/windowSize], ahead, min(readSize, size-ahead))
-			}
-			if err := b.c.ReadLayout(ctx, l, p[:n], off); err != nil {
-				return err
-			}
+	for off := uint64(0); off < size; off += readSize {
+		l := all[off/windowSize]
+		n := min(readSize, size-off)
+		if ahead := off + readSize; ahead < size {
+			b.c.Prefetch(all[ahead/windowSize], ahead, min(readSize, size-ahead))
 		}
-		return nil
-	})
+		if err := b.c.ReadLayout(ctx, l, p[:n], off); err != nil {
+			return err
+		}
+		more(n)
+	}
+	return nil
 }
 
 // random reads 4 KiB of it anywhere, and counts the shard reads.
 func (b *bench) random(ctx context.Context) error {
-	all, err := b.layouts(ctx)
+	all, err := b.layouts(ctx, b.name)
 	if err != nil {
 		return err
 	}
 	b.shards.take()
-	s, err := measure.Run(ctx, 0, b.each, 1, 1<<30, func(ctx context.Context, _ int) error {
+	s, err := measure.Run(ctx, nil, b.each, 1, 1<<30, func(ctx context.Context, _ int) error {
 		p := make([]byte, smallSize)
 		off := uint64(rand.Int64N(int64(all[0].Size)-smallSize)) &^ (smallSize - 1)
 		return b.c.ReadLayout(ctx, all[off/windowSize], p, off)
@@ -147,7 +151,7 @@ func (b *bench) random(ctx context.Context) error {
 func (b *bench) thin(ctx context.Context) error {
 	dir := fmt.Sprintf("thin-%x", rand.Uint64())
 	return b.cost("thin", int64(b.files)*thinSize, func() error {
-		_, err := measure.Run(ctx, 0, time.Hour, writers, b.files, func(ctx context.Context, i int) error {
+		_, err := measure.Run(ctx, nil, time.Hour, writers, b.files, func(ctx context.Context, i int) error {
 			u, err := b.c.NewUpload(ctx, client.UploadOptions{Create: granary.Create{
 				Parent: granary.RootInode, Name: fmt.Sprintf("%s/%02d/%06d", dir, i%writers, i), Mode: 0o644, MakeParents: true,
 			}, Home: granary.RootInode})

@@ -5,29 +5,21 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"os/signal"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/dsorchard/granary/client"
+	"github.com/dsorchard/granary/tests/measure"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "metabench:", err)
-		os.Exit(1)
-	}
-}
+func main() { measure.Main("metabench", run) }
 
 // settings are the flags; each command reads those that concern it.
 type settings struct {
 	cluster string
 	each    time.Duration
-	pid     int
+	pids    measure.Processes // whose CPU time is charged: the leader's
 	inodes  int
 	blocks  int
 	callers []int
@@ -40,14 +32,11 @@ type settings struct {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) == 0 {
-		return errors.New("usage: metabench ops|raft|load|big|wide|blocks|failover [flags]")
-	}
 	var s settings
-	flags := flag.NewFlagSet("metabench "+args[0], flag.ContinueOnError)
-	flags.StringVar(&s.cluster, "cluster", os.Getenv("GRANARY_CLUSTER"), "gRPC addresses of the masters")
+	flags := flag.NewFlagSet("metabench", flag.ContinueOnError)
+	measure.ClusterFlag(flags, &s.cluster)
+	s.pids.Flag(flags)
 	flags.DurationVar(&s.each, "each", 3*time.Second, "time for each line")
-	flags.IntVar(&s.pid, "pid", 0, "process whose CPU time is charged: the leader")
 	s.callers = []int{1, 16, 256}
 	flags.Func("callers", "how many at the same time, N,… (default 1,16,256)", func(text string) (err error) {
 		s.callers, err = numbers(text)
@@ -61,27 +50,21 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&s.how, "how", "kill", "failover: kill, term or stop")
 	flags.IntVar(&s.times, "times", 10, "failover: how often")
 	flags.StringVar(&s.binary, "binary", "bin/granary", "failover: the program")
-	if err := flags.Parse(args[1:]); err != nil {
-		return err
-	}
-	commands := map[string]func(context.Context, settings) error{
-		"ops": withClient(benchOps), "load": withClient(load), "big": withClient(big), "wide": withClient(wide), "raft": bareRaft,
-		"blocks": withClient(commitBlocks), "failover": failover,
-	}
-	command, ok := commands[args[0]]
-	if !ok {
-		return fmt.Errorf("%q is none of ops, raft, load, big, wide, blocks, failover", args[0])
-	}
-	return command(ctx, s)
+	return measure.Dispatch(ctx, args, flags, &s, []measure.Command[settings]{
+		{Name: "ops", Run: withClient(benchOps)}, {Name: "raft", Run: bareRaft}, {Name: "load", Run: withClient(load)},
+		{Name: "big", Run: withClient(big)}, {Name: "wide", Run: withClient(wide)}, {Name: "blocks", Run: withClient(commitBlocks)},
+		{Name: "failover", Run: failover},
+	})
 }
 
 // withClient runs a command with a client of the cluster.
 func withClient(command func(context.Context, settings, *client.Client) error) func(context.Context, settings) error {
 	return func(ctx context.Context, s settings) (err error) {
-		if s.cluster == "" {
-			return errors.New("--cluster is missing")
+		masters, err := measure.Masters(s.cluster)
+		if err != nil {
+			return err
 		}
-		c, err := client.Open(ctx, client.Options{Masters: strings.Split(s.cluster, ","), Name: "metabench"})
+		c, err := client.Open(ctx, client.Options{Masters: masters, Name: "metabench"})
 		if err != nil {
 			return err
 		}

@@ -14,13 +14,13 @@ func heading() {
 // bench calls op(i) for i = 0, 1, … from many goroutines until the time is over or count is reached, prints a line, and
 // returns how many were done.
 func bench(ctx context.Context, s settings, target, name string, callers, count int, op func(ctx context.Context, i int) error) (int, error) {
-	m, err := measure.Run(ctx, s.pid, s.each, callers, count, op)
+	m, err := measure.Run(ctx, s.pids, s.each, callers, count, op)
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", name, err)
 	}
 	n := len(m.Latencies)
 	charge := "-"
-	if s.pid > 0 && n > 0 {
+	if len(s.pids) > 0 && n > 0 {
 		charge = fmt.Sprintf("%.1f", m.CPU/float64(n)*1e6)
 	}
 	fmt.Printf("%-10s %-22s %7d %10.0f %10.2f %10.2f %10s\n",

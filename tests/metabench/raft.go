@@ -18,6 +18,7 @@ import (
 
 	"github.com/dsorchard/granary/internal/disk"
 	"github.com/dsorchard/granary/internal/raftlog"
+	"github.com/dsorchard/granary/tests/measure"
 )
 
 const (
@@ -129,7 +130,7 @@ func (n *bareNode) bench(ctx context.Context, s settings) error {
 		return ctx.Err()
 	}
 	heading()
-	s.pid = os.Getpid() // callers and leader are one process: both are charged
+	s.pids = measure.Processes{os.Getpid()} // callers and leader are one process: both are charged
 	for _, callers := range s.callers {
 		for op, name := range bareOps {
 			data := make([]byte, raftEntry)

@@ -74,7 +74,7 @@ if runs failover; then
 fi
 for i in 1 2 3; do start $i; done
 ready
-if runs ops; then bin/metabench ops --each "$each" --pid "${pid[$(leader)]}"; fi
+if runs ops; then bin/metabench ops --each "$each" --pids "${pid[$(leader)]}"; fi
 if runs big; then bin/metabench big; memory "$(leader)"; fi
 if runs load && [ "$inodes" -gt 0 ]; then
   lead=$(leader)
