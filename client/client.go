@@ -42,6 +42,7 @@ type Client struct {
 	codec   *block.Codec
 	codes   erasure.Cache
 	bufs    buffers
+	slabs   slabs
 	cores   chan struct{} // one token for each core that encodes or hashes
 	placing *placing
 	cache   *cache
@@ -67,11 +68,11 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		codec:    block.NewCodec(),
 		cores:    make(chan struct{}, runtime.GOMAXPROCS(0)),
 		placing:  newPlacing(),
-		cache:    newCache(o.CacheBytes),
 		hedging:  newHedging(),
 		looks:    newLooks(),
 		reader:   reader{flights: map[granary.BlockID]*flight{}, warned: map[granary.DiskID]time.Time{}},
 	}
+	c.cache = newCache(o.CacheBytes, &c.slabs)
 	c.ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if _, err := c.live(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())

@@ -26,13 +26,14 @@ const (
 
 // outcome is what one way of reading a section came to.
 type outcome struct {
-	plain []byte
-	err   error
+	got verified
+	err error
 }
 
 // fetch reads and verifies a section of a block: from its own shard, and from the same range of k
-// other shards when that fails, is slow, or is not worth trying first. The first verified answer wins.
-func (c *Client) fetch(ctx context.Context, v *granary.Volume, b *granary.BlockInfo, s section) ([]byte, error) {
+// other shards when that fails, is slow, or is not worth trying first. The first verified answer wins; the memory of a later one is
+// left to the garbage collector.
+func (c *Client) fetch(ctx context.Context, v *granary.Volume, b *granary.BlockInfo, s section) (verified, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	own := &v.Shards[b.Location.Shard]
@@ -60,7 +61,7 @@ func (c *Client) fetch(ctx context.Context, v *granary.Volume, b *granary.BlockI
 		select {
 		case o := <-direct:
 			if o.err == nil {
-				return o.plain, nil
+				return o.got, nil
 			}
 			ownErr = o.err
 			if ctx.Err() == nil {
@@ -68,7 +69,7 @@ func (c *Client) fetch(ctx context.Context, v *granary.Volume, b *granary.BlockI
 			}
 		case o := <-rebuilt:
 			if o.err == nil {
-				return o.plain, nil
+				return o.got, nil
 			}
 			othersErr = o.err
 		case <-hedge.C:
@@ -85,7 +86,7 @@ func (c *Client) fetch(ctx context.Context, v *granary.Volume, b *granary.BlockI
 			}
 			defer c.hedging.end()
 		case <-ctx.Done():
-			return nil, granary.Errorf(granary.KindCanceled, "read", blockName(b), "%w", context.Cause(ctx))
+			return verified{}, granary.Errorf(granary.KindCanceled, "read", blockName(b), "%w", context.Cause(ctx))
 		}
 		switch {
 		case !rebuilding && v.ParityShards > 0:
@@ -93,7 +94,7 @@ func (c *Client) fetch(ctx context.Context, v *granary.Volume, b *granary.BlockI
 		case !tried: // the others failed, or are slow
 			try()
 		case ownErr != nil && (othersErr != nil || v.ParityShards == 0):
-			return nil, unreadable(b, ownErr, othersErr)
+			return verified{}, unreadable(b, ownErr, othersErr)
 		}
 	}
 }
@@ -101,7 +102,7 @@ func (c *Client) fetch(ctx context.Context, v *granary.Volume, b *granary.BlockI
 // fork runs fn in a goroutine that Close waits for.
 func (c *Client) fork(to chan<- outcome, fn func() outcome) {
 	if !c.spawn(func() { to <- fn() }) {
-		to <- outcome{nil, granary.Errorf(granary.KindCanceled, "read", "", "the client is closed")}
+		to <- outcome{verified{}, granary.Errorf(granary.KindCanceled, "read", "", "the client is closed")}
 	}
 }
 
@@ -173,20 +174,22 @@ func (c *Client) warnDisk(disk granary.DiskID, text string, b *granary.BlockInfo
 
 // readOwn reads a section from the shard that holds the block.
 func (c *Client) readOwn(ctx context.Context, v *granary.Volume, b *granary.BlockInfo, s section) outcome {
-	buf := c.bufs.get(s.length)[:s.length]
-	n, length, err := c.readShard(ctx, v, int(b.Location.Shard), buf, b.Location.Offset+uint64(s.off))
+	stored := c.slabs.get(s.length)
+	n, length, err := c.readShard(ctx, v, int(b.Location.Shard), stored, b.Location.Offset+uint64(s.off))
 	if err == nil && n < s.length {
 		err = granary.Errorf(granary.KindCorrupt, "read", "", "the shard ends at %d, within the block", length)
 	}
-	var plain []byte
+	var got verified
 	if err == nil {
-		plain, err = s.verify(buf)
+		got, err = s.verify(stored)
 	}
-	c.bufs.put(buf)
+	if !got.in(stored) {
+		c.slabs.put(stored)
+	}
 	if granary.IsKind(err, granary.KindCorrupt) {
 		c.suspect(v, int(b.Location.Shard), b.Location.Offset+uint64(s.off), s.length)
 	}
-	return outcome{plain, err}
+	return outcome{got, err}
 }
 
 // readShard reads a range of one shard.

@@ -33,8 +33,9 @@ type reader struct {
 // flight is one block being read for all who want it.
 type flight struct {
 	done  chan struct{}
-	plain []byte
+	chunk *chunk // held for all of them
 	err   error
+	users int // who reads it and who waits; guarded by reader.mu
 }
 
 // ReadLayout fills p with the file's bytes at off, as the layout has them: verified, reconstructed
@@ -46,7 +47,7 @@ func (c *Client) ReadLayout(ctx context.Context, l *granary.Layout, p []byte, of
 	if end < off || end > l.Size {
 		return granary.Errorf(granary.KindInvalid, "read", "", "bytes %d to %d of a file of %d", off, end, l.Size)
 	}
-	clear(p)
+	clearHoles(l, p, off)
 	if off < uint64(len(l.Inline)) {
 		copy(p, l.Inline[off:])
 	}
@@ -65,6 +66,9 @@ func (c *Client) ReadLayout(ctx context.Context, l *granary.Layout, p []byte, of
 			return err
 		}
 		dst, at := p[from-off:to-off], int(from-e.Offset)+int(e.ChunkOffset)
+		if c.cached(b, at, dst) {
+			continue
+		}
 		reads = append(reads, func(ctx context.Context) error { return c.readChunk(ctx, v, b, at, dst) })
 	}
 	if l.Truncated && end > covered {
@@ -82,6 +86,20 @@ func (c *Client) ReadLayout(ctx context.Context, l *granary.Layout, p []byte, of
 		group.Go(func() error { return read(ctx) })
 	}
 	return group.Wait()
+}
+
+// clearHoles fills with zeros what no extent of a layout covers.
+func clearHoles(l *granary.Layout, p []byte, off uint64) {
+	next, end := off, off+uint64(len(p)) // next is where what is not settled begins
+	for i := range l.Extents {
+		e := &l.Extents[i]
+		from, to := min(max(e.Offset, off), end), min(e.Offset+e.Length, end)
+		if from > next {
+			clear(p[next-off : from-off])
+		}
+		next = max(next, to)
+	}
+	clear(p[next-off:])
 }
 
 // finder returns a function that finds the block of an extent and its volume.
@@ -113,76 +131,105 @@ func blockName(b *granary.BlockInfo) string {
 	return fmt.Sprintf("block %d of volume %d", b.ID, b.Location.Volume)
 }
 
-// readChunk fills dst from a chunk's plaintext at an offset.
-func (c *Client) readChunk(ctx context.Context, v *granary.Volume, b *granary.BlockInfo, at int, dst []byte) error {
-	if plain := c.cache.get(b, true); plain != nil {
-		copy(dst, plain[at:])
-		return nil
+// cached fills dst from a chunk's plaintext at an offset, if the chunk is in the cache.
+func (c *Client) cached(b *granary.BlockInfo, at int, dst []byte) bool {
+	ch := c.cache.get(b, true)
+	if ch == nil {
+		return false
 	}
-	if len(dst) < smallRead && b.RawLength > smallChunk && b.Location.Length == block.UncompressedSize(b.RawLength) {
-		got, err := c.fetch(ctx, v, b, frames(b, at, len(dst)))
+	ch.plain.CopyTo(dst, at)
+	c.cache.drop(ch)
+	return true
+}
+
+// readChunk fills dst from a chunk that is not in the cache.
+func (c *Client) readChunk(ctx context.Context, v *granary.Volume, b *granary.BlockInfo, at int, dst []byte) error {
+	if f, ok := block.FramesOf(b.RawLength, b.Location.Length); ok && len(dst) < smallRead && b.RawLength > smallChunk {
+		got, err := c.fetch(ctx, v, b, frames(f, b, at, len(dst)))
 		if err == nil {
-			copy(dst, got)
+			got.plain.CopyTo(dst, at)
+			c.slabs.put(got.memory)
 		}
 		return err
 	}
 	f := c.load(v, b)
+	defer c.leave(f)
 	select {
 	case <-f.done:
 	case <-ctx.Done():
 		return granary.Errorf(granary.KindCanceled, "read", blockName(b), "%w", ctx.Err())
 	}
 	if f.err == nil {
-		copy(dst, f.plain[at:])
+		f.chunk.plain.CopyTo(dst, at)
 	}
 	return f.err
 }
 
-// load reads a whole block into the cache, once for all who want it at the time. It goes on when
-// they give up, within its own time.
+// load reads a whole block into the cache, once for all who want it at the time, until they leave. It goes on when
+// they do so before its end, within its own time.
 func (c *Client) load(v *granary.Volume, b *granary.BlockInfo) *flight {
 	r := &c.reader
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if f := r.flights[b.ID]; f != nil {
+		f.users++
 		return f
 	}
-	f := &flight{done: make(chan struct{})}
-	if plain := c.cache.get(b, false); plain != nil {
-		f.plain = plain
+	f := &flight{done: make(chan struct{}), users: 1}
+	if f.chunk = c.cache.get(b, false); f.chunk != nil {
 		close(f.done)
 		return f
 	}
 	v2, b2 := *v, *b // the caller's layout may be gone before the flight ends
 	r.flights[b.ID] = f
+	f.users++
 	ok := c.spawn(func() {
-		f.plain, f.err = c.loadInto(&v2, &b2)
+		f.chunk, f.err = c.loadInto(&v2, &b2)
 		r.mu.Lock()
 		delete(r.flights, b2.ID)
 		r.mu.Unlock()
 		close(f.done)
+		c.leave(f)
 	})
 	if !ok {
 		delete(r.flights, b.ID)
+		f.users--
 		f.err = granary.Errorf(granary.KindCanceled, "read", blockName(b), "the client is closed")
 		close(f.done)
 	}
 	return f
 }
 
-// loadInto reads a block and puts it into the cache, which has room for it and for its stored form from before it is read.
-func (c *Client) loadInto(v *granary.Volume, b *granary.BlockInfo) ([]byte, error) {
-	room := int64(b.RawLength) + int64(b.Location.Length)
+// leave ends what load began. Whoever leaves last has seen the flight end, because the flight itself is one of them.
+func (c *Client) leave(f *flight) {
+	c.reader.mu.Lock()
+	f.users--
+	last := f.users == 0
+	c.reader.mu.Unlock()
+	if last && f.chunk != nil {
+		c.cache.drop(f.chunk)
+	}
+}
+
+// loadInto reads a block and puts it into the cache, which has room for it and for its stored form from before it is read. The caller
+// holds the chunk.
+func (c *Client) loadInto(v *granary.Volume, b *granary.BlockInfo) (*chunk, error) {
+	room := slabFor(int(b.Location.Length))
+	s, inPlace := whole(c, b)
+	if !inPlace {
+		room += slabFor(int(b.RawLength))
+	}
 	if err := c.cache.reserve(c.ctx, room); err != nil {
 		return nil, err
 	}
-	plain, err := c.fetch(c.ctx, v, b, whole(c, b))
+	got, err := c.fetch(c.ctx, v, b, s)
 	if err != nil {
 		c.cache.release(room)
 		return nil, err
 	}
-	c.cache.put(b, plain, room)
-	return plain, nil
+	ch := &chunk{block: b.ID, hash: b.Hash, verified: got, holders: 1}
+	c.cache.put(ch, room)
+	return ch, nil
 }
 
 // Prefetch starts reading the chunks of a range into the cache, and does not wait. When much is
@@ -198,7 +245,7 @@ func (c *Client) Prefetch(l *granary.Layout, off, length uint64) {
 		if err != nil {
 			return // who reads it will hear
 		}
-		if c.cache.get(b, false) != nil {
+		if c.cache.has(b) {
 			continue
 		}
 		if !c.prefetch(v, b) {
@@ -224,6 +271,7 @@ func (c *Client) prefetch(v *granary.Volume, b *granary.BlockInfo) bool {
 	f := c.load(v, b)
 	landed := func() {
 		<-f.done
+		c.leave(f)
 		r.mu.Lock()
 		r.prefetching--
 		r.mu.Unlock()
@@ -234,28 +282,55 @@ func (c *Client) prefetch(v *granary.Volume, b *granary.BlockInfo) bool {
 	return true
 }
 
-// section is a part of a block to be read, and how to verify it.
+// section is a part of a block to be read, and how to verify it. What verify returns may lie in the memory of what it is given, which is
+// its own from then on.
 type section struct {
 	off, length int // of the stored block
-	verify      func(stored []byte) ([]byte, error)
+	verify      func(stored []byte) (verified, error)
 }
 
-// whole is all of a block: every trailer and the BLAKE3 of the plaintext are checked.
-func whole(c *Client, b *granary.BlockInfo) section {
-	return section{0, int(b.Location.Length), func(stored []byte) ([]byte, error) {
-		plain, err := c.codec.Decode(make([]byte, 0, b.RawLength), stored, b.Hash)
+// in reports whether v lies in the memory of stored.
+func (v verified) in(stored []byte) bool {
+	return cap(v.memory) > 0 && cap(stored) > 0 && &v.memory[:1][0] == &stored[:1][0]
+}
+
+// whole is all of a block. inPlace tells that its plaintext lies in it, and takes no memory of its own.
+func whole(c *Client, b *granary.BlockInfo) (s section, inPlace bool) {
+	if f, ok := block.FramesOf(b.RawLength, b.Location.Length); ok {
+		return frames(f, b, 0, int(b.RawLength)), true
+	}
+	return section{0, int(b.Location.Length), func(stored []byte) (verified, error) {
+		memory := c.slabs.get(int(b.RawLength))
+		plain, err := c.codec.Decode(memory[:0], stored, b.Hash)
 		if err == nil && len(plain) != int(b.RawLength) {
 			err = granary.Errorf(granary.KindCorrupt, "read", blockName(b), "%d bytes of plaintext, not %d", len(plain), b.RawLength)
 		}
-		return plain, err
-	}}
+		if err != nil {
+			c.slabs.put(memory)
+			return verified{}, err
+		}
+		return verified{block.InOnePiece(plain), plain}, nil
+	}}, false
 }
 
 // frames is the frames of an uncompressed block that hold a range: their trailers are checked.
-func frames(b *granary.BlockInfo, at, length int) section {
-	off, n := block.Span(at, length)
-	n = min(n, int(b.Location.Length)-off)
-	return section{off, n, func(stored []byte) ([]byte, error) {
-		return block.DecodeSpan(nil, stored, b.Hash, b.RawLength, at, length)
+func frames(f block.Frames, b *granary.BlockInfo, at, length int) section {
+	off, n := f.Span(at, length)
+	return section{off, n, func(stored []byte) (verified, error) {
+		plain, err := f.Verify(stored, b.Hash, at, length)
+		if err != nil {
+			return verified{}, err
+		}
+		return verified{plain, stored}, nil
 	}}
+}
+
+// prove is verify for what was reconstructed, maybe from shards that lie or of guesses, many times until something fits: of a whole
+// chunk the hash has to be right too.
+func (s section) prove(b *granary.BlockInfo, stored []byte) (verified, error) {
+	got, err := s.verify(stored)
+	if err == nil && got.plain.Len() == int(b.RawLength) && got.plain.Hash() != b.Hash {
+		return verified{}, granary.Errorf(granary.KindCorrupt, "rebuild", blockName(b), "BLAKE3 of the plaintext is %s", got.plain.Hash())
+	}
+	return got, err
 }

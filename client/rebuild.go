@@ -28,7 +28,7 @@ func (c *Client) rebuild(ctx context.Context, v *granary.Volume, b *granary.Bloc
 	defer cancel()
 	code, err := c.codes.Get(v.DataShards, v.ParityShards)
 	if err != nil {
-		return outcome{nil, err}
+		return outcome{verified{}, err}
 	}
 	r := rebuilding{c: c, code: code, v: v, b: b, s: s, found: make([][]byte, len(v.Shards)), errs: shardErrors{}}
 	queue := r.order()
@@ -62,14 +62,14 @@ func (c *Client) rebuild(ctx context.Context, v *granary.Volume, b *granary.Bloc
 				continue
 			}
 		case <-ctx.Done():
-			return outcome{nil, granary.Errorf(granary.KindCanceled, "rebuild", blockName(b), "%w", context.Cause(ctx))}
+			return outcome{verified{}, granary.Errorf(granary.KindCanceled, "rebuild", blockName(b), "%w", context.Cause(ctx))}
 		}
 		if len(r.have) < v.DataShards {
 			continue
 		}
-		if plain := r.tryNewest(); plain != nil {
+		if got, ok := r.tryNewest(); ok {
 			r.accuse()
-			return outcome{plain, nil}
+			return outcome{got, nil}
 		}
 		ask(len(queue)) // someone lies: hear everybody
 	}
@@ -162,41 +162,42 @@ func (r *rebuilding) take(h helper) bool {
 }
 
 // tryNewest tries the choices of k shards that include the one found last: the others were tried
-// before. It returns nil if none verifies.
-func (r *rebuilding) tryNewest() []byte {
+// before. It returns false if none verifies.
+func (r *rebuilding) tryNewest() (got verified, ok bool) {
 	newest := len(r.have) - 1
-	var plain []byte
 	choose(newest, r.v.DataShards-1, func(chosen []int) bool {
 		use := []int{r.have[newest]}
 		for _, i := range chosen {
 			use = append(use, r.have[i])
 		}
-		plain = r.try(use)
-		return plain == nil && r.tries < combosMax
+		got, ok = r.try(use)
+		return !ok && r.tries < combosMax
 	})
-	return plain
+	return got, ok
 }
 
-// try reconstructs from the given shards; nil if the result does not verify.
-func (r *rebuilding) try(use []int) []byte {
+// try reconstructs from the given shards; false if the result does not verify.
+func (r *rebuilding) try(use []int) (verified, bool) {
 	r.tries++
 	r.used = use
 	shards := make([][]byte, len(r.v.Shards))
 	for _, i := range use {
 		shards[i] = r.found[i]
 	}
-	dst := r.c.bufs.get(r.s.length)[:r.s.length]
-	defer r.c.bufs.put(dst)
-	err := r.code.Reconstruct(shards, int(r.b.Location.Shard), dst)
-	var plain []byte
+	stored := r.c.slabs.get(r.s.length)
+	err := r.code.Reconstruct(shards, int(r.b.Location.Shard), stored)
+	var got verified
 	if err == nil {
-		plain, err = r.s.verify(dst)
+		got, err = r.s.prove(r.b, stored)
+	}
+	if !got.in(stored) {
+		r.c.slabs.put(stored)
 	}
 	if err != nil {
 		r.errs[-1] = granary.Errorf(granary.KindCorrupt, "rebuild", fmt.Sprintf("from shards %v", use), "%w", err)
-		return nil
+		return verified{}, false
 	}
-	return plain
+	return got, true
 }
 
 // guess is the last resort: data shards that did not answer are taken for empty in this range.
@@ -211,14 +212,14 @@ func (r *rebuilding) guess() outcome {
 		if len(r.have) < r.v.DataShards {
 			continue
 		}
-		if plain := r.tryNewest(); plain != nil {
-			return outcome{plain, nil}
+		if got, ok := r.tryNewest(); ok {
+			return outcome{got, nil}
 		}
 	}
 	if len(r.have) < r.v.DataShards {
 		r.errs[-1] = granary.Errorf(granary.KindUnavailable, "rebuild", "", "%d shards of the %d needed", len(r.have), r.v.DataShards)
 	}
-	return outcome{nil, r.errs}
+	return outcome{verified{}, r.errs}
 }
 
 // choose calls fn with each choice of k of the numbers below n, until it returns false.

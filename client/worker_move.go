@@ -265,10 +265,11 @@ func (m *mover) store(ctx context.Context, o *order) (*piece, error) {
 // read reads and verifies a whole block: as it is stored, if the policy would have it so, else its plaintext.
 func (m *mover) read(ctx context.Context, o *order) (*piece, error) {
 	c := m.w.c
-	stored, err := c.fetch(ctx, o.v, &o.b, asStored(c, &o.b))
+	got, err := c.fetch(ctx, o.v, &o.b, asStored(c, &o.b))
 	if err != nil {
 		return nil, err
 	}
+	stored := got.memory
 	h, err := block.ParseHeader(stored)
 	if err != nil {
 		return nil, err
@@ -280,7 +281,7 @@ func (m *mover) read(ctx context.Context, o *order) (*piece, error) {
 	}
 	p.plain, err = c.codec.Decode(c.bufs.get(int(p.raw)), stored, p.hash)
 	p.owned = true
-	c.bufs.put(stored)
+	c.slabs.put(stored)
 	if err != nil || !o.trial {
 		return p, err
 	}
@@ -295,11 +296,11 @@ func (m *mover) read(ctx context.Context, o *order) (*piece, error) {
 
 // asStored is all of a block, encoded. Every trailer and the BLAKE3 of the plaintext are checked.
 func asStored(c *Client, b *granary.BlockInfo) section {
-	return section{0, int(b.Location.Length), func(stored []byte) ([]byte, error) {
+	return section{0, int(b.Location.Length), func(stored []byte) (verified, error) {
 		if err := c.checkWhole(stored, b.Hash, b.RawLength); err != nil {
-			return nil, err
+			return verified{}, err
 		}
-		return append(c.bufs.get(len(stored)), stored...), nil
+		return verified{memory: stored}, nil
 	}}
 }
 

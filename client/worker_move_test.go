@@ -185,7 +185,7 @@ func TestMoveIsVerified(t *testing.T) {
 			l := layoutOf(t, c, fmt.Sprint(i))
 			for _, b := range l.Blocks {
 				v := f.volumes[b.Location.Volume]
-				if o := c.readOwn(t.Context(), v, &b, whole(c, &b)); o.err != nil {
+				if o := c.readOwn(t.Context(), v, &b, asStored(c, &b)); o.err != nil {
 					t.Error(o.err)
 				}
 			}

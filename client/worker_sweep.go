@@ -211,7 +211,7 @@ func (s *sweeper) block(ctx context.Context, v *granary.Volume, b *granary.Block
 		return err
 	}
 	codec, known := granary.CompressionNone, true
-	if b.Location.Length != block.UncompressedSize(b.RawLength) {
+	if !block.IsUncompressed(b.RawLength, b.Location.Length) {
 		codec, known = s.codec(ctx, v, b)
 	}
 	switch {

@@ -40,17 +40,25 @@ func BenchmarkDecode(b *testing.B) {
 	})
 }
 
-// BenchmarkDecodeSpan is the price of a random read of 4 KiB.
-func BenchmarkDecodeSpan(b *testing.B) {
+// BenchmarkVerify is the price of reading a chunk, and that of a random read of 4 KiB.
+func BenchmarkVerify(b *testing.B) {
 	data := noise(1, 1<<20)
 	hash := HashOf(data)
 	stored := NewCodec().Append(nil, 1, hash, data, granary.CompressionNone)
-	offset, length := Span(3*FrameSize+4096, 4096)
-	dst := make([]byte, 0, 4096)
-	b.SetBytes(4096)
-	for b.Loop() {
-		if _, err := DecodeSpan(dst, stored[offset:offset+length], hash, uint32(len(data)), 3*FrameSize+4096, 4096); err != nil {
-			b.Fatal(err)
-		}
+	f, _ := FramesOf(uint32(len(data)), uint32(len(stored)))
+	for _, n := range []int{len(data), 4096} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			at := len(data) - n
+			offset, length := f.Span(at, n)
+			dst := make([]byte, n)
+			b.SetBytes(int64(n))
+			for b.Loop() {
+				plain, err := f.Verify(stored[offset:offset+length], hash, at, n)
+				if err != nil {
+					b.Fatal(err)
+				}
+				plain.CopyTo(dst, at)
+			}
+		})
 	}
 }

@@ -61,14 +61,14 @@ func (c *Codec) DecodeFrames(dst, stored []byte, x *Index, rawOffset, rawLength 
 	}
 	out := slices.Grow(dst, rawLength)
 	end := rawOffset + rawLength
-	for i := rawOffset / FrameSize; i*FrameSize < end && length > 0; i++ {
+	for i := rawOffset / x.FrameSize; i*x.FrameSize < end && length > 0; i++ {
 		frame := stored[int(x.offsets[i])-offset : int(x.offsets[i+1])-offset]
 		payload, err := checkFrame(frame, x.Hash, i, x.compressed[i])
 		if err != nil {
 			return dst, err
 		}
-		n := frameLength(i, int(x.RawLength))
-		from, to := max(rawOffset-i*FrameSize, 0), min(end-i*FrameSize, n)
+		n := x.frameLength(i)
+		from, to := max(rawOffset-i*x.FrameSize, 0), min(end-i*x.FrameSize, n)
 		if !x.compressed[i] {
 			out = append(out, payload[from:to]...)
 			continue
@@ -122,35 +122,6 @@ func (c *Codec) zstdInto(room, src []byte) (int, error) {
 		copy(room, out) // onto itself, unless the decoder preferred a buffer of its own
 	}
 	return len(out), nil
-}
-
-// DecodeSpan verifies the frames of an uncompressed block that cover the plaintext range
-// [rawOffset, rawOffset+rawLength) and appends that range to dst. The chunk has the given hash and
-// blockRawLength bytes; stored are exactly the bytes of the block that Span names, clipped to its end.
-// It returns dst as it was on an error: KindCorrupt, or KindInvalid for a range that is not within the chunk.
-func DecodeSpan(dst, stored []byte, hash granary.Hash, blockRawLength uint32, rawOffset, rawLength int) ([]byte, error) {
-	raw := int(blockRawLength)
-	if err := checkRange(hash, raw, rawOffset, rawLength); err != nil {
-		return dst, err
-	}
-	offset, length := Span(rawOffset, rawLength)
-	length = max(0, min(length, StoredSizeMax(raw)-offset))
-	if len(stored) != length {
-		return dst, corrupt(hash.String(), "%d bytes were read of the frames of range %d+%d, want %d", len(stored), rawOffset, rawLength, length)
-	}
-	out := slices.Grow(dst, rawLength)
-	end := rawOffset + rawLength
-	for i := rawOffset / FrameSize; len(stored) > 0; i++ {
-		n := frameLength(i, raw)
-		plain, err := checkFrame(stored[:n+TrailerSize], hash, i, false)
-		if err != nil {
-			return dst, err
-		}
-		from, to := max(rawOffset-i*FrameSize, 0), min(end-i*FrameSize, n)
-		out = append(out, plain[from:to]...)
-		stored = stored[n+TrailerSize:]
-	}
-	return out, nil
 }
 
 func checkRange(hash granary.Hash, raw, rawOffset, rawLength int) error {

@@ -13,7 +13,7 @@ import (
 )
 
 // frameRoom holds a frame, or what a compressor makes of one that does not shrink.
-const frameRoom = FrameSize + 1024
+const frameRoom = frameSize + 1024
 
 // Codec encodes and decodes blocks. It holds nothing but idle compressors, of which there are as many as
 // were ever in use at once, until the garbage collector takes them; it has no goroutines and needs no
@@ -49,15 +49,15 @@ func (c *Codec) Append(dst []byte, dataset granary.DatasetID, hash granary.Hash,
 			return out
 		}
 	}
-	return appendRaw(dst, h, data)
+	return appendRaw(dst, h, data, frameSizeSmall)
 }
 
-func appendRaw(dst []byte, h Header, data []byte) []byte {
-	h.Codec, h.StoredLength = granary.CompressionNone, UncompressedSize(h.RawLength)
+func appendRaw(dst []byte, h Header, data []byte, frameSize int) []byte {
+	h.Codec, h.FrameSize, h.StoredLength = granary.CompressionNone, frameSize, uncompressedSize(h.RawLength, frameSize)
 	dst = h.appendTo(dst)
-	for i := range frames(len(data)) {
+	for i := range h.frames() {
 		start := len(dst)
-		dst = append(dst, data[i*FrameSize:][:frameLength(i, len(data))]...)
+		dst = append(dst, data[i*h.FrameSize:][:h.frameLength(i)]...)
 		dst = appendTrailer(dst, start, h.Hash, i, false)
 	}
 	return dst
@@ -72,7 +72,8 @@ func (c *Codec) appendCompressed(dst []byte, h Header, data []byte) ([]byte, boo
 
 	// Media and archives do not shrink anywhere. Two frames, the first and one in the middle, tell
 	// without the price of trying all.
-	n := frames(len(data))
+	h.FrameSize = frameSize
+	n := h.frames()
 	if compress(*room, frame(data, 0)) == nil && (n == 1 || compress(*room, frame(data, n/2)) == nil) {
 		return nil, false
 	}
@@ -92,7 +93,7 @@ func (c *Codec) appendCompressed(dst []byte, h Header, data []byte) ([]byte, boo
 		binary.LittleEndian.PutUint32(dst[table+i*entrySize:], entry)
 	}
 	h.StoredLength = uint32(len(dst) - base)
-	if !saves(int(h.StoredLength), StoredSizeMax(len(data))) {
+	if !saves(int(h.StoredLength), int(uncompressedSize(h.RawLength, frameSize))) {
 		return nil, false
 	}
 	h.TableCRC32C = checksum(dst[table : table+entrySize*n])
@@ -100,7 +101,10 @@ func (c *Codec) appendCompressed(dst []byte, h Header, data []byte) ([]byte, boo
 	return dst, true
 }
 
-func frame(data []byte, i int) []byte { return data[i*FrameSize:][:frameLength(i, len(data))] }
+// frame returns what a compressor gets: frame i of format 1.
+func frame(data []byte, i int) []byte {
+	return data[i*frameSize:][:frameLength(i, len(data), frameSize)]
+}
 
 // saves reports whether the smaller size is worth the decompression.
 func saves(compressed, plain int) bool { return compressed < plain && compressed <= plain-plain/16 }
@@ -133,7 +137,7 @@ func (c *Codec) compressor(codec granary.Compression) (compress func(room, raw [
 // since the trailer has one.
 func newZstdEncoder() *zstd.Encoder {
 	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-		zstd.WithWindowSize(FrameSize), zstd.WithSingleSegment(true), zstd.WithEncoderCRC(false))
+		zstd.WithWindowSize(frameSize), zstd.WithSingleSegment(true), zstd.WithEncoderCRC(false))
 	if err != nil {
 		panic(fmt.Sprintf("block: options of the zstd encoder: %v", err))
 	}
@@ -142,8 +146,8 @@ func newZstdEncoder() *zstd.Encoder {
 
 // newZstdDecoder returns a decoder for DecodeAll alone, bounded to a frame.
 func newZstdDecoder() *zstd.Decoder {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(FrameSize),
-		zstd.WithDecoderMaxWindow(FrameSize), zstd.WithDecodeAllCapLimit(true))
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(frameSize),
+		zstd.WithDecoderMaxWindow(frameSize), zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		panic(fmt.Sprintf("block: options of the zstd decoder: %v", err))
 	}

@@ -13,15 +13,16 @@ import (
 // Sizes of the format, in bytes.
 const (
 	HeaderSize  = 64
-	FrameSize   = 64 << 10 // of plaintext, at most
 	TrailerSize = 16
 
-	frameStride = FrameSize + TrailerSize // of an uncompressed block
-	entrySize   = 4                       // of the frame table
-	entryRaw    = 1 << 31                 // flag in a table entry: the payload is not compressed
+	frameSize      = 64 << 10 // of plaintext, at most, in format 1
+	frameSizeSmall = 32 << 10 // in format 2
+	entrySize      = 4        // of the frame table
+	entryRaw       = 1 << 31  // flag in a table entry: the payload is not compressed
 
-	magic  = "GRBK"
-	format = 1
+	magic       = "GRBK"
+	format      = 1
+	formatSmall = 2 // frames are small, codec is none
 
 	flagCompressed = 1 // in a trailer
 )
@@ -29,6 +30,7 @@ const (
 // Header is the parsed header of a block.
 type Header struct {
 	Codec        granary.Compression
+	FrameSize    int    // plaintext bytes of every frame but the last
 	RawLength    uint32 // bytes of plaintext
 	StoredLength uint32 // bytes of the whole block
 	Hash         granary.Hash
@@ -39,31 +41,26 @@ type Header struct {
 // HashOf returns the name of a chunk with this plaintext: its BLAKE3-256.
 func HashOf(data []byte) granary.Hash { return blake3.Sum256(data) }
 
-// UncompressedSize returns the bytes that a block of rawLength bytes of plaintext takes uncompressed. A block
-// is uncompressed exactly if its stored length is this.
-func UncompressedSize(rawLength uint32) uint32 {
-	return HeaderSize + rawLength + TrailerSize*uint32(frames(int(rawLength)))
+// IsUncompressed tells by the two lengths of a block whether it is not compressed. Then it can be read by Frames.
+func IsUncompressed(rawLength, storedLength uint32) bool {
+	return storedLength == uncompressedSize(rawLength, frameSizeSmall) || storedLength == uncompressedSize(rawLength, frameSize)
+}
+
+// uncompressedSize returns the bytes that a block takes uncompressed with frames of a size.
+func uncompressedSize(rawLength uint32, frameSize int) uint32 {
+	return HeaderSize + rawLength + TrailerSize*uint32(frames(int(rawLength), frameSize))
 }
 
 // StoredSizeMax returns the most bytes that a block of rawLength bytes of plaintext can take.
-func StoredSizeMax(rawLength int) int { return int(UncompressedSize(uint32(rawLength))) }
-
-// Span returns which bytes of an uncompressed block hold the frames that cover the plaintext range
-// [rawOffset, rawOffset+rawLength), trailers included, as if every frame were full: the caller clips
-// the end to the block's stored length. Frames may be read and decoded so only from an uncompressed block.
-func Span(rawOffset, rawLength int) (storedOffset, storedLength int) {
-	if rawOffset < 0 || rawLength <= 0 {
-		return HeaderSize, 0
-	}
-	first, last := rawOffset/FrameSize, (rawOffset+rawLength-1)/FrameSize
-	return HeaderSize + first*frameStride, (last - first + 1) * frameStride
+func StoredSizeMax(rawLength int) int {
+	return int(uncompressedSize(uint32(rawLength), frameSizeSmall))
 }
 
 // frames returns how many frames hold rawLength bytes.
-func frames(rawLength int) int { return (rawLength + FrameSize - 1) / FrameSize }
+func frames(rawLength, frameSize int) int { return (rawLength + frameSize - 1) / frameSize }
 
 // frameLength returns the plaintext bytes of frame i of a block of rawLength bytes.
-func frameLength(i, rawLength int) int { return min(FrameSize, rawLength-i*FrameSize) }
+func frameLength(i, rawLength, frameSize int) int { return min(frameSize, rawLength-i*frameSize) }
 
 // ParseHeader reads and verifies a header from the first HeaderSize bytes of a block. Errors are KindCorrupt, or
 // KindNotSupported for a sound header of a later format.
@@ -86,11 +83,13 @@ func ParseHeader(b []byte) (Header, error) {
 		Dataset:      granary.DatasetID(binary.LittleEndian.Uint32(b[48:])),
 		TableCRC32C:  binary.LittleEndian.Uint32(b[52:]),
 	}
-	if b[4] != format {
-		return Header{}, granary.Errorf(granary.KindNotSupported, "block", h.Hash.String(), "format %d is not known", b[4])
-	}
-	if h.Codec > granary.CompressionZstd {
-		return Header{}, granary.Errorf(granary.KindNotSupported, "block", h.Hash.String(), "codec %d is not known", h.Codec)
+	switch {
+	case b[4] == format && h.Codec <= granary.CompressionZstd:
+		h.FrameSize = frameSize
+	case b[4] == formatSmall && h.Codec == granary.CompressionNone:
+		h.FrameSize = frameSizeSmall
+	default:
+		return Header{}, granary.Errorf(granary.KindNotSupported, "block", h.Hash.String(), "format %d with codec %d is not known", b[4], h.Codec)
 	}
 	if reserved := uint32(binary.LittleEndian.Uint16(b[6:])) | binary.LittleEndian.Uint32(b[56:]); reserved != 0 {
 		return Header{}, corrupt(h.Hash.String(), "reserved bytes of the header are not zero")
@@ -106,7 +105,7 @@ func (h *Header) checkLengths() error {
 	if h.RawLength < 1 || h.RawLength > granary.ChunkSizeMax {
 		return corrupt(h.Hash.String(), "raw length is %d", h.RawLength)
 	}
-	whole := UncompressedSize(h.RawLength)
+	whole := uncompressedSize(h.RawLength, h.FrameSize)
 	switch {
 	case h.Codec == granary.CompressionNone && h.StoredLength != whole:
 		return corrupt(h.Hash.String(), "stored length is %d, want %d", h.StoredLength, whole)
@@ -123,14 +122,24 @@ func (h *Header) framesOffset() int {
 	if h.Codec == granary.CompressionNone {
 		return HeaderSize
 	}
-	return HeaderSize + entrySize*frames(int(h.RawLength))
+	return HeaderSize + entrySize*h.frames()
 }
+
+// frames returns how many frames the block has.
+func (h *Header) frames() int { return frames(int(h.RawLength), h.FrameSize) }
+
+// frameLength returns the plaintext bytes of frame i.
+func (h *Header) frameLength(i int) int { return frameLength(i, int(h.RawLength), h.FrameSize) }
 
 // appendTo appends the header's bytes.
 func (h *Header) appendTo(dst []byte) []byte {
 	start := len(dst)
+	version := byte(format)
+	if h.FrameSize == frameSizeSmall {
+		version = formatSmall
+	}
 	dst = append(dst, magic...)
-	dst = append(dst, format, byte(h.Codec), 0, 0)
+	dst = append(dst, version, byte(h.Codec), 0, 0)
 	dst = binary.LittleEndian.AppendUint32(dst, h.RawLength)
 	dst = binary.LittleEndian.AppendUint32(dst, h.StoredLength)
 	dst = append(dst, h.Hash[:]...)

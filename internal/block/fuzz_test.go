@@ -15,14 +15,18 @@ func reseal(b []byte) {
 		return
 	}
 	copy(b, magic)
-	b[4], b[6], b[7] = format, 0, 0
+	b[4], b[6], b[7] = 1+b[4]%2, 0, 0
 	b[5] %= 3
+	size := frameSize
+	if b[4] == formatSmall {
+		b[5], size = 0, frameSizeSmall
+	}
 	clear(b[56:60])
-	raw := int(binary.LittleEndian.Uint32(b[8:]) % (3 * FrameSize))
+	raw := int(binary.LittleEndian.Uint32(b[8:]) % (3 * frameSize))
 	binary.LittleEndian.PutUint32(b[8:], uint32(raw))
 	binary.LittleEndian.PutUint32(b[12:], uint32(len(b)))
 	binary.LittleEndian.PutUint32(b[52:], 0)
-	h := Header{Codec: granary.Compression(b[5]), RawLength: uint32(raw), Hash: granary.Hash(b[16:48])}
+	h := Header{Codec: granary.Compression(b[5]), FrameSize: size, RawLength: uint32(raw), Hash: granary.Hash(b[16:48])}
 	if off := h.framesOffset(); off <= len(b) && h.Codec != granary.CompressionNone {
 		binary.LittleEndian.PutUint32(b[52:], checksum(b[HeaderSize:off]))
 		resealFrames(b, &h)
@@ -32,7 +36,7 @@ func reseal(b []byte) {
 
 func resealFrames(b []byte, h *Header) {
 	rest := b[h.framesOffset():]
-	for i := range frames(int(h.RawLength)) {
+	for i := range h.frames() {
 		entry := binary.LittleEndian.Uint32(b[HeaderSize+i*entrySize:])
 		n := int(entry &^ entryRaw)
 		if n+TrailerSize > len(rest) {
@@ -47,7 +51,7 @@ func resealFrames(b []byte, h *Header) {
 func FuzzDecode(f *testing.F) {
 	c := NewCodec()
 	for _, compression := range compressions() {
-		for _, data := range [][]byte{{1}, text(300), text(FrameSize + 10), append(text(FrameSize), noise(1, 100)...)} {
+		for _, data := range [][]byte{{1}, text(300), text(frameSize + 10), append(text(frameSize), noise(1, 100)...)} {
 			if stored := c.Append(nil, 1, HashOf(data), data, compression); len(stored) < 4096 { // the fuzzer is slow on more
 				f.Add(stored, true)
 			}
@@ -77,22 +81,29 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzDecodeSpan holds that whatever is read for a range, its very bytes come out or an error.
-func FuzzDecodeSpan(f *testing.F) {
-	c := NewCodec()
-	data := append(text(FrameSize), noise(1, 300)...)
+// FuzzVerify holds that whatever is read for a range, its very bytes come out or an error.
+func FuzzVerify(f *testing.F) {
+	data := append(text(frameSize), noise(1, 300)...)
 	hash := HashOf(data)
-	stored := c.Append(nil, 1, hash, data, granary.CompressionNone)
-	f.Add(stored[HeaderSize+frameStride:], uint32(len(data)), FrameSize+1, 10)
-	f.Add(stored[HeaderSize+frameStride:], uint32(len(data)), FrameSize, 300)
-	f.Add(stored[HeaderSize+frameStride:], uint32(300), 0, 300)
-	f.Add([]byte(nil), uint32(1<<32-1), -1, 1<<62)
-	f.Fuzz(func(t *testing.T, b []byte, raw uint32, offset, length int) {
-		got, err := DecodeSpan(nil, b, hash, raw, offset, length)
-		if err != nil {
+	for _, size := range []int{frameSize, frameSizeSmall} {
+		stored := uncompressed(data, size)
+		tail := stored[len(stored)-300-TrailerSize:]
+		f.Add(tail, uint32(len(data)), uint32(len(stored)), frameSize+1, 10)
+		f.Add(tail, uint32(len(data)), uint32(len(stored)), frameSize, 300)
+		f.Add(tail, uint32(300), uint32(300+HeaderSize+TrailerSize), 0, 300)
+	}
+	f.Add([]byte(nil), uint32(1<<32-1), uint32(1<<32-1), -1, 1<<62)
+	f.Fuzz(func(t *testing.T, b []byte, raw, stored uint32, offset, length int) {
+		frames, ok := FramesOf(raw, stored)
+		if !ok {
 			return
 		}
-		if length > 0 && raw == uint32(len(data)) && !bytes.Equal(got, data[offset:offset+length]) {
+		plain, err := frames.Verify(b, hash, offset, length)
+		if err != nil || length == 0 || raw != uint32(len(data)) {
+			return
+		}
+		got := make([]byte, length)
+		if plain.CopyTo(got, offset); !bytes.Equal(got, data[offset:offset+length]) {
 			t.Fatal("decoded other bytes")
 		}
 	})

@@ -15,7 +15,9 @@ type Index struct {
 }
 
 // IndexSizeMax returns how many bytes at the start of a block hold its index, if it is of rawLength bytes of plaintext.
-func IndexSizeMax(rawLength uint32) int { return HeaderSize + entrySize*frames(int(rawLength)) }
+func IndexSizeMax(rawLength uint32) int {
+	return HeaderSize + entrySize*frames(int(rawLength), frameSize)
+}
 
 // ParseIndex verifies the header and table of the block of a chunk, from the first IndexSizeMax bytes of it or more.
 // Its errors are those of ParseHeader.
@@ -27,11 +29,11 @@ func ParseIndex(b []byte, want granary.Hash) (*Index, error) {
 	if h.Hash != want {
 		return nil, corrupt(want.String(), "the block there is %s", h.Hash)
 	}
-	n := frames(int(h.RawLength))
+	n := h.frames()
 	x := &Index{Header: h, offsets: make([]uint32, n+1), compressed: make([]bool, n)}
 	if h.Codec == granary.CompressionNone {
 		for i := range n {
-			x.offsets[i] = uint32(HeaderSize + i*frameStride)
+			x.offsets[i] = uint32(HeaderSize + i*(h.FrameSize+TrailerSize))
 		}
 		x.offsets[n] = h.StoredLength
 		return x, nil
@@ -51,7 +53,7 @@ func (x *Index) parseTable(table []byte) error {
 	}
 	offset := uint32(x.framesOffset())
 	for i := range x.compressed {
-		entry, plain := binary.LittleEndian.Uint32(table[i*entrySize:]), uint32(frameLength(i, int(x.RawLength)))
+		entry, plain := binary.LittleEndian.Uint32(table[i*entrySize:]), uint32(x.frameLength(i))
 		stored := entry &^ entryRaw
 		x.compressed[i] = entry&entryRaw == 0
 		if stored == 0 || x.compressed[i] && stored >= plain || !x.compressed[i] && stored != plain {
@@ -73,6 +75,6 @@ func (x *Index) Span(rawOffset, rawLength int) (storedOffset, storedLength int) 
 	if rawLength <= 0 {
 		return int(x.offsets[0]), 0
 	}
-	first, last := rawOffset/FrameSize, (rawOffset+rawLength-1)/FrameSize
+	first, last := rawOffset/x.FrameSize, (rawOffset+rawLength-1)/x.FrameSize
 	return int(x.offsets[first]), int(x.offsets[last+1] - x.offsets[first])
 }

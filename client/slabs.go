@@ -1,0 +1,62 @@
+package client
+
+import (
+	"math/bits"
+	"sync"
+)
+
+const (
+	slabLeast   = 1 << 12
+	slabMost    = 1 << 23 // more than any block takes
+	slabSteps   = 4       // sizes in each doubling: a fifth of a slab is unused at most
+	slabClasses = 11*slabSteps + 1
+)
+
+// slabs recycles the memory that blocks are read into. Chunks are of all sizes, and are kept for long, so that the sizes of slabs are closer
+// to each other than those of buffers.
+type slabs struct {
+	classes [slabClasses]sync.Pool // class i holds *[]byte of slabSize(i)
+}
+
+// slabSize returns the bytes of a slab of a class.
+func slabSize(class int) int {
+	octave := slabLeast << (class / slabSteps)
+	return octave + octave/slabSteps*(class%slabSteps)
+}
+
+// slabClass returns the class of the smallest slabs that hold n bytes.
+func slabClass(n int) int {
+	n = max(n, slabLeast)
+	octave := bits.Len(uint(n)) - bits.Len(uint(slabLeast)) // slabLeast << octave is the largest power of two that is not above n
+	step := slabLeast << octave / slabSteps
+	return octave*slabSteps + (n-slabLeast<<octave+step-1)/step
+}
+
+// slabFor returns how many bytes of memory n bytes take.
+func slabFor(n int) int64 {
+	if n > slabMost {
+		return int64(n)
+	}
+	return int64(slabSize(slabClass(n)))
+}
+
+// get returns n bytes of memory, whatever is in them.
+func (s *slabs) get(n int) []byte {
+	if n > slabMost {
+		return make([]byte, n)
+	}
+	class := slabClass(n)
+	if p, ok := s.classes[class].Get().(*[]byte); ok {
+		return (*p)[:n]
+	}
+	return make([]byte, n, slabSize(class))
+}
+
+// put takes memory back that nobody reads or writes any more.
+func (s *slabs) put(p []byte) {
+	if cap(p) < slabLeast || cap(p) > slabMost || slabSize(slabClass(cap(p))) != cap(p) {
+		return // not one of ours
+	}
+	p = p[:cap(p)]
+	s.classes[slabClass(cap(p))].Put(&p)
+}

@@ -1,0 +1,25 @@
+package client
+
+import "testing"
+
+// Slabs hold what is asked for and little more, and come back where they were taken from.
+func TestSlabs(t *testing.T) {
+	var s slabs
+	for n := 1; n <= slabMost+1; n += 1 + n/7 {
+		p := s.get(n)
+		if len(p) != n || int64(cap(p)) != slabFor(n) {
+			t.Fatalf("%d of %d bytes for %d, not %d", len(p), cap(p), n, slabFor(n))
+		}
+		if n >= slabLeast && cap(p) > n+n/4 {
+			t.Errorf("a slab of %d bytes for %d", cap(p), n)
+		}
+		if n <= slabMost && slabClass(cap(p)) != slabClass(n) {
+			t.Errorf("a slab for %d bytes comes back as another", n)
+		}
+		s.put(p)
+	}
+	if last := slabClass(slabMost); last != slabClasses-1 || slabSize(last) != slabMost {
+		t.Errorf("class %d of %d", last, slabClasses)
+	}
+	s.put(make([]byte, 5000)) // is not taken
+}
