@@ -3,7 +3,7 @@ GO      ?= go
 BIN     := bin/granary
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: all build run cluster test unit check e2e chaos bench blockbench metabench golden fuzz generate clean
+.PHONY: all build run cluster test unit check e2e chaos posix bench blockbench metabench golden fuzz generate clean
 
 all: build
 
@@ -35,6 +35,10 @@ e2e: build
 
 chaos: build
 	bash tests/run.sh chaos
+
+# pjdfstest, a checkout of which PJDFSTEST names, as root on a mount; TESTS="rename chmod/00.t" runs some of it.
+posix: build
+	GRANARY_BINARY=$(CURDIR)/$(BIN) bash tests/posix/run.sh "$(PJDFSTEST)" $(TESTS)
 
 # Go benchmarks of the primitives, then the doors of a running server beside the plain disk and, if
 # MINIO names its binary, beside MinIO; and the block path beside dd.

@@ -2,6 +2,7 @@ package filer
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -270,10 +271,14 @@ func (h *Handle) Close(ctx context.Context) error {
 	in.handles--
 	last := in.handles == 0
 	doomed = last && in.nameless()
+	kept := doomed && in.anonymous
 	in.mu.Unlock()
 	switch {
 	case doomed:
 		in.giveUp(ctx)
+		if kept {
+			err = errors.Join(err, in.unkeep(ctx, h.cred))
+		}
 	case last && (granary.IsKind(err, granary.KindNoSpace) || granary.IsKind(err, granary.KindQuota)):
 		in.fs.log.Error("dirty data dropped", "inode", in.id, "err", err)
 		in.giveUp(ctx)
@@ -295,6 +300,16 @@ func (in *inode) giveUp(ctx context.Context) {
 		return
 	}
 	in.discard()
+}
+
+// unkeep gives up a file that never got a name. If the store says that it is none of the session's, it got one after all
+// and has lost it again.
+func (in *inode) unkeep(ctx context.Context, cred granary.Cred) error {
+	_, err := in.fs.store.Do(context.WithoutCancel(ctx), cred, &granary.Release{Inode: in.id})
+	if granary.IsKind(err, granary.KindNotFound) || granary.IsKind(err, granary.KindExpired) {
+		return nil
+	}
+	return err
 }
 
 func (h *Handle) invalid(op, format string, args ...any) error {

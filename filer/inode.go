@@ -29,6 +29,8 @@ type inode struct {
 	layouts layouts
 	handles int
 	opened  bool // with the master, which keeps the file for us without a name until the state goes
+	// anonymous says that the session keeps the file until it is released or gets its first name.
+	anonymous bool
 
 	// Dirty data. Appends begin where the file seemed to end, and never overlap other dirty data: a
 	// write that would, waits until they are committed. What is being committed flies: it still
@@ -128,7 +130,7 @@ func (in *inode) release() { <-in.slot }
 
 // The methods below need mu.
 
-// nameless reports whether the file is known to have lost its last name, which is for ever.
+// nameless reports whether the file is known to have no name: for ever, unless it is anonymous and linked.
 func (in *inode) nameless() bool { return in.attr.Version != 0 && in.attr.Nlink == 0 }
 
 // pending reports whether there is anything not yet committed.

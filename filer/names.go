@@ -38,24 +38,33 @@ func (fs *FS) ReadDir(ctx context.Context, ino granary.InodeID, fn func(granary.
 
 // ReadDirAfter is ReadDir from the entry that follows after, by its name and type.
 func (fs *FS) ReadDirAfter(ctx context.Context, ino granary.InodeID, after granary.Entry, fn func(granary.Entry) bool) error {
-	q := granary.ReadDir{Inode: ino, After: after.Name, AfterDir: after.Attr.IsDir()}
 	for {
-		page, err := ask[*granary.Directory](ctx, fs.store, &q)
+		entries, more, err := fs.ReadDirPage(ctx, ino, after)
 		if err != nil {
 			return err
 		}
-		for _, e := range page.Entries {
-			e.Attr = fs.merge(e.Attr)
+		for _, e := range entries {
 			if !fn(e) {
 				return nil
 			}
 		}
-		if !page.More || len(page.Entries) == 0 {
+		if !more || len(entries) == 0 {
 			return nil
 		}
-		last := page.Entries[len(page.Entries)-1]
-		q = granary.ReadDir{Inode: ino, After: last.Name, AfterDir: last.Attr.IsDir()}
+		after = entries[len(entries)-1]
 	}
+}
+
+// ReadDirPage returns entries of a directory from the one that follows after, in key order, and whether there are more.
+func (fs *FS) ReadDirPage(ctx context.Context, ino granary.InodeID, after granary.Entry) (entries []granary.Entry, more bool, err error) {
+	d, err := ask[*granary.Directory](ctx, fs.store, &granary.ReadDir{Inode: ino, After: after.Name, AfterDir: after.Attr.IsDir()})
+	if err != nil {
+		return nil, false, err
+	}
+	for i := range d.Entries {
+		d.Entries[i].Attr = fs.merge(d.Entries[i].Attr)
+	}
+	return d.Entries, d.More, nil
 }
 
 // Readlink returns the target of a symbolic link.

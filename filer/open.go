@@ -31,6 +31,25 @@ func (fs *FS) Create(ctx context.Context, cred granary.Cred, parent granary.Inod
 	return newHandle(in, cred, flags), granary.Entry{Name: name, Attr: r.Attr}, nil
 }
 
+// Tmpfile makes and opens a regular file without a name: O_TMPFILE. Link may give it one as long as it is open; without one
+// it goes with its last handle, or with the session.
+func (fs *FS) Tmpfile(ctx context.Context, cred granary.Cred, parent granary.InodeID, mode uint32, flags OpenFlags) (*Handle, granary.Entry, error) {
+	uid, gid := fs.ownerOf(cred)
+	r, err := fs.store.Do(ctx, cred, &granary.Create{
+		Parent: parent, Type: granary.TypeRegular, Mode: mode, UID: uid, GID: gid, Anonymous: true, Open: true,
+	})
+	if err != nil {
+		return nil, granary.Entry{}, err
+	}
+	in := fs.get(r.Attr.Inode)
+	fs.opens(in)
+	in.mu.Lock()
+	in.anonymous = true
+	in.adopt(r.Attr)
+	in.mu.Unlock()
+	return newHandle(in, cred, flags), granary.Entry{Attr: r.Attr}, nil
+}
+
 // createExisting opens the file that Create found, and had opened so that it stays.
 func (fs *FS) createExisting(ctx context.Context, cred granary.Cred, name string, a granary.Attr, flags OpenFlags) (*Handle, granary.Entry, error) {
 	defer fs.store.Closed(a.Inode, false)

@@ -6,6 +6,7 @@ import (
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 
 	"github.com/dsorchard/granary"
 )
@@ -75,6 +76,22 @@ func fillAttr(out *gofuse.Attr, a *granary.Attr) {
 	out.Blksize = blockSize
 	at, mt, ct := a.Atime.Std(), a.Mtime.Std(), a.Ctime.Std()
 	out.SetTimes(&at, &mt, &ct)
+}
+
+// fillStatx writes what statx shows.
+func fillStatx(out *gofuse.Statx, a *granary.Attr) {
+	var st gofuse.Attr
+	fillAttr(&st, a)
+	out.Mask = unix.STATX_BASIC_STATS | unix.STATX_BTIME
+	out.Blksize, out.Nlink, out.Uid, out.Gid, out.Mode = st.Blksize, st.Nlink, st.Uid, st.Gid, uint16(st.Mode)
+	out.Ino, out.Size, out.Blocks = st.Ino, st.Size, st.Blocks
+	out.RdevMajor, out.RdevMinor = unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev))
+	out.Atime, out.Mtime, out.Ctime, out.Btime = sxTime(a.Atime), sxTime(a.Mtime), sxTime(a.Ctime), sxTime(a.Btime)
+}
+
+func sxTime(t granary.Time) gofuse.SxTime {
+	at := t.Std()
+	return gofuse.SxTime{Sec: uint64(at.Unix()), Nsec: uint32(at.Nanosecond())}
 }
 
 func stableAttr(a *granary.Attr) gofs.StableAttr {

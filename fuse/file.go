@@ -26,6 +26,7 @@ var (
 	_ gofs.FileFlusher   = (*file)(nil)
 	_ gofs.FileFsyncer   = (*file)(nil)
 	_ gofs.FileAllocater = (*file)(nil)
+	_ gofs.FileLseeker   = (*file)(nil)
 	_ gofs.FileReleaser  = (*file)(nil)
 )
 
@@ -71,6 +72,35 @@ func (f *file) Allocate(_ context.Context, off, size uint64, flags uint32) sysca
 		return syscall.EOPNOTSUPP
 	}
 	return filer.Errno(f.h.Allocate(f.m.ctx, mode, off, size, keepSize))
+}
+
+// Lseek is lseek(2) with SEEK_DATA and SEEK_HOLE; the kernel does the others.
+func (f *file) Lseek(_ context.Context, off uint64, whence uint32) (uint64, syscall.Errno) {
+	if whence != unix.SEEK_DATA && whence != unix.SEEK_HOLE {
+		return 0, syscall.EINVAL
+	}
+	at, ok, err := f.h.Seek(f.m.ctx, off, whence == unix.SEEK_HOLE)
+	switch {
+	case err != nil:
+		return 0, filer.Errno(err)
+	case !ok:
+		return 0, syscall.ENXIO
+	}
+	return at, 0
+}
+
+// CopyFileRange is copy_file_range(2), by reference. The kernel copies by value what it is told cannot be.
+func (n *node) CopyFileRange(_ context.Context, from gofs.FileHandle, off uint64, _ *gofs.Inode, to gofs.FileHandle, toOff, size, flags uint64) (uint32, syscall.Errno) {
+	src, ok := from.(*file)
+	dst, ok2 := to.(*file)
+	switch {
+	case !ok || !ok2:
+		return 0, syscall.EBADF
+	case flags != 0:
+		return 0, syscall.EINVAL
+	}
+	done, err := src.h.CopyTo(n.m.ctx, off, dst.h, toOff, size)
+	return uint32(done), filer.Errno(err)
 }
 
 // Release is the last close.

@@ -27,7 +27,9 @@ var (
 	_ gofs.NodeLookuper       = (*node)(nil)
 	_ gofs.NodeGetattrer      = (*node)(nil)
 	_ gofs.NodeSetattrer      = (*node)(nil)
+	_ gofs.NodeStatxer        = (*node)(nil)
 	_ gofs.NodeCreater        = (*node)(nil)
+	_ gofs.NodeTmpfiler       = (*node)(nil)
 	_ gofs.NodeMkdirer        = (*node)(nil)
 	_ gofs.NodeMknoder        = (*node)(nil)
 	_ gofs.NodeSymlinker      = (*node)(nil)
@@ -38,6 +40,7 @@ var (
 	_ gofs.NodeRenamer        = (*node)(nil)
 	_ gofs.NodeOpener         = (*node)(nil)
 	_ gofs.NodeOpendirHandler = (*node)(nil)
+	_ gofs.NodeCopyFileRanger = (*node)(nil)
 	_ gofs.NodeStatfser       = (*node)(nil)
 	_ gofs.NodeGetxattrer     = (*node)(nil)
 	_ gofs.NodeSetxattrer     = (*node)(nil)
@@ -77,6 +80,17 @@ func (n *node) Getattr(_ context.Context, _ gofs.FileHandle, out *gofuse.AttrOut
 	return 0
 }
 
+// Statx is statx(2) for who wants to know more than stat tells: when the inode was made.
+func (n *node) Statx(_ context.Context, _ gofs.FileHandle, _, _ uint32, out *gofuse.StatxOut) syscall.Errno {
+	a, err := n.fs().GetAttr(n.m.ctx, n.ino)
+	if err != nil {
+		return filer.Errno(err)
+	}
+	fillStatx(&out.Statx, &a)
+	out.SetTimeout(attrFor(&a))
+	return 0
+}
+
 // Setattr is chmod, chown, truncate and utimes.
 func (n *node) Setattr(ctx context.Context, _ gofs.FileHandle, in *gofuse.SetAttrIn, out *gofuse.AttrOut) syscall.Errno {
 	a, err := n.fs().SetAttr(n.m.ctx, n.m.caller(ctx), setAttrOf(n.ino, in))
@@ -92,6 +106,15 @@ func (n *node) Setattr(ctx context.Context, _ gofs.FileHandle, in *gofuse.SetAtt
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *gofuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
 	exclusive := flags&syscall.O_EXCL != 0
 	h, e, err := n.fs().Create(n.m.ctx, n.m.caller(ctx), n.ino, name, mode&0o7777, exclusive, openFlags(flags))
+	if err != nil {
+		return nil, nil, 0, filer.Errno(err)
+	}
+	return n.child(ctx, &e, out), &file{m: n.m, h: h}, 0, 0
+}
+
+// Tmpfile makes and opens a file without a name. Link may give it one.
+func (n *node) Tmpfile(ctx context.Context, flags, mode uint32, out *gofuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
+	h, e, err := n.fs().Tmpfile(n.m.ctx, n.m.caller(ctx), n.ino, mode&0o7777, openFlags(flags))
 	if err != nil {
 		return nil, nil, 0, filer.Errno(err)
 	}

@@ -121,3 +121,9 @@ func unlinkedButOpen(name string) (err error) {
 	}
 	return nil
 }
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{byte(n)}).Read(b)
+	return b
+}
