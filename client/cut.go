@@ -1,11 +1,6 @@
 package client
 
-import (
-	"github.com/PlakarKorp/go-cdc-chunkers"
-	"github.com/PlakarKorp/go-cdc-chunkers/chunkers/jc"
-
-	"github.com/dsorchard/granary"
-)
+import "github.com/dsorchard/granary"
 
 const (
 	chunkSizeMin    = 256 << 10
@@ -20,9 +15,7 @@ const (
 
 // cutter cuts a stream into chunks. Where it cuts depends on the stream alone, not on how it arrives.
 //
-// Content-defined cuts are those of "jc-v1.0.0" (Jin et al., IEEE TPDS 2023, as that version of the
-// library has it), which is what jc.JC's zero value is. The library's Chunker wants an io.Reader;
-// its algorithm is called on our own buffer instead, which saves a goroutine and a copy.
+// Content-defined cuts are those of jump.
 //
 // A part of a whole begins and ends where its uploader chose, not where the content says. With
 // chunks of 1 MiB the one at each border would be new whenever the borders lie elsewhere: a third of
@@ -39,30 +32,16 @@ type cutter struct {
 }
 
 // newCutter makes a cutter for a stream; part says that the stream is a part of a whole.
-func newCutter(bufs *buffers, chunking granary.Chunking, part bool) (*cutter, error) {
+func newCutter(bufs *buffers, chunking granary.Chunking, part bool) *cutter {
 	if chunking == granary.ChunkingFixed {
-		return &cutter{bufs: bufs, window: chunkSizeNormal, next: func(p []byte) int { return len(p) }}, nil
+		return &cutter{bufs: bufs, window: chunkSizeNormal, next: func(p []byte) int { return len(p) }}
 	}
-	next, err := contentDefined(chunkSizeMin, chunkSizeNormal, granary.ChunkSizeMax)
-	if err != nil {
-		return nil, err
-	}
-	c := &cutter{bufs: bufs, window: granary.ChunkSizeMax, next: next}
+	c := &cutter{bufs: bufs, window: granary.ChunkSizeMax, next: newJump(chunkSizeMin, chunkSizeNormal, granary.ChunkSizeMax).first}
 	if part {
 		c.front = edgeSize
-		c.edge, err = contentDefined(edgeChunkSizeMin, edgeChunkSizeNormal, edgeChunkSizeMax)
+		c.edge = newJump(edgeChunkSizeMin, edgeChunkSizeNormal, edgeChunkSizeMax).first
 	}
-	return c, err
-}
-
-// contentDefined returns the function that says how long the first chunk of p is.
-func contentDefined(sizeMin, sizeNormal, sizeMax int) (func(p []byte) int, error) {
-	o := &chunkers.ChunkerOpts{MinSize: sizeMin, NormalSize: sizeNormal, MaxSize: sizeMax}
-	algorithm := &jc.JC{}
-	if err := algorithm.Setup(o); err != nil {
-		return nil, granary.Errorf(granary.KindInternal, "cut", "", "%w", err)
-	}
-	return func(p []byte) int { return algorithm.Algorithm(o, p, len(p)) }, nil
+	return c
 }
 
 // write adds bytes to the stream and emits the chunks that are complete. What emit gets is valid

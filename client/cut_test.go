@@ -27,10 +27,7 @@ func cutAll(t testing.TB, chunking granary.Chunking, data []byte, pieceSize func
 
 func cutStream(t testing.TB, chunking granary.Chunking, part bool, data []byte, pieceSize func() int) [][]byte {
 	t.Helper()
-	cut, err := newCutter(&buffers{}, chunking, part)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cut := newCutter(&buffers{}, chunking, part)
 	defer cut.release()
 	var chunks [][]byte
 	keep := func(p []byte) error {

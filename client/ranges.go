@@ -162,10 +162,7 @@ func (g *gathering) pack(r Range) {
 
 // cut cuts a long range like a stream.
 func (g *gathering) cut(c *Client, t *target, r Range) error {
-	cut, err := newCutter(&c.bufs, t.policy.Chunking, false)
-	if err != nil {
-		return err
-	}
+	cut := newCutter(&c.bufs, t.policy.Chunking, false)
 	for data := r.Data; len(data) > 0; {
 		n := cut.next(data[:min(len(data), cut.window)])
 		d := g.batch(n)

@@ -86,11 +86,7 @@ func (c *Client) NewUpload(ctx context.Context, o UploadOptions) (*Upload, error
 	if err != nil {
 		return nil, err
 	}
-	cut, err := newCutter(&c.bufs, t.policy.Chunking, o.NoInline)
-	if err != nil {
-		return nil, err
-	}
-	u := &Upload{c: c, o: o, t: t, cut: cut, segment: newSegment(0), wake: make(chan struct{}, 1)}
+	u := &Upload{c: c, o: o, t: t, cut: newCutter(&c.bufs, t.policy.Chunking, o.NoInline), segment: newSegment(0), wake: make(chan struct{}, 1)}
 	u.ctx, u.cancel = context.WithCancel(ctx)
 	return u, nil
 }

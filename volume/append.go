@@ -20,7 +20,12 @@ const appendSizeMax = 64 << 20
 // 64 MiB), and KindUnavailable when the disk fails or the shard is poisoned; only then is the state of
 // the shard's end unknown, and the shard takes nothing more.
 func (s *Store) Append(ctx context.Context, a *granary.Append) error {
-	if err := checkAppend(a); err != nil {
+	return s.append(ctx, a, crc32.Checksum(a.Data, castagnoli))
+}
+
+// append is Append of data whose checksum has been computed: it is to be the one that the append says.
+func (s *Store) append(ctx context.Context, a *granary.Append, crc uint32) error {
+	if err := checkAppend(a, crc); err != nil {
 		return err
 	}
 	d, err := s.enter(opAppend, a.Ref)
@@ -45,7 +50,7 @@ func (s *Store) Append(ctx context.Context, a *granary.Append) error {
 }
 
 // checkAppend refuses what is wrong by itself.
-func checkAppend(a *granary.Append) error {
+func checkAppend(a *granary.Append, crc uint32) error {
 	refuse := func(kind granary.Kind, format string, args ...any) error {
 		return granary.Errorf(kind, opAppend, a.Ref.String(), format, args...)
 	}
@@ -63,8 +68,7 @@ func checkAppend(a *granary.Append) error {
 		return refuse(granary.KindInvalid, "offset %d is below the end of the last append, %d", a.Offset, a.Prev)
 	case a.Offset > streamLengthMax-uint64(len(a.Data)):
 		return refuse(granary.KindTooLarge, "offset %d is over the limit of a shard, %d", a.Offset, uint64(streamLengthMax))
-	}
-	if crc := crc32.Checksum(a.Data, castagnoli); crc != a.CRC32C {
+	case crc != a.CRC32C:
 		return refuse(granary.KindCorrupt, "the data have checksum %08x, not %08x: damaged on the way", crc, a.CRC32C)
 	}
 	return nil

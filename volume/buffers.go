@@ -3,6 +3,8 @@ package volume
 import (
 	"math/bits"
 	"sync"
+
+	"github.com/dsorchard/granary/internal/disk"
 )
 
 // bufferPool keeps buffers of powers of two, from 4 KiB to appendSizeMax.
@@ -23,7 +25,7 @@ func (p *bufferPool) get(size int) *[]byte {
 	class := classOf(size)
 	b, ok := p.classes[class].Get().(*[]byte)
 	if !ok {
-		fresh := make([]byte, 1<<(class+bufferBitsMin))
+		fresh := disk.Memory(1 << (class + bufferBitsMin))
 		b = &fresh
 	}
 	*b = (*b)[:size]

@@ -77,13 +77,25 @@ func dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	return bodyConn{conn}, nil
 }
 
+// appendBody is the body of an append. net/http hands it down as it is, unlike a *bytes.Reader, which it wraps.
+type appendBody struct{ bytes.Reader }
+
+// Close implements io.Closer.
+func (*appendBody) Close() error { return nil }
+
+func newAppendBody(p []byte) io.ReadCloser {
+	b := new(appendBody)
+	b.Reset(p)
+	return b
+}
+
 // bodyConn sends the body of an append from where it lies. net/http and a net.TCPConn would copy it through a buffer of 32 KiB.
 type bodyConn struct{ net.Conn }
 
 // ReadFrom implements io.ReaderFrom, which net/http calls for bodies: with a limit, because it knows how long they are.
 func (c bodyConn) ReadFrom(r io.Reader) (int64, error) {
 	if limited, ok := r.(*io.LimitedReader); ok {
-		if body, ok := limited.R.(*bytes.Reader); ok && int64(body.Len()) <= limited.N {
+		if body, ok := limited.R.(*appendBody); ok && int64(body.Len()) <= limited.N {
 			n, err := body.WriteTo(c.Conn)
 			limited.N -= n
 			return n, err
@@ -117,10 +129,12 @@ func (c *Client) Append(ctx context.Context, addr string, a *granary.Append) err
 	if s := c.local(addr); s != nil {
 		return s.Append(ctx, a)
 	}
-	req, err := c.request(ctx, opAppend, http.MethodPut, addr, shardPath(a.Ref), a.Ref.String(), bytes.NewReader(a.Data))
+	req, err := c.request(ctx, opAppend, http.MethodPut, addr, shardPath(a.Ref), a.Ref.String(), newAppendBody(a.Data))
 	if err != nil {
 		return err
 	}
+	req.ContentLength = int64(len(a.Data))
+	req.GetBody = func() (io.ReadCloser, error) { return newAppendBody(a.Data), nil } // for a connection that turns out to be dead
 	set := func(name string, v uint64) { req.Header.Set(name, strconv.FormatUint(v, 10)) }
 	set(headerEpoch, uint64(a.Epoch))
 	set(headerDataShards, uint64(a.DataShards))

@@ -3,6 +3,7 @@ package volume
 import (
 	"context"
 	"errors"
+	"hash/crc32"
 	"io"
 	"net/http"
 	"strconv"
@@ -19,6 +20,8 @@ const (
 	// bodyWithin is how long a client may take to send the body of an append, or to take that of a read, so that one that stalls does not
 	// keep a buffer for ever.
 	bodyWithin = time.Minute
+	// receiveSize is what is read of a body at once.
+	receiveSize = 256 << 10
 )
 
 // handler serves a Store over HTTP/1.1:
@@ -125,24 +128,30 @@ func (h *handler) append(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer h.giveBack(buf)
-	if err := receive(w, r, *buf); err != nil {
+	crc, err := receive(w, r, *buf)
+	if err != nil {
 		writeError(w, granary.Errorf(granary.KindUnavailable, opAppend, p.subject, "the request ends early: %w", err))
 		return
 	}
 	a.Data = *buf
-	h.answer(w, h.store.Append(r.Context(), a))
+	h.answer(w, h.store.append(r.Context(), a, crc))
 }
 
-// receive reads a body of len(p) bytes.
-func receive(w http.ResponseWriter, r *http.Request, p []byte) error {
+// receive reads a body of len(p) bytes, and returns its checksum: of what has just come, as long as the processor's caches have it.
+func receive(w http.ResponseWriter, r *http.Request, p []byte) (crc uint32, err error) {
 	set := http.NewResponseController(w).SetReadDeadline
 	if err := setDeadline(set, time.Now().Add(bodyWithin)); err != nil {
-		return err
+		return 0, err
 	}
-	if _, err := io.ReadFull(r.Body, p); err != nil {
-		return err
+	for rest := p; len(rest) > 0; {
+		n, err := io.ReadFull(r.Body, rest[:min(len(rest), receiveSize)])
+		if err != nil {
+			return 0, err
+		}
+		crc = crc32.Update(crc, castagnoli, rest[:n])
+		rest = rest[n:]
 	}
-	return setDeadline(set, time.Time{}) // or it would end the wait for a slow disk
+	return crc, setDeadline(set, time.Time{}) // or it would end the wait for a slow disk
 }
 
 // setDeadline sets a deadline, where the connection has them.

@@ -1,10 +1,12 @@
 package disk_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -200,6 +202,51 @@ func TestFull(t *testing.T) {
 	}
 	if _, err := io.ReadAll(io.NewSectionReader(g, 0, 1)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A write past the system's memory and the ones before and after it are one file: aligned or not, over what was there, and at a hole.
+func TestOSDirectWrite(t *testing.T) {
+	d, err := disk.OS(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Create("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []byte
+	src := rand.NewChaCha8([32]byte{1})
+	for _, w := range []struct{ off, size int }{
+		{0, 16384}, {16384, 4 << 20}, {16384 + 4<<20, 3<<20 + 777}, {8 << 20, 4 << 20}, {8<<20 - 100, 50}, {1 << 20, 2<<20 + 1}, {20 << 20, 5 << 20}, {30<<20 + 1, 4 << 20},
+	} {
+		p := disk.Memory(w.size)
+		if _, err := src.Read(p); err != nil {
+			t.Fatal(err)
+		}
+		if grow := w.off + w.size - len(want); grow > 0 {
+			want = append(want, make([]byte, grow)...)
+		}
+		copy(want[w.off:], p)
+		if n, err := f.WriteAt(p, int64(w.off)); n != len(p) || err != nil {
+			t.Fatal(w, n, err)
+		}
+		got := make([]byte, len(want))
+		if n, err := f.ReadAt(got, 0); n != len(got) || err != nil || !bytes.Equal(got, want) {
+			t.Fatal("after", w, "other bytes:", n, err)
+		}
+		if n, err := f.Size(); n != int64(len(want)) || err != nil {
+			t.Fatal(n, err)
+		}
+		if err := f.Sync(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := f.WriteAt(disk.Memory(4<<20), 0); n != 0 || !errors.Is(err, fs.ErrClosed) {
+		t.Error(n, err)
 	}
 }
 

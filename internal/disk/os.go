@@ -32,7 +32,10 @@ func OS(dir string) (FS, error) {
 // osFS has no Close: the directory it holds is released when it is no longer referenced.
 type osFS struct{ root *os.Root }
 
-type osFile struct{ f *os.File }
+type osFile struct {
+	f      *os.File
+	direct direct
+}
 
 // checkName refuses what is not a slash-separated path below the root. "." is the root itself.
 func checkName(op, name string) error {
@@ -57,7 +60,7 @@ func (o *osFS) open(op, name string, flag int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &osFile{f}, nil
+	return &osFile{f: f}, nil
 }
 
 func (o *osFS) Remove(name string) error {
@@ -141,15 +144,18 @@ func (o *osFS) Usage() (Usage, error) {
 
 func (f *osFile) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
 func (f *osFile) Truncate(size int64) error               { return f.f.Truncate(size) }
-func (f *osFile) Close() error                            { return f.f.Close() }
+func (f *osFile) Close() error                            { return errors.Join(f.direct.close(), f.f.Close()) }
 
 // writeMax bounds what one system call writes. For a long write at an aligned offset ext4 takes folios of megabytes, and the kernel
 // copies into one of them by a single instruction, which on some processors takes five times as long as for small ones. Nothing is
 // lost by cutting: writes are made durable by Sync, and one that fails leaves a part of its bytes either way.
 const writeMax = 128 << 10
 
-// WriteAt writes in pieces.
+// WriteAt writes what it can past the system's memory, and the rest in pieces.
 func (f *osFile) WriteAt(p []byte, off int64) (n int, err error) {
+	if n, err = f.writeDirect(p, off); err != nil || n == len(p) && n > 0 {
+		return n, err
+	}
 	for {
 		piece := p[n:min(len(p), n+writeMax)]
 		wrote, err := f.f.WriteAt(piece, off+int64(n))
