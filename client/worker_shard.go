@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	// spanSize is how much of a shard is read, rebuilt and verified at once. Where a block is longer, it is that block.
-	spanSize = 1 << 20
+	// spanSize is how much of a shard is read, rebuilt and verified at once: with the pages at both ends of which it has only a
+	// part, a buffer of 1 MiB. Where a block is longer, it is that block.
+	spanSize = 1<<20 - 2*pageSize
 	// spansMax bounds the spans of one shard that are under way, or wait for the ones before them.
 	spansMax = 8
 
@@ -34,10 +35,19 @@ type span struct {
 	blocks      []granary.BlockInfo
 }
 
+// pages returns the whole pages of a stream that a span has a part of. Disks are read by pages, wherever blocks begin.
+func (s span) pages(streamEnd uint64) span {
+	from := s.off / pageSize * pageSize
+	to := max(min((s.off+s.length+pageSize-1)/pageSize*pageSize, streamEnd), s.off+s.length)
+	return span{from, to - from, s.blocks}
+}
+
 // made is a span on its way to the target.
 type made struct {
-	data  []byte
-	ready chan struct{} // closed when data is set
+	skip, length uint64        // where the span is in data
+	held         int64         // of Worker.memory, until it is written
+	data         []byte        // whole pages
+	ready        chan struct{} // closed when data is set
 }
 
 // maker makes one shard of a volume anew on its target.
@@ -189,19 +199,20 @@ func (m *maker) begin(ctx context.Context, group *errgroup.Group, queue chan<- *
 	if err := m.w.repairs.take(ctx, int(s.length), m.j.task.Rate); err != nil {
 		return err
 	}
-	work, rest := m.from.memory(s), heldBy(s.length)
+	pages := s.pages(m.v.Watermark)
+	work, rest := m.from.memory(pages), heldBy(pages.length)
 	if err := m.w.memory.Acquire(ctx, work+rest); err != nil {
 		return ended(ctx, "build", false)
 	}
 	m.held.Add(work + rest)
-	p := &made{ready: make(chan struct{})}
+	p := &made{skip: s.off - pages.off, length: s.length, held: rest, ready: make(chan struct{})}
 	select {
 	case queue <- p:
 	case <-ctx.Done():
 		return ended(ctx, "build", false)
 	}
 	group.Go(func() (err error) {
-		p.data, err = m.from.read(ctx, s)
+		p.data, err = m.from.read(ctx, pages)
 		m.release(work)
 		if err == nil {
 			close(p.ready)
@@ -229,12 +240,12 @@ func (m *maker) feed(ctx context.Context, queue <-chan *made, to io.Writer, late
 			return ended(ctx, "build", false)
 		}
 		late.Reset(buildStall)
-		n, err := to.Write(p.data)
+		n, err := to.Write(p.data[p.skip:][:p.length])
 		if err != nil {
 			return granary.Errorf(granary.KindUnavailable, "build", shardName(&m.j.task), "%w", err)
 		}
 		m.w.c.bufs.put(p.data)
-		m.release(heldBy(uint64(n)))
+		m.release(p.held)
 		m.j.done.Add(uint64(n))
 	}
 	late.Reset(buildEnd)

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/dsorchard/granary/internal/disk"
 )
 
 // What makes a disk slow: all of it at once, and for that many looks in a row, so that a burst, a stall of the whole machine, or a
@@ -123,6 +125,16 @@ func (l *latency) quantile(from, to int64) (d time.Duration, samples uint64) {
 func (f *openFile) ReadAt(p []byte, off int64) (int, error) {
 	defer f.shard.disk.latency.begin(f.shard.disk.clock)()
 	return f.File.ReadAt(p, off)
+}
+
+// readDirect reads what is read once: see disk.DirectReader.
+func (f *openFile) readDirect(p []byte, off int64) (int, error) {
+	direct, ok := f.File.(disk.DirectReader)
+	if !ok {
+		return f.ReadAt(p, off)
+	}
+	defer f.shard.disk.latency.begin(f.shard.disk.clock)()
+	return direct.ReadDirect(p, off)
 }
 
 // WriteAt implements disk.File.

@@ -24,6 +24,7 @@ func Open(o Options) (*Store, error) {
 	s := &Store{
 		o: o, byID: make(map[granary.DiskID]*dataDisk), files: newFileCache(o.OpenFilesMax),
 		alarm: newAlarm(), stop: make(chan struct{}), buildSyncEvery: buildSyncEveryDefault,
+		yield: newYielder(),
 	}
 	if err := s.openDirs(); err != nil {
 		return nil, errors.Join(err, s.unlock())

@@ -14,8 +14,9 @@ import (
 
 // ReadSealed reads a range of a sealed shard as ReadAt does, and compares it with the page table made at its seal:
 // KindCorrupt says that the bytes are not those that were sealed, and the shard is Damaged from then on, until it is built anew.
-// KindInvalid says that the shard is not sealed. A page of which a part is asked for is read whole. The pieces of the table that it takes
-// are read each time: nothing of it is kept here, as the kernel's page cache does it.
+// KindInvalid says that the shard is not sealed. A page of which a part is asked for is read whole. The stream is read from the disk
+// itself, and not by way of the kernel's page cache, as far as off, len(p) and the address of p are multiples of a page: what is read so
+// is read once, mostly; and it gives way to users, who read by ReadAt (yield.go). The pieces of the table that it takes are read each time: nothing of it is kept here, as the page cache does it.
 func (s *Store) ReadSealed(ctx context.Context, ref granary.ShardRef, p []byte, off int64) (n int, length uint64, err error) {
 	if off < 0 {
 		return 0, 0, granary.Errorf(granary.KindInvalid, opRead, ref.String(), "negative offset %d", off)
@@ -40,11 +41,18 @@ func (s *Store) ReadSealed(ctx context.Context, ref granary.ShardRef, p []byte, 
 	n = clip(len(p), off, st.length)
 	r := &sealedReader{sh: sh, f: f, slot: st.slot}
 	for done := 0; done < n; {
-		if err := ctx.Err(); err != nil {
-			return 0, 0, interrupted(opRead, ref.String(), err)
+		var got int
+		err := ctx.Err()
+		if err == nil {
+			err = s.yield.do(ctx, func() (err error) {
+				got, err = r.read(p[done:n], uint64(off)+uint64(done))
+				return err
+			})
 		}
-		got, err := r.read(p[done:n], uint64(off)+uint64(done))
-		if err != nil {
+		switch {
+		case err != nil && err == ctx.Err():
+			return 0, 0, interrupted(opRead, ref.String(), err)
+		case err != nil:
 			return 0, 0, err
 		}
 		done += got
@@ -81,13 +89,13 @@ func (r *sealedReader) read(p []byte, off uint64) (int, error) {
 
 // verify reads pages from the one with that index on into p, and compares them with the table.
 func (r *sealedReader) verify(p []byte, index uint64) error {
-	if err := r.fill(p, streamOffset+int64(index)*pageSize, "stream"); err != nil {
+	if err := r.fill(r.f.readDirect, p, streamOffset+int64(index)*pageSize, "stream"); err != nil {
 		return err
 	}
 	count := (len(p) + pageSize - 1) / pageSize
 	r.table = slices.Grow(r.table[:0], count*crcSize)
 	table := r.table[:count*crcSize]
-	if err := r.fill(table, int64(r.slot.TableOffset+index*crcSize), "page table"); err != nil {
+	if err := r.fill(r.f.ReadAt, table, int64(r.slot.TableOffset+index*crcSize), "page table"); err != nil {
 		return err
 	}
 	for i := range count {
@@ -101,8 +109,8 @@ func (r *sealedReader) verify(p []byte, index uint64) error {
 }
 
 // fill reads bytes of the file that must be there.
-func (r *sealedReader) fill(p []byte, position int64, what string) error {
-	n, err := r.f.ReadAt(p, position)
+func (r *sealedReader) fill(readAt func([]byte, int64) (int, error), p []byte, position int64, what string) error {
+	n, err := readAt(p, position)
 	switch {
 	case n == len(p):
 		return nil

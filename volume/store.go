@@ -35,6 +35,7 @@ type Store struct {
 	files *fileCache
 	alarm *alarm
 	clock clock
+	yield *yielder
 	stop  chan struct{}
 
 	buildSyncEvery uint64 // see buildSyncEveryDefault
@@ -131,6 +132,8 @@ func (s *Store) ReadAt(ctx context.Context, ref granary.ShardRef, p []byte, off 
 		return 0, 0, err
 	}
 	defer s.exit()
+	s.yield.serve()
+	defer s.yield.leave()
 	sh, f, err := d.open(opRead, shardKey{ref.Volume, ref.Shard})
 	if err != nil {
 		return 0, 0, err

@@ -13,7 +13,7 @@ import (
 func openDirect(f *os.File) *os.File {
 	var d *os.File
 	err := control(f, func(fd int) (err error) {
-		d, err = os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_WRONLY|syscall.O_DIRECT, 0)
+		d, err = os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_RDWR|syscall.O_DIRECT, 0)
 		return err
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -34,6 +35,9 @@ func (b *bench) repair(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := b.await(ctx, b.idle); err != nil {
+		return fmt.Errorf("other work is not done: %w", err)
+	}
 	r := b.startReader(ctx)
 	defer r.stop()
 	before, err := r.rate(ctx, b.each)
@@ -44,14 +48,14 @@ func (b *bench) repair(ctx context.Context) error {
 		return err
 	}
 	away := time.Now()
-	if err := b.await(ctx, func(n int) bool { return n > 0 }); err != nil {
+	if err := b.await(ctx, b.repairing); err != nil {
 		return fmt.Errorf("no shard is repaired: %w", err)
 	}
 	noticed := time.Since(away)
 	read, written, err := device.Carried()
 	known := err == nil
 	bytes := r.bytes.Load()
-	cost, err := b.pids.Cost(func() error { return b.await(ctx, func(n int) bool { return n == 0 }) })
+	cost, err := b.pids.Cost(func() error { return b.await(ctx, b.whole) })
 	if err != nil {
 		return err
 	}
@@ -70,20 +74,15 @@ func (b *bench) repair(ctx context.Context) error {
 	return r.stop()
 }
 
-// await returns when the number of repairs that are wanted, and begun if there are any, is as it should be: at the end all
-// volumes have to be whole besides.
-func (b *bench) await(ctx context.Context, right func(running int) bool) error {
+// await returns when something is so.
+func (b *bench) await(ctx context.Context, so func(context.Context) (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, repairWithin)
 	defer cancel()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		n, err := b.repairing(ctx)
-		if err != nil {
+		if ok, err := so(ctx); ok || err != nil {
 			return err
-		}
-		if right(n) {
-			return nil
 		}
 		select {
 		case <-tick.C:
@@ -93,30 +92,34 @@ func (b *bench) await(ctx context.Context, right func(running int) bool) error {
 	}
 }
 
-// repairing returns how many repairs are under way; 0 only if all volumes are whole.
-func (b *bench) repairing(ctx context.Context) (running int, err error) {
-	tasks, err := client.Ask[*granary.Tasks](ctx, b.c, &granary.ListTasks{})
+// tasks returns the work that is wanted.
+func (b *bench) tasks(ctx context.Context) ([]granary.TaskStatus, error) {
+	a, err := client.Ask[*granary.Tasks](ctx, b.c, &granary.ListTasks{})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	for i := range tasks.Tasks {
-		if t := &tasks.Tasks[i]; t.Task.Kind == granary.TaskRepair && t.Worker != "" {
-			running++
-		}
-	}
-	if running > 0 {
-		return running, nil
-	}
-	all, err := client.Ask[*granary.Durability](ctx, b.c, &granary.GetDurability{})
+	return a.Tasks, nil
+}
+
+// idle reports whether there is nothing to be done.
+func (b *bench) idle(ctx context.Context) (bool, error) {
+	tasks, err := b.tasks(ctx)
+	return len(tasks) == 0, err
+}
+
+// repairing reports whether a repair is under way.
+func (b *bench) repairing(ctx context.Context) (bool, error) {
+	tasks, err := b.tasks(ctx)
+	return slices.ContainsFunc(tasks, func(t granary.TaskStatus) bool { return t.Task.Kind == granary.TaskRepair && t.Worker != "" }), err
+}
+
+// whole reports whether all volumes have all of their shards.
+func (b *bench) whole(ctx context.Context) (bool, error) {
+	a, err := client.Ask[*granary.Durability](ctx, b.c, &granary.GetDurability{})
 	if err != nil {
-		return 0, err
+		return false, err
 	}
-	for i := range all.Volumes {
-		if v := &all.Volumes[i]; v.LiveBytes > 0 && v.Losses < v.ParityShards {
-			return -1, nil
-		}
-	}
-	return 0, nil
+	return !slices.ContainsFunc(a.Volumes, func(v granary.VolumeDurability) bool { return v.LiveBytes > 0 && v.Losses < v.ParityShards }), nil
 }
 
 // allocated returns how many bytes the files of a directory take on the disk.
