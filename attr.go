@@ -55,6 +55,12 @@ const (
 	FlagMoved
 	// FlagPolicy marks what was given a policy of its own. What has none follows the nearest directory above that has.
 	FlagPolicy
+	// FlagACL marks what has an access control list (XattrACL) that says more than its mode.
+	FlagACL
+	// FlagDefaultACL marks a directory with a list for what is made in it (XattrDefaultACL).
+	FlagDefaultACL
+	// FlagCapability marks a file with XattrCapability.
+	FlagCapability
 )
 
 // Attr is what stat returns, and a little more.
@@ -100,6 +106,14 @@ type Xattr struct {
 // XattrContentPrefix begins the names of attributes that describe a file's content (an ETag, a
 // checksum), and go when the content changes.
 const XattrContentPrefix = "granary.content."
+
+// Attributes that Linux gives a meaning. The two lists are in the form of linux/posix_acl_xattr.h. One that says no more than
+// a mode is not kept: setting it sets the mode.
+const (
+	XattrACL        = "system.posix_acl_access"
+	XattrDefaultACL = "system.posix_acl_default"
+	XattrCapability = "security.capability" // goes with every change of content or owner
+)
 
 // Cred is who asks. The store's own gateways ask as uid 0.
 type Cred struct {

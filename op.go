@@ -32,6 +32,7 @@ type (
 		Name        string
 		Type        FileType
 		Mode        uint32
+		Umask       uint32 // taken from Mode, unless the directory has a default access control list
 		UID, GID    uint32
 		Rdev        uint32
 		Target      string // symlinks

@@ -40,7 +40,7 @@ func (fs *FS) Bucket(ctx context.Context, name string) (granary.InodeID, error) 
 // CreateBucket makes a bucket: KindExists if there is one. The rules of S3 for names are the
 // gateway's.
 func (fs *FS) CreateBucket(ctx context.Context, name string) error {
-	_, err := fs.Mkdir(ctx, granary.Cred{}, granary.BucketsInode, name, 0o755)
+	_, err := fs.Mkdir(ctx, granary.Cred{}, granary.BucketsInode, name, 0o755, 0)
 	return err
 }
 

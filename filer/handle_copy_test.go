@@ -23,7 +23,7 @@ func TestCopyTo(t *testing.T) {
 		var handles [2]*Handle
 		var models [2][]byte
 		for i, name := range []string{"a", "b"} {
-			h, _, err := fs.Create(ctx, granary.Cred{}, granary.RootInode, name, 0o644, true, readWrite())
+			h, _, err := fs.Create(ctx, granary.Cred{}, granary.RootInode, name, 0o644, 0, true, readWrite())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -116,7 +116,7 @@ func TestTmpfile(t *testing.T) {
 	cred := granary.Cred{UID: 7, GID: 8}
 	var inodes [2]granary.InodeID
 	for i := range inodes {
-		h, e, err := fs.Tmpfile(t.Context(), cred, granary.RootInode, 0o600, readWrite())
+		h, e, err := fs.Tmpfile(t.Context(), cred, granary.RootInode, 0o600, 0, readWrite())
 		if err != nil {
 			t.Fatal(err)
 		}

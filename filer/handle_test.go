@@ -20,7 +20,7 @@ func readWrite() OpenFlags { return OpenFlags{Read: true, Write: true} }
 
 func mustCreate(t *testing.T, fs *FS, name string, flags OpenFlags) *Handle {
 	t.Helper()
-	h, _, err := fs.Create(t.Context(), granary.Cred{UID: 7, GID: 8}, granary.RootInode, name, 0o644, false, flags)
+	h, _, err := fs.Create(t.Context(), granary.Cred{UID: 7, GID: 8}, granary.RootInode, name, 0o644, 0, false, flags)
 	if err != nil {
 		t.Fatal(err)
 	}

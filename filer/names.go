@@ -79,9 +79,9 @@ func (fs *FS) Readlink(ctx context.Context, ino granary.InodeID) (string, error)
 	return found.Entry.Target, nil
 }
 
-// Mkdir makes a directory.
-func (fs *FS) Mkdir(ctx context.Context, cred granary.Cred, parent granary.InodeID, name string, mode uint32) (granary.Entry, error) {
-	return fs.make(ctx, cred, &granary.Create{Parent: parent, Name: name, Type: granary.TypeDirectory, Mode: mode})
+// Mkdir makes a directory, with mode and umask as for Create.
+func (fs *FS) Mkdir(ctx context.Context, cred granary.Cred, parent granary.InodeID, name string, mode, umask uint32) (granary.Entry, error) {
+	return fs.make(ctx, cred, &granary.Create{Parent: parent, Name: name, Type: granary.TypeDirectory, Mode: mode, Umask: umask})
 }
 
 // Symlink makes a symbolic link.
@@ -90,8 +90,8 @@ func (fs *FS) Symlink(ctx context.Context, cred granary.Cred, parent granary.Ino
 }
 
 // Mknod makes an empty file, a FIFO, a socket or a device.
-func (fs *FS) Mknod(ctx context.Context, cred granary.Cred, parent granary.InodeID, name string, typ granary.FileType, mode, rdev uint32) (granary.Entry, error) {
-	return fs.make(ctx, cred, &granary.Create{Parent: parent, Name: name, Type: typ, Mode: mode, Rdev: rdev})
+func (fs *FS) Mknod(ctx context.Context, cred granary.Cred, parent granary.InodeID, name string, typ granary.FileType, mode, umask, rdev uint32) (granary.Entry, error) {
+	return fs.make(ctx, cred, &granary.Create{Parent: parent, Name: name, Type: typ, Mode: mode, Umask: umask, Rdev: rdev})
 }
 
 // make makes an entry that must be new.

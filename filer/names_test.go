@@ -229,14 +229,14 @@ func TestOpenTruncate(t *testing.T) {
 	mustWrite(t, h, "something to lose", 0)
 	flags := readWrite()
 	flags.Truncate = true
-	again, e, err := fs.Create(t.Context(), granary.Cred{}, granary.RootInode, "file", 0o644, false, flags)
+	again, e, err := fs.Create(t.Context(), granary.Cred{}, granary.RootInode, "file", 0o644, 0, false, flags)
 	if err != nil || e.Attr.Size != 0 || e.Attr.Inode != h.Inode() {
 		t.Fatalf("%d bytes: %v", e.Attr.Size, err)
 	}
 	if got := readAll(t, again); got != "" || f.stored(h.Inode()) != "" {
 		t.Fatalf("read %q", got)
 	}
-	_, _, err = fs.Create(t.Context(), granary.Cred{}, granary.RootInode, "file", 0o644, true, readWrite())
+	_, _, err = fs.Create(t.Context(), granary.Cred{}, granary.RootInode, "file", 0o644, 0, true, readWrite())
 	wantKind(t, err, granary.KindExists)
 }
 
@@ -289,10 +289,10 @@ func TestReadDir(t *testing.T) {
 func TestNames(t *testing.T) {
 	fs, _ := testFS(t, Options{})
 	for _, name := range []string{"", ".", "..", "a/b", "a\x00b"} {
-		_, err := fs.Mkdir(t.Context(), granary.Cred{}, granary.RootInode, name, 0o755)
+		_, err := fs.Mkdir(t.Context(), granary.Cred{}, granary.RootInode, name, 0o755, 0)
 		wantKind(t, err, granary.KindInvalid)
 	}
-	_, err := fs.Mkdir(t.Context(), granary.Cred{}, granary.RootInode, string(make([]byte, 300)), 0o755)
+	_, err := fs.Mkdir(t.Context(), granary.Cred{}, granary.RootInode, string(make([]byte, 300)), 0o755, 0)
 	wantKind(t, err, granary.KindInvalid)
 	_, err = fs.Lookup(t.Context(), granary.RootInode, fmt.Sprintf("%0300d", 0))
 	wantKind(t, err, granary.KindNameTooLong)

@@ -7,14 +7,15 @@ import (
 	"github.com/dsorchard/granary/client"
 )
 
-// Create opens a regular file by name, and makes it first if need be.
-func (fs *FS) Create(ctx context.Context, cred granary.Cred, parent granary.InodeID, name string, mode uint32, exclusive bool, flags OpenFlags) (*Handle, granary.Entry, error) {
+// Create opens a regular file by name, and makes it first if need be: with the mode less the umask, or with what the
+// directory's default access control list makes of the mode.
+func (fs *FS) Create(ctx context.Context, cred granary.Cred, parent granary.InodeID, name string, mode, umask uint32, exclusive bool, flags OpenFlags) (*Handle, granary.Entry, error) {
 	if err := checkName("create", name); err != nil {
 		return nil, granary.Entry{}, err
 	}
 	uid, gid := fs.ownerOf(cred)
 	r, err := fs.store.Do(ctx, cred, &granary.Create{
-		Parent: parent, Name: name, Type: granary.TypeRegular, Mode: mode,
+		Parent: parent, Name: name, Type: granary.TypeRegular, Mode: mode, Umask: umask,
 		UID: uid, GID: gid, Exclusive: exclusive, Open: true,
 	})
 	if err != nil {
@@ -33,10 +34,11 @@ func (fs *FS) Create(ctx context.Context, cred granary.Cred, parent granary.Inod
 
 // Tmpfile makes and opens a regular file without a name: O_TMPFILE. Link may give it one as long as it is open; without one
 // it goes with its last handle, or with the session.
-func (fs *FS) Tmpfile(ctx context.Context, cred granary.Cred, parent granary.InodeID, mode uint32, flags OpenFlags) (*Handle, granary.Entry, error) {
+func (fs *FS) Tmpfile(ctx context.Context, cred granary.Cred, parent granary.InodeID, mode, umask uint32, flags OpenFlags) (*Handle, granary.Entry, error) {
 	uid, gid := fs.ownerOf(cred)
 	r, err := fs.store.Do(ctx, cred, &granary.Create{
-		Parent: parent, Type: granary.TypeRegular, Mode: mode, UID: uid, GID: gid, Anonymous: true, Open: true,
+		Parent: parent, Type: granary.TypeRegular, Mode: mode, Umask: umask,
+		UID: uid, GID: gid, Anonymous: true, Open: true,
 	})
 	if err != nil {
 		return nil, granary.Entry{}, err

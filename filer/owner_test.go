@@ -82,14 +82,14 @@ func TestOwner(t *testing.T) {
 		{free, granary.Cred{UID: 7, GID: 8}, granary.Cred{UID: 7, GID: 8}},
 	} {
 		name := itoa(int(c.cred.UID)) + "f"
-		h, e, err := c.fs.Create(t.Context(), c.cred, granary.RootInode, name, 0o644, true, readWrite())
+		h, e, err := c.fs.Create(t.Context(), c.cred, granary.RootInode, name, 0o644, 0, true, readWrite())
 		if err != nil || e.Attr.UID != c.want.UID || e.Attr.GID != c.want.GID {
 			t.Fatalf("as %+v: %+v, %v", c.cred, e.Attr, err)
 		}
 		if err := h.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		d, err := c.fs.Mkdir(t.Context(), c.cred, granary.RootInode, name+"d", 0o755)
+		d, err := c.fs.Mkdir(t.Context(), c.cred, granary.RootInode, name+"d", 0o755, 0)
 		if err != nil || d.Attr.UID != c.want.UID || d.Attr.GID != c.want.GID {
 			t.Fatalf("as %+v: %+v, %v", c.cred, d.Attr, err)
 		}

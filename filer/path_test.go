@@ -62,7 +62,7 @@ func tree(t *testing.T, fs *FS, f *fake, root granary.InodeID, entries ...string
 		case isFile:
 			f.put(t, parent.Attr.Inode, name, content)
 		default:
-			_, err = fs.Mkdir(t.Context(), granary.Cred{}, parent.Attr.Inode, name, 0o755)
+			_, err = fs.Mkdir(t.Context(), granary.Cred{}, parent.Attr.Inode, name, 0o755, 0)
 		}
 		if err != nil {
 			t.Fatal(e, err)

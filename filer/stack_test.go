@@ -517,7 +517,7 @@ func stackQuota(t *testing.T, c *client.Client, fs *FS) {
 	if _, err := c.Do(t.Context(), root, &granary.SetQuota{Dataset: ds.Dataset(), Limit: granary.Quota{Bytes: 100_000, Inodes: 5}}); err != nil {
 		t.Fatal(err)
 	}
-	h, _, err := fs.Create(t.Context(), root, ds, "fits", 0o644, true, readWrite())
+	h, _, err := fs.Create(t.Context(), root, ds, "fits", 0o644, 0, true, readWrite())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -542,7 +542,7 @@ func stackQuota(t *testing.T, c *client.Client, fs *FS) {
 		t.Fatalf("%+v, %v", st, err)
 	}
 	for i, want := range []granary.Kind{granary.KindNone, granary.KindNone, granary.KindQuota} {
-		if _, err := fs.Mkdir(t.Context(), root, ds, string(rune('a'+i)), 0o755); granary.KindOf(err) != want {
+		if _, err := fs.Mkdir(t.Context(), root, ds, string(rune('a'+i)), 0o755, 0); granary.KindOf(err) != want {
 			t.Fatalf("directory %d: %v", i, err)
 		}
 	}

@@ -174,7 +174,7 @@ func (fs *FS) MkdirAll(ctx context.Context, cred granary.Cred, root granary.Inod
 func (fs *FS) mkdirs(ctx context.Context, cred granary.Cred, p place, mode uint32) error {
 	for p.rel != "" {
 		name, rest, _ := strings.Cut(p.rel, "/")
-		e, err := fs.Mkdir(ctx, cred, p.base, name, mode)
+		e, err := fs.Mkdir(ctx, cred, p.base, name, mode, 0)
 		if granary.IsKind(err, granary.KindExists) {
 			e, err = fs.Lookup(ctx, p.base, name)
 			if err == nil && !e.Attr.IsDir() {

@@ -65,7 +65,7 @@ func Mount(mountPoint string, o Options) (*Server, error) {
 	}
 	m := &Server{options: o, groups: newGroups()}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
-	server, err := gofs.Mount(mountPoint, &node{m: m, ino: o.Root}, m.mountOptions())
+	server, err := m.serve(mountPoint)
 	if err != nil {
 		m.cancel()
 		if errors.Is(err, os.ErrNotExist) {
@@ -80,6 +80,21 @@ func Mount(mountPoint string, o Options) (*Server, error) {
 	return m, nil
 }
 
+// serve makes the mount, and serves it until it has gone.
+func (m *Server) serve(mountPoint string) (*gofuse.Server, error) {
+	options := m.mountOptions()
+	nodes := gofs.NewNodeFS(&node{m: m, ino: m.options.Root}, options)
+	server, err := gofuse.NewServer(umasks{nodes}, mountPoint, &options.MountOptions)
+	if err != nil {
+		return nil, err
+	}
+	go server.Serve() // Wait waits for it
+	if err := server.WaitMount(); err != nil {
+		return nil, err
+	}
+	return server, nil
+}
+
 func (m *Server) mountOptions() *gofs.Options {
 	never := time.Duration(0)
 	o := &gofs.Options{
@@ -89,19 +104,20 @@ func (m *Server) mountOptions() *gofs.Options {
 		Logger:          slog.NewLogLogger(m.options.Log.Handler(), slog.LevelDebug),
 	}
 	o.MountOptions = gofuse.MountOptions{
-		AllowOther:           m.options.AllowOther,
-		Options:              []string{"default_permissions"},
-		MaxBackground:        backgroundMax,
-		MaxWrite:             writeSizeMax,
-		MaxReadAhead:         writeSizeMax,
-		ExtraCapabilities:    gofuse.CAP_HANDLE_KILLPRIV_V2, // the master takes set-id bits from what is written to
-		IgnoreSecurityLabels: true,
-		FsName:               m.options.Source,
-		Name:                 "granary",
-		DisableSplice:        true, // replies are memory; a reply of 1 MiB would not fit a pipe
-		DirectMount:          os.Geteuid() == 0,
-		Logger:               slog.NewLogLogger(m.options.Log.Handler(), slog.LevelDebug),
-		PanicHandler:         m.panicked,
+		AllowOther:    m.options.AllowOther,
+		Options:       []string{"default_permissions"},
+		MaxBackground: backgroundMax,
+		MaxWrite:      writeSizeMax,
+		MaxReadAhead:  writeSizeMax,
+		// The master takes set-id bits and capabilities from what is written to, and knows where a umask does not count.
+		ExtraCapabilities: gofuse.CAP_HANDLE_KILLPRIV_V2 | gofuse.CAP_DONT_MASK,
+		EnableAcl:         true,
+		FsName:            m.options.Source,
+		Name:              "granary",
+		DisableSplice:     true, // replies are memory; a reply of 1 MiB would not fit a pipe
+		DirectMount:       os.Geteuid() == 0,
+		Logger:            slog.NewLogLogger(m.options.Log.Handler(), slog.LevelDebug),
+		PanicHandler:      m.panicked,
 	}
 	if m.options.ReadOnly {
 		o.MountOptions.Options = append(o.MountOptions.Options, "ro")

@@ -18,6 +18,8 @@ type node struct {
 	gofs.Inode
 	m   *Server
 	ino granary.InodeID
+	// flags are those of the attributes that the kernel was told last, and of what it set since.
+	flags atomic.Uint32
 	// cached is the content version that the kernel's pages may hold: that of the last open.
 	cached atomic.Uint64
 }
@@ -57,8 +59,13 @@ func (n *node) child(ctx context.Context, e *granary.Entry, out *gofuse.EntryOut
 		out.SetEntryTimeout(directoryFor)
 	}
 	out.SetAttrTimeout(attrFor(&e.Attr))
-	return n.NewInode(ctx, &node{m: n.m, ino: e.Attr.Inode}, stableAttr(&e.Attr))
+	inode := n.NewInode(ctx, &node{m: n.m, ino: e.Attr.Inode}, stableAttr(&e.Attr))
+	inode.Operations().(*node).tell(&e.Attr)
+	return inode
 }
+
+// tell notes what the kernel is told.
+func (n *node) tell(a *granary.Attr) { n.flags.Store(uint32(a.Flags)) }
 
 // Lookup finds a name.
 func (n *node) Lookup(ctx context.Context, name string, out *gofuse.EntryOut) (*gofs.Inode, syscall.Errno) {
@@ -75,6 +82,7 @@ func (n *node) Getattr(_ context.Context, _ gofs.FileHandle, out *gofuse.AttrOut
 	if err != nil {
 		return filer.Errno(err)
 	}
+	n.tell(&a)
 	fillAttr(&out.Attr, &a)
 	out.SetTimeout(attrFor(&a))
 	return 0
@@ -86,6 +94,7 @@ func (n *node) Statx(_ context.Context, _ gofs.FileHandle, _, _ uint32, out *gof
 	if err != nil {
 		return filer.Errno(err)
 	}
+	n.tell(&a)
 	fillStatx(&out.Statx, &a)
 	out.SetTimeout(attrFor(&a))
 	return 0
@@ -97,6 +106,7 @@ func (n *node) Setattr(ctx context.Context, _ gofs.FileHandle, in *gofuse.SetAtt
 	if err != nil {
 		return filer.Errno(err)
 	}
+	n.tell(&a)
 	fillAttr(&out.Attr, &a)
 	out.SetTimeout(attrFor(&a))
 	return 0
@@ -105,7 +115,8 @@ func (n *node) Setattr(ctx context.Context, _ gofs.FileHandle, in *gofuse.SetAtt
 // Create makes and opens a file.
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *gofuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
 	exclusive := flags&syscall.O_EXCL != 0
-	h, e, err := n.fs().Create(n.m.ctx, n.m.caller(ctx), n.ino, name, mode&0o7777, exclusive, openFlags(flags))
+	bits, umask := splitMode(mode)
+	h, e, err := n.fs().Create(n.m.ctx, n.m.caller(ctx), n.ino, name, bits, umask, exclusive, openFlags(flags))
 	if err != nil {
 		return nil, nil, 0, filer.Errno(err)
 	}
@@ -114,7 +125,8 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 
 // Tmpfile makes and opens a file without a name. Link may give it one.
 func (n *node) Tmpfile(ctx context.Context, flags, mode uint32, out *gofuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
-	h, e, err := n.fs().Tmpfile(n.m.ctx, n.m.caller(ctx), n.ino, mode&0o7777, openFlags(flags))
+	bits, umask := splitMode(mode)
+	h, e, err := n.fs().Tmpfile(n.m.ctx, n.m.caller(ctx), n.ino, bits, umask, openFlags(flags))
 	if err != nil {
 		return nil, nil, 0, filer.Errno(err)
 	}
@@ -123,7 +135,8 @@ func (n *node) Tmpfile(ctx context.Context, flags, mode uint32, out *gofuse.Entr
 
 // Mkdir makes a directory.
 func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *gofuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	e, err := n.fs().Mkdir(n.m.ctx, n.m.caller(ctx), n.ino, name, mode&0o7777)
+	bits, umask := splitMode(mode)
+	e, err := n.fs().Mkdir(n.m.ctx, n.m.caller(ctx), n.ino, name, bits, umask)
 	if err != nil {
 		return nil, filer.Errno(err)
 	}
@@ -136,7 +149,8 @@ func (n *node) Mknod(ctx context.Context, name string, mode, dev uint32, out *go
 	if !ok {
 		return nil, syscall.EINVAL
 	}
-	e, err := n.fs().Mknod(n.m.ctx, n.m.caller(ctx), n.ino, name, t, mode&0o7777, dev)
+	bits, umask := splitMode(mode)
+	e, err := n.fs().Mknod(n.m.ctx, n.m.caller(ctx), n.ino, name, t, bits, umask, dev)
 	if err != nil {
 		return nil, filer.Errno(err)
 	}

@@ -22,8 +22,11 @@ func settable(name string) syscall.Errno {
 	return known(name)
 }
 
-// known refuses names in no namespace that is stored. Those of system. need more than storing: access control lists.
+// known refuses names in no namespace that is stored. Of system. there are access control lists.
 func known(name string) syscall.Errno {
+	if name == granary.XattrACL || name == granary.XattrDefaultACL {
+		return 0
+	}
 	for _, space := range [...]string{"user.", "trusted.", "security."} {
 		switch {
 		case name == space:
@@ -44,9 +47,24 @@ func copyOut(dest, value []byte) (uint32, syscall.Errno) {
 	return uint32(len(value)), 0
 }
 
+// flagOf returns, for those attributes for which the kernel asks by itself (access control lists at every check of permissions),
+// the flag without which there is none; 0 for others. It asks for attributes first; so what these said is as new as it can be.
+func flagOf(name string) granary.Flags {
+	switch name {
+	case granary.XattrACL:
+		return granary.FlagACL
+	case granary.XattrDefaultACL:
+		return granary.FlagDefaultACL
+	case granary.XattrCapability:
+		return granary.FlagCapability
+	}
+	return 0
+}
+
 // Getxattr reads one attribute.
 func (n *node) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
-	if hidden(name) {
+	flag := uint32(flagOf(name))
+	if hidden(name) || flag != 0 && n.flags.Load()&flag == 0 {
 		return 0, syscall.ENODATA
 	}
 	if errno := known(name); errno != 0 {
@@ -85,6 +103,7 @@ func (n *node) Setxattr(ctx context.Context, name string, data []byte, flags uin
 		CreateOnly:  flags&unix.XATTR_CREATE != 0,
 		ReplaceOnly: flags&unix.XATTR_REPLACE != 0,
 	}
+	n.flags.Or(uint32(flagOf(name)))
 	return filer.Errno(n.fs().SetXattr(n.m.ctx, n.m.caller(ctx), op))
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/dsorchard/granary"
 )
 
-// allows reports whether an inode's permission bits give a caller all of the access wanted. One set of
+// allows reports whether the permission bits of an inode without an access control list give a caller all of the access wanted. One set of
 // bits counts, the first that fits: the owner's, the group's or the others'. The superuser may do all but
 // execute what nobody may.
 func allows(c *granary.Cred, a *granary.Attr, want granary.Access) bool {
@@ -47,7 +47,7 @@ func (t *txn) member(gid uint32) bool { return t.super() || inGroup(&t.cred, gid
 
 // permit refuses an access to an inode that its permission bits do not give to the caller.
 func (t *txn) permit(op, subject string, r *inodeRecord, want granary.Access) *granary.Error {
-	if t.super() || allows(&t.cred, &r.Attr, want) {
+	if t.super() || t.allows(r, want) {
 		return nil
 	}
 	return refused(op, subject, &r.Attr, want)
@@ -82,7 +82,7 @@ func (t *txn) mayRemove(op, name string, dir, r *inodeRecord) *granary.Error {
 // program would outlive its removal. It is what Linux calls protected_hardlinks, and has on everywhere.
 func (t *txn) mayLink(name string, r *inodeRecord) *granary.Error {
 	safe := r.Type == granary.TypeRegular && r.Mode&modeSUID == 0 && r.Mode&runsAsGroup != runsAsGroup
-	if t.owns(r) || safe && allows(&t.cred, &r.Attr, granary.AccessRead|granary.AccessWrite) {
+	if t.owns(r) || safe && t.allows(r, granary.AccessRead|granary.AccessWrite) {
 		return nil
 	}
 	return granary.Errorf(granary.KindNotOwner, "link", name, "only the owner, or who may read and write it, may give a file another name")
@@ -135,7 +135,7 @@ func checkXattrSpace(op, name string) *granary.Error {
 			return nil
 		}
 	}
-	return granary.Errorf(granary.KindNotSupported, op, name, "attributes begin with %q, %q or %q", xattrUser, xattrTrusted, xattrSecurity)
+	return granary.Errorf(granary.KindNotSupported, op, name, "attributes begin with %q, %q or %q, or are access control lists", xattrUser, xattrTrusted, xattrSecurity)
 }
 
 // maySetXattr refuses to change an attribute of what has been there before.
@@ -154,6 +154,9 @@ func (t *txn) mayHaveXattr(op, name string, r *inodeRecord) *granary.Error {
 	if t.unchecked {
 		return nil
 	}
+	if t.acls && isACL(name) {
+		return t.mayHaveACL(op, name, r)
+	}
 	if err := checkXattrSpace(op, name); err != nil {
 		return err
 	}
@@ -170,13 +173,13 @@ func (t *txn) mayHaveXattr(op, name string, r *inodeRecord) *granary.Error {
 }
 
 // mayReadXattr reports whether a caller gets to know an attribute's value, and whether it gets to know that
-// there is one.
-func mayReadXattr(c *granary.Cred, name string, a *granary.Attr) (value, there bool) {
+// there is one. readable says whether it may read the file.
+func mayReadXattr(c *granary.Cred, name string, readable bool) (value, there bool) {
 	switch {
-	case c == nil || c.UID == 0 || strings.HasPrefix(name, xattrSecurity):
+	case c == nil || c.UID == 0 || strings.HasPrefix(name, xattrSecurity) || isACL(name):
 		return true, true
 	case strings.HasPrefix(name, xattrTrusted):
 		return false, false
 	}
-	return allows(c, a, granary.AccessRead), true
+	return readable, true
 }

@@ -57,6 +57,7 @@ func (t *txn) applyEntry(e entry) []granary.Result {
 	if err != nil {
 		panic(fmt.Sprintf("master: log entry %d: %v", e.Index, err))
 	}
+	t.acls = c.version > commandVersionNoACLs
 	if t.places = c.version > commandVersionNoPlaces; !t.places {
 		t.head.IndexVolume, t.head.IndexBlock = 1, 1
 	}

@@ -34,8 +34,11 @@ func (t *txn) setAttr(op *granary.SetAttr) granary.Result {
 			return granary.Result{Err: err}
 		}
 		r.Mtime = t.now
+		t.dropCapability(r)
 	}
-	t.setMode(op, r)
+	if err := t.setMode(op, r); err != nil {
+		return granary.Result{Err: err}
+	}
 	setTime(&r.Atime, op.Atime, op.AtimeNow, t.now)
 	setTime(&r.Mtime, op.Mtime, op.MtimeNow, t.now)
 	r.Ctime = t.now
@@ -46,10 +49,13 @@ func (t *txn) setAttr(op *granary.SetAttr) granary.Result {
 // setMode sets owner, group and permission bits. A change of owner or group takes the set-id bits from a file,
 // whoever makes it, and a change of size too, unless the superuser makes it; permission bits set in the same
 // operation come after. Those that would run the file as a group that is not the caller's are not set.
-func (t *txn) setMode(op *granary.SetAttr, r *inodeRecord) {
+func (t *txn) setMode(op *granary.SetAttr, r *inodeRecord) *granary.Error {
 	chown := op.UID != nil || op.GID != nil
 	if chown && !t.unchecked || op.KillSuidgid || op.Size != nil && !t.super() {
 		t.killSuidgid(r)
+	}
+	if chown && !r.IsDir() {
+		t.dropCapability(r)
 	}
 	uid, gid := r.UID, r.GID
 	if op.UID != nil {
@@ -60,12 +66,13 @@ func (t *txn) setMode(op *granary.SetAttr, r *inodeRecord) {
 	}
 	t.chown(r, uid, gid)
 	if op.Mode == nil {
-		return
+		return nil
 	}
 	r.Mode = *op.Mode & modeMask
 	if !t.member(r.GID) {
 		r.Mode &^= modeSGID
 	}
+	return t.keepACL(r)
 }
 
 // maySetAttr refuses a change of attributes as Linux does: setattr_prepare, and what chown(2), chmod(2), truncate(2)
@@ -126,18 +133,29 @@ func (t *txn) putXattr(op string, r *inodeRecord, x *granary.Xattr) *granary.Err
 	if len(x.Value) > granary.XattrValueMax {
 		return granary.Errorf(granary.KindTooLarge, op, x.Name, "%d bytes, of %d at most", len(x.Value), granary.XattrValueMax)
 	}
-	k := keyXattr(r.Inode, x.Name)
+	if isACL(x.Name) {
+		return t.putACL(op, r, x)
+	}
+	r.Ctime = t.now
+	return t.storeXattr(op, r, x.Name, x.Value)
+}
+
+// storeXattr keeps an attribute of an inode.
+func (t *txn) storeXattr(op string, r *inodeRecord, name string, value []byte) *granary.Error {
+	k := keyXattr(r.Inode, name)
 	if r.Xattrs == 0 || t.get(k) == nil {
 		if r.Xattrs >= xattrsMax {
-			return granary.Errorf(granary.KindNoSpace, op, x.Name, "the inode has %d attributes", r.Xattrs)
+			return granary.Errorf(granary.KindNoSpace, op, name, "the inode has %d attributes", r.Xattrs)
 		}
 		r.Xattrs++
-		if strings.HasPrefix(x.Name, granary.XattrContentPrefix) {
+		if strings.HasPrefix(name, granary.XattrContentPrefix) {
 			r.ContentXattrs++
 		}
 	}
-	store(t, k, &bytesRecord{x.Value})
-	r.Ctime = t.now
+	if t.acls {
+		r.Flags |= flagOf(name)
+	}
+	store(t, k, &bytesRecord{value})
 	t.touch(r)
 	return nil
 }
@@ -159,6 +177,7 @@ func (t *txn) putXattrs(op string, r *inodeRecord, xattrs []granary.Xattr) *gran
 func (t *txn) dropXattr(r *inodeRecord, name string) {
 	t.del(keyXattr(r.Inode, name))
 	r.Xattrs--
+	r.Flags &^= flagOf(name)
 	if strings.HasPrefix(name, granary.XattrContentPrefix) {
 		r.ContentXattrs--
 	}
@@ -208,11 +227,16 @@ func (t *txn) removeXattr(op *granary.RemoveXattr) granary.Result {
 	if err := t.maySetXattr("removexattr", op.Name, r); err != nil {
 		return granary.Result{Err: err}
 	}
-	if t.get(keyXattr(op.Inode, op.Name)) == nil {
+	if t.get(keyXattr(op.Inode, op.Name)) == nil && !isACL(op.Name) {
 		return failed(granary.KindNoData, "removexattr", op.Name, "")
 	}
-	t.dropXattr(r, op.Name)
+	if isACL(op.Name) {
+		t.dropACL(r, op.Name)
+	} else {
+		t.dropXattr(r, op.Name)
+	}
 	r.Ctime = t.now
+	t.touch(r)
 	return granary.Result{Attr: r.Attr}
 }
 

@@ -54,6 +54,7 @@ func (t *txn) contentChanged(r *inodeRecord) {
 	if !t.super() {
 		t.killSuidgid(r)
 	}
+	t.dropCapability(r)
 	t.touch(r)
 }
 

@@ -41,6 +41,9 @@ func (t *txn) createDataset(op *granary.CreateDataset) granary.Result {
 	if err := t.newDataset(name, root); err != nil {
 		return granary.Result{Err: err}
 	}
+	if err := t.inheritACL(name, dir, root, 0); err != nil {
+		return granary.Result{Err: err}
+	}
 	t.addName(dir, op.Name, root)
 	return granary.Result{Attr: root.Attr, Created: true}
 }

@@ -75,6 +75,9 @@ func (t *txn) addImplicit(op string, dir *inodeRecord, name string, owner *grana
 		UID: uid, GID: gid, Flags: granary.FlagImplicit, Policy: dir.Policy}}
 	inheritGroup(dir, child, true)
 	t.addInode(child, granary.TypeDirectory)
+	if err := t.inheritACL(op, dir, child, 0); err != nil {
+		return nil, err
+	}
 	t.addName(dir, name, child)
 	return child, nil
 }
@@ -248,6 +251,9 @@ func (t *txn) createInode(session granary.SessionID, op *granary.Create, dir *in
 	default:
 		r.Inode = t.nextInode(dir.Inode.Dataset())
 		t.addInode(r, op.Type)
+	}
+	if err := t.inheritACL("create", dir, r, op.Umask); err != nil {
+		return nil, err
 	}
 	if op.Type == granary.TypeSymlink {
 		r.Target, r.Size = op.Target, uint64(len(op.Target))

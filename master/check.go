@@ -73,6 +73,8 @@ type audit struct {
 	windows0 map[granary.InodeID]*windowRecord
 	inline   map[granary.InodeID]uint64
 	xattrs   map[granary.InodeID]uint64
+	lists    map[granary.InodeID][]byte        // access control lists
+	special  map[granary.InodeID]granary.Flags // that tell of attributes which are there
 	blocks   map[granary.BlockID]*blockRecord
 	refs     map[granary.BlockID]uint64
 	hashes   map[granary.BlockID]uint64 // digest of the key that leads to a block
@@ -133,6 +135,7 @@ func newAudit() *audit {
 		orphans: map[granary.InodeID]granary.SessionID{}, nameless: map[granary.InodeID]granary.Index{}, extents: map[granary.InodeID]uint64{},
 		windows0: map[granary.InodeID]*windowRecord{},
 		inline:   map[granary.InodeID]uint64{}, xattrs: map[granary.InodeID]uint64{},
+		lists: map[granary.InodeID][]byte{}, special: map[granary.InodeID]granary.Flags{},
 		blocks: map[granary.BlockID]*blockRecord{}, refs: map[granary.BlockID]uint64{}, hashes: map[granary.BlockID]uint64{},
 		volumes: map[granary.VolumeID]*volumeRecord{}, writing: map[granary.VolumeID]granary.SessionID{},
 		holds: map[granary.DiskID]uint64{}, disks: map[granary.DiskID]*diskRecord{},
@@ -233,7 +236,7 @@ func (a *audit) load(k, b []byte) {
 	case tableInline:
 		a.inline[inode] = uint64(len(decoded[bytesRecord](a, k, b).Bytes))
 	case tableXattr:
-		a.xattrs[inode]++
+		a.loadXattr(inode, k, b)
 	case tableBlock:
 		a.blocks[granary.BlockID(inode)] = decoded[blockRecord](a, k, b)
 	case tableHash:
@@ -252,6 +255,15 @@ func (a *audit) load(k, b []byte) {
 		a.datasets[granary.DatasetID(inode)] = decoded[datasetRecord](a, k, b)
 	case tableOwner:
 		a.loadOwner(k, b)
+	}
+}
+
+func (a *audit) loadXattr(inode granary.InodeID, k, b []byte) {
+	a.xattrs[inode]++
+	name := string(k[9:])
+	a.special[inode] |= flagOf(name)
+	if name == granary.XattrACL {
+		a.lists[inode] = decoded[bytesRecord](a, k, b).Bytes
 	}
 }
 

@@ -49,7 +49,25 @@ func (a *audit) checkInodes() {
 	}
 }
 
+// checkLists verifies that flags tell which attributes there are, and that an access control list is that of the mode. A
+// capability of before there was a flag has none.
+func (a *audit) checkLists(id granary.InodeID, r *inodeRecord) {
+	const lists = granary.FlagACL | granary.FlagDefaultACL
+	there, told := a.special[id], r.Flags&(lists|granary.FlagCapability)
+	if told&lists != there&lists || told&^there != 0 || told&granary.FlagDefaultACL != 0 && !r.IsDir() {
+		a.bad("inode %d: a %s with attributes of flags %x has flags %x", id, r.Type, there, told)
+	}
+	if r.Flags&granary.FlagACL == 0 {
+		return
+	}
+	l, err := parseACL("check", id.String(), a.lists[id])
+	if err != nil || l == nil || l.minimal() || l.mode() != r.Mode&modeAccess {
+		a.bad("inode %d: mode %o and access control list %v, %v", id, r.Mode, l, err)
+	}
+}
+
 func (a *audit) checkContent(id granary.InodeID, r *inodeRecord) {
+	a.checkLists(id, r)
 	if r.ExtentBytes != a.extents[id] || r.Inline != a.inline[id] || r.Xattrs != a.xattrs[id] {
 		a.bad("inode %d: %d bytes in extents, %d inline, %d attributes; counted %d, %d, %d", id,
 			r.ExtentBytes, r.Inline, r.Xattrs, a.extents[id], a.inline[id], a.xattrs[id])

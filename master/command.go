@@ -156,10 +156,12 @@ func (*sealOpen) item()       {}
 
 // commandVersion begins every encoded command. A node that reads another stops: it must not guess.
 // Earlier versions are still read, and what they hold is applied as it was then, or replicas would differ by which release
-// they applied it with: in version 1 mutations were applied without looking at who asked for them, and until version 2
-// nothing was entered into the tables of places, nor into the fields that volumes have since.
+// they applied it with: in version 1 mutations were applied without looking at who asked for them, until version 2
+// nothing was entered into the tables of places, nor into the fields that volumes have since, and until version 3 access control
+// lists were refused, and capabilities an attribute like others.
 const (
-	commandVersion              = 3
+	commandVersion              = 4
+	commandVersionNoACLs        = 3
 	commandVersionNoPlaces      = 2
 	commandVersionNoPermissions = 1
 )

@@ -102,6 +102,10 @@
 // loses its set-id bits. Further names for another's file need read and write permission on it, as Linux has it
 // (protected_hardlinks). RemoveTree of a directory that holds something is the superuser's, for nobody looks at what is in it.
 //
+// An access control list decides instead of the bits of group and others, as in Linux (acl.go). It hangs on the inode as an
+// extended attribute, which a flag of the inode tells: who has no list costs no further read. Mode and list are kept the same by
+// chmod and by setting either, and what is made in a directory with a default list begins with what that says.
+//
 // Queries are checked when they name a caller (QueryRequest.Cred): search on every directory of a Lookup's path, the
 // Access asked for, read on the directory of a ReadDir, whose entries come with their attributes all the same. List is
 // for gateways, which decide for themselves.
@@ -188,7 +192,7 @@
 // the chunk. The index of a value of t and g is that of the last entry whose items, taken together or one by one, left it
 // otherwise than it was. Pebble's own checksums cover all of it. Fields are only ever added under a new version.
 //
-// A log entry is a command: version (1 byte, now 3; 1 is read too, and was applied without checks of permissions, and 2, which
-// is applied without y and D and what volumes have since format 4), time (zigzag varint), number of items, and each
+// A log entry is a command: version (1 byte, now 4; 1 is read too, and was applied without checks of permissions, 2, which
+// is applied without y and D and what volumes have since format 4, and 3, which knows no access control lists), time (zigzag varint), number of items, and each
 // item as a tag and its fields (command.go). A node stops at a version or tag that it does not know.
 package master

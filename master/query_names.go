@@ -67,7 +67,9 @@ func (v *view) step(q *granary.Lookup, dir *inodeRecord, name string, last bool)
 	if !dir.IsDir() {
 		return nil, granary.Errorf(granary.KindNotDir, "lookup", q.Path, "before %q", name)
 	}
-	if v.cred != nil && !allows(v.cred, &dir.Attr, granary.AccessExecute) {
+	if ok, err := v.allows(dir, granary.AccessExecute); err != nil {
+		return nil, err
+	} else if !ok {
 		return nil, granary.Errorf(granary.KindPermission, "lookup", q.Path, "the directory that holds %q may not be searched: it is %d:%d with mode %04o",
 			name, dir.Attr.UID, dir.Attr.GID, dir.Attr.Mode)
 	}
@@ -93,23 +95,52 @@ func entryOf(name string, r *inodeRecord) granary.Entry {
 
 // permit refuses an access to an inode that its permission bits do not give to who asks.
 func (v *view) permit(op, subject string, r *inodeRecord, want granary.Access) error {
-	if want == 0 || v.cred == nil || allows(v.cred, &r.Attr, want) {
+	if want == 0 {
 		return nil
+	}
+	if ok, err := v.allows(r, want); ok || err != nil {
+		return err
 	}
 	return refused(op, subject, &r.Attr, want)
 }
 
+// allows reports whether an inode's permissions give who asks all of the access wanted.
+func (v *view) allows(r *inodeRecord, want granary.Access) (bool, error) {
+	if v.cred == nil {
+		return true, nil
+	}
+	var stored []byte
+	if byList(v.cred, &r.Attr) {
+		x, err := read[bytesRecord](v, keyXattr(r.Inode, granary.XattrACL))
+		if err != nil {
+			return false, err
+		}
+		if x != nil {
+			stored = x.Bytes
+		}
+	}
+	if ok, err := decide(v.cred, &r.Attr, stored, want); err != nil {
+		return false, err
+	} else {
+		return ok, nil
+	}
+}
+
 // xattrs returns the attributes that who asks may know of; values that it may not read are empty.
 func (v *view) xattrs(of *inodeRecord) ([]granary.Xattr, error) {
+	readable, err := v.allows(of, granary.AccessRead)
+	if err != nil {
+		return nil, err
+	}
 	var xs []granary.Xattr
 	prefix := key(tableXattr, uint64(of.Inode))
-	err := v.scan(prefix, keyEnd(prefix), func(k, b []byte) (bool, error) {
+	err = v.scan(prefix, keyEnd(prefix), func(k, b []byte) (bool, error) {
 		r, err := unmarshal[bytesRecord](b)
 		if err != nil {
 			return false, errStore(k, err)
 		}
 		name := string(k[9:])
-		value, there := mayReadXattr(v.cred, name, &of.Attr)
+		value, there := mayReadXattr(v.cred, name, readable)
 		switch {
 		case value:
 			xs = append(xs, granary.Xattr{Name: name, Value: r.Bytes})

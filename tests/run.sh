@@ -23,7 +23,7 @@ unit() {
 
 clients() {
   bash deploy/packages.sh fusermount3:fuse3 curl:curl aws:awscli s3cmd:s3cmd rclone:rclone \
-    git:git rsync:rsync sqlite3:sqlite3 tar:tar diff:diffutils attr:attr ip:iproute2
+    git:git rsync:rsync sqlite3:sqlite3 tar:tar diff:diffutils attr:attr setfacl:acl ip:iproute2
   if [ ! -e /dev/fuse ]; then echo "missing: /dev/fuse (load the fuse kernel module)" >&2; exit 1; fi
 }
 

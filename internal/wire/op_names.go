@@ -22,6 +22,7 @@ func (f *fields) create(o *granary.Create) {
 	f.flag(15, &o.Anonymous)
 	optional(f, 16, &o.Match, (*fields).precondition)
 	f.flag(17, &o.Open)
+	unsigned(f, 18, &o.Umask)
 }
 
 func (f *fields) precondition(m *granary.Precondition) {

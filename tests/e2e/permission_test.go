@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -141,7 +142,9 @@ func (a acts) group() int { return []int{-1, 0, 1000, 1001, 27, 100}[a.r.IntN(6)
 // next makes an operation.
 func (a acts) next() act {
 	name, other, mode := a.name(), a.name(), a.mode()
-	switch a.r.IntN(20) {
+	switch a.r.IntN(22) {
+	case 20, 21:
+		return a.acl(name)
 	case 0, 1:
 		return act{fmt.Sprintf("mkdir %s %04o", name, mode), func() string { return errnoOf(unix.Mkdir(name, mode)) }}
 	case 2:
@@ -217,6 +220,45 @@ func (a acts) xattr(name string) act {
 	return act{fmt.Sprintf("setxattr %s %s %d", name, x, flags), func() string { return errnoOf(unix.Lsetxattr(name, x, []byte("v"), flags)) }}
 }
 
+// acl sets, reads or removes an access control list.
+func (a acts) acl(name string) act {
+	x := a.one("system.posix_acl_access", "system.posix_acl_access", "system.posix_acl_default")
+	switch a.r.IntN(6) {
+	case 0:
+		return act{"getacl " + name + " " + x, func() string {
+			b := make([]byte, 512)
+			n, err := unix.Lgetxattr(name, x, b)
+			return fmt.Sprintf("%s %x", errnoOf(err), b[:max(n, 0)])
+		}}
+	case 1:
+		return act{"removeacl " + name + " " + x, func() string { return errnoOf(unix.Lremovexattr(name, x)) }}
+	}
+	const nobody = 0xffffffff
+	list := binary.LittleEndian.AppendUint32(nil, 2)
+	add := func(tag uint16, id uint32) {
+		list = binary.LittleEndian.AppendUint16(list, tag)
+		list = binary.LittleEndian.AppendUint16(list, uint16([]uint32{7, 7, 5, a.r.Uint32N(8)}[a.r.IntN(4)]))
+		list = binary.LittleEndian.AppendUint32(list, id)
+	}
+	users, groups, mask := a.r.IntN(3), a.r.IntN(3), a.r.IntN(2) == 0
+	add(0x01, nobody)
+	for range users {
+		add(0x02, []uint32{0, 1000, 1001, 1002}[a.r.IntN(4)])
+	}
+	add(0x04, nobody)
+	for range groups {
+		add(0x08, []uint32{0, 27, 100, 1001}[a.r.IntN(4)])
+	}
+	if mask || users+groups > 0 && a.r.IntN(20) > 0 { // without one it is no list
+		add(0x10, nobody)
+	}
+	add(0x20, nobody)
+	if a.r.IntN(40) == 0 {
+		list = list[:4] // one without entries takes what there is
+	}
+	return act{fmt.Sprintf("setacl %s %s %x", name, x, list), func() string { return errnoOf(unix.Lsetxattr(name, x, list, 0)) }}
+}
+
 // open opens a file, perhaps makes it, and perhaps writes to it.
 func (a acts) open(name string, mode uint32) act {
 	flags := []int{unix.O_RDONLY, unix.O_WRONLY, unix.O_RDWR}[a.r.IntN(3)]
@@ -274,7 +316,14 @@ func tree(t *testing.T, root string) []string {
 		if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 			size = 0
 		}
-		lines = append(lines, fmt.Sprintf("%s %o %d:%d links %d size %d", strings.TrimPrefix(at, root), st.Mode, st.Uid, st.Gid, st.Nlink, size))
+		var lists string
+		for _, x := range []string{"system.posix_acl_access", "system.posix_acl_default"} {
+			b := make([]byte, 512)
+			if n, err := unix.Lgetxattr(at, x, b); err == nil {
+				lists += fmt.Sprintf(" %x", b[:n])
+			}
+		}
+		lines = append(lines, fmt.Sprintf("%s %o %d:%d links %d size %d%s", strings.TrimPrefix(at, root), st.Mode, st.Uid, st.Gid, st.Nlink, size, lists))
 		return nil
 	})
 	if err != nil {

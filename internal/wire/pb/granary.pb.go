@@ -1906,6 +1906,7 @@ type Create struct {
 	Anonymous     bool                   `protobuf:"varint,15,opt,name=anonymous,proto3" json:"anonymous,omitempty"`
 	Match         *Precondition          `protobuf:"bytes,16,opt,name=match,proto3" json:"match,omitempty"`
 	Open          bool                   `protobuf:"varint,17,opt,name=open,proto3" json:"open,omitempty"`
+	Umask         uint32                 `protobuf:"varint,18,opt,name=umask,proto3" json:"umask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2057,6 +2058,13 @@ func (x *Create) GetOpen() bool {
 		return x.Open
 	}
 	return false
+}
+
+func (x *Create) GetUmask() uint32 {
+	if x != nil {
+		return x.Umask
+	}
+	return 0
 }
 
 type Unlink struct {
@@ -10035,7 +10043,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x06absent\x18\x01 \x01(\bR\x06absent\x12\x18\n" +
 	"\apresent\x18\x02 \x01(\bR\apresent\x12\x12\n" +
 	"\x04etag\x18\x03 \x01(\fR\x04etag\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\x04R\aversion\"\xd9\x03\n" +
+	"\aversion\x18\x04 \x01(\x04R\aversion\"\xef\x03\n" +
 	"\x06Create\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\x04R\x06parent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x12\n" +
@@ -10054,7 +10062,8 @@ const file_granary_proto_rawDesc = "" +
 	"\fmake_parents\x18\x0e \x01(\bR\vmakeParents\x12\x1c\n" +
 	"\tanonymous\x18\x0f \x01(\bR\tanonymous\x12.\n" +
 	"\x05match\x18\x10 \x01(\v2\x18.granary.v1.PreconditionR\x05match\x12\x12\n" +
-	"\x04open\x18\x11 \x01(\bR\x04open\"\x94\x01\n" +
+	"\x04open\x18\x11 \x01(\bR\x04open\x12\x14\n" +
+	"\x05umask\x18\x12 \x01(\rR\x05umask\"\x94\x01\n" +
 	"\x06Unlink\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\x04R\x06parent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x12\n" +
