@@ -46,7 +46,8 @@ bench: build
 	bash tests/bench/run.sh
 	bash tests/blockbench/run.sh
 
-# The block path beside dd: writes, reads, thin rows, the repair of a lost disk. PARTS="repair" runs one of them.
+# The block path beside dd: writes, reads, the repair of a lost disk, thin rows, the memory of a server with a terabyte.
+# PARTS="repair" runs one of them.
 blockbench:
 	bash tests/blockbench/run.sh
 

@@ -27,6 +27,9 @@ type settings struct {
 	each    time.Duration
 	profile string
 	lose    string
+	dir     string
+	base    int
+	binary  string
 	reads   []string
 }
 
@@ -41,6 +44,9 @@ func run(ctx context.Context, args []string) error {
 	flags.DurationVar(&s.each, "each", 3*time.Second, "random: how long; repair: how long files are read before the disk is lost")
 	flags.StringVar(&s.profile, "cpuprofile", "", "file for a CPU profile of this process")
 	flags.StringVar(&s.lose, "lose", "", "repair: directory of the disk that is lost")
+	flags.StringVar(&s.dir, "dir", "", "fill, serve: directory of the disk")
+	flags.IntVar(&s.base, "listen-base", 18900, "serve: first port")
+	flags.StringVar(&s.binary, "binary", "bin/granary", "serve: the program")
 	flags.Func("read", "repair: files that are read meanwhile, NAME,…", func(text string) error {
 		s.reads = strings.Split(text, ",")
 		return nil
@@ -48,6 +54,7 @@ func run(ctx context.Context, args []string) error {
 	return measure.Dispatch(ctx, args, flags, &s, []measure.Command[settings]{
 		{Name: "write", Run: with((*bench).write)}, {Name: "read", Run: with((*bench).read)}, {Name: "random", Run: with((*bench).random)},
 		{Name: "thin", Run: with((*bench).thin)}, {Name: "repair", Run: with((*bench).repair)},
+		{Name: "fill", Run: fill}, {Name: "serve", Run: serve},
 	})
 }
 

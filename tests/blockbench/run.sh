@@ -2,14 +2,15 @@
 # The block path under 4+2 over six disks of one server, all on one device, beside dd to the same device.
 #   MIB=1024       of a stream             FILES=10000   of 16 KiB (0: none)
 #   SCRATCH=DIR    where the data goes     BASE=18800    first port
-#   PARTS="write read random repair thin"  what to run   PROFILE=FILE  CPU profile of the writing client
+#   PARTS="write read random repair thin sparse"  what to run
+#   PROFILE=FILE   CPU profile of the writing client
 #   STREAMS=4      of which disks are lost, over eight disks; each is a volume
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 mib=${MIB:-1024}
 files=${FILES:-10000}
 streams=${STREAMS:-4}
-parts=${PARTS:-write read random repair thin}
+parts=${PARTS:-write read random repair thin sparse}
 base=${BASE:-18800}
 scratch=$(mktemp -d "${SCRATCH:-/tmp}/granary-blockbench.XXXXXX")
 export GRANARY_CLUSTER=127.0.0.1:$base
@@ -109,4 +110,11 @@ if runs thin && [ "$files" -gt 0 ]; then
   done
   unique=$(field uniqueBytes)
   echo "thin   stored $stored of unique $unique bytes when packed: $(echo "scale=3; $stored / $unique" | bc), $(echo "scale=1; ($ended - $began) / 1" | bc) s later"
+fi
+if runs sparse; then # takes 5 GB
+  start 1
+  mkdir "$scratch/full"
+  bin/blockbench fill --dir "$scratch/full"
+  for f in "$scratch"/full/shards/*; do dd if="$f" iflag=nocache count=0 2>/dev/null; done
+  for _ in 1 2 3; do bin/blockbench serve --dir "$scratch/full" --listen-base $((base + 20)); done
 fi
