@@ -111,7 +111,7 @@ func (s *session) end() {
 	ctx, cancel := context.WithTimeout(s.c.ctx, closeWithin)
 	defer cancel()
 	q := &call{req: granary.Request{Op: &granary.CloseSession{}}, done: make(chan struct{})}
-	s.submit([]*call{q})
+	s.start(ctx, []*call{q})
 	results, err := s.await(ctx, []*call{q})
 	if err == nil && results[0].Err != nil {
 		err = results[0].Err

@@ -239,7 +239,11 @@ func (m *fakeMaster) Mutate(ctx context.Context, req *granary.MutateRequest) (re
 	hold := m.f.hold
 	m.f.mu.Unlock()
 	if hold != nil {
-		<-hold
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return nil, granary.Errorf(granary.KindCanceled, "mutate", "", "%w", ctx.Err())
+		}
 	}
 	err = m.serve(ctx, "mutate", func() error {
 		f := m.f

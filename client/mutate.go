@@ -49,7 +49,7 @@ func (c *Client) DoAll(ctx context.Context, cred granary.Cred, ops []granary.Op)
 		if err != nil {
 			return nil, err
 		}
-		s.submit(calls)
+		s.start(ctx, calls)
 		results, err := s.await(ctx, calls)
 		if errors.Is(err, errNotSent) {
 			continue

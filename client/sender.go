@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"runtime"
 
 	"github.com/dsorchard/granary"
@@ -15,11 +16,12 @@ const (
 )
 
 // senders are the goroutines of a session that send what is queued, one Mutate call after the other. They are started
-// as they are needed, and stay: a new goroutine would first have to grow the stack that a call takes.
+// as they are needed, and stay: a new goroutine would first have to grow the stack that a call takes. A caller who finds
+// nothing under way sends for himself (carry): to be woken takes a goroutine its time.
 type senders struct {
 	wake   chan struct{} // one for each that is to take up work again
 	idle   int           // wait for that
-	busy   int           // do not
+	busy   int           // do not; and callers who send for themselves
 	coming bool          // one is on its way to the queue: who has something to send need not wake another
 }
 
@@ -44,13 +46,33 @@ func (s *session) pump() {
 	w.coming = true
 }
 
+// carry sends a batch of the caller's own. If his ctx ends before the answer comes, another goes on with it.
+func (s *session) carry(ctx context.Context, batch []*call) {
+	f := newSending(s, batch)
+	if f.try(ctx) {
+		s.pause()
+		return
+	}
+	if !s.c.spawn(func() { f.try(s.c.ctx); s.pause() }) {
+		f.try(s.c.ctx) // which has ended: it says so to whoever waits
+	}
+}
+
+// pause says that a caller no more sends for himself.
+func (s *session) pause() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.senders.busy--
+	s.pump()
+}
+
 // serve sends what is queued until the session or the client ends.
 func (s *session) serve() {
 	for {
 		// Whoever is about to queue something does so first: what comes at the same time shares a call.
 		runtime.Gosched()
 		for batch := s.next(); len(batch) > 0; batch = s.next() {
-			s.fly(batch)
+			newSending(s, batch).try(s.c.ctx)
 			runtime.Gosched()
 		}
 		select {

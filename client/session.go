@@ -190,22 +190,34 @@ func (s *session) lose() {
 // errNotSent tells Do that a request never left: it may be sent under another session.
 var errNotSent = granary.Errorf(granary.KindExpired, "mutate", "", "the session ended before the request was sent")
 
-// submit queues calls; those of one submit share a Mutate call as far as they fit.
-func (s *session) submit(calls []*call) {
+// start has calls sent; those of one start share a Mutate call as far as they fit.
+func (s *session) start(ctx context.Context, calls []*call) {
+	if own := s.submit(calls, ctx.Err() == nil); len(own) > 0 {
+		s.carry(ctx, own)
+	}
+}
+
+// submit queues calls. If the caller may, and nothing is under way, it returns those that he is to carry.
+func (s *session) submit(calls []*call, may bool) (own []*call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	select {
 	case <-s.lost:
 		refuse(calls, errNotSent)
-		return
+		return nil
 	default:
 	}
 	if s.c.ctx.Err() != nil {
 		refuse(calls, errClosed)
-		return
+		return nil
 	}
 	s.queue = append(s.queue, calls...)
+	if may && s.senders.busy == 0 {
+		s.senders.busy++
+		own = s.take()
+	}
 	s.pump()
+	return own
 }
 
 // refuse ends calls that are not sent.
@@ -228,31 +240,54 @@ func (s *session) abandon(q *call) (sent bool) {
 	return q.sent
 }
 
-// fly sends one batch until it is answered, always under the same sequence numbers.
+// sending is a batch that is being sent, always under the same sequence numbers.
+type sending struct {
+	s        *session
+	batch    []*call
+	requests []granary.Request
+	maybe    bool // an attempt may have been applied that was not answered
+}
+
+func newSending(s *session, batch []*call) *sending {
+	f := &sending{s: s, batch: batch, requests: make([]granary.Request, len(batch))}
+	for i, q := range batch {
+		f.requests[i] = q.req
+	}
+	return f
+}
+
+// try sends the batch until it is answered, and reports whether it was, or never will be; else ctx has ended before the
+// client was closed, and it is to be tried again.
 //
 // Requests that meet the end of their session, and were certainly not applied before, count as never
 // sent: they go to the next session. So a client that could not renew its session goes on with another
 // as if nothing had been, but for what belonged to the old one.
-func (s *session) fly(batch []*call) {
-	requests := make([]granary.Request, len(batch))
-	for i, q := range batch {
-		requests[i] = q.req
-	}
+func (f *sending) try(ctx context.Context) (over bool) {
+	s := f.s
 	var results []granary.Result
-	maybe := false // an earlier attempt may have been applied
-	err := s.c.lead(s.c.ctx, "mutate", func(ctx context.Context, m wire.Master) (err error) {
+	err := s.c.lead(ctx, "mutate", func(ctx context.Context, m wire.Master) (err error) {
 		results, err = m.Mutate(ctx, &granary.MutateRequest{
-			Session: s.id, LowestUnacked: s.lowestUnacked(), Requests: requests,
+			Session: s.id, LowestUnacked: s.lowestUnacked(), Requests: f.requests,
 		})
-		if err == nil && len(results) != len(requests) {
-			err = granary.Errorf(granary.KindInternal, "mutate", "", "%d results for %d requests", len(results), len(requests))
+		if err == nil && len(results) != len(f.requests) {
+			err = granary.Errorf(granary.KindInternal, "mutate", "", "%d results for %d requests", len(results), len(f.requests))
 		}
-		maybe = maybe || err != nil && !granary.IsKind(err, granary.KindExpired) && (ctx.Err() != nil || !granary.IsKind(err, granary.KindUnavailable))
+		f.maybe = f.maybe || err != nil && !granary.IsKind(err, granary.KindExpired) && (ctx.Err() != nil || !granary.IsKind(err, granary.KindUnavailable))
 		return err
 	})
-	outcomes := make([]error, len(batch))
+	if err != nil && ctx.Err() != nil && s.c.ctx.Err() == nil {
+		return false
+	}
+	f.land(results, err)
+	return true
+}
+
+// land hands out what became of the batch.
+func (f *sending) land(results []granary.Result, err error) {
+	s := f.s
+	outcomes := make([]error, len(f.batch))
 	expired := granary.IsKind(err, granary.KindExpired)
-	for i := range batch {
+	for i := range f.batch {
 		outcomes[i] = err
 		over := expired && err != nil
 		if err == nil {
@@ -260,15 +295,15 @@ func (s *session) fly(batch []*call) {
 			over = results[i].Err != nil && results[i].Err.Kind == granary.KindExpired
 			expired = expired || over
 		}
-		if over && !maybe {
+		if over && !f.maybe {
 			outcomes[i] = errNotSent
 		}
 	}
-	s.landed(batch)
+	s.landed(f.batch)
 	if expired {
 		s.lose()
 	}
-	for i, q := range batch {
+	for i, q := range f.batch {
 		var r granary.Result
 		if outcomes[i] == nil {
 			r = results[i]

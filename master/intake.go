@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 )
@@ -22,7 +23,8 @@ type intake struct {
 	open      chan raft.RPC // to Raft
 	committed func() uint64 // index of the last entry that Raft knows to be committed here
 	applied   func() uint64 // and of the last that is applied
-	drained   chan struct{} // says that entries were applied
+	drained   chan struct{} // says that entries were applied while something was held
+	holds     atomic.Bool   // something is held, or about to be
 
 	receipts []receipt // of run alone; ascending
 
@@ -67,12 +69,14 @@ func (k *intake) run(ctx context.Context) {
 				return
 			}
 			held = held[1:]
+			k.holds.Store(len(held) > 0)
 			continue
 		}
 		select {
 		case rpc := <-k.witness.Consumer():
 			if bytes, _ := sizeOf(rpc); bytes > 0 && (len(held) > 0 || k.waiting() >= intakeBytesMax) {
 				held = append(held, rpc)
+				k.holds.Store(true) // and then waiting is looked at once more: nothing is missed that was applied before
 			} else if !k.pass(ctx, rpc) {
 				return
 			}
@@ -80,6 +84,13 @@ func (k *intake) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// noteApplied says that entries were applied.
+func (k *intake) noteApplied() {
+	if k.holds.Load() {
+		kick(k.drained)
 	}
 }
 

@@ -60,7 +60,7 @@ func (k *intakeTest) send(kind raft.LogType, indices ...uint64) {
 
 func (k *intakeTest) apply(upTo uint64) {
 	k.applied.Store(upTo)
-	kick(k.intake.drained)
+	k.intake.noteApplied()
 	synctest.Wait()
 }
 

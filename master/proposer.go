@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/hashicorp/raft"
 
@@ -23,35 +24,37 @@ const (
 // entries are in flight it gathers, so the entries grow with the load and a lone request waits for
 // nothing. It lives as long as its leadership.
 //
-// Entries are proposed, and waited for, by up to proposalsFlying goroutines, which are started as they are needed and
-// stay. Between a caller and Raft lies one of them and no more: each goroutine that must be woken takes its time.
+// Each goroutine that must be woken takes its time, so a caller who finds nothing under way gives his entry to Raft
+// himself, and gets the results from the state machine itself (landed). All else is done by up to proposalsFlying
+// goroutines, which are started as they are needed and stay: they propose what has gathered, and wait for Raft's word.
 type proposer struct {
 	raft    applier
 	gone    <-chan struct{} // closed when Raft is gone
 	now     func() time.Time
 	metrics *metrics
 
-	room    chan struct{} // holds one for each proposal that waits
-	wake    chan struct{} // one for each flyer that is to take up work again
-	ended   chan struct{} // closed when nothing is proposed any more
-	stopped chan struct{} // closed when every proposal has its outcome
+	room    chan struct{}       // holds one for each proposal that waits
+	wake    chan *entryInFlight // for each flyer that is to take up work again: what it is to wait for first, or nil
+	ended   chan struct{}       // closed when nothing is proposed any more
+	stopped chan struct{}       // closed when every proposal has its outcome
 	flyers  sync.WaitGroup
 
 	mu     sync.Mutex
 	queue  []*proposal
-	idle   int  // flyers that wait for wake
-	busy   int  // flyers that do not
-	coming bool // a flyer is on its way to the queue: whoever adds to it need not wake another
-	flying map[*entryInFlight]struct{}
-	last   granary.Time // stamped
-	closed bool         // nothing more is proposed
+	idle   int                      // flyers that wait for wake
+	busy   int                      // flyers that do not
+	coming bool                     // a flyer is on its way to the queue: whoever adds to it need not wake another
+	flying map[*byte]*entryInFlight // by where their data begins
+	last   granary.Time             // stamped
+	closed bool                     // nothing more is proposed
 }
 
 // entryInFlight is an entry that was given to Raft.
 type entryInFlight struct {
-	batch []*proposal
-	count int    // of items
-	data  []byte // the command
+	batch  []*proposal
+	count  int    // of items
+	data   []byte // the command
+	future raft.ApplyFuture
 }
 
 // applier is the part of raft.Raft that proposes.
@@ -76,10 +79,10 @@ func newProposer(r applier, gone <-chan struct{}, last granary.Time, now func() 
 	return &proposer{
 		raft: r, gone: gone, now: now, metrics: m, last: last,
 		room:    make(chan struct{}, proposalsQueued),
-		wake:    make(chan struct{}, proposalsFlying),
+		wake:    make(chan *entryInFlight, proposalsFlying),
 		ended:   make(chan struct{}),
 		stopped: make(chan struct{}),
-		flying:  make(map[*entryInFlight]struct{}),
+		flying:  make(map[*byte]*entryInFlight),
 	}
 }
 
@@ -137,7 +140,9 @@ func (p *proposer) submit(ctx context.Context, q *proposal) ([]granary.Result, e
 	case <-ctx.Done():
 		return nil, errNotProposed("the request ended while it waited: " + ctx.Err().Error())
 	}
-	p.enqueue(q)
+	if e := p.enqueue(q); e != nil {
+		p.depart(e)
+	}
 	select {
 	case o := <-q.done:
 		return o.results, o.err
@@ -146,16 +151,32 @@ func (p *proposer) submit(ctx context.Context, q *proposal) ([]granary.Result, e
 	}
 }
 
-// enqueue has a proposal taken up, or refuses it.
-func (p *proposer) enqueue(q *proposal) {
+// enqueue has a proposal taken up, or refuses it. If nothing is under way, it returns the entry, which the caller is to
+// let depart.
+func (p *proposer) enqueue(q *proposal) *entryInFlight {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.queue = append(p.queue, q)
-	if p.closed {
+	switch {
+	case p.closed:
 		p.refuse()
-		return
+	case p.busy == 0:
+		p.busy++
+		p.flyers.Add(1) // until there is one for it
+		return p.gather()
+	default:
+		p.call()
 	}
-	p.call()
+	return nil
+}
+
+// depart gives an entry to Raft, and has a flyer wait for what Raft says of it.
+func (p *proposer) depart(e *entryInFlight) {
+	e.future = p.raft.Apply(e.data, 0)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.summon(e)
+	p.flyers.Done()
 }
 
 // call has a flyer come for what is queued. p.mu is held.
@@ -165,12 +186,17 @@ func (p *proposer) call() {
 	}
 	p.busy++
 	p.coming = true
+	p.summon(nil)
+}
+
+// summon wakes or starts a flyer, which is to wait for an entry first if there is one. p.mu is held.
+func (p *proposer) summon(e *entryInFlight) {
 	if p.idle > 0 {
 		p.idle--
-		p.wake <- struct{}{}
+		p.wake <- e
 		return
 	}
-	p.flyers.Go(p.fly)
+	p.flyers.Go(func() { p.fly(e) })
 }
 
 func errNotProposed(why string) error {
@@ -201,20 +227,40 @@ func (p *proposer) run(ctx context.Context) {
 	}
 }
 
-// fly proposes one entry after the other.
-func (p *proposer) fly() {
+// fly waits for an entry that has departed, if there is one, and then proposes one after the other.
+func (p *proposer) fly(departed *entryInFlight) {
 	for {
+		if departed != nil {
+			p.land(departed)
+		}
 		// Whoever is about to propose something does so first: what comes at the same time shares an entry.
 		runtime.Gosched()
 		for e := p.next(); e != nil; e = p.next() {
-			p.land(e, p.raft.Apply(e.data, 0))
+			e.future = p.raft.Apply(e.data, 0)
+			p.land(e)
 			runtime.Gosched()
 		}
 		select {
-		case <-p.wake:
+		case departed = <-p.wake:
 		case <-p.ended:
-			return
+			var called bool
+			if departed, called = p.leave(); !called {
+				return
+			}
 		}
+	}
+}
+
+// leave ends an idle flyer, unless it has been called: then it returns for what.
+func (p *proposer) leave() (departed *entryInFlight, called bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case departed = <-p.wake:
+		return departed, true
+	default:
+		p.idle--
+		return nil, false
 	}
 }
 
@@ -229,7 +275,6 @@ func (p *proposer) next() *entryInFlight {
 		p.idle++
 		return nil
 	}
-	p.flying[e] = struct{}{}
 	p.call() // another comes for what did not fit
 	return e
 }
@@ -255,6 +300,7 @@ func (p *proposer) gather() *entryInFlight {
 		<-p.room
 	}
 	e := &entryInFlight{batch: p.queue[:n:n], count: count, data: enc.b}
+	p.flying[unsafe.SliceData(e.data)] = e
 	if p.queue = p.queue[n:]; len(p.queue) == 0 {
 		p.queue = nil
 	}
@@ -263,36 +309,52 @@ func (p *proposer) gather() *entryInFlight {
 	return e
 }
 
-// land waits for an entry's outcome and hands it out. Raft forgets some futures when it shuts down: then the goroutine
-// stays until the process ends, and abandon has said what is to be said.
-func (p *proposer) land(e *entryInFlight, future raft.ApplyFuture) {
-	err := future.Error()
-	p.mu.Lock()
-	_, waits := p.flying[e]
-	delete(p.flying, e)
-	p.mu.Unlock()
-	switch {
-	case !waits:
-	case err != nil:
-		e.fail(proposalError(err))
-	default:
-		results, ok := future.Response().([]granary.Result)
-		if !ok || len(results) != e.count {
-			panic("granary master: an entry of this leader gave no results")
-		}
-		for _, q := range e.batch {
-			n := q.count
-			q.done <- outcome{results: results[:n:n]}
-			results = results[n:]
-		}
+// landed hands out the results of an entry that was applied here, if it is one of those in flight: Raft gives the state
+// machine the very bytes that it was given. Raft says the same to land, some wake-ups later.
+func (p *proposer) landed(data []byte, results []granary.Result) {
+	e := p.takeOff(data)
+	if e == nil {
+		return
 	}
+	if len(results) != e.count {
+		panic("granary master: an entry of this leader gave no results")
+	}
+	for _, q := range e.batch {
+		n := q.count
+		q.done <- outcome{results: results[:n:n]}
+		results = results[n:]
+	}
+}
+
+// takeOff ends an entry's flight, and returns it if it was in flight.
+func (p *proposer) takeOff(data []byte) *entryInFlight {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := p.flying[unsafe.SliceData(data)]
+	if e != nil {
+		delete(p.flying, unsafe.SliceData(data))
+	}
+	return e
+}
+
+// land waits for what Raft says of an entry, and hands it out if it has not been. Raft forgets some futures when it shuts
+// down: then the goroutine stays until the process ends, and abandon has said what is to be said.
+func (p *proposer) land(e *entryInFlight) {
+	if err := e.future.Error(); err != nil {
+		if p.takeOff(e.data) != nil {
+			e.fail(proposalError(err))
+		}
+		return
+	}
+	results, _ := e.future.Response().([]granary.Result)
+	p.landed(e.data, results)
 }
 
 // abandon answers for entries whose outcome Raft will not tell any more.
 func (p *proposer) abandon() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for e := range p.flying {
+	for _, e := range p.flying {
 		e.fail(proposalError(raft.ErrRaftShutdown))
 	}
 	clear(p.flying)

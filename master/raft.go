@@ -38,7 +38,8 @@ type fsm struct {
 	snaps   *snapshots
 	metrics *metrics
 	budget  *logBudget
-	applied func() // called after a batch, so that the node notices what concerns it
+	applied func()                                      // called after a batch, so that the node notices what concerns it
+	results func(data []byte, results []granary.Result) // called after that for each entry; nil: nothing
 
 	applying func() // for tests: called before a batch; nil: nothing
 }
@@ -105,6 +106,11 @@ func (f *fsm) applySome(st *heldState, logs []*raft.Log) []any {
 	f.metrics.appliedIndex.Set(float64(logs[len(logs)-1].Index))
 	f.metrics.applySeconds.Observe(spent.Seconds())
 	f.applied()
+	if f.results != nil {
+		for i, e := range entries {
+			f.results(e.Data, answers[skipped+i].([]granary.Result))
+		}
+	}
 	return answers
 }
 

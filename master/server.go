@@ -119,7 +119,7 @@ func (s *Server) open() error {
 	s.budget = newLogBudget(s.opts.TrailingLogs)
 	f := &fsm{
 		states: s.states, snaps: s.snaps, metrics: s.metrics, budget: s.budget,
-		applied: s.noteApplied, applying: s.opts.applying,
+		applied: s.noteApplied, results: s.noteResults, applying: s.opts.applying,
 	}
 	s.witness = newWitness(s.trans, s.now)
 	s.intake = newIntake(s.witness, func() uint64 { return s.raft.CommitIndex() }, s.appliedIndex)
@@ -133,7 +133,14 @@ func (s *Server) open() error {
 // noteApplied tells who waits for entries to be applied.
 func (s *Server) noteApplied() {
 	kick(s.noticed)
-	kick(s.intake.drained)
+	s.intake.noteApplied()
+}
+
+// noteResults gives the results of an entry that was applied to whoever proposed it here.
+func (s *Server) noteResults(data []byte, results []granary.Result) {
+	if l := s.leading.Load(); l != nil {
+		l.prop.landed(data, results)
+	}
 }
 
 // appliedIndex is that of the last entry applied to the state.
