@@ -18,6 +18,8 @@ const (
 	proposalSizeMax  = 256 << 10 // bytes of an entry of more than one item
 	proposalsFlying  = 2         // entries proposed and not yet applied: one is applied while another becomes durable
 	proposalsQueued  = 1024      // proposals that wait; more wait to be queued
+
+	aloneMax = 50 * time.Millisecond // for about so long nobody waits for Raft's word on an entry: at least once, at most twice
 )
 
 // proposer packs what concurrent callers want to mutate into Raft entries. It has no timer: while
@@ -55,6 +57,8 @@ type entryInFlight struct {
 	count  int    // of items
 	data   []byte // the command
 	future raft.ApplyFuture
+	alone  bool // no flyer waits for it
+	seen   bool // alone, by mind
 }
 
 // applier is the part of raft.Raft that proposes.
@@ -170,13 +174,45 @@ func (p *proposer) enqueue(q *proposal) *entryInFlight {
 	return nil
 }
 
-// depart gives an entry to Raft, and has a flyer wait for what Raft says of it.
+// depart gives an entry to Raft. Nobody waits for what Raft says of it unless that takes long (mind): if all goes well, the
+// state machine has it first.
 func (p *proposer) depart(e *entryInFlight) {
-	e.future = p.raft.Apply(e.data, 0)
+	future := p.raft.Apply(e.data, 0)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	e.future, e.alone = future, true
+	switch {
+	case p.flying[unsafe.SliceData(e.data)] == nil:
+		p.arrive()
+	case p.closed:
+		p.escort(e)
+	}
+}
+
+// arrive makes the place of an entry that was alone another's. p.mu is held.
+func (p *proposer) arrive() {
+	p.busy--
+	p.call()
+	p.flyers.Done()
+}
+
+// escort has a flyer wait for an entry that is alone. p.mu is held.
+func (p *proposer) escort(e *entryInFlight) {
+	e.alone = false
 	p.summon(e)
 	p.flyers.Done()
+}
+
+// mind has flyers wait for the entries that were alone when it was called last, and still are; or for all that are alone.
+func (p *proposer) mind(all bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range p.flying {
+		if e.alone && (all || e.seen) {
+			p.escort(e)
+		}
+		e.seen = e.alone
+	}
 }
 
 // call has a flyer come for what is queued. p.mu is held.
@@ -206,14 +242,12 @@ func errNotProposed(why string) error {
 // run lets proposals be made until ctx ends, then refuses what is queued and waits for what is in flight.
 func (p *proposer) run(ctx context.Context) {
 	defer close(p.stopped)
-	select {
-	case <-ctx.Done():
-	case <-p.gone:
-	}
+	p.mindUntil(ctx)
 	p.mu.Lock()
 	p.closed = true
 	p.refuse()
 	p.mu.Unlock()
+	p.mind(true)
 	close(p.ended)
 	landed := make(chan struct{})
 	go func() {
@@ -224,6 +258,22 @@ func (p *proposer) run(ctx context.Context) {
 	case <-landed:
 	case <-p.gone:
 		p.abandon()
+	}
+}
+
+// mindUntil minds entries that take long, until ctx ends or Raft is gone.
+func (p *proposer) mindUntil(ctx context.Context) {
+	tick := time.NewTicker(aloneMax)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			p.mind(false)
+		case <-ctx.Done():
+			return
+		case <-p.gone:
+			return
+		}
 	}
 }
 
@@ -331,8 +381,12 @@ func (p *proposer) takeOff(data []byte) *entryInFlight {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	e := p.flying[unsafe.SliceData(data)]
-	if e != nil {
-		delete(p.flying, unsafe.SliceData(data))
+	if e == nil {
+		return nil
+	}
+	delete(p.flying, unsafe.SliceData(data))
+	if e.alone {
+		p.arrive()
 	}
 	return e
 }

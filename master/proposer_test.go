@@ -15,7 +15,9 @@ import (
 
 // fakeRaft keeps what is proposed, and answers when told to.
 type fakeRaft struct {
+	landed  func(data []byte, results []granary.Result) // by the state machine; nil: only the future tells
 	mu      sync.Mutex
+	data    [][]byte
 	entries []*command
 	futures []*fakeFuture
 }
@@ -39,6 +41,7 @@ func (r *fakeRaft) Apply(data []byte, _ time.Duration) raft.ApplyFuture {
 	defer r.mu.Unlock()
 	f := &fakeFuture{done: make(chan struct{})}
 	r.entries = append(r.entries, c)
+	r.data = append(r.data, data)
 	r.futures = append(r.futures, f)
 	return f
 }
@@ -55,6 +58,9 @@ func (r *fakeRaft) answer(i int, err error) {
 			results[j].Offset = it.(*openSession).Nonce
 		}
 		f.response = results
+		if r.landed != nil {
+			r.landed(r.data[i], results)
+		}
 	}
 	close(f.done)
 }
@@ -72,6 +78,7 @@ func startProposer(t *testing.T, r *fakeRaft) (p *proposer, stop func()) {
 		t.Fatal(err)
 	}
 	p = newProposer(r, make(chan struct{}), 0, time.Now, m)
+	r.landed = p.landed
 	ctx, cancel := context.WithCancel(t.Context())
 	go p.run(ctx)
 	return p, func() {
@@ -187,6 +194,25 @@ func TestProposerWhenRaftForgets(t *testing.T) {
 	})
 }
 
+// TestProposerWithoutStateMachine: who proposed something gets its results from Raft too.
+func TestProposerWithoutStateMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := new(fakeRaft)
+		p, stop := startProposer(t, r)
+		defer stop()
+		r.landed = nil
+		for n := range uint64(3) {
+			go func() {
+				synctest.Wait()
+				r.answer(int(n), nil)
+			}()
+			if results, err := p.propose(t.Context(), &openSession{Nonce: n}); err != nil || results[0].Offset != n {
+				t.Errorf("request %d got %v, %v", n, results, err)
+			}
+		}
+	})
+}
+
 // TestProposerOutcomes: what is known of a request when its leader goes.
 func TestProposerOutcomes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -210,7 +236,7 @@ func TestProposerOutcomes(t *testing.T) {
 		refused := ask(t.Context())
 		cancel()
 		r.answer(0, raft.ErrLeadershipLost) // what waits flies in its place
-		synctest.Wait()
+		time.Sleep(3 * aloneMax)
 		late := ask(t.Context())
 		r.answer(proposalsFlying, raft.ErrNotLeader)
 		synctest.Wait()
