@@ -41,6 +41,8 @@ const (
 	KindFileTooLarge       // EFBIG
 	KindTooManyLinks       // EMLINK
 	KindNotOwner           // EPERM: as opposed to KindPermission, EACCES
+	KindWouldBlock         // EAGAIN: a lock is another's
+	KindDeadlock           // EDEADLK: owners would wait for each other
 )
 
 var kindNames = [...]string{
@@ -50,6 +52,7 @@ var kindNames = [...]string{
 	"cross-dataset", "precondition failed", "not implemented", "session expired",
 	"missing chunks", "too many symbolic links", "name too long", "no such attribute",
 	"file too large", "too many links", "operation not permitted",
+	"would block", "deadlock",
 }
 
 // String returns the kind in words, as an error's text shows it.
