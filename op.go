@@ -267,6 +267,10 @@ type (
 	// new one. Only the superuser may.
 	ForgetServer struct{ Server ServerID }
 
+	// ForgetDisk removes a disk that is retired or lost (KindBusy) and holds no shard of any volume (KindNotEmpty). If it comes
+	// back it is a new one. Only the superuser may.
+	ForgetDisk struct{ Disk DiskID }
+
 	// SetUpkeep changes how the cluster maintains itself. Only the superuser may.
 	SetUpkeep struct{ Upkeep Upkeep }
 
@@ -398,6 +402,7 @@ func (*MoveBlocks) op()    {}
 func (*MoveVolume) op()    {}
 func (*SetDisk) op()       {}
 func (*ForgetServer) op()  {}
+func (*ForgetDisk) op()    {}
 func (*SetUpkeep) op()     {}
 func (*DamageShards) op()  {}
 func (*AdoptVolume) op()   {}

@@ -148,6 +148,10 @@ func (t *txn) doUpkeep(it item) granary.Result {
 		return t.sealOpen(it)
 	case *sweepDone:
 		return t.sweepDone(it)
+	case *serversAbsent:
+		return t.serversAbsent(it)
+	case *adoptShard:
+		return t.adoptShard(it)
 	}
 	panic(fmt.Sprintf("master: item %T is not known", it))
 }
@@ -253,6 +257,8 @@ func (t *txn) do(session granary.SessionID, request *granary.Request) granary.Re
 		return t.damageShards(op)
 	case *granary.AdoptVolume:
 		return t.adoptVolume(op)
+	case *granary.ForgetDisk:
+		return t.forgetDisk(op)
 	}
 	return failed(granary.KindNotSupported, opName(request.Op), "", "this master does not know the operation")
 }
@@ -323,6 +329,8 @@ func opName(op granary.Op) string {
 		return "damage shards"
 	case *granary.AdoptVolume:
 		return "adopt volume"
+	case *granary.ForgetDisk:
+		return "forget disk"
 	}
 	return "mutate"
 }

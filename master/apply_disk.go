@@ -100,7 +100,47 @@ func (t *txn) forgetServer(op *granary.ForgetServer) granary.Result {
 		t.del(keyDisk(disk))
 	}
 	t.del(keyServer(op.Server))
+	t.del(keyAbsent(op.Server))
 	t.serversChanged = true
+	return granary.Result{}
+}
+
+// forgetDisk removes a disk that holds nothing and is out of use, and what was decided about it.
+func (t *txn) forgetDisk(op *granary.ForgetDisk) granary.Result {
+	const name = "forget disk"
+	subject := string(op.Disk)
+	if err := t.onlySuper(name, subject); err != nil {
+		return granary.Result{Err: err}
+	}
+	registered := t.registered(op.Disk)
+	if op.Disk == "" || !registered && t.get(keyDisk(op.Disk)) == nil {
+		return failed(granary.KindNotFound, name, subject, "no such disk")
+	}
+	if d := t.disk(op.Disk); d.State != granary.DiskRetired && d.State != granary.DiskLost {
+		return failed(granary.KindBusy, name, subject, "the disk is %s: only one that is retired or lost is forgotten", d.State)
+	}
+	if err := t.holdsNothing(name, op.Disk); err != nil {
+		return granary.Result{Err: err}
+	}
+	t.del(keyDisk(op.Disk))
+	if registered {
+		t.takeDisks(&granary.Server{Disks: []granary.DiskID{op.Disk}})
+	}
+	t.serversChanged = true
+	return granary.Result{}
+}
+
+// serversAbsent notes for how long servers have been away. Those that are not known any more are passed over.
+func (t *txn) serversAbsent(it *serversAbsent) granary.Result {
+	for _, s := range it.Servers {
+		switch {
+		case t.get(keyServer(s.Server)) == nil:
+		case s.For <= 0:
+			t.del(keyAbsent(s.Server))
+		default:
+			store(t, keyAbsent(s.Server), &numberRecord{uint64(s.For)})
+		}
+	}
 	return granary.Result{}
 }
 

@@ -135,6 +135,40 @@ func (t *txn) placeShard(op *granary.PlaceShard) granary.Result {
 	return granary.Result{Volume: t.volumeResult(op.Volume, v)}
 }
 
+// adoptShard makes the place of a shard where a copy of it was found.
+func (t *txn) adoptShard(it *adoptShard) granary.Result {
+	const name = "adopt shard"
+	subject := granary.ShardRef{Disk: it.To, Volume: it.Volume, Shard: it.Shard}.String()
+	v, err := t.volumeAt(name, it.Volume, it.Epoch)
+	if err != nil {
+		return granary.Result{Err: err}
+	}
+	n, _ := v.shards()
+	switch {
+	case int(it.Shard) >= n || it.To == "":
+		return failed(granary.KindInvalid, name, subject, "shard %d of %d+%d", it.Shard, v.DataShards, v.ParityShards)
+	case v.Disks[it.Shard] != it.From:
+		return failed(granary.KindStale, name, subject, "its place is disk %s", v.Disks[it.Shard])
+	case slices.Contains(v.Disks, it.To):
+		return failed(granary.KindInvalid, name, subject, "the disk has another shard of the volume")
+	}
+	if was := v.target(int(it.Shard)); was != it.To {
+		if err := t.mayTarget(name, it.To, v, int(it.Shard)); err != nil {
+			return granary.Result{Err: err}
+		}
+		if was != "" {
+			t.letGoTarget(was, it.Volume, v)
+		}
+		t.hold(it.To, it.Volume)
+	}
+	v.aim(int(it.Shard), "")
+	t.letGo(it.From, it.Volume)
+	v.Disks[it.Shard] = it.To
+	v.Lost &^= 1 << it.Shard
+	t.sealed(it.Volume, 1<<it.Shard)
+	return granary.Result{Volume: t.volumeResult(it.Volume, v)}
+}
+
 // sealed notes that shards are sealed, and with the last of them the volume.
 func (t *txn) sealed(id granary.VolumeID, shards uint32) {
 	v := t.volumes.get(t, id)

@@ -132,6 +132,8 @@ const (
 	tagSweepDone
 	tagSetDisk
 	tagSealOpen
+	tagServersAbsent
+	tagAdoptShard
 )
 
 // marshal encodes the command. It fails only for an op that wire cannot encode.

@@ -53,7 +53,27 @@ type (
 		Inode  granary.InodeID
 		Marked granary.Index
 	}
+
+	// serversAbsent says for how long, all told, leaders have not heard servers, of which they have each time waited for the first
+	// word: a leader that follows goes on from there. 0 says that a server has come back. At most curateItems.
+	serversAbsent struct{ Servers []absence }
+
+	// adoptShard makes the place of a shard a disk that a whole copy of it was found on, and its old place does not have it any more:
+	// after a restore, from a backup that was made before the shard was moved. The leader has compared the copy. It is KindStale if the place is
+	// another than From by now, and else as with aimShard. Result: Volume.
+	adoptShard struct {
+		Volume   granary.VolumeID
+		Epoch    granary.Epoch
+		Shard    uint8
+		From, To granary.DiskID
+	}
 )
+
+// absence is how long a server has been away.
+type absence struct {
+	Server granary.ServerID
+	For    granary.Time
+}
 
 func (*shardsDamaged) item() {}
 func (*aimShard) item()      {}
@@ -63,6 +83,8 @@ func (*indexBlocks) item()   {}
 func (*sweepDone) item()     {}
 func (*setDisk) item()       {}
 func (*sealOpen) item()      {}
+func (*serversAbsent) item() {}
+func (*adoptShard) item()    {}
 
 // putUpkeepItem encodes the items by which the leader maintains volumes.
 func putUpkeepItem(e *encoder, it item) error {
@@ -103,6 +125,20 @@ func putUpkeepItem(e *encoder, it item) error {
 		e.u8(tagSealOpen)
 		e.u64(uint64(it.Volume))
 		e.u64(uint64(it.Epoch))
+	case *serversAbsent:
+		e.u8(tagServersAbsent)
+		e.u64(uint64(len(it.Servers)))
+		for _, s := range it.Servers {
+			e.str(string(s.Server))
+			e.i64(int64(s.For))
+		}
+	case *adoptShard:
+		e.u8(tagAdoptShard)
+		e.u64(uint64(it.Volume))
+		e.u64(uint64(it.Epoch))
+		e.u8(it.Shard)
+		e.str(string(it.From))
+		e.str(string(it.To))
 	default:
 		return granary.Errorf(granary.KindInternal, "command", "", "item %T is unknown", it)
 	}
@@ -132,6 +168,15 @@ func takeUpkeepItem(d *decoder, tag uint8) (item, error) {
 		return &setDisk{takeSetDisk(d)}, nil
 	case tagSealOpen:
 		return &sealOpen{Volume: granary.VolumeID(d.u64()), Epoch: granary.Epoch(d.u64())}, nil
+	case tagServersAbsent:
+		it := &serversAbsent{}
+		for range d.count() {
+			it.Servers = append(it.Servers, absence{granary.ServerID(d.str()), granary.Time(d.i64())})
+		}
+		return it, nil
+	case tagAdoptShard:
+		return &adoptShard{Volume: granary.VolumeID(d.u64()), Epoch: granary.Epoch(d.u64()), Shard: d.u8(),
+			From: granary.DiskID(d.str()), To: granary.DiskID(d.str())}, nil
 	default:
 		return nil, granary.Errorf(granary.KindInvalid, "command", "", "item tag %d is unknown", tag)
 	}

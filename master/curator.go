@@ -47,9 +47,13 @@ type curator struct {
 	byVolume map[granary.VolumeID]*lease
 	bySweep  map[granary.InodeID]*lease
 	workers  map[string]*worker
+	polled   map[granary.ServerID]bool // whose worker this leader has heard
 	tries    map[taskKey]*try
 	nextTask uint64
 	speeds   map[granary.TaskKind]*throughput
+
+	silences map[granary.ServerID]silence
+	aways    []absence // to be committed
 
 	listings map[granary.DiskID]*listing
 	drops    map[granary.VolumeID]time.Time // when to try again to drop the shards of a volume
@@ -66,6 +70,7 @@ func newCurator(l *leadership) *curator {
 		l: l, metrics: l.s.metrics.curator, kick: make(chan struct{}, 1), tidying: make(chan struct{}, 1),
 		steady: map[string]steadyDomains{}, leases: map[granary.TaskID]*lease{}, lapsed: map[granary.TaskID]*lease{}, byVolume: map[granary.VolumeID]*lease{},
 		bySweep: map[granary.InodeID]*lease{}, workers: map[string]*worker{}, tries: map[taskKey]*try{},
+		polled: map[granary.ServerID]bool{}, silences: map[granary.ServerID]silence{},
 		nextTask: l.term << 32, speeds: map[granary.TaskKind]*throughput{},
 		listings: map[granary.DiskID]*listing{}, drops: map[granary.VolumeID]time.Time{},
 	}
@@ -186,6 +191,11 @@ func (c *curator) survey(st *state, now time.Time) *scene {
 			s.disks[n].tasks++
 			s.disks[n].coming += l.left()
 		}
+		if v := c.cat.volumes[l.key.volume]; l.cause == causeBalance && v != nil && int(l.key.shard) < len(v.at) {
+			from := &s.disks[v.at[l.key.shard]]
+			from.leavers++
+			from.leaving += v.bytes(int(l.key.shard))
+		}
 	}
 	for _, p := range s.policies {
 		if _, ok := s.steady[p.Class]; !ok {
@@ -209,6 +219,11 @@ func (c *curator) steadySince(s *scene, class string, now time.Time) granary.Tim
 // surveyDisks says of every disk what is known.
 func (c *curator) surveyDisks(st *state, upkeep granary.Upkeep, now time.Time) []diskFacts {
 	servers := st.servers()
+	recorded := map[granary.ServerID]granary.Time{}
+	for _, a := range st.absences() {
+		recorded[a.Server] = a.For
+	}
+	c.aways = nil
 	for _, server := range servers {
 		for _, id := range server.Disks {
 			c.cat.disk(id)
@@ -220,7 +235,8 @@ func (c *curator) surveyDisks(st *state, upkeep granary.Upkeep, now time.Time) [
 	}
 	for _, server := range servers {
 		up := c.l.live.up(server.ID)
-		silent := c.l.live.silentSince(server.ID)
+		away := c.absentFor(server.ID, recorded[server.ID], now)
+		c.noteAbsence(server.ID, up, recorded[server.ID], away, upkeep.RepairGrace)
 		for _, id := range server.Disks {
 			d := &disks[c.cat.disks[id]]
 			usage, shown := c.l.live.usage(id)
@@ -238,7 +254,7 @@ func (c *curator) surveyDisks(st *state, upkeep granary.Upkeep, now time.Time) [
 				d.gone = fmt.Sprintf("disk %s is lost", id)
 			case up && !shown:
 				d.gone = fmt.Sprintf("disk %s is no longer at server %s", id, server.Addr)
-			case !up && now.Sub(silent) > time.Duration(upkeep.RepairGrace):
+			case !up && away > upkeep.RepairGrace:
 				d.gone = fmt.Sprintf("server %s has been away for longer than %s", server.Addr, time.Duration(upkeep.RepairGrace))
 			}
 		}
@@ -253,6 +269,7 @@ func (c *curator) items(now time.Time) []item {
 	}
 	items := c.complaints()
 	items = append(items, c.suspects()...)
+	items = append(items, c.absences()...)
 	for _, v := range atMost(c.plan.seal) {
 		items = append(items, &sealOpen{Volume: v.id, Epoch: v.record.Epoch})
 	}

@@ -62,13 +62,13 @@ type plan struct {
 // Repairs come first, of the volumes with the fewest shards left first; then copies of shards that are in the wrong place;
 // then moves, of those first that free the largest share of their space; then sweeps. There is at most one need for a volume: what
 // has lost a shard is not moved, and who has two shards to be made gets them one after the other. Disks are evened out only
-// when nothing else is to be done.
+// when no shard is to be made for another reason.
 func planWork(s *scene) *plan {
 	p := &plan{wanted: map[taskKey]int{}}
 	for _, v := range s.volumes {
 		p.volume(s, v)
 	}
-	if len(p.needs) == 0 {
+	if !slices.ContainsFunc(p.needs, func(n need) bool { return n.kind <= granary.TaskCopy }) {
 		p.balance(s)
 	}
 	for _, m := range s.sweeps {
@@ -317,49 +317,6 @@ func (s *scene) gain(v *volumeFacts) float64 {
 		return 0
 	}
 	return (stored - after) / stored
-}
-
-const balanceDifference = 0.10 // of the use of two disks, from which on shards are copied from one to the other
-
-// balance adds one copy of a shard from a full disk to the emptiest of its class that may have it.
-func (p *plan) balance(s *scene) {
-	emptiest := map[string]int32{}
-	for i := range s.disks {
-		d := &s.disks[i]
-		if !d.takes(0) || d.tasks > 0 {
-			continue
-		}
-		if e, ok := emptiest[d.class]; !ok || d.use() < s.disks[e].use() {
-			emptiest[d.class] = int32(i)
-		}
-	}
-	var best need
-	var most float64
-	for _, v := range s.volumes {
-		if v.record.State != granary.VolumeSealed || v.record.LiveBytes == 0 || len(v.aims) > 0 || s.count(v).good != uint32(1)<<len(v.at)-1 {
-			continue
-		}
-		for i, at := range v.at {
-			from := &s.disks[at]
-			e, ok := emptiest[from.class]
-			if !ok || from.use() < s.disks[e].use()+balanceDifference || from.use() < most {
-				continue
-			}
-			size, half := v.bytes(i), (from.used-min(from.used, s.disks[e].used))/2
-			if size > half || size < packBytesMin || from.use() == most && size <= best.bytes || !s.disks[e].takes(size) {
-				continue
-			}
-			m := s.domains(s.class(v))
-			if _, ok := s.rank(v, i, e, m); !ok || s.crowded(v, m) != 0 {
-				continue
-			}
-			best, most = s.shardNeed(v, granary.TaskCopy, i, causeBalance, 0), from.use()
-			best.fixed = e
-		}
-	}
-	if best.v != nil {
-		p.needs = append(p.needs, best)
-	}
 }
 
 // reason tells people why a task is wanted.

@@ -39,6 +39,8 @@ type diskFacts struct {
 	used    uint64
 	tasks   int    // that write to it
 	coming  uint64 // bytes that those are about to write
+	leavers int    // shards that are copied from it to even out disks
+	leaving uint64 // … and their bytes
 }
 
 // takes reports whether the disk may be given a shard of some bytes.

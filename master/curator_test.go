@@ -633,6 +633,123 @@ func TestTaskIsTakenOver(t *testing.T) {
 	}
 }
 
+// newLeader makes the curator forget what it knows, as if another had taken office.
+func (d *shardDisks) newLeader() {
+	l := d.s.leading.Load()
+	l.live.mu.Lock()
+	l.live.began = d.clock.now()
+	clear(l.live.heard)
+	l.live.mu.Unlock()
+	d.beat()
+	c := l.curator
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.began = d.clock.now()
+	clear(c.leases)
+	clear(c.byVolume)
+	clear(c.bySweep)
+	clear(c.silences)
+	clear(c.polled)
+}
+
+// TestAbsenceOutlivesLeaders: however often leaders change, a server that is away is replaced when it has been for the grace; and it begins
+// anew when it has been there in between.
+func TestAbsenceOutlivesLeaders(t *testing.T) {
+	t.Parallel()
+	d := openUpkept(t, 5)
+	c := newClient(t, d.s)
+	v := d.sealed(c, d.fill(c, "f"))
+	away := string(v.Shards[1].Server)
+	recorded := func(least time.Duration) func() error {
+		return func() error {
+			st := d.s.states.acquire()
+			defer st.release()
+			if a := st.absences(); len(a) != 1 || string(a[0].Server) != away || time.Duration(a[0].For) < least {
+				return fmt.Errorf("%+v", a)
+			}
+			return nil
+		}
+	}
+	d.setDown(away, true)
+	for i := range 5 {
+		d.clock.pass(170 * time.Second)
+		d.live("the absence", recorded(time.Duration(i+1)*170*time.Second))
+		if i < 4 {
+			if r := d.work("w", 4); len(r.Tasks) != 0 {
+				t.Fatalf("too early: %+v", r.Tasks)
+			}
+		}
+		d.newLeader()
+	}
+	d.clock.pass(time.Minute)
+	if task := d.task("w"); task.Kind != granary.TaskRepair || task.Shard != 1 {
+		t.Fatalf("%+v", task)
+	}
+	d.setDown(away, false)
+	d.live("its return", func() error {
+		st := d.s.states.acquire()
+		defer st.release()
+		if a := st.absences(); len(a) != 0 {
+			return fmt.Errorf("%+v", a)
+		}
+		return nil
+	})
+	d.setDown(away, true)
+	d.clock.pass(14 * time.Minute)
+	d.live("another absence", recorded(14*time.Minute))
+	d.work("w", 0)
+	if a := d.durability(); len(a) != 1 || !strings.Contains(a[0].Doing, "if it stays so") {
+		t.Fatalf("%+v", a)
+	}
+}
+
+// TestNewLeaderIsSoonSure: when it has heard the worker beside each server that is up, it knows all tasks that there are.
+func TestNewLeaderIsSoonSure(t *testing.T) {
+	t.Parallel()
+	d := openUpkept(t, 3)
+	c := newClient(t, d.s)
+	c.do(d.s, &granary.SetPolicy{Inode: granary.RootInode, Policy: granary.Policy{DataShards: 1, ParityShards: 1}})
+	d.newLeader()
+	d.clock.pass(time.Second)
+	poll := func(server string, room int) []granary.Task {
+		r, err := d.s.Work(t.Context(), &granary.WorkRequest{Worker: "w" + server, Server: granary.ServerID(server), Room: room})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Tasks
+	}
+	began := d.clock.now()
+	poll("s1", 1)
+	poll("s2", 1)
+	if tasks := poll("s1", 1); len(tasks) != 0 {
+		t.Fatalf("before all have been heard: %+v", tasks)
+	}
+	if tasks := poll("s3", 1); len(tasks) != 1 || tasks[0].Kind != granary.TaskSweep || d.clock.now().Sub(began) > time.Second {
+		t.Fatalf("%+v", tasks)
+	}
+}
+
+// TestForgottenDiskComesBack: it is a new one.
+func TestForgottenDiskComesBack(t *testing.T) {
+	t.Parallel()
+	d := openUpkept(t, 3)
+	c := newClient(t, d.s)
+	c.do(d.s, &granary.SetDisk{Disk: "s2-d", State: granary.DiskRetired})
+	c.do(d.s, &granary.ForgetDisk{Disk: "s2-d"})
+	d.live("the disk", func() error {
+		a, _, err := d.s.Query(t.Context(), &granary.QueryRequest{Query: &granary.ListDisks{}})
+		if err != nil {
+			return err
+		}
+		for _, k := range a.(*granary.Disks).Disks {
+			if k.ID == "s2-d" && k.State == granary.DiskActive && k.Up {
+				return nil
+			}
+		}
+		return fmt.Errorf("%+v", a)
+	})
+}
+
 // TestRestoredMasterDropsNothingUnknown: ids that a restore skipped may be of volumes that it does not know. And a copy of a
 // shard stays while the shard is not seen where the state says: after the backup it may have been moved there.
 func TestRestoredMasterDropsNothingUnknown(t *testing.T) {
@@ -712,8 +829,9 @@ func TestLateCopyIsNotDropped(t *testing.T) {
 	curator := d.s.leading.Load().curator
 	var found []staleShard
 	d.live("a stale shard", func() (err error) {
-		unknown, kept := 0, false
-		if found, unknown, kept = curator.stale(spare, []granary.ShardInfo{stale}); len(found) != 1 || unknown != 0 || kept {
+		var unknown int
+		var kept []*granary.ShardInfo
+		if found, unknown, kept = curator.stale(spare, []granary.ShardInfo{stale}); len(found) != 1 || unknown != 0 || len(kept) > 0 {
 			err = fmt.Errorf("%+v, %d, %v", found, unknown, kept)
 		}
 		return err
@@ -733,4 +851,49 @@ func (d *shardDisks) hasMade(disk granary.DiskID, v granary.VolumeID, made grana
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.disks[disk][v].Created == made
+}
+
+// TestMovedShardsAreAdopted: after a restore, shards that were copied elsewhere since the backup are taken where they are, although there are
+// too few to make them anew; but not one that does not fit.
+func TestMovedShardsAreAdopted(t *testing.T) {
+	t.Parallel()
+	for _, fits := range []bool{true, false} {
+		d := openUpkept(t, 5) // 2+2, and one more
+		c := newClient(t, d.s)
+		v := d.sealed(c, d.fill(c, "f"))
+		spare := granary.DiskID(d.other(v) + "-d")
+		curator := d.s.leading.Load().curator
+		st := d.s.states.acquire()
+		st.state.applying.Lock()
+		st.state.head.Restored = []granary.VolumeID{st.state.head.LastVolume}
+		st.state.publish()
+		st.state.applying.Unlock()
+		st.release()
+		d.mu.Lock()
+		delete(d.disks[v.Shards[1].Disk], v.ID) // it was drained, and its shard is on the spare disk
+		ref := granary.ShardRef{Disk: spare, Volume: v.ID, Shard: 1}
+		d.put(ref, 4096, true)
+		if !fits {
+			d.sums[ref] = granary.ShardSums{Sums: append(make([]byte, erasure.SumSize-1), 1)}
+		}
+		d.mu.Unlock()
+		curator.mu.Lock()
+		clear(curator.listings)
+		curator.mu.Unlock()
+		d.clock.pass(listEvery)
+		d.live("its place", func() error {
+			d.clock.pass(listEvery)
+			now, err := d.volume(v.ID)
+			if fits && now.Shards[1].Disk != spare || !fits && !now.Shards[1].Lost || err != nil {
+				return fmt.Errorf("%+v, %w", now.Shards[1], err)
+			}
+			return nil
+		})
+		if now, _ := d.volume(v.ID); fits && (now.Redundancy() != 2 || now.Shards[1].Lost) || !fits && now.Shards[1].Disk != v.Shards[1].Disk {
+			t.Errorf("%+v", now)
+		}
+		if !d.has(spare, v.ID) {
+			t.Error("the copy was dropped")
+		}
+	}
 }

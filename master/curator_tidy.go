@@ -80,6 +80,7 @@ func (c *curator) tidy(ctx context.Context) {
 // diskCheck is a disk to be listed.
 type diskCheck struct {
 	disk     granary.DiskID
+	server   granary.ServerID
 	addr     string
 	expected []*volumeFacts // that have a shard there
 }
@@ -105,7 +106,7 @@ func (c *curator) dueListings() []*diskCheck {
 			continue
 		}
 		l.asked, l.last = false, now
-		due[int32(i)] = &diskCheck{disk: d.disk, addr: d.name}
+		due[int32(i)] = &diskCheck{disk: d.disk, server: d.server, addr: d.name}
 		all = append(all, due[int32(i)])
 	}
 	if len(all) == 0 {
@@ -145,8 +146,11 @@ func (c *curator) check(ctx context.Context, d *diskCheck) {
 	stale, unknown, kept := c.stale(d.disk, infos)
 	c.mu.Lock()
 	l := c.listing(d.disk)
-	l.unknown, l.kept = unknown, kept
+	l.unknown, l.kept = unknown, len(kept) > 0
 	c.mu.Unlock()
+	for _, info := range kept {
+		c.adopt(ctx, d, info)
+	}
 	if unknown > 0 {
 		c.l.s.log.Warn("a disk holds shards of volumes that this master has not made: they are left alone", "disk", d.disk, "server", d.addr, "shards", unknown)
 	}
@@ -165,8 +169,8 @@ type staleShard struct {
 }
 
 // stale finds the listed shards that the state, read now, neither has nor makes on the disk, and counts those that it cannot
-// know. Kept says that some stay until it is seen that the volume has the shard elsewhere.
-func (c *curator) stale(disk granary.DiskID, infos []granary.ShardInfo) (stale []staleShard, unknown int, kept bool) {
+// know. Those that are kept stay until it is seen that the volume has the shard elsewhere.
+func (c *curator) stale(disk granary.DiskID, infos []granary.ShardInfo) (stale []staleShard, unknown int, kept []*granary.ShardInfo) {
 	st := c.l.s.states.acquire()
 	defer st.release()
 	c.mu.Lock()
@@ -184,7 +188,7 @@ func (c *curator) stale(disk granary.DiskID, infos []granary.ShardInfo) (stale [
 			stale = append(stale, staleShard{info, info.Epoch})
 		case r.belongs(int(info.Ref.Shard), disk):
 		case !c.seen(r, int(info.Ref.Shard)):
-			kept = true
+			kept = append(kept, info)
 		default:
 			stale = append(stale, staleShard{info, max(info.Epoch, r.Epoch)})
 		}

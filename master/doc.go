@@ -69,8 +69,8 @@
 //     the entries that change them, so that to drain a disk and to empty a volume nobody reads all there is (check,
 //     TestOldStateIsIndexed).
 //  24. The shards of a volume and their targets are on disks that all differ. A shard moves only to the target that was
-//     committed before a byte of it was built there, at the epoch of the volume, and none moves of an open one
-//     (TestShardsAreReplaced).
+//     committed before a byte of it was built there, at the epoch of the volume, or, after a restore, to where a whole copy was found that fits
+//     the others; and none moves of an open one (TestShardsAreReplaced, TestMovedShardsAreAdopted).
 //  25. What is committed into a shard ends at or before volumeRecord.Ends, and that at or before the watermark: a shard
 //     whose file is shorter has lost bytes (check).
 //  26. A volume that is being dropped has no blocks and gets none; it leaves the state only from there, and its id is
@@ -164,6 +164,8 @@
 //	D      length of a disk's id        mark: the volume has a shard on the disk, or one is being made there: of every
 //	       (1 byte), id, volume         volume, from format 4 on
 //	f      (nothing)                    how the cluster maintains itself
+//	A      server id                    how long the server has not been heard, in nanoseconds, by the leaders that waited for
+//	                                    it; without one it was heard last
 //	B      inode                        index of the entry that changed its policy: what is below has not been looked at
 //	                                    since
 //	w      owner (0: none), volume      mark: the volume is not sealed yet

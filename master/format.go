@@ -36,6 +36,7 @@ const (
 	tableDisk     = 'l'
 	tableUpkeep   = 'f'
 	tableHolds    = 'D' // volumes, by the disks that their shards are on or are to be made on
+	tableAbsent   = 'A' // servers that have not been heard lately
 	tableSweep    = 'B' // inodes whose policy was changed, and what is below has not been looked at
 )
 
@@ -94,6 +95,8 @@ func holdsOf(k []byte) (granary.DiskID, granary.VolumeID) {
 
 func keyUpkeep() []byte                  { return key(tableUpkeep) }
 func keySweep(id granary.InodeID) []byte { return key(tableSweep, uint64(id)) }
+
+func keyAbsent(id granary.ServerID) []byte { return append(key(tableAbsent), id...) }
 
 func keySession(id granary.SessionID) []byte { return key(tableSession, uint64(id)) }
 

@@ -3,6 +3,7 @@ package master
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/dsorchard/granary"
 )
@@ -26,6 +27,10 @@ func (s *script) leaderItem() item {
 			it.To = ""
 		}
 		return it
+	case "adopt": // adopt VOLUME SHARD FROM TO [epoch=N]
+		return &adoptShard{Volume: s.volumes[s.args[1]], Epoch: s.epoch(), Shard: uint8(s.number(2, 10)), From: granary.DiskID(s.args[3]), To: granary.DiskID(s.args[4])}
+	case "absent": // absent SERVER SECONDS
+		return &serversAbsent{[]absence{{granary.ServerID(s.args[1]), granary.Time(s.number(2, 10)) * granary.Time(time.Second)}}}
 	case "condemn": // condemn VOLUME
 		return &condemn{Volume: s.volumes[s.args[1]]}
 	case "forget-volume": // forget-volume VOLUME
@@ -77,6 +82,8 @@ func (s *script) opOfUpkeep() granary.Op {
 		return op
 	case "forget": // forget SERVER
 		return &granary.ForgetServer{Server: granary.ServerID(s.args[1])}
+	case "forget-disk": // forget-disk DISK
+		return &granary.ForgetDisk{Disk: granary.DiskID(s.args[1])}
 	case "upkeep": // upkeep OVERHEAD
 		u := granary.DefaultUpkeep()
 		u.MaxOverhead = uint32(s.number(1, 10))
@@ -125,6 +132,12 @@ func (s *script) show() string {
 		words := []string{"ok"}
 		for _, b := range a.(*granary.Blocks).Blocks {
 			words = append(words, fmt.Sprintf("%d at %d.%d+%d refs %d", b.Block.ID, b.Block.Location.Shard, b.Block.Location.Offset, b.Block.Location.Length, b.Refs))
+		}
+		return strings.Join(words, ", ")
+	case "absent":
+		words := []string{"ok"}
+		for _, a := range s.m.s.absences() {
+			words = append(words, fmt.Sprintf("%s %s", a.Server, time.Duration(a.For)))
 		}
 		return strings.Join(words, ", ")
 	case "upkeep":

@@ -137,6 +137,14 @@ func (t *liveTable) silentSince(id granary.ServerID) time.Time {
 	return t.began
 }
 
+// hasHeard reports whether the server was heard since this table began.
+func (t *liveTable) hasHeard(id granary.ServerID) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	_, ok := t.heard[id]
+	return ok
+}
+
 // complained returns what servers said last of their shards.
 func (t *liveTable) complained() []complaints {
 	t.mu.RLock()
@@ -278,12 +286,13 @@ func (s *Server) awaitLeader(ctx context.Context, most time.Duration) {
 	}
 }
 
-// isRegistered reports whether the state knows the server, which may have been forgotten, and as the heartbeat shows it.
+// isRegistered reports whether the state knows the server and its disks, which may have been forgotten, and as the heartbeat shows it.
 func (l *leadership) isRegistered(hb *granary.Heartbeat) bool {
 	st := l.s.states.acquire()
+	disks := st.disksOf(hb.Server)
 	_, known := st.places.Load().servers[hb.Server]
 	st.release()
-	return known && l.live.isRegistered(hb)
+	return known && hasAll(disks, disksOf(hb)) && l.live.isRegistered(hb)
 }
 
 // register records the server in the state if it is new there or looks different.

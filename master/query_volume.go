@@ -153,6 +153,17 @@ func (s *state) upkeep() granary.Upkeep {
 // disk returns what was decided about a disk.
 func (s *state) disk(id granary.DiskID) diskRecord { return s.places.Load().disk(id) }
 
+// absences returns the servers that leaders have not heard lately.
+func (s *state) absences() []absence {
+	var all []absence
+	s.each(key(tableAbsent), func(k, b []byte) {
+		r, err := unmarshal[numberRecord](b)
+		must(err)
+		all = append(all, absence{granary.ServerID(k[1:]), granary.Time(r.Number)})
+	})
+	return all
+}
+
 // sweepMark is an inode whose policy was changed, in which entry.
 type sweepMark struct {
 	Inode  granary.InodeID

@@ -22,13 +22,15 @@ has it. To take a disk out:
   granary disk drain DISK --wait
   granary disk retire DISK
 
-Then remove it from the flags of its server.`,
+Then remove it from the flags of its server, start that again, and have the disk forgotten:
+
+  granary disk forget DISK`,
 	}
 	cmd.AddCommand(diskLsCommand(env), diskShowCommand(env), diskDrainCommand(env),
 		diskStateCommand(env, "activate", "Use a disk again that was drained, suspect or lost", granary.DiskActive),
 		diskStateCommand(env, "retire", "Take a disk out for good; it must hold nothing any more", granary.DiskRetired),
 		diskStateCommand(env, "lost", "Say that a disk is not coming back: its shards are rebuilt at once", granary.DiskLost),
-		diskLabelCommand(env), diskScrubCommand(env))
+		diskForgetCommand(env), diskLabelCommand(env), diskScrubCommand(env))
 	for _, c := range cmd.Commands() {
 		env.clusterFlag(c)
 		env.outputFlag(c)

@@ -23,7 +23,7 @@ var (
 		&granary.CopyRange{}, &granary.Release{}, &granary.SetPolicy{}, &granary.OpenVolume{},
 		&granary.SealVolume{}, &granary.CloseSession{}, &granary.SetUser{}, &granary.Allocate{}, &granary.Assemble{},
 		&granary.CreateDataset{}, &granary.SetQuota{}, &granary.PlaceShard{}, &granary.MoveBlocks{}, &granary.SetDisk{},
-		&granary.ForgetServer{}, &granary.SetUpkeep{}, &granary.MoveVolume{}, &granary.DamageShards{},
+		&granary.ForgetServer{}, &granary.ForgetDisk{}, &granary.SetUpkeep{}, &granary.MoveVolume{}, &granary.DamageShards{},
 		&granary.AdoptVolume{},
 	}
 	allQueries = []granary.Query{

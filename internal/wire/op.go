@@ -61,6 +61,7 @@ const (
 	numMoveVolume
 	numDamageShards
 	numAdoptVolume
+	numForgetDisk
 )
 
 // newOp returns an empty op of a number, or nil.
@@ -124,6 +125,8 @@ func newOp(num protowire.Number) granary.Op {
 		return new(granary.DamageShards)
 	case numAdoptVolume:
 		return new(granary.AdoptVolume)
+	case numForgetDisk:
+		return new(granary.ForgetDisk)
 	}
 	return nil
 }
@@ -194,6 +197,8 @@ func (f *fields) op(op *granary.Op) {
 		required(f, numDamageShards, o, (*fields).damageShards, what)
 	case *granary.AdoptVolume:
 		required(f, numAdoptVolume, o, (*fields).adoptVolume, what)
+	case *granary.ForgetDisk:
+		required(f, numForgetDisk, o, (*fields).forgetDisk, what)
 	default:
 		f.unknownOp(*op)
 	}

@@ -31,6 +31,8 @@ func (f *fields) setDisk(o *granary.SetDisk) {
 
 func (f *fields) forgetServer(o *granary.ForgetServer) { text(f, 1, &o.Server) }
 
+func (f *fields) forgetDisk(o *granary.ForgetDisk) { text(f, 1, &o.Disk) }
+
 func (f *fields) setUpkeep(o *granary.SetUpkeep) {
 	required(f, 1, &o.Upkeep, (*fields).upkeep, "upkeep")
 }

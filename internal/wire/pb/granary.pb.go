@@ -1338,6 +1338,7 @@ type Op struct {
 	//	*Op_MoveVolume
 	//	*Op_DamageShards
 	//	*Op_AdoptVolume
+	//	*Op_ForgetDisk
 	Op            isOp_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1641,6 +1642,15 @@ func (x *Op) GetAdoptVolume() *AdoptVolume {
 	return nil
 }
 
+func (x *Op) GetForgetDisk() *ForgetDisk {
+	if x != nil {
+		if x, ok := x.Op.(*Op_ForgetDisk); ok {
+			return x.ForgetDisk
+		}
+	}
+	return nil
+}
+
 type isOp_Op interface {
 	isOp_Op()
 }
@@ -1761,6 +1771,10 @@ type Op_AdoptVolume struct {
 	AdoptVolume *AdoptVolume `protobuf:"bytes,29,opt,name=adopt_volume,json=adoptVolume,proto3,oneof"`
 }
 
+type Op_ForgetDisk struct {
+	ForgetDisk *ForgetDisk `protobuf:"bytes,30,opt,name=forget_disk,json=forgetDisk,proto3,oneof"`
+}
+
 func (*Op_Create) isOp_Op() {}
 
 func (*Op_Unlink) isOp_Op() {}
@@ -1818,6 +1832,8 @@ func (*Op_MoveVolume) isOp_Op() {}
 func (*Op_DamageShards) isOp_Op() {}
 
 func (*Op_AdoptVolume) isOp_Op() {}
+
+func (*Op_ForgetDisk) isOp_Op() {}
 
 type Precondition struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -3871,6 +3887,50 @@ func (x *ForgetServer) GetServer() []byte {
 	return nil
 }
 
+type ForgetDisk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Disk          []byte                 `protobuf:"bytes,1,opt,name=disk,proto3" json:"disk,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetDisk) Reset() {
+	*x = ForgetDisk{}
+	mi := &file_granary_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetDisk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetDisk) ProtoMessage() {}
+
+func (x *ForgetDisk) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetDisk.ProtoReflect.Descriptor instead.
+func (*ForgetDisk) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ForgetDisk) GetDisk() []byte {
+	if x != nil {
+		return x.Disk
+	}
+	return nil
+}
+
 type SetUpkeep struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Upkeep        *Upkeep                `protobuf:"bytes,1,opt,name=upkeep,proto3" json:"upkeep,omitempty"` // required
@@ -3880,7 +3940,7 @@ type SetUpkeep struct {
 
 func (x *SetUpkeep) Reset() {
 	*x = SetUpkeep{}
-	mi := &file_granary_proto_msgTypes[51]
+	mi := &file_granary_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3892,7 +3952,7 @@ func (x *SetUpkeep) String() string {
 func (*SetUpkeep) ProtoMessage() {}
 
 func (x *SetUpkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[51]
+	mi := &file_granary_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3905,7 +3965,7 @@ func (x *SetUpkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUpkeep.ProtoReflect.Descriptor instead.
 func (*SetUpkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{51}
+	return file_granary_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *SetUpkeep) GetUpkeep() *Upkeep {
@@ -3926,7 +3986,7 @@ type DamageShards struct {
 
 func (x *DamageShards) Reset() {
 	*x = DamageShards{}
-	mi := &file_granary_proto_msgTypes[52]
+	mi := &file_granary_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3938,7 +3998,7 @@ func (x *DamageShards) String() string {
 func (*DamageShards) ProtoMessage() {}
 
 func (x *DamageShards) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[52]
+	mi := &file_granary_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3951,7 +4011,7 @@ func (x *DamageShards) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DamageShards.ProtoReflect.Descriptor instead.
 func (*DamageShards) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{52}
+	return file_granary_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *DamageShards) GetVolume() uint64 {
@@ -3991,7 +4051,7 @@ type AdoptVolume struct {
 
 func (x *AdoptVolume) Reset() {
 	*x = AdoptVolume{}
-	mi := &file_granary_proto_msgTypes[53]
+	mi := &file_granary_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4003,7 +4063,7 @@ func (x *AdoptVolume) String() string {
 func (*AdoptVolume) ProtoMessage() {}
 
 func (x *AdoptVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[53]
+	mi := &file_granary_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4016,7 +4076,7 @@ func (x *AdoptVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptVolume.ProtoReflect.Descriptor instead.
 func (*AdoptVolume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{53}
+	return file_granary_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *AdoptVolume) GetVolume() uint64 {
@@ -4090,7 +4150,7 @@ type Upkeep struct {
 
 func (x *Upkeep) Reset() {
 	*x = Upkeep{}
-	mi := &file_granary_proto_msgTypes[54]
+	mi := &file_granary_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4102,7 +4162,7 @@ func (x *Upkeep) String() string {
 func (*Upkeep) ProtoMessage() {}
 
 func (x *Upkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[54]
+	mi := &file_granary_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4115,7 +4175,7 @@ func (x *Upkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upkeep.ProtoReflect.Descriptor instead.
 func (*Upkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{54}
+	return file_granary_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Upkeep) GetRepairGrace() int64 {
@@ -4175,7 +4235,7 @@ type CloseSession struct {
 
 func (x *CloseSession) Reset() {
 	*x = CloseSession{}
-	mi := &file_granary_proto_msgTypes[55]
+	mi := &file_granary_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4187,7 +4247,7 @@ func (x *CloseSession) String() string {
 func (*CloseSession) ProtoMessage() {}
 
 func (x *CloseSession) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[55]
+	mi := &file_granary_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4200,7 +4260,7 @@ func (x *CloseSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSession.ProtoReflect.Descriptor instead.
 func (*CloseSession) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{55}
+	return file_granary_proto_rawDescGZIP(), []int{56}
 }
 
 type SetUser struct {
@@ -4212,7 +4272,7 @@ type SetUser struct {
 
 func (x *SetUser) Reset() {
 	*x = SetUser{}
-	mi := &file_granary_proto_msgTypes[56]
+	mi := &file_granary_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4224,7 +4284,7 @@ func (x *SetUser) String() string {
 func (*SetUser) ProtoMessage() {}
 
 func (x *SetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[56]
+	mi := &file_granary_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4237,7 +4297,7 @@ func (x *SetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUser.ProtoReflect.Descriptor instead.
 func (*SetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{56}
+	return file_granary_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *SetUser) GetUser() *User {
@@ -4259,7 +4319,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_granary_proto_msgTypes[57]
+	mi := &file_granary_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4271,7 +4331,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[57]
+	mi := &file_granary_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4284,7 +4344,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{57}
+	return file_granary_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *User) GetAccessKey() []byte {
@@ -4343,7 +4403,7 @@ type Attr struct {
 
 func (x *Attr) Reset() {
 	*x = Attr{}
-	mi := &file_granary_proto_msgTypes[58]
+	mi := &file_granary_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4355,7 +4415,7 @@ func (x *Attr) String() string {
 func (*Attr) ProtoMessage() {}
 
 func (x *Attr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[58]
+	mi := &file_granary_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4368,7 +4428,7 @@ func (x *Attr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attr.ProtoReflect.Descriptor instead.
 func (*Attr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{58}
+	return file_granary_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *Attr) GetInode() uint64 {
@@ -4522,7 +4582,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_granary_proto_msgTypes[59]
+	mi := &file_granary_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4534,7 +4594,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[59]
+	mi := &file_granary_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4547,7 +4607,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{59}
+	return file_granary_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Entry) GetName() []byte {
@@ -4581,7 +4641,7 @@ type Xattr struct {
 
 func (x *Xattr) Reset() {
 	*x = Xattr{}
-	mi := &file_granary_proto_msgTypes[60]
+	mi := &file_granary_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4593,7 +4653,7 @@ func (x *Xattr) String() string {
 func (*Xattr) ProtoMessage() {}
 
 func (x *Xattr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[60]
+	mi := &file_granary_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4606,7 +4666,7 @@ func (x *Xattr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Xattr.ProtoReflect.Descriptor instead.
 func (*Xattr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{60}
+	return file_granary_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *Xattr) GetName() []byte {
@@ -4636,7 +4696,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_granary_proto_msgTypes[61]
+	mi := &file_granary_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4648,7 +4708,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[61]
+	mi := &file_granary_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4661,7 +4721,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{61}
+	return file_granary_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *Location) GetVolume() uint64 {
@@ -4712,7 +4772,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_granary_proto_msgTypes[62]
+	mi := &file_granary_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4724,7 +4784,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[62]
+	mi := &file_granary_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4737,7 +4797,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{62}
+	return file_granary_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *Chunk) GetHash() []byte {
@@ -4787,7 +4847,7 @@ type ExtentWrite struct {
 
 func (x *ExtentWrite) Reset() {
 	*x = ExtentWrite{}
-	mi := &file_granary_proto_msgTypes[63]
+	mi := &file_granary_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4799,7 +4859,7 @@ func (x *ExtentWrite) String() string {
 func (*ExtentWrite) ProtoMessage() {}
 
 func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[63]
+	mi := &file_granary_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4812,7 +4872,7 @@ func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtentWrite.ProtoReflect.Descriptor instead.
 func (*ExtentWrite) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{63}
+	return file_granary_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ExtentWrite) GetOffset() uint64 {
@@ -4857,7 +4917,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_granary_proto_msgTypes[64]
+	mi := &file_granary_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4869,7 +4929,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[64]
+	mi := &file_granary_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4882,7 +4942,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{64}
+	return file_granary_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Content) GetInline() []byte {
@@ -4939,7 +4999,7 @@ type BlockInfo struct {
 
 func (x *BlockInfo) Reset() {
 	*x = BlockInfo{}
-	mi := &file_granary_proto_msgTypes[65]
+	mi := &file_granary_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4951,7 +5011,7 @@ func (x *BlockInfo) String() string {
 func (*BlockInfo) ProtoMessage() {}
 
 func (x *BlockInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[65]
+	mi := &file_granary_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4964,7 +5024,7 @@ func (x *BlockInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockInfo.ProtoReflect.Descriptor instead.
 func (*BlockInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{65}
+	return file_granary_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *BlockInfo) GetId() uint64 {
@@ -5007,7 +5067,7 @@ type Extent struct {
 
 func (x *Extent) Reset() {
 	*x = Extent{}
-	mi := &file_granary_proto_msgTypes[66]
+	mi := &file_granary_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5019,7 +5079,7 @@ func (x *Extent) String() string {
 func (*Extent) ProtoMessage() {}
 
 func (x *Extent) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[66]
+	mi := &file_granary_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5032,7 +5092,7 @@ func (x *Extent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Extent.ProtoReflect.Descriptor instead.
 func (*Extent) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{66}
+	return file_granary_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Extent) GetOffset() uint64 {
@@ -5078,7 +5138,7 @@ type Layout struct {
 
 func (x *Layout) Reset() {
 	*x = Layout{}
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5090,7 +5150,7 @@ func (x *Layout) String() string {
 func (*Layout) ProtoMessage() {}
 
 func (x *Layout) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5103,7 +5163,7 @@ func (x *Layout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Layout.ProtoReflect.Descriptor instead.
 func (*Layout) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{67}
+	return file_granary_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Layout) GetSize() uint64 {
@@ -5169,7 +5229,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5181,7 +5241,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5194,7 +5254,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{68}
+	return file_granary_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Policy) GetDataShards() int64 {
@@ -5254,7 +5314,7 @@ type ShardPlace struct {
 
 func (x *ShardPlace) Reset() {
 	*x = ShardPlace{}
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5266,7 +5326,7 @@ func (x *ShardPlace) String() string {
 func (*ShardPlace) ProtoMessage() {}
 
 func (x *ShardPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5279,7 +5339,7 @@ func (x *ShardPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardPlace.ProtoReflect.Descriptor instead.
 func (*ShardPlace) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{69}
+	return file_granary_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *ShardPlace) GetDisk() []byte {
@@ -5356,7 +5416,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5368,7 +5428,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5381,7 +5441,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{70}
+	return file_granary_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Volume) GetId() uint64 {
@@ -5514,7 +5574,7 @@ type ShardRef struct {
 
 func (x *ShardRef) Reset() {
 	*x = ShardRef{}
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5526,7 +5586,7 @@ func (x *ShardRef) String() string {
 func (*ShardRef) ProtoMessage() {}
 
 func (x *ShardRef) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5539,7 +5599,7 @@ func (x *ShardRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardRef.ProtoReflect.Descriptor instead.
 func (*ShardRef) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{71}
+	return file_granary_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *ShardRef) GetDisk() []byte {
@@ -5581,7 +5641,7 @@ type ShardInfo struct {
 
 func (x *ShardInfo) Reset() {
 	*x = ShardInfo{}
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5593,7 +5653,7 @@ func (x *ShardInfo) String() string {
 func (*ShardInfo) ProtoMessage() {}
 
 func (x *ShardInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5606,7 +5666,7 @@ func (x *ShardInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardInfo.ProtoReflect.Descriptor instead.
 func (*ShardInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{72}
+	return file_granary_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *ShardInfo) GetRef() *ShardRef {
@@ -5697,7 +5757,7 @@ type DiskUsage struct {
 
 func (x *DiskUsage) Reset() {
 	*x = DiskUsage{}
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5709,7 +5769,7 @@ func (x *DiskUsage) String() string {
 func (*DiskUsage) ProtoMessage() {}
 
 func (x *DiskUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5722,7 +5782,7 @@ func (x *DiskUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskUsage.ProtoReflect.Descriptor instead.
 func (*DiskUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{73}
+	return file_granary_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *DiskUsage) GetDisk() []byte {
@@ -5808,7 +5868,7 @@ type Scrub struct {
 
 func (x *Scrub) Reset() {
 	*x = Scrub{}
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5820,7 +5880,7 @@ func (x *Scrub) String() string {
 func (*Scrub) ProtoMessage() {}
 
 func (x *Scrub) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5833,7 +5893,7 @@ func (x *Scrub) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scrub.ProtoReflect.Descriptor instead.
 func (*Scrub) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{74}
+	return file_granary_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *Scrub) GetBegan() int64 {
@@ -5889,7 +5949,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5901,7 +5961,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5914,7 +5974,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{75}
+	return file_granary_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Disk) GetId() []byte {
@@ -6002,7 +6062,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6014,7 +6074,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6027,7 +6087,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{76}
+	return file_granary_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *Server) GetId() []byte {
@@ -6097,7 +6157,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6109,7 +6169,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6122,7 +6182,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{77}
+	return file_granary_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *Task) GetId() uint64 {
@@ -6208,7 +6268,7 @@ type TaskReport struct {
 
 func (x *TaskReport) Reset() {
 	*x = TaskReport{}
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6220,7 +6280,7 @@ func (x *TaskReport) String() string {
 func (*TaskReport) ProtoMessage() {}
 
 func (x *TaskReport) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6233,7 +6293,7 @@ func (x *TaskReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskReport.ProtoReflect.Descriptor instead.
 func (*TaskReport) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{78}
+	return file_granary_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *TaskReport) GetTask() *Task {
@@ -6283,7 +6343,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6295,7 +6355,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6308,7 +6368,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{79}
+	return file_granary_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *WorkRequest) GetWorker() []byte {
@@ -6349,7 +6409,7 @@ type WorkReply struct {
 
 func (x *WorkReply) Reset() {
 	*x = WorkReply{}
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6361,7 +6421,7 @@ func (x *WorkReply) String() string {
 func (*WorkReply) ProtoMessage() {}
 
 func (x *WorkReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6374,7 +6434,7 @@ func (x *WorkReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkReply.ProtoReflect.Descriptor instead.
 func (*WorkReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{80}
+	return file_granary_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *WorkReply) GetTasks() []*Task {
@@ -6406,7 +6466,7 @@ type TaskStatus struct {
 
 func (x *TaskStatus) Reset() {
 	*x = TaskStatus{}
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6418,7 +6478,7 @@ func (x *TaskStatus) String() string {
 func (*TaskStatus) ProtoMessage() {}
 
 func (x *TaskStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6431,7 +6491,7 @@ func (x *TaskStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStatus.ProtoReflect.Descriptor instead.
 func (*TaskStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{81}
+	return file_granary_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *TaskStatus) GetTask() *Task {
@@ -6496,7 +6556,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6508,7 +6568,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6521,7 +6581,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{82}
+	return file_granary_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *QueryRequest) GetMinIndex() uint64 {
@@ -6569,7 +6629,7 @@ type QueryManyRequest struct {
 
 func (x *QueryManyRequest) Reset() {
 	*x = QueryManyRequest{}
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6581,7 +6641,7 @@ func (x *QueryManyRequest) String() string {
 func (*QueryManyRequest) ProtoMessage() {}
 
 func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6594,7 +6654,7 @@ func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyRequest.ProtoReflect.Descriptor instead.
 func (*QueryManyRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{83}
+	return file_granary_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *QueryManyRequest) GetRequests() []*QueryRequest {
@@ -6613,7 +6673,7 @@ type QueryManyReply struct {
 
 func (x *QueryManyReply) Reset() {
 	*x = QueryManyReply{}
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6625,7 +6685,7 @@ func (x *QueryManyReply) String() string {
 func (*QueryManyReply) ProtoMessage() {}
 
 func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6638,7 +6698,7 @@ func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyReply.ProtoReflect.Descriptor instead.
 func (*QueryManyReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{84}
+	return file_granary_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *QueryManyReply) GetOutcomes() []*QueryOutcome {
@@ -6658,7 +6718,7 @@ type QueryOutcome struct {
 
 func (x *QueryOutcome) Reset() {
 	*x = QueryOutcome{}
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6670,7 +6730,7 @@ func (x *QueryOutcome) String() string {
 func (*QueryOutcome) ProtoMessage() {}
 
 func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6683,7 +6743,7 @@ func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryOutcome.ProtoReflect.Descriptor instead.
 func (*QueryOutcome) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{85}
+	return file_granary_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *QueryOutcome) GetReply() *QueryReply {
@@ -6710,7 +6770,7 @@ type QueryReply struct {
 
 func (x *QueryReply) Reset() {
 	*x = QueryReply{}
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6722,7 +6782,7 @@ func (x *QueryReply) String() string {
 func (*QueryReply) ProtoMessage() {}
 
 func (x *QueryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6735,7 +6795,7 @@ func (x *QueryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryReply.ProtoReflect.Descriptor instead.
 func (*QueryReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{86}
+	return file_granary_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *QueryReply) GetIndex() uint64 {
@@ -6780,7 +6840,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6792,7 +6852,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6805,7 +6865,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{87}
+	return file_granary_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Query) GetQuery() isQuery_Query {
@@ -7102,7 +7162,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7114,7 +7174,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7127,7 +7187,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{88}
+	return file_granary_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *Answer) GetAnswer() isAnswer_Answer {
@@ -7406,7 +7466,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7418,7 +7478,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7431,7 +7491,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{89}
+	return file_granary_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *Range) GetOffset() uint64 {
@@ -7462,7 +7522,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7474,7 +7534,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7487,7 +7547,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{90}
+	return file_granary_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *Lookup) GetBase() uint64 {
@@ -7545,7 +7605,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7557,7 +7617,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7570,7 +7630,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{91}
+	return file_granary_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *Found) GetEntry() *Entry {
@@ -7620,7 +7680,7 @@ type ReadDir struct {
 
 func (x *ReadDir) Reset() {
 	*x = ReadDir{}
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7632,7 +7692,7 @@ func (x *ReadDir) String() string {
 func (*ReadDir) ProtoMessage() {}
 
 func (x *ReadDir) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7645,7 +7705,7 @@ func (x *ReadDir) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDir.ProtoReflect.Descriptor instead.
 func (*ReadDir) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{92}
+	return file_granary_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *ReadDir) GetInode() uint64 {
@@ -7686,7 +7746,7 @@ type Directory struct {
 
 func (x *Directory) Reset() {
 	*x = Directory{}
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7698,7 +7758,7 @@ func (x *Directory) String() string {
 func (*Directory) ProtoMessage() {}
 
 func (x *Directory) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7711,7 +7771,7 @@ func (x *Directory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Directory.ProtoReflect.Descriptor instead.
 func (*Directory) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{93}
+	return file_granary_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *Directory) GetEntries() []*Entry {
@@ -7741,7 +7801,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7753,7 +7813,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7766,7 +7826,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{94}
+	return file_granary_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *List) GetRoot() uint64 {
@@ -7816,7 +7876,7 @@ type ListItem struct {
 
 func (x *ListItem) Reset() {
 	*x = ListItem{}
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7828,7 +7888,7 @@ func (x *ListItem) String() string {
 func (*ListItem) ProtoMessage() {}
 
 func (x *ListItem) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7841,7 +7901,7 @@ func (x *ListItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListItem.ProtoReflect.Descriptor instead.
 func (*ListItem) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{95}
+	return file_granary_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *ListItem) GetKey() []byte {
@@ -7883,7 +7943,7 @@ type Listing struct {
 
 func (x *Listing) Reset() {
 	*x = Listing{}
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7895,7 +7955,7 @@ func (x *Listing) String() string {
 func (*Listing) ProtoMessage() {}
 
 func (x *Listing) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7908,7 +7968,7 @@ func (x *Listing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listing.ProtoReflect.Descriptor instead.
 func (*Listing) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{96}
+	return file_granary_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *Listing) GetItems() []*ListItem {
@@ -7943,7 +8003,7 @@ type HasChunks struct {
 
 func (x *HasChunks) Reset() {
 	*x = HasChunks{}
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7955,7 +8015,7 @@ func (x *HasChunks) String() string {
 func (*HasChunks) ProtoMessage() {}
 
 func (x *HasChunks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7968,7 +8028,7 @@ func (x *HasChunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HasChunks.ProtoReflect.Descriptor instead.
 func (*HasChunks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{97}
+	return file_granary_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *HasChunks) GetDataset() uint32 {
@@ -8001,7 +8061,7 @@ type ChunksHad struct {
 
 func (x *ChunksHad) Reset() {
 	*x = ChunksHad{}
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8013,7 +8073,7 @@ func (x *ChunksHad) String() string {
 func (*ChunksHad) ProtoMessage() {}
 
 func (x *ChunksHad) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8026,7 +8086,7 @@ func (x *ChunksHad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunksHad.ProtoReflect.Descriptor instead.
 func (*ChunksHad) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{98}
+	return file_granary_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *ChunksHad) GetHas() []bool {
@@ -8045,7 +8105,7 @@ type StatFS struct {
 
 func (x *StatFS) Reset() {
 	*x = StatFS{}
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8057,7 +8117,7 @@ func (x *StatFS) String() string {
 func (*StatFS) ProtoMessage() {}
 
 func (x *StatFS) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8070,7 +8130,7 @@ func (x *StatFS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatFS.ProtoReflect.Descriptor instead.
 func (*StatFS) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{99}
+	return file_granary_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *StatFS) GetInode() uint64 {
@@ -8092,7 +8152,7 @@ type FSStats struct {
 
 func (x *FSStats) Reset() {
 	*x = FSStats{}
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8104,7 +8164,7 @@ func (x *FSStats) String() string {
 func (*FSStats) ProtoMessage() {}
 
 func (x *FSStats) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8117,7 +8177,7 @@ func (x *FSStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FSStats.ProtoReflect.Descriptor instead.
 func (*FSStats) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{100}
+	return file_granary_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *FSStats) GetBytes() uint64 {
@@ -8158,7 +8218,7 @@ type ListDatasets struct {
 
 func (x *ListDatasets) Reset() {
 	*x = ListDatasets{}
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8170,7 +8230,7 @@ func (x *ListDatasets) String() string {
 func (*ListDatasets) ProtoMessage() {}
 
 func (x *ListDatasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8183,7 +8243,7 @@ func (x *ListDatasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatasets.ProtoReflect.Descriptor instead.
 func (*ListDatasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{101}
+	return file_granary_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *ListDatasets) GetAfter() uint32 {
@@ -8213,7 +8273,7 @@ type Dataset struct {
 
 func (x *Dataset) Reset() {
 	*x = Dataset{}
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8225,7 +8285,7 @@ func (x *Dataset) String() string {
 func (*Dataset) ProtoMessage() {}
 
 func (x *Dataset) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8238,7 +8298,7 @@ func (x *Dataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dataset.ProtoReflect.Descriptor instead.
 func (*Dataset) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{102}
+	return file_granary_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *Dataset) GetId() uint32 {
@@ -8286,7 +8346,7 @@ type Datasets struct {
 
 func (x *Datasets) Reset() {
 	*x = Datasets{}
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8298,7 +8358,7 @@ func (x *Datasets) String() string {
 func (*Datasets) ProtoMessage() {}
 
 func (x *Datasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8311,7 +8371,7 @@ func (x *Datasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Datasets.ProtoReflect.Descriptor instead.
 func (*Datasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{103}
+	return file_granary_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *Datasets) GetDatasets() []*Dataset {
@@ -8340,7 +8400,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8352,7 +8412,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8365,7 +8425,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{104}
+	return file_granary_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *Usage) GetId() uint32 {
@@ -8408,7 +8468,7 @@ type ListUsage struct {
 
 func (x *ListUsage) Reset() {
 	*x = ListUsage{}
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8420,7 +8480,7 @@ func (x *ListUsage) String() string {
 func (*ListUsage) ProtoMessage() {}
 
 func (x *ListUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8433,7 +8493,7 @@ func (x *ListUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsage.ProtoReflect.Descriptor instead.
 func (*ListUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{105}
+	return file_granary_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *ListUsage) GetDataset() uint32 {
@@ -8474,7 +8534,7 @@ type Usages struct {
 
 func (x *Usages) Reset() {
 	*x = Usages{}
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8486,7 +8546,7 @@ func (x *Usages) String() string {
 func (*Usages) ProtoMessage() {}
 
 func (x *Usages) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8499,7 +8559,7 @@ func (x *Usages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usages.ProtoReflect.Descriptor instead.
 func (*Usages) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{106}
+	return file_granary_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *Usages) GetUsages() []*Usage {
@@ -8525,7 +8585,7 @@ type GetPolicy struct {
 
 func (x *GetPolicy) Reset() {
 	*x = GetPolicy{}
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8537,7 +8597,7 @@ func (x *GetPolicy) String() string {
 func (*GetPolicy) ProtoMessage() {}
 
 func (x *GetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8550,7 +8610,7 @@ func (x *GetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicy.ProtoReflect.Descriptor instead.
 func (*GetPolicy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{107}
+	return file_granary_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *GetPolicy) GetPolicy() uint32 {
@@ -8569,7 +8629,7 @@ type PolicyIs struct {
 
 func (x *PolicyIs) Reset() {
 	*x = PolicyIs{}
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8581,7 +8641,7 @@ func (x *PolicyIs) String() string {
 func (*PolicyIs) ProtoMessage() {}
 
 func (x *PolicyIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8594,7 +8654,7 @@ func (x *PolicyIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyIs.ProtoReflect.Descriptor instead.
 func (*PolicyIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{108}
+	return file_granary_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *PolicyIs) GetPolicy() *Policy {
@@ -8613,7 +8673,7 @@ type GetUser struct {
 
 func (x *GetUser) Reset() {
 	*x = GetUser{}
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8625,7 +8685,7 @@ func (x *GetUser) String() string {
 func (*GetUser) ProtoMessage() {}
 
 func (x *GetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8638,7 +8698,7 @@ func (x *GetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUser.ProtoReflect.Descriptor instead.
 func (*GetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{109}
+	return file_granary_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *GetUser) GetAccessKey() []byte {
@@ -8657,7 +8717,7 @@ type UserIs struct {
 
 func (x *UserIs) Reset() {
 	*x = UserIs{}
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8669,7 +8729,7 @@ func (x *UserIs) String() string {
 func (*UserIs) ProtoMessage() {}
 
 func (x *UserIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8682,7 +8742,7 @@ func (x *UserIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserIs.ProtoReflect.Descriptor instead.
 func (*UserIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{110}
+	return file_granary_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *UserIs) GetUser() *User {
@@ -8702,7 +8762,7 @@ type ListVolumes struct {
 
 func (x *ListVolumes) Reset() {
 	*x = ListVolumes{}
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8714,7 +8774,7 @@ func (x *ListVolumes) String() string {
 func (*ListVolumes) ProtoMessage() {}
 
 func (x *ListVolumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8727,7 +8787,7 @@ func (x *ListVolumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumes.ProtoReflect.Descriptor instead.
 func (*ListVolumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{111}
+	return file_granary_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *ListVolumes) GetAfter() uint64 {
@@ -8754,7 +8814,7 @@ type Volumes struct {
 
 func (x *Volumes) Reset() {
 	*x = Volumes{}
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8766,7 +8826,7 @@ func (x *Volumes) String() string {
 func (*Volumes) ProtoMessage() {}
 
 func (x *Volumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8779,7 +8839,7 @@ func (x *Volumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volumes.ProtoReflect.Descriptor instead.
 func (*Volumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{112}
+	return file_granary_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *Volumes) GetVolumes() []*Volume {
@@ -8805,7 +8865,7 @@ type GetVolume struct {
 
 func (x *GetVolume) Reset() {
 	*x = GetVolume{}
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8817,7 +8877,7 @@ func (x *GetVolume) String() string {
 func (*GetVolume) ProtoMessage() {}
 
 func (x *GetVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8830,7 +8890,7 @@ func (x *GetVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVolume.ProtoReflect.Descriptor instead.
 func (*GetVolume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{113}
+	return file_granary_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *GetVolume) GetVolume() uint64 {
@@ -8849,7 +8909,7 @@ type VolumeIs struct {
 
 func (x *VolumeIs) Reset() {
 	*x = VolumeIs{}
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8861,7 +8921,7 @@ func (x *VolumeIs) String() string {
 func (*VolumeIs) ProtoMessage() {}
 
 func (x *VolumeIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8874,7 +8934,7 @@ func (x *VolumeIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeIs.ProtoReflect.Descriptor instead.
 func (*VolumeIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{114}
+	return file_granary_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *VolumeIs) GetVolume() *Volume {
@@ -8896,7 +8956,7 @@ type ListBlocks struct {
 
 func (x *ListBlocks) Reset() {
 	*x = ListBlocks{}
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8908,7 +8968,7 @@ func (x *ListBlocks) String() string {
 func (*ListBlocks) ProtoMessage() {}
 
 func (x *ListBlocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8921,7 +8981,7 @@ func (x *ListBlocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBlocks.ProtoReflect.Descriptor instead.
 func (*ListBlocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{115}
+	return file_granary_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *ListBlocks) GetVolume() uint64 {
@@ -8962,7 +9022,7 @@ type Blocks struct {
 
 func (x *Blocks) Reset() {
 	*x = Blocks{}
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8974,7 +9034,7 @@ func (x *Blocks) String() string {
 func (*Blocks) ProtoMessage() {}
 
 func (x *Blocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8987,7 +9047,7 @@ func (x *Blocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blocks.ProtoReflect.Descriptor instead.
 func (*Blocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{116}
+	return file_granary_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *Blocks) GetBlocks() []*StoredBlock {
@@ -9015,7 +9075,7 @@ type StoredBlock struct {
 
 func (x *StoredBlock) Reset() {
 	*x = StoredBlock{}
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9027,7 +9087,7 @@ func (x *StoredBlock) String() string {
 func (*StoredBlock) ProtoMessage() {}
 
 func (x *StoredBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9040,7 +9100,7 @@ func (x *StoredBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredBlock.ProtoReflect.Descriptor instead.
 func (*StoredBlock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{117}
+	return file_granary_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *StoredBlock) GetBlock() *BlockInfo {
@@ -9073,7 +9133,7 @@ type ListTasks struct {
 
 func (x *ListTasks) Reset() {
 	*x = ListTasks{}
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9085,7 +9145,7 @@ func (x *ListTasks) String() string {
 func (*ListTasks) ProtoMessage() {}
 
 func (x *ListTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9098,7 +9158,7 @@ func (x *ListTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasks.ProtoReflect.Descriptor instead.
 func (*ListTasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{118}
+	return file_granary_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *ListTasks) GetLimit() int64 {
@@ -9118,7 +9178,7 @@ type Tasks struct {
 
 func (x *Tasks) Reset() {
 	*x = Tasks{}
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9130,7 +9190,7 @@ func (x *Tasks) String() string {
 func (*Tasks) ProtoMessage() {}
 
 func (x *Tasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9143,7 +9203,7 @@ func (x *Tasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tasks.ProtoReflect.Descriptor instead.
 func (*Tasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{119}
+	return file_granary_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *Tasks) GetTasks() []*TaskStatus {
@@ -9170,7 +9230,7 @@ type GetDurability struct {
 
 func (x *GetDurability) Reset() {
 	*x = GetDurability{}
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9182,7 +9242,7 @@ func (x *GetDurability) String() string {
 func (*GetDurability) ProtoMessage() {}
 
 func (x *GetDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9195,7 +9255,7 @@ func (x *GetDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDurability.ProtoReflect.Descriptor instead.
 func (*GetDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{120}
+	return file_granary_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *GetDurability) GetAfter() uint64 {
@@ -9222,7 +9282,7 @@ type Durability struct {
 
 func (x *Durability) Reset() {
 	*x = Durability{}
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9234,7 +9294,7 @@ func (x *Durability) String() string {
 func (*Durability) ProtoMessage() {}
 
 func (x *Durability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9247,7 +9307,7 @@ func (x *Durability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Durability.ProtoReflect.Descriptor instead.
 func (*Durability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{121}
+	return file_granary_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *Durability) GetVolumes() []*VolumeDurability {
@@ -9283,7 +9343,7 @@ type VolumeDurability struct {
 
 func (x *VolumeDurability) Reset() {
 	*x = VolumeDurability{}
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9295,7 +9355,7 @@ func (x *VolumeDurability) String() string {
 func (*VolumeDurability) ProtoMessage() {}
 
 func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9308,7 +9368,7 @@ func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeDurability.ProtoReflect.Descriptor instead.
 func (*VolumeDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{122}
+	return file_granary_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *VolumeDurability) GetVolume() uint64 {
@@ -9396,7 +9456,7 @@ type GetUpkeep struct {
 
 func (x *GetUpkeep) Reset() {
 	*x = GetUpkeep{}
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9408,7 +9468,7 @@ func (x *GetUpkeep) String() string {
 func (*GetUpkeep) ProtoMessage() {}
 
 func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9421,7 +9481,7 @@ func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUpkeep.ProtoReflect.Descriptor instead.
 func (*GetUpkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{123}
+	return file_granary_proto_rawDescGZIP(), []int{124}
 }
 
 type UpkeepIs struct {
@@ -9433,7 +9493,7 @@ type UpkeepIs struct {
 
 func (x *UpkeepIs) Reset() {
 	*x = UpkeepIs{}
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9445,7 +9505,7 @@ func (x *UpkeepIs) String() string {
 func (*UpkeepIs) ProtoMessage() {}
 
 func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9458,7 +9518,7 @@ func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpkeepIs.ProtoReflect.Descriptor instead.
 func (*UpkeepIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{124}
+	return file_granary_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *UpkeepIs) GetUpkeep() *Upkeep {
@@ -9476,7 +9536,7 @@ type ListDisks struct {
 
 func (x *ListDisks) Reset() {
 	*x = ListDisks{}
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9488,7 +9548,7 @@ func (x *ListDisks) String() string {
 func (*ListDisks) ProtoMessage() {}
 
 func (x *ListDisks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9501,7 +9561,7 @@ func (x *ListDisks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDisks.ProtoReflect.Descriptor instead.
 func (*ListDisks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{125}
+	return file_granary_proto_rawDescGZIP(), []int{126}
 }
 
 type Disks struct {
@@ -9514,7 +9574,7 @@ type Disks struct {
 
 func (x *Disks) Reset() {
 	*x = Disks{}
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9526,7 +9586,7 @@ func (x *Disks) String() string {
 func (*Disks) ProtoMessage() {}
 
 func (x *Disks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9539,7 +9599,7 @@ func (x *Disks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disks.ProtoReflect.Descriptor instead.
 func (*Disks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{126}
+	return file_granary_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *Disks) GetServers() []*Server {
@@ -9564,7 +9624,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9576,7 +9636,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9589,7 +9649,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{127}
+	return file_granary_proto_rawDescGZIP(), []int{128}
 }
 
 type MasterStatus struct {
@@ -9608,7 +9668,7 @@ type MasterStatus struct {
 
 func (x *MasterStatus) Reset() {
 	*x = MasterStatus{}
-	mi := &file_granary_proto_msgTypes[128]
+	mi := &file_granary_proto_msgTypes[129]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9620,7 +9680,7 @@ func (x *MasterStatus) String() string {
 func (*MasterStatus) ProtoMessage() {}
 
 func (x *MasterStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[128]
+	mi := &file_granary_proto_msgTypes[129]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9633,7 +9693,7 @@ func (x *MasterStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterStatus.ProtoReflect.Descriptor instead.
 func (*MasterStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{128}
+	return file_granary_proto_rawDescGZIP(), []int{129}
 }
 
 func (x *MasterStatus) GetId() []byte {
@@ -9722,7 +9782,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_granary_proto_msgTypes[129]
+	mi := &file_granary_proto_msgTypes[130]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9734,7 +9794,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[129]
+	mi := &file_granary_proto_msgTypes[130]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9747,7 +9807,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{129}
+	return file_granary_proto_rawDescGZIP(), []int{130}
 }
 
 func (x *Status) GetCluster() []byte {
@@ -9997,7 +10057,7 @@ const file_granary_proto_rawDesc = "" +
 	"\breplaced\x18\x05 \x01(\bR\breplaced\x12\x16\n" +
 	"\x06offset\x18\x06 \x01(\x04R\x06offset\x12*\n" +
 	"\x06volume\x18\a \x01(\v2\x12.granary.v1.VolumeR\x06volume\x12\x18\n" +
-	"\amissing\x18\b \x03(\rR\amissing\"\xbb\f\n" +
+	"\amissing\x18\b \x03(\rR\amissing\"\xf6\f\n" +
 	"\x02Op\x12,\n" +
 	"\x06create\x18\x01 \x01(\v2\x12.granary.v1.CreateH\x00R\x06create\x12,\n" +
 	"\x06unlink\x18\x02 \x01(\v2\x12.granary.v1.UnlinkH\x00R\x06unlink\x12)\n" +
@@ -10037,7 +10097,9 @@ const file_granary_proto_rawDesc = "" +
 	"\vmove_volume\x18\x1b \x01(\v2\x16.granary.v1.MoveVolumeH\x00R\n" +
 	"moveVolume\x12?\n" +
 	"\rdamage_shards\x18\x1c \x01(\v2\x18.granary.v1.DamageShardsH\x00R\fdamageShards\x12<\n" +
-	"\fadopt_volume\x18\x1d \x01(\v2\x17.granary.v1.AdoptVolumeH\x00R\vadoptVolumeB\x04\n" +
+	"\fadopt_volume\x18\x1d \x01(\v2\x17.granary.v1.AdoptVolumeH\x00R\vadoptVolume\x129\n" +
+	"\vforget_disk\x18\x1e \x01(\v2\x16.granary.v1.ForgetDiskH\x00R\n" +
+	"forgetDiskB\x04\n" +
 	"\x02op\"n\n" +
 	"\fPrecondition\x12\x16\n" +
 	"\x06absent\x18\x01 \x01(\bR\x06absent\x12\x18\n" +
@@ -10217,7 +10279,10 @@ const file_granary_proto_rawDesc = "" +
 	"\x05class\x18\x04 \x01(\fH\x00R\x05class\x88\x01\x01B\b\n" +
 	"\x06_class\"&\n" +
 	"\fForgetServer\x12\x16\n" +
-	"\x06server\x18\x01 \x01(\fR\x06server\"7\n" +
+	"\x06server\x18\x01 \x01(\fR\x06server\" \n" +
+	"\n" +
+	"ForgetDisk\x12\x12\n" +
+	"\x04disk\x18\x01 \x01(\fR\x04disk\"7\n" +
 	"\tSetUpkeep\x12*\n" +
 	"\x06upkeep\x18\x01 \x01(\v2\x12.granary.v1.UpkeepR\x06upkeep\"T\n" +
 	"\fDamageShards\x12\x16\n" +
@@ -10739,7 +10804,7 @@ func file_granary_proto_rawDescGZIP() []byte {
 	return file_granary_proto_rawDescData
 }
 
-var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 130)
+var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 131)
 var file_granary_proto_goTypes = []any{
 	(*OpenSessionRequest)(nil), // 0: granary.v1.OpenSessionRequest
 	(*SessionInfo)(nil),        // 1: granary.v1.SessionInfo
@@ -10792,96 +10857,97 @@ var file_granary_proto_goTypes = []any{
 	(*MoveVolume)(nil),         // 48: granary.v1.MoveVolume
 	(*SetDisk)(nil),            // 49: granary.v1.SetDisk
 	(*ForgetServer)(nil),       // 50: granary.v1.ForgetServer
-	(*SetUpkeep)(nil),          // 51: granary.v1.SetUpkeep
-	(*DamageShards)(nil),       // 52: granary.v1.DamageShards
-	(*AdoptVolume)(nil),        // 53: granary.v1.AdoptVolume
-	(*Upkeep)(nil),             // 54: granary.v1.Upkeep
-	(*CloseSession)(nil),       // 55: granary.v1.CloseSession
-	(*SetUser)(nil),            // 56: granary.v1.SetUser
-	(*User)(nil),               // 57: granary.v1.User
-	(*Attr)(nil),               // 58: granary.v1.Attr
-	(*Entry)(nil),              // 59: granary.v1.Entry
-	(*Xattr)(nil),              // 60: granary.v1.Xattr
-	(*Location)(nil),           // 61: granary.v1.Location
-	(*Chunk)(nil),              // 62: granary.v1.Chunk
-	(*ExtentWrite)(nil),        // 63: granary.v1.ExtentWrite
-	(*Content)(nil),            // 64: granary.v1.Content
-	(*BlockInfo)(nil),          // 65: granary.v1.BlockInfo
-	(*Extent)(nil),             // 66: granary.v1.Extent
-	(*Layout)(nil),             // 67: granary.v1.Layout
-	(*Policy)(nil),             // 68: granary.v1.Policy
-	(*ShardPlace)(nil),         // 69: granary.v1.ShardPlace
-	(*Volume)(nil),             // 70: granary.v1.Volume
-	(*ShardRef)(nil),           // 71: granary.v1.ShardRef
-	(*ShardInfo)(nil),          // 72: granary.v1.ShardInfo
-	(*DiskUsage)(nil),          // 73: granary.v1.DiskUsage
-	(*Scrub)(nil),              // 74: granary.v1.Scrub
-	(*Disk)(nil),               // 75: granary.v1.Disk
-	(*Server)(nil),             // 76: granary.v1.Server
-	(*Task)(nil),               // 77: granary.v1.Task
-	(*TaskReport)(nil),         // 78: granary.v1.TaskReport
-	(*WorkRequest)(nil),        // 79: granary.v1.WorkRequest
-	(*WorkReply)(nil),          // 80: granary.v1.WorkReply
-	(*TaskStatus)(nil),         // 81: granary.v1.TaskStatus
-	(*QueryRequest)(nil),       // 82: granary.v1.QueryRequest
-	(*QueryManyRequest)(nil),   // 83: granary.v1.QueryManyRequest
-	(*QueryManyReply)(nil),     // 84: granary.v1.QueryManyReply
-	(*QueryOutcome)(nil),       // 85: granary.v1.QueryOutcome
-	(*QueryReply)(nil),         // 86: granary.v1.QueryReply
-	(*Query)(nil),              // 87: granary.v1.Query
-	(*Answer)(nil),             // 88: granary.v1.Answer
-	(*Range)(nil),              // 89: granary.v1.Range
-	(*Lookup)(nil),             // 90: granary.v1.Lookup
-	(*Found)(nil),              // 91: granary.v1.Found
-	(*ReadDir)(nil),            // 92: granary.v1.ReadDir
-	(*Directory)(nil),          // 93: granary.v1.Directory
-	(*List)(nil),               // 94: granary.v1.List
-	(*ListItem)(nil),           // 95: granary.v1.ListItem
-	(*Listing)(nil),            // 96: granary.v1.Listing
-	(*HasChunks)(nil),          // 97: granary.v1.HasChunks
-	(*ChunksHad)(nil),          // 98: granary.v1.ChunksHad
-	(*StatFS)(nil),             // 99: granary.v1.StatFS
-	(*FSStats)(nil),            // 100: granary.v1.FSStats
-	(*ListDatasets)(nil),       // 101: granary.v1.ListDatasets
-	(*Dataset)(nil),            // 102: granary.v1.Dataset
-	(*Datasets)(nil),           // 103: granary.v1.Datasets
-	(*Usage)(nil),              // 104: granary.v1.Usage
-	(*ListUsage)(nil),          // 105: granary.v1.ListUsage
-	(*Usages)(nil),             // 106: granary.v1.Usages
-	(*GetPolicy)(nil),          // 107: granary.v1.GetPolicy
-	(*PolicyIs)(nil),           // 108: granary.v1.PolicyIs
-	(*GetUser)(nil),            // 109: granary.v1.GetUser
-	(*UserIs)(nil),             // 110: granary.v1.UserIs
-	(*ListVolumes)(nil),        // 111: granary.v1.ListVolumes
-	(*Volumes)(nil),            // 112: granary.v1.Volumes
-	(*GetVolume)(nil),          // 113: granary.v1.GetVolume
-	(*VolumeIs)(nil),           // 114: granary.v1.VolumeIs
-	(*ListBlocks)(nil),         // 115: granary.v1.ListBlocks
-	(*Blocks)(nil),             // 116: granary.v1.Blocks
-	(*StoredBlock)(nil),        // 117: granary.v1.StoredBlock
-	(*ListTasks)(nil),          // 118: granary.v1.ListTasks
-	(*Tasks)(nil),              // 119: granary.v1.Tasks
-	(*GetDurability)(nil),      // 120: granary.v1.GetDurability
-	(*Durability)(nil),         // 121: granary.v1.Durability
-	(*VolumeDurability)(nil),   // 122: granary.v1.VolumeDurability
-	(*GetUpkeep)(nil),          // 123: granary.v1.GetUpkeep
-	(*UpkeepIs)(nil),           // 124: granary.v1.UpkeepIs
-	(*ListDisks)(nil),          // 125: granary.v1.ListDisks
-	(*Disks)(nil),              // 126: granary.v1.Disks
-	(*GetStatus)(nil),          // 127: granary.v1.GetStatus
-	(*MasterStatus)(nil),       // 128: granary.v1.MasterStatus
-	(*Status)(nil),             // 129: granary.v1.Status
+	(*ForgetDisk)(nil),         // 51: granary.v1.ForgetDisk
+	(*SetUpkeep)(nil),          // 52: granary.v1.SetUpkeep
+	(*DamageShards)(nil),       // 53: granary.v1.DamageShards
+	(*AdoptVolume)(nil),        // 54: granary.v1.AdoptVolume
+	(*Upkeep)(nil),             // 55: granary.v1.Upkeep
+	(*CloseSession)(nil),       // 56: granary.v1.CloseSession
+	(*SetUser)(nil),            // 57: granary.v1.SetUser
+	(*User)(nil),               // 58: granary.v1.User
+	(*Attr)(nil),               // 59: granary.v1.Attr
+	(*Entry)(nil),              // 60: granary.v1.Entry
+	(*Xattr)(nil),              // 61: granary.v1.Xattr
+	(*Location)(nil),           // 62: granary.v1.Location
+	(*Chunk)(nil),              // 63: granary.v1.Chunk
+	(*ExtentWrite)(nil),        // 64: granary.v1.ExtentWrite
+	(*Content)(nil),            // 65: granary.v1.Content
+	(*BlockInfo)(nil),          // 66: granary.v1.BlockInfo
+	(*Extent)(nil),             // 67: granary.v1.Extent
+	(*Layout)(nil),             // 68: granary.v1.Layout
+	(*Policy)(nil),             // 69: granary.v1.Policy
+	(*ShardPlace)(nil),         // 70: granary.v1.ShardPlace
+	(*Volume)(nil),             // 71: granary.v1.Volume
+	(*ShardRef)(nil),           // 72: granary.v1.ShardRef
+	(*ShardInfo)(nil),          // 73: granary.v1.ShardInfo
+	(*DiskUsage)(nil),          // 74: granary.v1.DiskUsage
+	(*Scrub)(nil),              // 75: granary.v1.Scrub
+	(*Disk)(nil),               // 76: granary.v1.Disk
+	(*Server)(nil),             // 77: granary.v1.Server
+	(*Task)(nil),               // 78: granary.v1.Task
+	(*TaskReport)(nil),         // 79: granary.v1.TaskReport
+	(*WorkRequest)(nil),        // 80: granary.v1.WorkRequest
+	(*WorkReply)(nil),          // 81: granary.v1.WorkReply
+	(*TaskStatus)(nil),         // 82: granary.v1.TaskStatus
+	(*QueryRequest)(nil),       // 83: granary.v1.QueryRequest
+	(*QueryManyRequest)(nil),   // 84: granary.v1.QueryManyRequest
+	(*QueryManyReply)(nil),     // 85: granary.v1.QueryManyReply
+	(*QueryOutcome)(nil),       // 86: granary.v1.QueryOutcome
+	(*QueryReply)(nil),         // 87: granary.v1.QueryReply
+	(*Query)(nil),              // 88: granary.v1.Query
+	(*Answer)(nil),             // 89: granary.v1.Answer
+	(*Range)(nil),              // 90: granary.v1.Range
+	(*Lookup)(nil),             // 91: granary.v1.Lookup
+	(*Found)(nil),              // 92: granary.v1.Found
+	(*ReadDir)(nil),            // 93: granary.v1.ReadDir
+	(*Directory)(nil),          // 94: granary.v1.Directory
+	(*List)(nil),               // 95: granary.v1.List
+	(*ListItem)(nil),           // 96: granary.v1.ListItem
+	(*Listing)(nil),            // 97: granary.v1.Listing
+	(*HasChunks)(nil),          // 98: granary.v1.HasChunks
+	(*ChunksHad)(nil),          // 99: granary.v1.ChunksHad
+	(*StatFS)(nil),             // 100: granary.v1.StatFS
+	(*FSStats)(nil),            // 101: granary.v1.FSStats
+	(*ListDatasets)(nil),       // 102: granary.v1.ListDatasets
+	(*Dataset)(nil),            // 103: granary.v1.Dataset
+	(*Datasets)(nil),           // 104: granary.v1.Datasets
+	(*Usage)(nil),              // 105: granary.v1.Usage
+	(*ListUsage)(nil),          // 106: granary.v1.ListUsage
+	(*Usages)(nil),             // 107: granary.v1.Usages
+	(*GetPolicy)(nil),          // 108: granary.v1.GetPolicy
+	(*PolicyIs)(nil),           // 109: granary.v1.PolicyIs
+	(*GetUser)(nil),            // 110: granary.v1.GetUser
+	(*UserIs)(nil),             // 111: granary.v1.UserIs
+	(*ListVolumes)(nil),        // 112: granary.v1.ListVolumes
+	(*Volumes)(nil),            // 113: granary.v1.Volumes
+	(*GetVolume)(nil),          // 114: granary.v1.GetVolume
+	(*VolumeIs)(nil),           // 115: granary.v1.VolumeIs
+	(*ListBlocks)(nil),         // 116: granary.v1.ListBlocks
+	(*Blocks)(nil),             // 117: granary.v1.Blocks
+	(*StoredBlock)(nil),        // 118: granary.v1.StoredBlock
+	(*ListTasks)(nil),          // 119: granary.v1.ListTasks
+	(*Tasks)(nil),              // 120: granary.v1.Tasks
+	(*GetDurability)(nil),      // 121: granary.v1.GetDurability
+	(*Durability)(nil),         // 122: granary.v1.Durability
+	(*VolumeDurability)(nil),   // 123: granary.v1.VolumeDurability
+	(*GetUpkeep)(nil),          // 124: granary.v1.GetUpkeep
+	(*UpkeepIs)(nil),           // 125: granary.v1.UpkeepIs
+	(*ListDisks)(nil),          // 126: granary.v1.ListDisks
+	(*Disks)(nil),              // 127: granary.v1.Disks
+	(*GetStatus)(nil),          // 128: granary.v1.GetStatus
+	(*MasterStatus)(nil),       // 129: granary.v1.MasterStatus
+	(*Status)(nil),             // 130: granary.v1.Status
 }
 var file_granary_proto_depIdxs = []int32{
-	73,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
-	72,  // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
-	72,  // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
+	74,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
+	73,  // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
+	73,  // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
 	15,  // 3: granary.v1.ErrorDetail.not_leader:type_name -> granary.v1.NotLeader
 	19,  // 4: granary.v1.Request.cred:type_name -> granary.v1.Cred
 	21,  // 5: granary.v1.Request.op:type_name -> granary.v1.Op
 	14,  // 6: granary.v1.Result.err:type_name -> granary.v1.ErrorDetail
-	58,  // 7: granary.v1.Result.attr:type_name -> granary.v1.Attr
-	70,  // 8: granary.v1.Result.volume:type_name -> granary.v1.Volume
+	59,  // 7: granary.v1.Result.attr:type_name -> granary.v1.Attr
+	71,  // 8: granary.v1.Result.volume:type_name -> granary.v1.Volume
 	23,  // 9: granary.v1.Op.create:type_name -> granary.v1.Create
 	24,  // 10: granary.v1.Op.unlink:type_name -> granary.v1.Unlink
 	25,  // 11: granary.v1.Op.rmdir:type_name -> granary.v1.Rmdir
@@ -10897,8 +10963,8 @@ var file_granary_proto_depIdxs = []int32{
 	41,  // 21: granary.v1.Op.set_policy:type_name -> granary.v1.SetPolicy
 	42,  // 22: granary.v1.Op.open_volume:type_name -> granary.v1.OpenVolume
 	44,  // 23: granary.v1.Op.seal_volume:type_name -> granary.v1.SealVolume
-	55,  // 24: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
-	56,  // 25: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
+	56,  // 24: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
+	57,  // 25: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
 	34,  // 26: granary.v1.Op.allocate:type_name -> granary.v1.Allocate
 	35,  // 27: granary.v1.Op.assemble:type_name -> granary.v1.Assemble
 	37,  // 28: granary.v1.Op.create_dataset:type_name -> granary.v1.CreateDataset
@@ -10907,139 +10973,140 @@ var file_granary_proto_depIdxs = []int32{
 	46,  // 31: granary.v1.Op.move_blocks:type_name -> granary.v1.MoveBlocks
 	49,  // 32: granary.v1.Op.set_disk:type_name -> granary.v1.SetDisk
 	50,  // 33: granary.v1.Op.forget_server:type_name -> granary.v1.ForgetServer
-	51,  // 34: granary.v1.Op.set_upkeep:type_name -> granary.v1.SetUpkeep
+	52,  // 34: granary.v1.Op.set_upkeep:type_name -> granary.v1.SetUpkeep
 	48,  // 35: granary.v1.Op.move_volume:type_name -> granary.v1.MoveVolume
-	52,  // 36: granary.v1.Op.damage_shards:type_name -> granary.v1.DamageShards
-	53,  // 37: granary.v1.Op.adopt_volume:type_name -> granary.v1.AdoptVolume
-	60,  // 38: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
-	64,  // 39: granary.v1.Create.content:type_name -> granary.v1.Content
-	22,  // 40: granary.v1.Create.match:type_name -> granary.v1.Precondition
-	22,  // 41: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
-	60,  // 42: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
-	22,  // 43: granary.v1.Link.match:type_name -> granary.v1.Precondition
-	22,  // 44: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
-	60,  // 45: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
-	64,  // 46: granary.v1.Commit.content:type_name -> granary.v1.Content
-	22,  // 47: granary.v1.Commit.match:type_name -> granary.v1.Precondition
-	23,  // 48: granary.v1.Assemble.create:type_name -> granary.v1.Create
-	36,  // 49: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
-	39,  // 50: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
-	68,  // 51: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
-	43,  // 52: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
-	47,  // 53: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
-	61,  // 54: granary.v1.BlockMove.from:type_name -> granary.v1.Location
-	61,  // 55: granary.v1.BlockMove.to:type_name -> granary.v1.Location
-	54,  // 56: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
-	47,  // 57: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
-	57,  // 58: granary.v1.SetUser.user:type_name -> granary.v1.User
-	58,  // 59: granary.v1.Entry.attr:type_name -> granary.v1.Attr
-	61,  // 60: granary.v1.Chunk.location:type_name -> granary.v1.Location
-	63,  // 61: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
-	62,  // 62: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
-	61,  // 63: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
-	66,  // 64: granary.v1.Layout.extents:type_name -> granary.v1.Extent
-	65,  // 65: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
-	70,  // 66: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
-	69,  // 67: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
-	71,  // 68: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
-	74,  // 69: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
-	73,  // 70: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
-	69,  // 71: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
-	77,  // 72: granary.v1.TaskReport.task:type_name -> granary.v1.Task
-	78,  // 73: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
-	77,  // 74: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
-	77,  // 75: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
-	87,  // 76: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
-	19,  // 77: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
-	82,  // 78: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
-	85,  // 79: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
-	86,  // 80: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
-	14,  // 81: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
-	88,  // 82: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
-	90,  // 83: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
-	92,  // 84: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
-	94,  // 85: granary.v1.Query.list:type_name -> granary.v1.List
-	97,  // 86: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
-	99,  // 87: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
-	107, // 88: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
-	109, // 89: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
-	111, // 90: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
-	125, // 91: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
-	127, // 92: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
-	101, // 93: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
-	105, // 94: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
-	113, // 95: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
-	115, // 96: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
-	118, // 97: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
-	120, // 98: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
-	123, // 99: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
-	91,  // 100: granary.v1.Answer.found:type_name -> granary.v1.Found
-	98,  // 101: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	100, // 102: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	108, // 103: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	110, // 104: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	112, // 105: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	126, // 106: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	129, // 107: granary.v1.Answer.status:type_name -> granary.v1.Status
-	103, // 108: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
-	106, // 109: granary.v1.Answer.usages:type_name -> granary.v1.Usages
-	114, // 110: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
-	116, // 111: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
-	119, // 112: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
-	121, // 113: granary.v1.Answer.durability:type_name -> granary.v1.Durability
-	124, // 114: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
-	89,  // 115: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	59,  // 116: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	60,  // 117: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	67,  // 118: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	59,  // 119: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	58,  // 120: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	95,  // 121: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	58,  // 122: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	104, // 123: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	102, // 124: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	39,  // 125: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	104, // 126: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	68,  // 127: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	57,  // 128: granary.v1.UserIs.user:type_name -> granary.v1.User
-	70,  // 129: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	70,  // 130: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
-	117, // 131: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
-	65,  // 132: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
-	81,  // 133: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
-	122, // 134: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
-	54,  // 135: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
-	76,  // 136: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	75,  // 137: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	128, // 138: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	68,  // 139: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	0,   // 140: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 141: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	16,  // 142: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	82,  // 143: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	83,  // 144: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
-	12,  // 145: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 146: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 147: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 148: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 149: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	79,  // 150: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
-	1,   // 151: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 152: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	17,  // 153: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	86,  // 154: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	84,  // 155: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
-	13,  // 156: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 157: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 158: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 159: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 160: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	80,  // 161: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
-	151, // [151:162] is the sub-list for method output_type
-	140, // [140:151] is the sub-list for method input_type
-	140, // [140:140] is the sub-list for extension type_name
-	140, // [140:140] is the sub-list for extension extendee
-	0,   // [0:140] is the sub-list for field type_name
+	53,  // 36: granary.v1.Op.damage_shards:type_name -> granary.v1.DamageShards
+	54,  // 37: granary.v1.Op.adopt_volume:type_name -> granary.v1.AdoptVolume
+	51,  // 38: granary.v1.Op.forget_disk:type_name -> granary.v1.ForgetDisk
+	61,  // 39: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
+	65,  // 40: granary.v1.Create.content:type_name -> granary.v1.Content
+	22,  // 41: granary.v1.Create.match:type_name -> granary.v1.Precondition
+	22,  // 42: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
+	61,  // 43: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
+	22,  // 44: granary.v1.Link.match:type_name -> granary.v1.Precondition
+	22,  // 45: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
+	61,  // 46: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
+	65,  // 47: granary.v1.Commit.content:type_name -> granary.v1.Content
+	22,  // 48: granary.v1.Commit.match:type_name -> granary.v1.Precondition
+	23,  // 49: granary.v1.Assemble.create:type_name -> granary.v1.Create
+	36,  // 50: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
+	39,  // 51: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
+	69,  // 52: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
+	43,  // 53: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
+	47,  // 54: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
+	62,  // 55: granary.v1.BlockMove.from:type_name -> granary.v1.Location
+	62,  // 56: granary.v1.BlockMove.to:type_name -> granary.v1.Location
+	55,  // 57: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
+	47,  // 58: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
+	58,  // 59: granary.v1.SetUser.user:type_name -> granary.v1.User
+	59,  // 60: granary.v1.Entry.attr:type_name -> granary.v1.Attr
+	62,  // 61: granary.v1.Chunk.location:type_name -> granary.v1.Location
+	64,  // 62: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
+	63,  // 63: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
+	62,  // 64: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
+	67,  // 65: granary.v1.Layout.extents:type_name -> granary.v1.Extent
+	66,  // 66: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
+	71,  // 67: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
+	70,  // 68: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
+	72,  // 69: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
+	75,  // 70: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
+	74,  // 71: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
+	70,  // 72: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
+	78,  // 73: granary.v1.TaskReport.task:type_name -> granary.v1.Task
+	79,  // 74: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
+	78,  // 75: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
+	78,  // 76: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
+	88,  // 77: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
+	19,  // 78: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
+	83,  // 79: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
+	86,  // 80: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
+	87,  // 81: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
+	14,  // 82: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
+	89,  // 83: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
+	91,  // 84: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
+	93,  // 85: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
+	95,  // 86: granary.v1.Query.list:type_name -> granary.v1.List
+	98,  // 87: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
+	100, // 88: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
+	108, // 89: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
+	110, // 90: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
+	112, // 91: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
+	126, // 92: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
+	128, // 93: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
+	102, // 94: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
+	106, // 95: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
+	114, // 96: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
+	116, // 97: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
+	119, // 98: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
+	121, // 99: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
+	124, // 100: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
+	92,  // 101: granary.v1.Answer.found:type_name -> granary.v1.Found
+	99,  // 102: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	101, // 103: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	109, // 104: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	111, // 105: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	113, // 106: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	127, // 107: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	130, // 108: granary.v1.Answer.status:type_name -> granary.v1.Status
+	104, // 109: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	107, // 110: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	115, // 111: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
+	117, // 112: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
+	120, // 113: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
+	122, // 114: granary.v1.Answer.durability:type_name -> granary.v1.Durability
+	125, // 115: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
+	90,  // 116: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	60,  // 117: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	61,  // 118: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	68,  // 119: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	60,  // 120: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	59,  // 121: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	96,  // 122: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	59,  // 123: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	105, // 124: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	103, // 125: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	39,  // 126: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	105, // 127: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	69,  // 128: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	58,  // 129: granary.v1.UserIs.user:type_name -> granary.v1.User
+	71,  // 130: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	71,  // 131: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
+	118, // 132: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
+	66,  // 133: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
+	82,  // 134: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
+	123, // 135: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
+	55,  // 136: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
+	77,  // 137: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	76,  // 138: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	129, // 139: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	69,  // 140: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	0,   // 141: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 142: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	16,  // 143: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	83,  // 144: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	84,  // 145: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 146: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 147: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 148: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 149: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 150: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	80,  // 151: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
+	1,   // 152: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 153: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	17,  // 154: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	87,  // 155: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	85,  // 156: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 157: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 158: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 159: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 160: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 161: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	81,  // 162: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
+	152, // [152:163] is the sub-list for method output_type
+	141, // [141:152] is the sub-list for method input_type
+	141, // [141:141] is the sub-list for extension type_name
+	141, // [141:141] is the sub-list for extension extendee
+	0,   // [0:141] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
@@ -11078,13 +11145,14 @@ func file_granary_proto_init() {
 		(*Op_MoveVolume)(nil),
 		(*Op_DamageShards)(nil),
 		(*Op_AdoptVolume)(nil),
+		(*Op_ForgetDisk)(nil),
 	}
 	file_granary_proto_msgTypes[29].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[32].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[49].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[64].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[67].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[87].OneofWrappers = []any{
+	file_granary_proto_msgTypes[65].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[68].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[88].OneofWrappers = []any{
 		(*Query_Lookup)(nil),
 		(*Query_ReadDir)(nil),
 		(*Query_List)(nil),
@@ -11103,7 +11171,7 @@ func file_granary_proto_init() {
 		(*Query_GetDurability)(nil),
 		(*Query_GetUpkeep)(nil),
 	}
-	file_granary_proto_msgTypes[88].OneofWrappers = []any{
+	file_granary_proto_msgTypes[89].OneofWrappers = []any{
 		(*Answer_Found)(nil),
 		(*Answer_Directory)(nil),
 		(*Answer_Listing)(nil),
@@ -11128,7 +11196,7 @@ func file_granary_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_proto_rawDesc), len(file_granary_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   130,
+			NumMessages:   131,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
