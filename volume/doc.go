@@ -9,7 +9,7 @@
 //
 // # Disks that fail
 //
-// A directory that cannot be read at the start is left out, and one that is deleted later is served no more: the others are. A disk that answers
+// A directory that cannot be read at the start is left out until it can be (comeback.go), and one that is deleted later is served no more: the others are. A disk that answers
 // with errors of the device, not at all for a minute, or for minutes much more slowly than the server's others (latency.go), is Failing: it
 // is read, and should be emptied. Sealed shards are read and compared
 // with their page tables in the background (scrub.go). What becomes of those that are still written is found when they are sealed: the sums of

@@ -215,7 +215,7 @@ func (s *Store) heartbeat(addr, zone, rack string) *granary.Heartbeat {
 	hb := &granary.Heartbeat{
 		Server: s.ServerID(), Cluster: s.Cluster(), Addr: addr, Zone: zone, Rack: rack, Disks: s.Usage(),
 	}
-	for _, d := range s.disks {
+	for _, d := range s.served() {
 		if d.gone.Load() != nil {
 			continue
 		}

@@ -160,7 +160,7 @@ func (s *Store) compareDisks(stop <-chan struct{}) {
 			return
 		case <-ticker.C:
 		}
-		for _, d := range s.disks {
+		for _, d := range s.served() {
 			reason := s.slow(d)
 			if looks[d]++; reason == "" {
 				looks[d] = 0
@@ -181,7 +181,7 @@ func (s *Store) slow(d *dataDisk) string {
 		return ""
 	}
 	var peers []time.Duration
-	for _, other := range s.disks {
+	for _, other := range s.served() {
 		if theirs, samples := other.latency.quantile(last, last); other != d && samples >= slowSamples && other.failing() == "" {
 			peers = append(peers, theirs)
 		}

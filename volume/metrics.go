@@ -41,7 +41,7 @@ func (m *diskMetrics) Describe(ch chan<- *prometheus.Desc) { prometheus.Describe
 func (m *diskMetrics) Collect(ch chan<- prometheus.Metric) {
 	now := m.store.clock.now() / minuteSeconds
 	for _, u := range m.store.Usage() {
-		d := m.store.byID[u.Disk]
+		d := m.store.diskOf(u.Disk)
 		_, damaged := d.troubled()
 		p95, _ := d.latency.quantile(now-minutesKept+1, now)
 		gauge := func(desc *prometheus.Desc, v float64) {

@@ -16,7 +16,8 @@ import (
 //
 // A directory that cannot be read, or whose identity is damaged, does not keep the server from serving the others: it is left out, which
 // is logged. So is one that is empty, missing, or holds other things, although it held a disk of this server at its last start: a mount
-// point that nothing is mounted on is not a new disk, unless Options.Format says so.
+// point that nothing is mounted on is not a new disk, unless Options.Format says so. When such a directory holds its disk again, it is served
+// from then on (comeBack).
 func Open(o Options) (*Store, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -32,10 +33,10 @@ func Open(o Options) (*Store, error) {
 	s.running.Go(func() { s.clock.run(s.stop) })
 	s.running.Go(func() { s.compareDisks(s.stop) })
 	for _, d := range s.disks {
-		d.look()
-		s.running.Go(func() { d.walk(s.stop) })
-		s.running.Go(func() { d.watch(s.stop) })
-		s.running.Go(func() { d.scrub.run(s.stop) })
+		s.start(d)
+	}
+	if len(s.left) > 0 {
+		s.running.Go(func() { s.comeBack(s.stop) })
 	}
 	return s, nil
 }
@@ -49,7 +50,7 @@ type leftOut struct {
 // leave leaves a directory out.
 func (s *Store) leave(dir string, err error) {
 	s.left = append(s.left, leftOut{dir, err})
-	s.o.Log.Error("a directory is left out: mend it and start the server again, or let it be made a new disk with --format",
+	s.o.Log.Error("a directory is left out: it is served once it holds its disk again; or start the server with --format to make it a new disk",
 		"disk", dir, "error", err)
 }
 
@@ -115,8 +116,21 @@ func (s *Store) openThere() (known roster, err error) {
 
 // join takes a directory that was opened among the disks.
 func (s *Store) join(d *dataDisk) {
-	d.files, d.alarm, d.clock, d.scrub = s.files, s.alarm, &s.clock, newScrubber(d, s.o.ScrubEvery)
+	s.equip(d)
 	s.disks = append(s.disks, d)
+}
+
+// equip gives a disk its share of what the server has.
+func (s *Store) equip(d *dataDisk) {
+	d.files, d.alarm, d.clock, d.scrub = s.files, s.alarm, &s.clock, newScrubber(d, s.o.ScrubEvery)
+}
+
+// start begins what runs for each disk.
+func (s *Store) start(d *dataDisk) {
+	d.look()
+	s.running.Go(func() { d.walk(s.stop) })
+	s.running.Go(func() { d.watch(s.stop) })
+	s.running.Go(func() { d.scrub.run(s.stop) })
 }
 
 // settleFailure decides what becomes of a directory that could not be opened.

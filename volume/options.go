@@ -19,6 +19,7 @@ const (
 	reserveBytesDefault = 64 << 20
 	openFilesDefault    = 512
 	classLengthMax      = 64
+	retryEveryDefault   = time.Minute
 )
 
 // Options configures a Store.
@@ -33,7 +34,8 @@ type Options struct {
 	ScrubEvery   time.Duration                     // how often every byte is verified; default 30 days, negative for when it is asked for
 	Log          *slog.Logger                      // discards if nil
 
-	makeDir func(dir string) error // nil if directories are not made
+	makeDir    func(dir string) error // nil if directories are not made
+	retryEvery time.Duration          // of directories that are left out; default retryEveryDefault
 }
 
 // Validate fills in defaults and refuses what cannot work.
@@ -73,6 +75,9 @@ func (o *Options) Validate() error {
 	}
 	if o.ScrubEvery == 0 {
 		o.ScrubEvery = scrubEveryDefault
+	}
+	if o.retryEvery == 0 {
+		o.retryEvery = retryEveryDefault
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -23,7 +23,7 @@ const (
 // Scrub begins a pass of a disk now, unless one is under way, which then goes as fast. Its progress is in Usage, and what it finds in
 // List and the heartbeats. KindUnavailable says that the disk is failing: it is not read more than it must be.
 func (s *Store) Scrub(_ context.Context, disk granary.DiskID) error {
-	d := s.byID[disk]
+	d := s.diskOf(disk)
 	if d == nil || d.gone.Load() != nil {
 		return granary.Errorf(granary.KindNotFound, opScrub, string(disk), "server %s has no such disk", s.ServerID())
 	}

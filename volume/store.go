@@ -29,9 +29,7 @@ const (
 // Store is the shards on a server's disks. Its methods may be called concurrently.
 type Store struct {
 	o     Options
-	disks []*dataDisk // in the order of Options.Dirs, those left out not among them
-	byID  map[granary.DiskID]*dataDisk
-	left  []leftOut
+	left  []leftOut // of the start, and then of comeBack alone
 	files *fileCache
 	alarm *alarm
 	clock clock
@@ -40,11 +38,29 @@ type Store struct {
 
 	buildSyncEvery uint64 // see buildSyncEveryDefault
 
-	joinMu sync.Mutex // one JoinCluster at a time
+	disksMu sync.RWMutex
+	disks   []*dataDisk // in the order of Options.Dirs, those left out not among them; those that came later behind them
+	byID    map[granary.DiskID]*dataDisk
+
+	joinMu sync.Mutex // one JoinCluster at a time, and no disk comes meanwhile
 
 	mu      sync.Mutex
 	closed  bool
 	running sync.WaitGroup // calls in flight, and the walks
+}
+
+// served returns the disks, in a slice that is the caller's.
+func (s *Store) served() []*dataDisk {
+	s.disksMu.RLock()
+	defer s.disksMu.RUnlock()
+	return slices.Clone(s.disks)
+}
+
+// diskOf returns a disk by its id, or nil.
+func (s *Store) diskOf(id granary.DiskID) *dataDisk {
+	s.disksMu.RLock()
+	defer s.disksMu.RUnlock()
+	return s.byID[id]
 }
 
 // unlock lets go of the directories.
@@ -57,10 +73,10 @@ func (s *Store) unlock() error {
 }
 
 // ServerID returns the server's id, which its disks carry.
-func (s *Store) ServerID() granary.ServerID { return s.disks[0].ident.Load().Server }
+func (s *Store) ServerID() granary.ServerID { return s.served()[0].ident.Load().Server }
 
 // Cluster returns the cluster that the disks belong to, or "".
-func (s *Store) Cluster() granary.ClusterID { return s.disks[0].ident.Load().Cluster }
+func (s *Store) Cluster() granary.ClusterID { return s.served()[0].ident.Load().Cluster }
 
 // JoinCluster makes the disks the cluster's, durably. Disks of another cluster stay what they are: KindInvalid.
 func (s *Store) JoinCluster(id granary.ClusterID) error {
@@ -73,7 +89,7 @@ func (s *Store) JoinCluster(id granary.ClusterID) error {
 		return err
 	}
 	defer s.exit()
-	disks := slices.DeleteFunc(slices.Clone(s.disks), func(d *dataDisk) bool { return d.gone.Load() != nil })
+	disks := slices.DeleteFunc(s.served(), func(d *dataDisk) bool { return d.gone.Load() != nil })
 	for _, d := range disks {
 		if c := d.ident.Load().Cluster; c != "" && c != id {
 			return granary.Errorf(granary.KindInvalid, opJoin, d.dir, "the disk belongs to cluster %s, not %s", c, id)
@@ -104,7 +120,7 @@ func (s *Store) begin(op, subject string) error {
 
 // enter begins a call on a shard and finds its disk.
 func (s *Store) enter(op string, ref granary.ShardRef) (*dataDisk, error) {
-	d := s.byID[ref.Disk]
+	d := s.diskOf(ref.Disk)
 	if d == nil {
 		return nil, granary.Errorf(granary.KindNotFound, op, ref.String(), "server %s has no such disk", s.ServerID())
 	}
@@ -213,8 +229,9 @@ func (d *dataDisk) learn(key shardKey) (granary.ShardInfo, bool) {
 // does not answer is ReadOnly. One that was left out at the start, or whose directory is gone, is not among them.
 // Right after Open, until every shard has been looked at once, Used is too low.
 func (s *Store) Usage() []granary.DiskUsage {
-	usages := make([]granary.DiskUsage, 0, len(s.disks))
-	for _, d := range s.disks {
+	disks := s.served()
+	usages := make([]granary.DiskUsage, 0, len(disks))
+	for _, d := range disks {
 		if d.gone.Load() == nil {
 			usages = append(usages, d.usage(s.o.ReserveBytes))
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -190,7 +191,7 @@ func (r *durabilityReport) row(t *tableWriter) {
 	}
 	doing := r.Doing
 	if r.Misplaced {
-		doing = "badly placed; " + doing
+		doing = strings.TrimSuffix("badly placed; "+doing, "; ")
 	}
 	t.row(r.Volume, r.State, r.Code, byteText(r.LiveBytes), lossText(r.Losses), r.domains(), orDash(doing), left)
 }
@@ -199,6 +200,9 @@ func (r *durabilityReport) row(t *tableWriter) {
 func (r *durabilityReport) domains() string {
 	if r.DomainLosses < 0 {
 		return "-"
+	}
+	if r.DomainLosses == 1 {
+		return "1 " + r.Domain
 	}
 	return fmt.Sprintf("%d %ss", r.DomainLosses, r.Domain)
 }
@@ -212,7 +216,7 @@ func (list durabilityReports) summary(t *tableWriter) {
 	counts, bytes, order := map[sort]int{}, map[sort]uint64{}, []sort{}
 	var others durabilityReports
 	for _, r := range list {
-		if r.Doing != "" || r.Misplaced || r.Losses < 0 {
+		if r.Doing != "" || r.Misplaced || r.Losses < 0 && r.LiveBytes > 0 {
 			others = append(others, r)
 			continue
 		}
