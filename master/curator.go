@@ -247,7 +247,7 @@ func (c *curator) surveyDisks(st *state, upkeep granary.Upkeep, now time.Time) [
 					writable: shown && usage.ReadOnly == "", class: cmp.Or(record.Class, usage.Class),
 				},
 				state: record.State, reason: record.Reason, failing: usage.Failing,
-				here: up && shown, total: usage.Total, used: usage.Used,
+				here: up && shown, total: usage.Total, used: usage.Used, away: away,
 			}
 			switch {
 			case d.state == granary.DiskLost:

@@ -323,9 +323,9 @@ func (s *scene) gain(v *volumeFacts) float64 {
 func (s *scene) reason(n *need) string {
 	switch n.cause {
 	case causeLost:
-		return fmt.Sprintf("the shard is lost or damaged; %d more than needed can be read", n.spare)
+		return fmt.Sprintf("the shard is lost or damaged; %s can be read", more(n.spare))
 	case causeGone:
-		return fmt.Sprintf("%s; %d shards more than needed can be read", s.disks[n.v.at[n.shard]].gone, n.spare)
+		return fmt.Sprintf("%s; %s can be read", s.disks[n.v.at[n.shard]].gone, more(n.spare))
 	case causeEmptying:
 		d := &s.disks[n.v.at[n.shard]]
 		return fmt.Sprintf("disk %s is %s", d.disk, d.state)
@@ -347,4 +347,17 @@ func (s *scene) reason(n *need) string {
 		return "the policy was changed"
 	}
 	return ""
+}
+
+// more says how many shards are left beyond those that are needed.
+func more(spare int) string {
+	switch {
+	case spare == 0:
+		return "no shard more than needed"
+	case spare == 1:
+		return "1 shard more than needed"
+	case spare < 0:
+		return "fewer whole shards than needed, and parts of others,"
+	}
+	return fmt.Sprintf("%d shards more than needed", spare)
 }

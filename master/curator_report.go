@@ -117,7 +117,7 @@ func (c *curator) waits() map[granary.VolumeID]uint64 {
 // doing tells what is done about a volume, and how long that will take.
 func (c *curator) doing(v *volumeFacts, waits map[granary.VolumeID]uint64) (string, granary.Time) {
 	if l := c.byVolume[v.id]; l != nil {
-		text := fmt.Sprintf("%s of shard %d to disk %s", l.key.kind, l.key.shard, l.task.Target.Disk)
+		text := fmt.Sprintf("%s of shard %d to disk %s", l.key.kind, l.key.shard, shortDisk(l.task.Target.Disk))
 		if l.key.kind == granary.TaskMove {
 			text = "its blocks are moved"
 		}
@@ -139,6 +139,9 @@ func (c *curator) doing(v *volumeFacts, waits map[granary.VolumeID]uint64) (stri
 	}
 	return c.cannot(v), 0
 }
+
+// shortDisk is as much of a disk's id as commands show, and take.
+func shortDisk(id granary.DiskID) granary.DiskID { return id[:min(len(id), 8)] }
 
 // awaits tells what a task waits for, and how long it may take until it is done.
 func (c *curator) awaits(n *need, waits map[granary.VolumeID]uint64) (string, granary.Time) {
@@ -184,7 +187,7 @@ func (c *curator) cannot(v *volumeFacts) string {
 	case v.record.State == granary.VolumeSealing && n.gone != 0:
 		return "it is being sealed first"
 	}
-	return fmt.Sprintf("if it stays so for %s its shards are made anew: %s", time.Duration(c.scene.upkeep.RepairGrace), strings.Join(c.absent(v), "; "))
+	return fmt.Sprintf("after %s its shards are made anew: %s", time.Duration(c.scene.upkeep.RepairGrace), strings.Join(c.absent(v), "; "))
 }
 
 // absent says of each shard that cannot be read where it would be.
@@ -198,7 +201,7 @@ func (c *curator) absent(v *volumeFacts) []string {
 		case d.gone != "":
 			texts = append(texts, d.gone)
 		case !d.here:
-			texts = append(texts, fmt.Sprintf("server %s is away", d.name))
+			texts = append(texts, fmt.Sprintf("server %s has been away for %s", d.name, time.Duration(d.away).Round(time.Second)))
 		}
 	}
 	return texts

@@ -31,10 +31,11 @@ type policyShape struct{ k, m int }
 type diskFacts struct {
 	candidate
 	state   granary.DiskState
-	reason  string // of the state
-	failing string // why it should be emptied, as its server says, or ""
-	here    bool   // its server is up and shows it
-	gone    string // why its shards count as lost, or ""
+	reason  string       // of the state
+	failing string       // why it should be emptied, as its server says, or ""
+	here    bool         // its server is up and shows it
+	gone    string       // why its shards count as lost, or ""
+	away    granary.Time // how long its server has not been heard, while it is not up
 	total   uint64
 	used    uint64
 	tasks   int    // that write to it

@@ -698,7 +698,7 @@ func TestAbsenceOutlivesLeaders(t *testing.T) {
 	d.clock.pass(14 * time.Minute)
 	d.live("another absence", recorded(14*time.Minute))
 	d.work("w", 0)
-	if a := d.durability(); len(a) != 1 || !strings.Contains(a[0].Doing, "if it stays so") {
+	if a := d.durability(); len(a) != 1 || !strings.Contains(a[0].Doing, "its shards are made anew") {
 		t.Fatalf("%+v", a)
 	}
 }
@@ -883,6 +883,7 @@ func TestMovedShardsAreAdopted(t *testing.T) {
 		d.clock.pass(listEvery)
 		d.live("its place", func() error {
 			d.clock.pass(listEvery)
+			d.beat() // or all of them would be down while the disks are listed
 			now, err := d.volume(v.ID)
 			if fits && now.Shards[1].Disk != spare || !fits && !now.Shards[1].Lost || err != nil {
 				return fmt.Errorf("%+v, %w", now.Shards[1], err)

@@ -227,13 +227,17 @@ func (list durabilityReports) summary(t *tableWriter) {
 		counts[s]++
 		bytes[s] += r.LiveBytes
 	}
-	t.row("VOLUMES", "CODE", "LIVE", "CAN LOSE", "DOMAINS")
+	if len(order) > 0 || len(others) == 0 {
+		t.row("VOLUMES", "CODE", "LIVE", "CAN LOSE", "DOMAINS")
+	}
 	for _, s := range order {
 		r := durabilityReport{DomainLosses: s.domainLosses, Domain: s.domain}
 		t.row(counts[s], s.code, byteText(bytes[s]), lossText(s.losses), r.domains())
 	}
 	if len(others) > 0 {
-		t.row()
+		if len(order) > 0 {
+			t.row()
+		}
 		others.table(t)
 	}
 }
