@@ -100,7 +100,9 @@ func (t *txn) forgetServer(op *granary.ForgetServer) granary.Result {
 		t.del(keyDisk(disk))
 	}
 	t.del(keyServer(op.Server))
-	t.del(keyAbsent(op.Server))
+	if t.get(keyAbsent(op.Server)) != nil { // or a node of a release without it would have written something else
+		t.del(keyAbsent(op.Server))
+	}
 	t.serversChanged = true
 	return granary.Result{}
 }
