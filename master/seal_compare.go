@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	sumsTimeout = 2 * time.Minute
+	sumsTimeout = time.Minute
 	sumsTries   = 5 // of a shard, before its volume is sealed without it being compared
 	wrongMax    = 2 // shards that are looked for in one piece by trying which fit together without them
 )
