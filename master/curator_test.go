@@ -862,7 +862,6 @@ func TestMovedShardsAreAdopted(t *testing.T) {
 		c := newClient(t, d.s)
 		v := d.sealed(c, d.fill(c, "f"))
 		spare := granary.DiskID(d.other(v) + "-d")
-		curator := d.s.leading.Load().curator
 		st := d.s.states.acquire()
 		st.state.applying.Lock()
 		st.state.head.Restored = []granary.VolumeID{st.state.head.LastVolume}
@@ -871,24 +870,31 @@ func TestMovedShardsAreAdopted(t *testing.T) {
 		st.release()
 		d.mu.Lock()
 		delete(d.disks[v.Shards[1].Disk], v.ID) // it was drained, and its shard is on the spare disk
+		d.mu.Unlock()
+		becomes := func(what string, is func(granary.ShardPlace) bool) {
+			d.live(what, func() error {
+				d.clock.pass(listEvery)
+				d.beat() // or all of them would be down while the disks are listed
+				now, err := d.volume(v.ID)
+				if err != nil || !is(now.Shards[1]) {
+					return fmt.Errorf("%+v, %w", now.Shards[1], err)
+				}
+				return nil
+			})
+		}
+		becomes("the lost shard", func(s granary.ShardPlace) bool { return s.Lost })
 		ref := granary.ShardRef{Disk: spare, Volume: v.ID, Shard: 1}
+		d.mu.Lock()
 		d.put(ref, 4096, true)
 		if !fits {
 			d.sums[ref] = granary.ShardSums{Sums: append(make([]byte, erasure.SumSize-1), 1)}
 		}
+		lists := d.lists
 		d.mu.Unlock()
-		curator.mu.Lock()
-		clear(curator.listings)
-		curator.mu.Unlock()
-		d.clock.pass(listEvery)
-		d.live("its place", func() error {
-			d.clock.pass(listEvery)
-			d.beat() // or all of them would be down while the disks are listed
-			now, err := d.volume(v.ID)
-			if fits && now.Shards[1].Disk != spare || !fits && !now.Shards[1].Lost || err != nil {
-				return fmt.Errorf("%+v, %w", now.Shards[1], err)
-			}
-			return nil
+		becomes("its place", func(s granary.ShardPlace) bool {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			return fits && s.Disk == spare || !fits && s.Lost && d.lists > lists+10
 		})
 		if now, _ := d.volume(v.ID); fits && (now.Redundancy() != 2 || now.Shards[1].Lost) || !fits && now.Shards[1].Disk != v.Shards[1].Disk {
 			t.Errorf("%+v", now)
