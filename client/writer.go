@@ -1,9 +1,12 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/crc32"
+	"math/bits"
+	"slices"
 	"sync"
 	"time"
 
@@ -152,7 +155,7 @@ func (w *writer) flush(ctx context.Context, r *row) {
 			}
 			return
 		}
-		w.scratch = nil // an append that was given up may still be reading it
+		w.forgetAll()
 		w.retire(v)
 		if ctx.Err() != nil || time.Now().After(deadline) {
 			r.fail(granary.Errorf(granary.KindUnavailable, "write", fmt.Sprintf("volume %d", v.ID), "%w", err))
@@ -187,12 +190,12 @@ func (w *writer) append(ctx context.Context, v *openVolume, r *row) error {
 		lengths[i] = len(b.block)
 	}
 	spots, streams := layRow(lengths, v.held)
-	data, longest, err := w.encode(v, r, spots, streams)
+	data, sums, longest, err := w.encode(v, r, spots, streams)
 	if err != nil {
 		return err
 	}
 	start := v.watermark
-	if err := w.appendAll(ctx, v, start, data); err != nil {
+	if err := w.appendAll(ctx, v, start, data, sums); err != nil {
 		return err
 	}
 	for i, d := range data {
@@ -222,25 +225,56 @@ func (w *writer) append(ctx context.Context, v *openVolume, r *row) error {
 	return nil
 }
 
-// encode fills the streams of a row and computes their parity: one slice a shard, empty if the shard
+// encode fills the streams of a row and computes their parity, and the checksums of all: one slice a shard, empty if the shard
 // gets nothing.
-func (w *writer) encode(v *openVolume, r *row, spots []spot, streams []uint64) (shards [][]byte, longest uint64, err error) {
+func (w *writer) encode(v *openVolume, r *row, spots []spot, streams []uint64) (shards [][]byte, sums []uint32, longest uint64, err error) {
 	for _, n := range streams {
 		longest = max(longest, n)
 	}
-	shards = w.slots(len(v.Shards), int(longest))
+	shards, sums = w.slots(len(v.Shards), int(longest)), make([]uint32, len(v.Shards))
 	data, parity := shards[:v.DataShards], shards[v.DataShards:]
 	for i := range data {
 		data[i] = data[i][:streams[i]]
 	}
-	for i, b := range r.blocks {
-		copy(data[spots[i].shard][spots[i].offset:], b.block)
-	}
 	code, err := w.c.codes.Get(v.DataShards, v.ParityShards)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, 0, err
 	}
-	return shards, longest, code.Encode(data, parity)
+	var wg sync.WaitGroup
+	for s := range data {
+		wg.Go(func() { sums[s] = fill(data[s], r, spots, s) })
+	}
+	wg.Wait()
+	if err := code.Encode(data, parity); err != nil {
+		return nil, nil, 0, err
+	}
+	for i, p := range parity {
+		wg.Go(func() { sums[v.DataShards+i] = crc32.Checksum(p, castagnoli()) })
+	}
+	wg.Wait()
+	return shards, sums, longest, nil
+}
+
+// fillSize is what is copied before its checksum is updated: the processor's nearer caches hold it.
+const fillSize = 128 << 10
+
+// fill copies the blocks of one stream of a row into place, and returns the checksum of the stream.
+func fill(stream []byte, r *row, spots []spot, shard int) (sum uint32) {
+	var order []int
+	for i, spot := range spots {
+		if spot.shard == shard {
+			order = append(order, i)
+		}
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(spots[a].offset, spots[b].offset) })
+	for _, i := range order { // one follows the other without a gap
+		for from := r.blocks[i].block; len(from) > 0; {
+			n := copy(stream, from[:min(len(from), fillSize)])
+			sum = crc32.Update(sum, castagnoli(), stream[:n])
+			stream, from = stream[n:], from[n:]
+		}
+	}
+	return sum
 }
 
 // slots returns n slices of the given length, reused from the last row where they are large enough.
@@ -251,15 +285,50 @@ func (w *writer) slots(n, length int) [][]byte {
 	out := make([][]byte, n)
 	for i := range out {
 		if cap(w.scratch[i]) < length {
-			w.scratch[i] = make([]byte, length)
+			w.forget(w.scratch[i])
+			w.scratch[i] = w.memory(length)
 		}
 		out[i] = w.scratch[i][:length]
 	}
 	return out
 }
 
+// lender is Shards to which appends from memory that it has lent cost less.
+type lender interface {
+	// Lend returns memory, or nil if it has none to lend; Forget frees it.
+	Lend(size int) []byte
+	Forget(memory []byte)
+}
+
+// lentMin is the least size of memory that is worth to be lent.
+const lentMin = 1 << 20
+
+// memory returns memory for a stream of a row.
+func (w *writer) memory(size int) []byte {
+	if l, ok := w.c.o.Shards.(lender); ok && size >= lentMin {
+		if p := l.Lend(1 << bits.Len(uint(size-1))); p != nil {
+			return p
+		}
+	}
+	return make([]byte, size)
+}
+
+func (w *writer) forget(memory []byte) {
+	if l, ok := w.c.o.Shards.(lender); ok && cap(memory) >= lentMin {
+		l.Forget(memory)
+	}
+}
+
+// forgetAll gives the memory of rows up: an append that was given up may still be reading it.
+func (w *writer) forgetAll() {
+	for _, p := range w.scratch {
+		w.forget(p)
+	}
+	w.scratch = nil
+}
+
 // appendAll appends to all shards at once. Disks that fail are kept out of the next volume.
-func (w *writer) appendAll(ctx context.Context, v *openVolume, start uint64, shards [][]byte) error {
+func (w *writer) appendAll(ctx context.Context, v *openVolume, start uint64, shards [][]byte, sums []uint32) error {
 	ctx, cancel := context.WithTimeout(ctx, w.c.o.AppendWithin)
 	defer cancel()
 	errs := make([]error, len(shards))
@@ -272,7 +341,7 @@ func (w *writer) appendAll(ctx context.Context, v *openVolume, start uint64, sha
 			errs[i] = w.c.appendShard(ctx, v.Shards[i].Addr, &granary.Append{
 				Ref:   granary.ShardRef{Disk: v.Shards[i].Disk, Volume: v.ID, Shard: uint8(i)},
 				Epoch: v.Epoch, DataShards: v.DataShards, ParityShards: v.ParityShards,
-				Prev: v.ends[i], Offset: start, CRC32C: crc32.Checksum(p, castagnoli()), Data: p,
+				Prev: v.ends[i], Offset: start, CRC32C: sums[i], Data: p,
 			})
 		})
 	}

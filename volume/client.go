@@ -46,12 +46,13 @@ type Client struct {
 
 	mu       sync.RWMutex
 	attached map[string]*Store
+
+	loans loans
 }
 
 // NewClient returns a client. It connects when it is first asked something.
 func NewClient(options ...ClientOption) *Client {
 	transport := &http.Transport{
-		DialContext:         dial,
 		TLSHandshakeTimeout: dialWithin,
 		MaxIdleConnsPerHost: idleConnsPerServer,
 		IdleConnTimeout:     idleConnTimeout,
@@ -61,7 +62,8 @@ func NewClient(options ...ClientOption) *Client {
 		// A build that the server refuses at once is not sent.
 		ExpectContinueTimeout: buildRefusedWithin,
 	}
-	c := &Client{http: &http.Client{Transport: transport}, scheme: "http", attached: make(map[string]*Store)}
+	c := &Client{http: &http.Client{Transport: transport}, scheme: "http", attached: make(map[string]*Store), loans: newLoans()}
+	transport.DialContext = c.dial
 	for _, option := range options {
 		option(c, transport)
 	}
@@ -69,11 +71,12 @@ func NewClient(options ...ClientOption) *Client {
 }
 
 // dial connects to a server.
-func dial(ctx context.Context, network, addr string) (net.Conn, error) {
+func (c *Client) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := (&net.Dialer{Timeout: dialWithin}).DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}
+	c.dialed(addr, conn)
 	return bodyConn{conn}, nil
 }
 
@@ -111,8 +114,9 @@ func (c *Client) Attach(addr string, s *Store) {
 	c.attached[addr] = s
 }
 
-// Close closes the idle connections.
+// Close closes the idle connections, and frees what Lend has returned.
 func (c *Client) Close() error {
+	c.freeLoans()
 	c.http.CloseIdleConnections()
 	return nil
 }
@@ -124,17 +128,28 @@ func (c *Client) local(addr string) *Store {
 	return c.attached[addr]
 }
 
-// Append is Store.Append at addr.
+// Append is Store.Append at addr. To a server on this machine the data are lent, if they lie in memory that can be: see loan.
 func (c *Client) Append(ctx context.Context, addr string, a *granary.Append) error {
 	if s := c.local(addr); s != nil {
 		return s.Append(ctx, a)
 	}
-	req, err := c.request(ctx, opAppend, http.MethodPut, addr, shardPath(a.Ref), a.Ref.String(), newAppendBody(a.Data))
+	if l, ok := c.loanOf(addr, a.Data); ok {
+		err := c.put(ctx, addr, a, http.NoBody, l.String())
+		if !errors.Is(err, errNoLoan) {
+			return err
+		}
+		c.refusesLoans(addr)
+	}
+	return c.put(ctx, addr, a, newAppendBody(a.Data), "")
+}
+
+// put sends an append with its data in the body, or in what is lent.
+func (c *Client) put(ctx context.Context, addr string, a *granary.Append, body io.ReadCloser, lent string) error {
+	subject := a.Ref.String()
+	req, err := c.request(ctx, opAppend, http.MethodPut, addr, shardPath(a.Ref), subject, body)
 	if err != nil {
 		return err
 	}
-	req.ContentLength = int64(len(a.Data))
-	req.GetBody = func() (io.ReadCloser, error) { return newAppendBody(a.Data), nil } // for a connection that turns out to be dead
 	set := func(name string, v uint64) { req.Header.Set(name, strconv.FormatUint(v, 10)) }
 	set(headerEpoch, uint64(a.Epoch))
 	set(headerDataShards, uint64(a.DataShards))
@@ -142,7 +157,27 @@ func (c *Client) Append(ctx context.Context, addr string, a *granary.Append) err
 	set(headerPrev, a.Prev)
 	set(headerOffset, a.Offset)
 	req.Header.Set(headerCRC32C, fmt.Sprintf("%08x", a.CRC32C))
-	return c.call(req, opAppend, a.Ref.String())
+	if lent != "" {
+		req.Header.Set(headerLoan, lent)
+	} else {
+		req.ContentLength = int64(len(a.Data))
+		req.GetBody = func() (io.ReadCloser, error) { return newAppendBody(a.Data), nil } // for a connection that turns out to be dead
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return unreachable(ctx, opAppend, subject, err)
+	}
+	defer finish(resp)
+	switch {
+	case resp.StatusCode == statusNoLoan && lent != "":
+		return errNoLoan
+	case resp.StatusCode != http.StatusNoContent:
+		return readError(opAppend, subject, resp)
+	}
+	if lent == "" && resp.Header.Get(headerLoan) != "" {
+		c.takesLoans(addr)
+	}
+	return nil
 }
 
 // ReadAt is Store.ReadAt at addr.

@@ -5,7 +5,7 @@
 // A shard comes to be by appends, or whole, sealed, of a stream that somebody reconstructed or copied (Build).
 //
 // A Store is a server's disks. NewHandler serves one over HTTP/1.1, Client reaches one by address
-// (or by plain calls, when both are in one process), Heartbeats tells the masters of it.
+// (or by plain calls, when both are in one process; or by memory that it lends, when both are on one machine), Heartbeats tells the masters of it.
 //
 // # Disks that fail
 //

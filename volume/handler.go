@@ -41,12 +41,13 @@ type handler struct {
 	store   *Store
 	buffers bufferPool
 	memory  *semaphore.Weighted
+	mapped  *mappings
 }
 
 // NewHandler returns the block service of a store, over HTTP/1.1: what Client speaks, and curl too. Errors are JSON: op,
 // subject, kind, error.
 func NewHandler(s *Store) http.Handler {
-	h := &handler{store: s, memory: semaphore.NewWeighted(bufferedBytesMax)}
+	h := &handler{store: s, memory: semaphore.NewWeighted(bufferedBytesMax), mapped: newMappings()}
 	const shard = "/v1/disks/{disk}/shards/{volume}/{shard}"
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT "+shard, h.append)
@@ -122,6 +123,10 @@ func (h *handler) append(w http.ResponseWriter, r *http.Request) {
 		writeError(w, p.err)
 		return
 	}
+	if lent := r.Header.Get(headerLoan); lent != "" {
+		h.appendLent(w, r, a, lent)
+		return
+	}
 	buf, err := h.borrow(r.Context(), p, int(r.ContentLength))
 	if err != nil {
 		writeError(w, err)
@@ -134,7 +139,25 @@ func (h *handler) append(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.Data = *buf
+	w.Header().Set(headerLoan, "1")
 	h.answer(w, h.store.append(r.Context(), a, crc))
+}
+
+// appendLent appends what lies in memory of the client.
+func (h *handler) appendLent(w http.ResponseWriter, r *http.Request, a *granary.Append, lent string) {
+	l, err := parseLoan(lent)
+	if err != nil {
+		writeError(w, granary.Errorf(granary.KindInvalid, opAppend, a.Ref.String(), "what is lent is %q: %w", lent, err))
+		return
+	}
+	memory, give, err := h.mapped.borrow(l)
+	if err != nil {
+		http.Error(w, err.Error(), statusNoLoan)
+		return
+	}
+	defer give()
+	a.Data = memory
+	h.answer(w, h.store.Append(r.Context(), a))
 }
 
 // receive reads a body of len(p) bytes, and returns its checksum: of what has just come, as long as the processor's caches have it.

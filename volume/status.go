@@ -18,7 +18,12 @@ const (
 	headerOffset       = "X-Granary-Offset"
 	headerCRC32C       = "X-Granary-Crc32c"
 	headerShardLength  = "X-Granary-Shard-Length"
+	// headerLoan says in a request where its data lie, and in the answer to an append with a body that they might: see loan.
+	headerLoan = "X-Granary-Loan"
 )
+
+// statusNoLoan is the answer to a loan that the server cannot take.
+const statusNoLoan = http.StatusMisdirectedRequest
 
 const (
 	errorSizeMax = 64 << 10

@@ -1,0 +1,13 @@
+//go:build !linux
+
+package volume
+
+import "errors"
+
+func ownPID() int { return 0 }
+
+func newRegion(int) (*region, error) { return nil, errors.ErrUnsupported }
+
+func (*region) free() {}
+
+func (loan) open() ([]byte, func() error, error) { return nil, nil, errors.ErrUnsupported }

@@ -1,0 +1,123 @@
+//go:build linux
+
+package volume
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Appends from lent memory come without a body once the server has said that it takes loans, and store the same; what cannot be lent is sent.
+func TestLoan(t *testing.T) {
+	store := openTemp(t)
+	var bodies, lent atomic.Int64
+	handler := NewHandler(store)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			bodies.Add(r.ContentLength)
+			if r.Header.Get(headerLoan) != "" {
+				lent.Add(1)
+			}
+		}
+		handler.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	addr := strings.TrimPrefix(server.URL, "http://")
+	c := NewClient()
+	defer c.Close()
+	memory := c.Lend(1 << 20)
+	if memory == nil {
+		t.Skip("no memory can be shared here")
+	}
+	ref := firstRef(store, 1)
+	var want []byte
+	put := func(p []byte) error {
+		return c.Append(t.Context(), addr, appendOf(ref, uint64(len(want)), uint64(len(want)), p))
+	}
+	step := func(p []byte, wantBodies, wantLent int64) {
+		t.Helper()
+		if err := put(p); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, p...)
+		if bodies.Swap(0) != wantBodies || lent.Swap(0) != wantLent {
+			t.Error("it was sent in the wrong way")
+		}
+		got := make([]byte, len(want)+1)
+		if n, _, err := store.ReadAt(t.Context(), ref, got, 0); err != nil || !bytes.Equal(got[:n], want) {
+			t.Fatal("other bytes", n, err)
+		}
+	}
+	set := func(b byte, n int) []byte {
+		for i := range memory[:n] {
+			memory[i] = b + byte(i>>8)
+		}
+		return memory[:n]
+	}
+	step(set(1, 8192), 8192, 0) // nothing is known of the server
+	step(set(2, 1<<20), 0, 1)
+	step(set(3, 4096), 0, 1)
+	step(make([]byte, 4096), 4096, 0) // other memory
+	step(memory[4096:8192], 4096, 0)  // not its beginning
+
+	fd := c.loans.regions[0].fd
+	c.loans.regions[0].fd = int(^uint(0) >> 1) // as if the server were elsewhere
+	step(set(4, 4096), 4096, 1)
+	step(set(5, 4096), 4096, 0) // it is not asked again
+	c.loans.regions[0].fd = fd
+}
+
+// What a request says of memory is believed only if it is true.
+func TestLoanIsChecked(t *testing.T) {
+	r, err := newRegion(1 << 20)
+	if err != nil {
+		t.Skip("no memory can be shared here:", err)
+	}
+	defer r.free()
+	good := loan{pid: ownPID(), fd: r.fd, name: r.name, size: 4096}
+	if l, err := parseLoan(good.String()); l != good || err != nil {
+		t.Error(l, err)
+	}
+	m := newMappings()
+	if _, give, err := m.borrow(good); err != nil {
+		t.Error(err)
+	} else {
+		give()
+	}
+	other, long := good, good
+	other.name = loanPrefix + strings.Repeat("0", idSize)
+	long.offset = 1<<20 - 4096 + pageSize
+	for what, l := range map[string]loan{"another name": other, "beyond its end": long} {
+		if _, _, err := m.borrow(l); err == nil {
+			t.Error(what, "is believed")
+		}
+	}
+	m.expire(good.name, m.byName[good.name])
+	if len(m.byName) != 0 {
+		t.Error("what is not used stays mapped")
+	}
+	for _, text := range []string{"", "1 2 0 4096 etc", "0 1 0 4096 " + r.name, "1 1 7 4096 " + r.name, "1 1 0 0 " + r.name, "1 1 0 99999999999 " + r.name} {
+		if _, err := parseLoan(text); err == nil {
+			t.Errorf("%q is believed", text)
+		}
+	}
+	fd, err := unix.MemfdCreate(r.name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Ftruncate(fd, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	shrinks := good
+	shrinks.fd = fd
+	if _, _, err := newMappings().borrow(shrinks); err == nil {
+		t.Error("memory is read that could shrink")
+	}
+}
