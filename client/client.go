@@ -103,6 +103,9 @@ func (c *Client) Close() error {
 		w.shut()
 	}
 	c.wg.Wait()
+	for _, w := range c.allWriters() {
+		w.forgetAll()
+	}
 	return c.masters.close()
 }
 
