@@ -96,7 +96,7 @@ type Upkeep struct {
 	YoungAge     Time   // volumes sealed for less than this are not moved: most of what dies dies young
 	RepairRate   uint64 // bytes a second of all repairs and copies of one worker; 0 for no limit
 	MoveRate     uint64 // bytes a second of all moves and sweeps of one worker; 0 for no limit
-	MaxOverhead  uint32 // percent: sealed volumes with an Overhead above this are moved
+	MaxOverhead  uint32 // percent: sealed volumes with an Overhead above this are moved, and from 110 on those with thin rows
 	Paused       bool   // no new task is given out
 }
 

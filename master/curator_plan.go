@@ -298,18 +298,21 @@ func (s *scene) wider(v *volumeFacts, id granary.PolicyID) bool {
 
 const (
 	packSlackMax = 1 << 20 // bytes by which the streams of a row differ, about: a chunk
+	packThin     = 1.1     // times what full rows take, from which on a volume's rows are thin: that comes back once and for all
 	packGainMin  = 0.12    // share of a volume's space that a move has to free
 	packBytesMin = 1 << 20 // … and bytes
 )
 
 // gain returns which share of its space a volume gives back when its live blocks are stored anew, if that is worth it: else
-// 0. What a volume takes at best depends on its size: a single block in a row has as many whole copies as there are parity
+// 0. It is from MaxOverhead on, and where rows are thin from less: dead blocks come again, and each time it costs to move all others. What a volume takes at best depends on its size: a single block in a row has as many whole copies as there are parity
 // shards. Were that left out, a small volume would be moved again and again.
 func (s *scene) gain(v *volumeFacts) float64 {
 	r := v.record
 	live, k, m := float64(r.LiveBytes), float64(r.DataShards), float64(r.ParityShards)
 	stored := live + float64(r.DeadBytes) + m*float64(r.Watermark)
-	if r.LiveBytes == 0 || stored*100 <= live*(k+m)/k*float64(s.upkeep.MaxOverhead) {
+	written := live + float64(r.DeadBytes)
+	thin := written+m*float64(r.Watermark) > packThin*written*(k+m)/k
+	if r.LiveBytes == 0 || !thin && stored*100 <= live*(k+m)/k*float64(s.upkeep.MaxOverhead) {
 		return 0
 	}
 	after := live + m*min(live, live/k*1.05+packSlackMax)

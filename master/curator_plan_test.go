@@ -196,6 +196,18 @@ func TestPlan(t *testing.T) {
 			r.LiveBytes, r.Watermark = 100<<20, 100<<20
 			return s
 		}, "move 1"},
+		{"rows of several writers, of streams, and with some dead", func() *scene {
+			s := sixServers()
+			for range 3 {
+				s.volume(4, 2)
+			}
+			s.volumes[0].record.Watermark = 433 << 20 // 1.85 times what lives
+			s.volumes[1].record.Watermark = 340 << 20 // 1.66
+			r := s.volumes[2].record
+			r.DeadBytes = r.LiveBytes / 8
+			r.LiveBytes -= r.DeadBytes
+			return s
+		}, "move 1"},
 		{"a lone block is as good as it gets", func() *scene {
 			s := sixServers()
 			r := s.volume(4, 2).record

@@ -168,7 +168,9 @@ func serve(ctx context.Context, s settings) (err error) {
 func ready(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
-	for {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for ; ; <-tick.C {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
 			return err
@@ -180,7 +182,6 @@ func ready(ctx context.Context, url string) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 
