@@ -163,6 +163,9 @@ func (s *Store) writeOpen(sh *shard, f *openFile, a *granary.Append) (uint64, er
 	next := *sh.state.Load()
 	next.length = end
 	sh.state.Store(&next)
+	if !repeat {
+		sh.appended.add(a.Data, a.Offset)
+	}
 	sh.tailWritten = true
 	return sh.syncs.wrote(), nil
 }

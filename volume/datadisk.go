@@ -20,21 +20,22 @@ import (
 
 // dataDisk is one directory of shards.
 type dataDisk struct {
-	dir    string
-	class  string
-	fs     disk.FS
-	lock   io.Closer
-	log    *slog.Logger
-	files  *fileCache
-	alarm  *alarm
-	clock  *clock
-	scrub  *scrubber
-	ident  atomic.Pointer[identity] // replaced by JoinCluster
-	used   atomic.Int64             // bytes that shard files take
-	walked chan struct{}            // closed when every shard's space has been counted
-	sample atomic.Pointer[sample]   // of the file system's space
-	gone   atomic.Pointer[string]   // why nothing of the disk is served any more
-	fullAt atomic.Int64             // clock of the last write that found no space; 0 for none
+	dir      string
+	class    string
+	fs       disk.FS
+	lock     io.Closer
+	log      *slog.Logger
+	files    *fileCache
+	alarm    *alarm
+	clock    *clock
+	scrub    *scrubber
+	ident    atomic.Pointer[identity] // replaced by JoinCluster
+	used     atomic.Int64             // bytes that shard files take
+	sumBytes atomic.Int64             // of memory, for the checksums of open shards
+	walked   chan struct{}            // closed when every shard's space has been counted, and what open ones hold is known
+	sample   atomic.Pointer[sample]   // of the file system's space
+	gone     atomic.Pointer[string]   // why nothing of the disk is served any more
+	fullAt   atomic.Int64             // clock of the last write that found no space; 0 for none
 
 	slow    atomic.Pointer[string] // why it should be emptied although it works
 	latency latency                // of its shard files
@@ -233,6 +234,7 @@ func (d *dataDisk) forget(sh *shard) {
 	delete(d.shards, sh.key)
 	d.mu.Unlock()
 	sh.gone = true
+	sh.appended.begin(0)
 }
 
 // writeBarred returns why nothing may be appended, or "".

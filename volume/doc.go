@@ -12,8 +12,9 @@
 // A directory that cannot be read at the start is left out until it can be (comeback.go), and one that is deleted later is served no more: the others are. A disk that answers
 // with errors of the device, not at all for a minute, or for minutes much more slowly than the server's others (latency.go), is Failing: it
 // is read, and should be emptied. Sealed shards are read and compared
-// with their page tables in the background (scrub.go). What becomes of those that are still written is found when they are sealed: the sums of
-// the shards of a volume, made as the page tables are, are compared by the leader (sums.go).
+// with their page tables in the background (scrub.go), those that are still written with checksums in memory of what was appended
+// (appended.go), and again when they are sealed: a page table is never made of bytes that are known to be others. What those checksums
+// do not know of is found at the seal: the sums of the shards of a volume, made as the page tables are, are compared by the leader (sums.go).
 //
 // # Format
 //
@@ -105,5 +106,5 @@
 //  7. A drop that names a creation removes no shard that was made after that one.
 //  8. A disk that has failed (an error of the device, a directory that could not be synced) takes no appends and no builds until the
 //     server is started again; seals and drops are tried. One that is only full goes on when there is room.
-//  9. What a read, a scrub or a listing finds to be lost is reported as Damaged until the shard is built anew or dropped.
+//  9. What a read, a scrub, a seal or a listing finds to be lost is reported as Damaged until the shard is built anew or dropped.
 package volume

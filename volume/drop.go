@@ -73,6 +73,7 @@ func (d *dataDisk) swap(old, fresh *shard, fileName string) error {
 	old.exists.Store(false)
 	d.mu.Unlock()
 	old.gone = true
+	old.appended.begin(0)
 	old.unaccount()
 	return nil
 }

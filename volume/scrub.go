@@ -38,8 +38,8 @@ func (s *Store) Scrub(_ context.Context, disk granary.DiskID) error {
 	return nil
 }
 
-// scrubber compares the sealed shards of a disk with their page tables, in one pass after the other. A pass goes on after a
-// restart with the shard that it had come to.
+// scrubber compares the sealed shards of a disk with their page tables, and the others with the checksums of what was appended to
+// them, in one pass after the other. A pass goes on after a restart with the shard that it had come to.
 type scrubber struct {
 	disk  *dataDisk
 	every time.Duration // from the beginning of one pass to that of the next; negative: only when asked
@@ -201,7 +201,8 @@ func (c *scrubber) left() []*shard {
 	return shards
 }
 
-// shard verifies one shard, if it is sealed, and returns what it takes on the disk. What it finds is with the shard.
+// shard verifies one shard, and returns what it takes on the disk if it is sealed. One that is not counts for nothing in a pass: it will
+// be another by then. What is found is with the shard.
 func (c *scrubber) shard(stop <-chan struct{}, key shardKey) (uint64, error) {
 	d := c.disk
 	sh, f, err := d.open(opScrub, key)
@@ -211,6 +212,11 @@ func (c *scrubber) shard(stop <-chan struct{}, key shardKey) (uint64, error) {
 	defer d.files.release(f)
 	size, _ := sh.space()
 	st, err := sh.load(opScrub, f)
+	if err == nil && !st.slot.Sealed && sh.damagedBy.Load() == nil {
+		if err := sh.verifyOpen(opScrub, f, func(n int) error { return c.pace(stop, uint64(n)) }); errors.Is(err, errStopped) {
+			return 0, err
+		}
+	}
 	if err != nil || !st.slot.Sealed || sh.damagedBy.Load() != nil {
 		c.mu.Lock()
 		c.total -= min(size, c.total)

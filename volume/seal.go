@@ -22,7 +22,7 @@ const (
 // as zeros, and a shard that no append ever reached is made, empty. Sealing again at the same length is acknowledged, and
 // so is it at a smaller one, which changes nothing: a master that was restored from a backup knows of less than the
 // one that sealed the shard, and what it does not know of is better kept than cut off. At a greater length it is KindInvalid.
-// A file that does not reach up to seal.End has lost bytes: KindCorrupt, and nothing is changed. A shard that is made here takes k and m
+// A file that does not reach up to seal.End, or that does not hold what this process has appended to it, has lost bytes: KindCorrupt, and it is not sealed. A shard that is made here takes k and m
 // from seal, and 0 stands for not known. An epoch below the highest seen is KindStale. Once begun it is finished even if ctx ends, so that the repeat finds it done.
 func (s *Store) Seal(ctx context.Context, seal *granary.Seal) error {
 	if err := checkSeal(seal); err != nil {
@@ -99,6 +99,9 @@ func (sh *shard) seal(f *openFile, seal *granary.Seal) error {
 	if err := sh.raiseEpoch(opSeal, f, epoch); err != nil || st.slot.Sealed {
 		return err
 	}
+	if err := sh.cutAppended(opSeal, f, length); err != nil {
+		return err
+	}
 	if err := sh.cut(f, length); err != nil {
 		return err
 	}
@@ -114,6 +117,7 @@ func (sh *shard) seal(f *openFile, seal *granary.Seal) error {
 	if err := sh.writeSlot(opSeal, f, slot); err != nil {
 		return err
 	}
+	sh.appended.begin(length) // the page table has them from now on
 	sh.account(f)
 	return nil
 }
@@ -146,11 +150,16 @@ func (sh *shard) cut(f *openFile, length uint64) error {
 	return nil
 }
 
-// writeTable writes the page table behind the stream, and returns its checksum. The sums of the stream, which is read for it, are kept.
+// writeTable writes the page table behind the stream, and returns its checksum. What is not what was appended is KindCorrupt: a
+// table made of it would say that it is right. The sums of the stream, which is read for it, are kept.
 func (sh *shard) writeTable(f *openFile, length uint64) (uint32, error) {
 	w := &tableWriter{f: f, position: int64(tableOffset(length))}
 	summer := erasure.NewSummer()
+	check := &appendCheck{sh: sh}
 	err := eachPage(f, length, func(uint64, int) error { return nil }, func(_ uint64, page []byte) error {
+		if err := check.add(page); err != nil {
+			return err
+		}
 		summer.Add(page)
 		return w.add(crc32.Checksum(page, castagnoli))
 	})
@@ -161,6 +170,8 @@ func (sh *shard) writeTable(f *openFile, length uint64) (uint32, error) {
 	case err == nil:
 		sh.keepSums(length, summer.Sums())
 		return w.crc, nil
+	case granary.IsKind(err, granary.KindCorrupt):
+		return 0, err
 	case !errors.Is(err, syscall.ENOSPC):
 		return 0, sh.poison(opSeal, "making its page table", err)
 	}

@@ -35,6 +35,7 @@ type shard struct {
 	damagedBy  atomic.Pointer[string]
 	sums       atomic.Pointer[sealSums] // until they have been asked for
 	syncs      syncGroup
+	appended   appendSums // of what was appended, until it is sealed
 
 	loadMu sync.Mutex
 	openMu sync.Mutex
@@ -49,6 +50,7 @@ type shard struct {
 func newShard(d *dataDisk, key shardKey) *shard {
 	sh := &shard{disk: d, key: key, turn: make(chan struct{}, 1)}
 	sh.syncs.cond.L = &sh.syncs.mu
+	sh.appended.used = &d.sumBytes
 	return sh
 }
 
@@ -73,6 +75,9 @@ func (sh *shard) load(op string, f *openFile) (*shardState, error) {
 		}
 		sh.noteRead(err)
 		return nil, sh.disk.failure(op, sh.key, err)
+	}
+	if !st.slot.Sealed {
+		sh.appended.begin(st.length)
 	}
 	sh.state.Store(st)
 	return st, nil

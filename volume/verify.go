@@ -70,8 +70,40 @@ func causeOf(err error) string {
 	return err.Error()
 }
 
-// compare reads the stream and the page table.
+// checkHead reads the head anew: what rotted in it would be missed only when the server is started again, of many shards at once
+// perhaps. The state on the disk is the one in memory, or a later one.
+func (sh *shard) checkHead(op string, f *openFile) error {
+	st := sh.state.Load()
+	if err := uncache(f, 0, streamOffset); err != nil {
+		return sh.disk.failure(op, sh.key, err)
+	}
+	head := make([]byte, streamOffset)
+	if n, err := f.ReadAt(head, 0); n < len(head) && !errors.Is(err, io.EOF) {
+		sh.noteRead(err)
+		return sh.disk.failure(op, sh.key, err)
+	}
+	h, slot, err := decodeHead(head)
+	switch {
+	case err != nil:
+		err = errors.New(causeOf(err))
+	case h.Volume != st.header.Volume || h.Shard != st.header.Shard || h.Created != st.header.Created:
+		err = errors.New("it is that of another")
+	case slot.Sequence < st.slot.Sequence:
+		err = errors.New("its newest state is lost")
+	}
+	if err == nil {
+		return nil
+	}
+	err = granary.Errorf(granary.KindCorrupt, op, sh.disk.ref(sh.key).String(), "disk %s: its head: %w", sh.disk.dir, err)
+	sh.damage(causeOf(err))
+	return err
+}
+
+// compare reads the head, the stream and the page table.
 func (sh *shard) compare(op string, f *openFile, slot stateSlot, step func(size int) error) error {
+	if err := sh.checkHead(op, f); err != nil {
+		return err
+	}
 	subject := sh.disk.ref(sh.key).String()
 	r := &tableReader{f: f, position: int64(slot.TableOffset), left: slot.TableLength}
 	var bad, first uint64

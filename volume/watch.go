@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -123,7 +124,7 @@ func (d *dataDisk) watch(stop <-chan struct{}) {
 	}
 }
 
-// walk counts the space of all shards, once after the start.
+// walk counts the space of all shards, once after the start, and then learns what those hold that are not sealed.
 func (d *dataDisk) walk(stop <-chan struct{}) {
 	defer close(d.walked)
 	d.scrub.restore()
@@ -143,5 +144,32 @@ func (d *dataDisk) walk(stop <-chan struct{}) {
 		}
 		sh.account(f)
 		d.files.release(f)
+	}
+	d.adopt(stop)
+}
+
+// adoptMax is how many bytes of open shards are read at the start of a disk.
+const adoptMax = 1 << 30
+
+// adopt takes what there is of shards that are not sealed for what was appended to them, before the server was started: of the newest
+// ones first, which most likely are still written.
+func (d *dataDisk) adopt(stop <-chan struct{}) {
+	left := int64(adoptMax)
+	for _, sh := range slices.Backward(d.list()) {
+		if d.failing() != "" {
+			return // it is read no more than it must be
+		}
+		if size, _ := sh.space(); size <= streamOffset {
+			continue // nothing but its head
+		}
+		sh, f, err := d.open(opScrub, sh.key)
+		if err != nil {
+			continue // dropped meanwhile, or found to be damaged
+		}
+		err = sh.adopt(opScrub, f, &left, stop)
+		d.files.release(f)
+		if errors.Is(err, errStopped) {
+			return
+		}
 	}
 }
