@@ -26,7 +26,7 @@ import (
 const (
 	writersN      = 3
 	readersN      = 2
-	filesOfWriter = 90
+	filesOfWriter = 30
 	patience      = 90 * time.Second // of one operation
 	volumeSize    = 3 << 20          // of a shard's stream: volumes are sealed often
 )
@@ -40,22 +40,29 @@ type door struct {
 // openDoor opens a client. One that verifies has no cache, so it reads what is on the disks.
 func openDoor(t testing.TB, f *cluster.Fleet, name string, cache int64) *door {
 	t.Helper()
-	c, err := client.Open(t.Context(), client.Options{
-		Masters: f.Addrs(), Shards: volume.NewClient(), Name: name, VolumeSize: volumeSize, RowSize: 1 << 20, CacheBytes: cache, RetryFor: patience,
-		Log: slog.New(slog.NewTextHandler(clientLog(t, f), nil)).With("client", name),
-	})
+	d, err := newDoor(t.Context(), f.Addrs(), name, cache, slog.New(slog.NewTextHandler(clientLog(t, f), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &door{c: c, fs: filer.New(filer.Options{Client: c})}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if err := errors.Join(d.fs.Close(ctx), c.Close()); err != nil {
+		if err := errors.Join(d.fs.Close(ctx), d.c.Close()); err != nil {
 			t.Errorf("close of %s: %v", name, err)
 		}
 	})
 	return d
+}
+
+func newDoor(ctx context.Context, masters []string, name string, cache int64, log *slog.Logger) (*door, error) {
+	c, err := client.Open(ctx, client.Options{
+		Masters: masters, Shards: volume.NewClient(), Name: name, VolumeSize: volumeSize, RowSize: 1 << 20, CacheBytes: cache, RetryFor: patience,
+		Log: log.With("client", name),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &door{c: c, fs: filer.New(filer.Options{Client: c})}, nil
 }
 
 // clientLog is where the clients say what they notice; it is kept if the test fails.
@@ -108,12 +115,12 @@ func (d *door) put(ctx context.Context, path string, c content) error {
 }
 
 // change writes into a file that is there, at an offset or at its end.
-func (d *door) change(ctx context.Context, path string, off int, c content, flags filer.OpenFlags) error {
+func (d *door) change(ctx context.Context, path string, off int, atEnd bool, c content) error {
 	info, err := d.fs.Stat(ctx, granary.RootInode, path, filer.StatOptions{})
 	if err != nil {
 		return err
 	}
-	h, err := d.fs.Open(ctx, granary.Cred{}, info.Attr.Inode, flags)
+	h, err := d.fs.Open(ctx, granary.Cred{}, info.Attr.Inode, filer.OpenFlags{Append: atEnd, Write: !atEnd})
 	if err != nil {
 		return err
 	}
@@ -121,14 +128,20 @@ func (d *door) change(ctx context.Context, path string, off int, c content, flag
 	return errors.Join(err, h.Close(ctx))
 }
 
+func (d *door) remove(ctx context.Context, path string) error {
+	return d.fs.Remove(ctx, granary.RootInode, path, filer.RemoveOptions{})
+}
+
 // load writes and reads all the time, and knows what must be there.
 type load struct {
-	truth truth
-	seed  uint64
-	ops   atomic.Int64 // that were acknowledged
-	wrote atomic.Int64 // bytes that were acknowledged
-	lost  atomic.Int64 // operations of unknown outcome
-	slow  atomic.Int64 // nanoseconds of the slowest operation since it was last asked for
+	truth  truth
+	seed   uint64
+	ops    atomic.Int64 // that were acknowledged
+	wrote  atomic.Int64 // bytes that were acknowledged
+	read   atomic.Int64 // bytes that were read and compared
+	lost   atomic.Int64 // operations of unknown outcome
+	slow   atomic.Int64 // nanoseconds of the slowest operation since it was last asked for
+	others []*writer    // beside those that run makes
 }
 
 // run starts writers and readers. The function that it returns ends them and waits.
@@ -150,9 +163,13 @@ func (l *load) run(t testing.TB, f *cluster.Fleet) (stop func()) {
 			}
 		})
 	}
-	for i := range writersN {
-		w := &writer{l: l, d: openDoor(t, f, fmt.Sprintf("writer %d", i), 0), id: i, rand: rand.New(rand.NewPCG(l.seed, uint64(i)))}
-		work(w.name(), w.one)
+	for i := range writersN - min(len(l.others), 1) {
+		name := fmt.Sprintf("writer %d", i)
+		w := &writer{l: l, h: openDoor(t, f, name, 0), name: name, dir: fmt.Sprintf("load/%d/", i), changeMax: 300 << 10, rand: rand.New(rand.NewPCG(l.seed, uint64(i)))}
+		work(name, w.one)
+	}
+	for _, w := range l.others {
+		work(w.name, w.one)
 	}
 	for i := range readersN {
 		r := rand.New(rand.NewPCG(l.seed, uint64(100+i)))
@@ -166,13 +183,13 @@ func (l *load) run(t testing.TB, f *cluster.Fleet) (stop func()) {
 }
 
 // readOne reads a file while others may be damaged: it must succeed all the same.
-func (l *load) readOne(ctx context.Context, d *door, r *rand.Rand) error {
+func (l *load) readOne(ctx context.Context, h hand, r *rand.Rand) error {
 	all := l.truth.all()
 	if len(all) == 0 {
 		rest(ctx, 10*time.Millisecond)
 		return nil
 	}
-	return l.verify(ctx, d, all[r.IntN(len(all))])
+	return l.verify(ctx, h, all[r.IntN(len(all))])
 }
 
 // rest leaves the machine to others for a moment.
@@ -186,20 +203,27 @@ func rest(ctx context.Context, d time.Duration) {
 }
 
 // verify reads a file and compares. What is not to be had at the moment is tried again for a while.
-func (l *load) verify(ctx context.Context, d *door, f *file) error {
+func (l *load) verify(ctx context.Context, h hand, f *file) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var got []byte
-	err := cluster.Poll(patience, func() (err error) {
+	var not *wrong
+	err := cluster.Poll(patience, func() error {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		got, err = d.read(ctx, f.path)
+		n, err := check(ctx, h, f.path, f.allowed)
+		if errors.As(err, &not) {
+			return nil
+		}
+		l.read.Add(int64(n))
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("read of %s: %w", f.path, err)
 	}
-	return f.check(got)
+	if not != nil {
+		return not
+	}
+	return nil
 }
 
 // verifyAll reads every file by a client that has nothing in memory, several at a time.
@@ -225,15 +249,17 @@ func (l *load) verifyAll(t testing.TB, d *door) {
 
 // writer changes files of its own, one at a time.
 type writer struct {
-	l     *load
-	d     *door
-	id    int
-	rand  *rand.Rand
-	files []*file
-	named int
+	l         *load
+	h         hand
+	name      string
+	dir       string // of its files, with a slash at its end
+	changeMax int    // bytes that are written into a file in one step; 0: files are only written whole
+	everyone  bool   // it reads, too, and then anybody's files; own: those of its directory
+	own       bool
+	rand      *rand.Rand
+	files     []*file
+	named     int
 }
-
-func (w *writer) name() string { return fmt.Sprintf("writer %d", w.id) }
 
 // fresh makes content of a size; now and then such as was written before, so that chunks are shared.
 func (w *writer) fresh(size int) content {
@@ -241,7 +267,7 @@ func (w *writer) fresh(size int) content {
 	if w.rand.IntN(8) == 0 {
 		seed = uint64(w.rand.IntN(4))
 	}
-	return content{{seed: seed, n: size}}
+	return content{{Seed: seed, N: size}}
 }
 
 // size is small mostly, and rarely large.
@@ -260,6 +286,9 @@ func (w *writer) size() int {
 
 // one does one operation.
 func (w *writer) one(ctx context.Context) error {
+	if (w.everyone || w.own) && w.rand.IntN(4) == 0 {
+		return w.look(ctx)
+	}
 	f := w.pick()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -267,18 +296,30 @@ func (w *writer) one(ctx context.Context) error {
 	defer cancel()
 	now := f.is()
 	switch n := w.rand.IntN(10); {
-	case now == nil || n < 4:
+	case now == nil || n < 4 || n < 8 && w.changeMax == 0:
 		c := w.fresh(w.size())
-		return w.note(f, c, c.size(), w.d.put(ctx, f.path, c))
+		return w.note(f, c, c.size(), w.h.put(ctx, f.path, c))
 	case n < 6:
-		c := w.fresh(w.rand.IntN(300 << 10))
-		return w.note(f, now.with(now.size(), c), c.size(), w.d.change(ctx, f.path, 0, c, filer.OpenFlags{Append: true}))
+		c := w.fresh(w.rand.IntN(w.changeMax))
+		return w.note(f, now.with(now.size(), c), c.size(), w.h.change(ctx, f.path, 0, true, c))
 	case n < 8 && now.size() > 0:
-		c, off := w.fresh(w.rand.IntN(300<<10)), w.rand.IntN(now.size())
-		return w.note(f, now.with(off, c), c.size(), w.d.change(ctx, f.path, off, c, filer.OpenFlags{Write: true}))
+		c, off := w.fresh(w.rand.IntN(w.changeMax)), w.rand.IntN(now.size())
+		return w.note(f, now.with(off, c), c.size(), w.h.change(ctx, f.path, off, false, c))
 	default:
-		return w.note(f, nil, 0, w.d.fs.Remove(ctx, granary.RootInode, f.path, filer.RemoveOptions{}))
+		return w.note(f, nil, 0, w.h.remove(ctx, f.path))
 	}
+}
+
+// look reads a file by the writer's own door.
+func (w *writer) look(ctx context.Context) error {
+	all := w.l.truth.all()
+	if !w.everyone {
+		all = w.files
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return w.l.verify(ctx, w.h, all[w.rand.IntN(len(all))])
 }
 
 // note takes down what an operation has done, by its error.
@@ -292,6 +333,7 @@ func (w *writer) note(f *file, c content, n int, err error) error {
 		granary.IsKind(err, granary.KindUnavailable), granary.IsKind(err, granary.KindNoSpace), errors.Is(err, context.DeadlineExceeded):
 		f.may(c)
 		w.l.lost.Add(1)
+		rest(context.Background(), 50*time.Millisecond) // somebody is away
 		return nil
 	}
 	return fmt.Errorf("%s: %w", f.path, err)
@@ -308,7 +350,7 @@ func (w *writer) pick() *file {
 		w.files = w.files[:len(w.files)-1]
 	}
 	w.named++
-	f := w.l.truth.add(fmt.Sprintf("load/%d/%04d", w.id, w.named))
+	f := w.l.truth.add(fmt.Sprintf("%s%04d", w.dir, w.named))
 	w.files = append(w.files, f)
 	return f
 }

@@ -52,7 +52,7 @@ func (s *scene) write(t *testing.T, dir string, sizes []int, parallel int) {
 	}
 	for i, size := range sizes {
 		f := s.l.truth.add(fmt.Sprintf("%s/%04d", dir, i))
-		f.set(content{{seed: s.l.seed + uint64(len(s.l.truth.files)), n: size}})
+		f.set(content{{Seed: s.l.seed + uint64(len(s.l.truth.files)), N: size}})
 		queue <- f
 	}
 	close(queue)
@@ -252,7 +252,7 @@ func (s *scene) checkLoss(t *testing.T, hit map[string]bool) {
 		hopeless, affected := hit[f.path]
 		if !affected || !hopeless && err == nil {
 			if err == nil {
-				err = f.check(got)
+				err = compare(f.path, got, f.allowed)
 			}
 			if err != nil {
 				t.Errorf("%s is not affected: %v", f.path, err)
@@ -261,7 +261,7 @@ func (s *scene) checkLoss(t *testing.T, hit map[string]bool) {
 		}
 		switch {
 		case err == nil:
-			t.Errorf("%s was read, with blocks of it gone: %v", f.path, f.check(got))
+			t.Errorf("%s was read, with blocks of it gone: %v", f.path, compare(f.path, got, f.allowed))
 		case !granary.IsKind(err, granary.KindUnavailable) && !granary.IsKind(err, granary.KindCorrupt):
 			t.Errorf("%s fails by the wrong kind of error: %v", f.path, err)
 		case !strings.Contains(err.Error(), f.path) || !strings.Contains(err.Error(), "block "):

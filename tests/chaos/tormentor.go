@@ -16,6 +16,7 @@ import (
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/tests/cluster"
+	"github.com/dsorchard/granary/tests/faultdisk"
 )
 
 const (
@@ -34,6 +35,13 @@ type tormentor struct {
 	n    *inspector
 	rand *rand.Rand
 	full string // directory of a small file system, "" if there is none
+
+	broken map[string]*faultdisk.Disk // disks that break when they are told to, by their directories
+	mount  *mountProcess              // nil: there are no doors
+	mortal *remote                    // a client that is killed now and then
+
+	rounds int
+	counts map[string]int // of troubles, by name
 }
 
 // trouble is what is done to one server, or to many (all). Undo ends it, and by hands only what is not the cluster's to mend:
@@ -47,19 +55,25 @@ type trouble struct {
 func (m *tormentor) troubles() []trouble {
 	list := []trouble{
 		{name: "kill", make: m.kill},
-		{name: "flipped bits", make: m.silently(m.flip)},
+		{name: "flipped bits", make: m.silently(true, m.flip)},
+		{name: "flipped bits in open shards", make: m.silently(false, m.flip)},
 		{name: "disk deleted while its server is down", make: m.diskGoneDown},
-		{name: "truncated shards", make: m.silently(m.truncate)},
+		{name: "truncated shards", make: m.silently(true, m.truncate)},
+		{name: "truncated open shards", make: m.silently(false, m.truncate)},
 		{name: "pause", make: m.pause},
 		{name: "disk deleted under its server", make: m.diskGone},
 		{name: "restart of all", all: true, make: m.restartAll},
-		{name: "deleted shards", make: m.silently(os.Remove)},
+		{name: "deleted shards", make: m.silently(true, os.Remove)},
+		{name: "deleted open shards", make: m.silently(false, os.Remove)},
 		{name: "isolation", make: m.isolate},
 		{name: "kill of all masters", all: true, make: m.killMasters},
 		{name: "server away for long", make: m.away},
 	}
 	if m.full != "" {
 		list = append(list, trouble{name: "full disk", all: true, make: m.fill})
+	}
+	if len(m.broken) > 0 {
+		list = append(list, m.diskTroubles()...)
 	}
 	if only := os.Getenv("GRANARY_CHAOS_ONLY"); only != "" {
 		list = slices.DeleteFunc(list, func(x trouble) bool { return !strings.Contains(x.name, only) })
@@ -72,23 +86,31 @@ func (m *tormentor) run(d time.Duration) {
 	until := time.Now().Add(d)
 	list := m.troubles()
 	m.rand.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
-	for at := 0; time.Now().Before(until) && !m.t.Failed(); at++ {
-		m.round(list[at%len(list)])
+	for ; time.Now().Before(until) && !m.t.Failed(); m.rounds++ {
+		m.round(list[m.rounds%len(list)])
 	}
 }
 
-// round damages one server, or two, and waits until the cluster is whole.
+// round damages one server, or two, and perhaps a door, and waits until the cluster is whole.
 func (m *tormentor) round(first trouble) {
 	victims := m.rand.Perm(m.f.Servers())[:parityN]
 	name := first.name
+	m.count(first)
 	undo := []func(){first.make(victims[0] + 1)}
 	if !first.all {
 		name = fmt.Sprintf("%s of server %d", name, victims[0]+1)
 		list := m.troubles()
 		if second := list[m.rand.IntN(len(list))]; !second.all {
 			name += fmt.Sprintf(", %s of server %d", second.name, victims[1]+1)
+			m.count(second)
 			undo = append(undo, second.make(victims[1]+1))
 		}
+	}
+	if m.mount != nil && m.rand.IntN(3) == 0 {
+		third := m.doorTroubles()[m.rand.IntN(2)]
+		name += ", " + third.name
+		m.count(third)
+		undo = append(undo, third.make(0))
 	}
 	m.t.Logf("%s", name)
 	ops := m.l.ops.Load()
@@ -100,9 +122,17 @@ func (m *tormentor) round(first trouble) {
 	took := m.n.awaitWhole(m.t)
 	began := time.Now()
 	m.l.verifyAll(m.t, m.d)
+	m.n.parities(m.t)
 	m.t.Logf("%s: whole after %s; %d files are right (%s); %d operations meanwhile, the slowest took %s; %d of unknown outcome so far", name,
 		took.Round(time.Millisecond), len(m.l.truth.all()), time.Since(began).Round(time.Millisecond), m.l.ops.Load()-ops,
 		time.Duration(m.l.slow.Swap(0)).Round(time.Millisecond), m.l.lost.Load())
+}
+
+func (m *tormentor) count(x trouble) {
+	if m.counts == nil {
+		m.counts = map[string]int{}
+	}
+	m.counts[x.name]++
 }
 
 // hold keeps the trouble up for a while.
@@ -145,20 +175,35 @@ func (m *tormentor) disk(server int) int {
 // diskGone deletes the directory of a disk under its server. Later the server gets an empty one.
 func (m *tormentor) diskGone(server int) func() {
 	dir := m.f.DiskDir(server, m.disk(server))
-	m.must(os.RemoveAll(dir))
+	m.empty(dir)
 	return func() {
 		m.f.KillServer(m.t, server)
-		m.must(os.RemoveAll(dir)) // it may have made something there since
-		m.must(os.Mkdir(dir, 0o700))
+		m.empty(dir) // it may have made something there since
+		m.must(os.MkdirAll(dir, 0o700))
 		m.f.StartServer(m.t, server, dir)
 	}
 }
 
+// empty removes the directory of a disk; of one where something is mounted, what is in it.
+func (m *tormentor) empty(dir string) {
+	d := m.broken[dir]
+	if d == nil {
+		m.must(os.RemoveAll(dir))
+		return
+	}
+	entries, err := os.ReadDir(d.Lower)
+	m.must(err)
+	for _, e := range entries {
+		m.must(os.RemoveAll(filepath.Join(d.Lower, e.Name())))
+	}
+}
+
 func (m *tormentor) diskGoneDown(server int) func() {
-	d := m.disk(server)
+	dir := m.f.DiskDir(server, m.disk(server))
 	m.f.KillServer(m.t, server)
-	m.must(m.f.EmptyDisk(server, d))
-	return func() { m.f.StartServer(m.t, server, m.f.DiskDir(server, d)) }
+	m.empty(dir)
+	m.must(os.MkdirAll(dir, 0o700))
+	return func() { m.f.StartServer(m.t, server, dir) }
 }
 
 func (m *tormentor) restartAll(int) func() {
@@ -201,11 +246,11 @@ func (m *tormentor) fill(int) func() {
 	return func() { m.must(os.Remove(name)) }
 }
 
-// silently damages some sealed shards of a server while it runs. The server finds out when it verifies its disks next: it is
-// made to do so now.
-func (m *tormentor) silently(damage func(file string) error) func(server int) func() {
+// silently damages some shards of a server while it runs: sealed ones, or such as are still written. The server finds out when it
+// verifies its disks next: it is made to do so now.
+func (m *tormentor) silently(sealed bool, damage func(file string) error) func(server int) func() {
 	return func(server int) func() {
-		for _, file := range m.sealed(server) {
+		for _, file := range m.shards(server, sealed) {
 			if err := damage(file); err != nil && !errors.Is(err, os.ErrNotExist) { // it may be dropped at any time
 				m.t.Fatal(err)
 			}
@@ -214,17 +259,21 @@ func (m *tormentor) silently(damage func(file string) error) func(server int) fu
 	}
 }
 
-// sealed returns the files of some sealed shards of a server.
-func (m *tormentor) sealed(server int) []string {
+// shards returns the files of some shards of a server.
+func (m *tormentor) shards(server int, sealed bool) []string {
 	var files []string
 	usages, err := m.n.shards.Usage(m.t.Context(), m.f.ServerAddr(server))
 	m.must(err)
 	for _, u := range usages {
 		infos, err := m.n.shards.List(m.t.Context(), m.f.ServerAddr(server), u.Disk)
 		m.must(err)
+		dir := u.Path
+		if d := m.broken[dir]; d != nil {
+			dir = d.Lower
+		}
 		for _, info := range infos {
-			if info.Sealed && info.Allocated > 0 && m.rand.IntN(3) == 0 && len(files) < 8 {
-				files = append(files, filepath.Join(u.Path, "shards", fmt.Sprintf("%d.%d", info.Ref.Volume, info.Ref.Shard)))
+			if info.Sealed == sealed && info.Allocated > 0 && info.Length > 0 && m.rand.IntN(3) == 0 && len(files) < 8 {
+				files = append(files, filepath.Join(dir, "shards", fmt.Sprintf("%d.%d", info.Ref.Volume, info.Ref.Shard)))
 			}
 		}
 	}
@@ -266,6 +315,9 @@ func (m *tormentor) truncate(name string) error {
 	}
 	return os.Truncate(name, m.rand.Int64N(info.Size()))
 }
+
+// fork makes another source of chance.
+func (m *tormentor) fork() *rand.Rand { return rand.New(rand.NewPCG(m.rand.Uint64(), m.rand.Uint64())) }
 
 func (m *tormentor) must(err error) {
 	m.t.Helper()

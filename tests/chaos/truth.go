@@ -12,8 +12,8 @@ import (
 
 // piece is bytes off to off+n of the endless stream that a seed names: so content needs no memory.
 type piece struct {
-	seed   uint64
-	off, n int
+	Seed   uint64
+	Off, N int
 }
 
 // content is what a file holds.
@@ -22,7 +22,7 @@ type content []piece
 func (c content) size() int {
 	n := 0
 	for _, p := range c {
-		n += p.n
+		n += p.N
 	}
 	return n
 }
@@ -32,11 +32,11 @@ func (c content) slice(from, to int) content {
 	var s content
 	at := 0
 	for _, p := range c {
-		a, b := max(from, at), min(to, at+p.n)
+		a, b := max(from, at), min(to, at+p.N)
 		if a < b {
-			s = append(s, piece{p.seed, p.off + a - at, b - a})
+			s = append(s, piece{p.Seed, p.Off + a - at, b - a})
 		}
-		at += p.n
+		at += p.N
 	}
 	return s
 }
@@ -57,11 +57,11 @@ func (c content) bytes() []byte {
 }
 
 func (p piece) append(b []byte) []byte {
-	end := len(b) + p.n
-	skip := p.off % 8
-	for at := p.off / 8; len(b) < end; at++ {
+	end := len(b) + p.N
+	skip := p.Off % 8
+	for at := p.Off / 8; len(b) < end; at++ {
 		var word [8]byte
-		binary.LittleEndian.PutUint64(word[:], mix(p.seed+uint64(at)*0x9e3779b97f4a7c15))
+		binary.LittleEndian.PutUint64(word[:], mix(p.Seed+uint64(at)*0x9e3779b97f4a7c15))
 		b = append(b, word[skip:]...)
 		skip = 0
 	}
@@ -95,10 +95,15 @@ func (f *file) may(c content) {
 // is returns the content of a file whose operations all had a known outcome.
 func (f *file) is() content { return f.allowed[0] }
 
-// check compares what was read with what may be there. There is nil for a file that does not exist.
-func (f *file) check(got []byte) error {
+// wrong says in what way content is none of those that may be there.
+type wrong struct{ text string }
+
+func (w *wrong) Error() string { return w.text }
+
+// compare looks for what was read among what may be there: a *wrong if it is not. There is nil for a file that does not exist.
+func compare(path string, got []byte, allowed []content) error {
 	var said []string
-	for _, want := range f.allowed {
+	for _, want := range allowed {
 		if want == nil && got == nil {
 			return nil
 		}
@@ -113,7 +118,7 @@ func (f *file) check(got []byte) error {
 		}
 		said = append(said, fmt.Sprintf("%d bytes where %d were wanted, different from byte %d on", len(got), len(w), at))
 	}
-	return fmt.Errorf("%s is not what was acknowledged: %s", f.path, strings.Join(said, "; or "))
+	return &wrong{fmt.Sprintf("%s is not what was acknowledged: %s", path, strings.Join(said, "; or "))}
 }
 
 // difference returns where two contents differ first, -1 if they do not.

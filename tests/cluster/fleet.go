@@ -10,10 +10,12 @@ import (
 	"testing"
 )
 
-// Fleet is masters and volume servers, each on a host of its own: all that stores, and no door. Clients are the test itself.
+// Fleet is masters and volume servers, each on a host of its own: all that stores. Clients are the test itself, and whatever
+// uses the doors of a filer, which runs if it is started.
 type Fleet struct {
 	*Masters
 	servers []*volumeProcess
+	filer   process
 }
 
 type volumeProcess struct {
@@ -26,7 +28,8 @@ type volumeProcess struct {
 // arguments of the volume servers. The directory of a disk may be prepared beforehand: see DiskDir.
 func StartFleet(t testing.TB, masters, servers, disks int, prepare func(f *Fleet), args ...string) *Fleet {
 	t.Helper()
-	f := &Fleet{Masters: startMasters(t, NewNetwork(t, masters+servers), masters)}
+	f := &Fleet{Masters: startMasters(t, NewNetwork(t, masters+servers+1), masters)}
+	f.filer = process{name: "filer", host: masters + servers + 1, log: filepath.Join(f.Dir, "filer.log")}
 	for i := 1; i <= servers; i++ {
 		p := process{name: fmt.Sprintf("volume server %d", i), host: masters + i, log: filepath.Join(f.Dir, fmt.Sprintf("v%d.log", i))}
 		v := &volumeProcess{process: p, args: args}
@@ -55,6 +58,29 @@ func StartFleet(t testing.TB, masters, servers, disks int, prepare func(f *Fleet
 	}
 	f.AwaitServers(t)
 	return f
+}
+
+// filerBase is the --listen-base of the filer.
+const filerBase = 7400
+
+// StartFiler starts the filer, which does not run, and waits until it answers.
+func (f *Fleet) StartFiler(t testing.TB) {
+	t.Helper()
+	if f.filer.cmd == nil {
+		t.Cleanup(func() { f.filer.finish(t) })
+	}
+	addr := f.Net.Addr(f.filer.host)
+	f.HTTP, f.S3 = fmt.Sprintf("http://%s:%d", addr, filerBase+200), fmt.Sprintf("http://%s:%d", addr, filerBase+300)
+	f.filer.start(t, f.Net, f.Binary, "serve", "filer", "--listen", addr, "--listen-base", fmt.Sprint(filerBase), "--insecure",
+		"--cluster", strings.Join(f.Addrs(), ","))
+	probe := &Server{Access: f.Access, cmd: f.filer.cmd, ended: f.filer.ended}
+	WaitFor(t, ReadyWithin, "the filer", probe.Healthy)
+}
+
+// KillFiler is kill -9 of the filer; it returns when it is dead.
+func (f *Fleet) KillFiler(t testing.TB) {
+	t.Helper()
+	f.filer.kill(t)
 }
 
 // AwaitServers waits until all volume servers are up.

@@ -35,9 +35,10 @@ func StartMasters(t testing.TB, n int) *Masters {
 func startMasters(t testing.TB, net *Network, n int) *Masters {
 	t.Helper()
 	dir := t.TempDir()
-	g := &Masters{Net: net, Access: Access{Binary: Binary(t), Dir: dir}}
+	g := &Masters{Net: net, Access: Access{Binary: Binary(t), Dir: dir, AccessKey: "TESTACCESSKEY", SecretKey: "test-secret-key-0123456789"}}
+	env := []string{"GRANARY_ROOT_ACCESS_KEY=" + g.AccessKey, "GRANARY_ROOT_SECRET_KEY=" + g.SecretKey}
 	for i := 1; i <= n; i++ {
-		p := process{name: fmt.Sprintf("master %d", i), host: i, log: filepath.Join(dir, fmt.Sprintf("m%d.log", i))}
+		p := process{name: fmt.Sprintf("master %d", i), host: i, log: filepath.Join(dir, fmt.Sprintf("m%d.log", i)), env: env}
 		g.nodes = append(g.nodes, &masterProcess{process: p, data: filepath.Join(dir, fmt.Sprintf("m%d", i))})
 	}
 	g.Cluster = strings.Join(g.Addrs(), ",")

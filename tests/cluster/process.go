@@ -15,6 +15,7 @@ type process struct {
 	name  string // for people, such as "master 1"
 	host  int
 	log   string // file that gathers what it prints
+	env   []string
 	cmd   *exec.Cmd
 	ended chan struct{}
 }
@@ -27,7 +28,7 @@ func (p *process) start(t testing.TB, net *Network, binary string, args ...strin
 		t.Fatal(err)
 	}
 	p.cmd = net.Command(p.host, binary, args...)
-	p.cmd.Env = append(os.Environ(), "GRANARY_LOG_LEVEL=info")
+	p.cmd.Env = append(append(os.Environ(), "GRANARY_LOG_LEVEL=info"), p.env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := errors.Join(p.cmd.Start(), log.Close()); err != nil {
 		t.Fatal(err)
