@@ -38,7 +38,7 @@ e2e() {
 storage() {
   mkdir -p bin
   CGO_ENABLED=0 go build -trimpath -o bin/granary ./cmd/granary
-  GRANARY_BINARY=$PWD/bin/granary go test -tags e2e -count=1 -timeout 40m -artifacts -outputdir="$PWD/bin" -v ./tests/chaos/
+  GRANARY_BINARY=$PWD/bin/granary go test -tags e2e -count=1 -timeout 40m -artifacts -outputdir="$PWD/bin" -v ./tests/faultdisk/ ./tests/chaos/
 }
 
 fuzz() {
