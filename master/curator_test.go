@@ -22,6 +22,7 @@ type shardDisks struct {
 	mu     sync.Mutex
 	disks  map[granary.DiskID]map[granary.VolumeID]granary.ShardInfo // of each volume one shard at most
 	down   map[string]bool
+	stuck  map[string]bool              // servers that cannot remove shards
 	fails  map[string]string            // why the disk of a server should be emptied
 	used   map[string]uint64            // of 10 GiB
 	sick   map[string]granary.ShardInfo // damaged, by server
@@ -86,6 +87,15 @@ func (d *shardDisks) live(what string, f func() error) {
 	})
 }
 
+// elapse lets much time pass, in which no server is silent.
+func (d *shardDisks) elapse(total time.Duration) {
+	d.t.Helper()
+	for ; total > 0; total -= 2 * time.Second {
+		d.clock.pass(2 * time.Second)
+		d.beat()
+	}
+}
+
 func (d *shardDisks) Seal(_ context.Context, addr string, seal *granary.Seal) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -121,7 +131,7 @@ func (d *shardDisks) Drop(_ context.Context, addr string, ref granary.ShardRef, 
 	defer d.mu.Unlock()
 	info, ok := d.disks[ref.Disk][ref.Volume]
 	switch {
-	case d.down[addr]:
+	case d.down[addr], d.stuck[addr]:
 		return granary.Errorf(granary.KindUnavailable, "drop", addr, "")
 	case !ok || info.Ref != ref:
 		return nil
@@ -420,7 +430,7 @@ func TestEmptyVolumeIsDropped(t *testing.T) {
 	if !d.has(v.Shards[0].Disk, v.ID) {
 		t.Error("a shard went before its time")
 	}
-	d.clock.pass(10 * time.Minute)
+	d.elapse(10 * time.Minute)
 	d.live("the forgotten volume", func() error {
 		if _, err := d.volume(v.ID); !granary.IsKind(err, granary.KindNotFound) {
 			return fmt.Errorf("%w", err)
@@ -448,6 +458,43 @@ func TestEmptyVolumeIsDropped(t *testing.T) {
 	if !d.has("s1-d", 1000) {
 		t.Error("a shard of an unknown volume was dropped")
 	}
+}
+
+// TestEmptyVolumeOfDiskThatCannotDrop: what can be dropped is, at once, whatever another disk says; and a disk that fails is not
+// waited for, so it can be retired.
+func TestEmptyVolumeOfDiskThatCannotDrop(t *testing.T) {
+	t.Parallel()
+	d := openUpkept(t, 3)
+	c := newClient(t, d.s)
+	v := d.sealed(c, d.fill(c, "f"))
+	bad := v.Shards[0]
+	d.mu.Lock()
+	d.stuck = map[string]bool{string(bad.Server): true}
+	d.mu.Unlock()
+	c.do(d.s, &granary.Unlink{Parent: granary.RootInode, Name: "f"})
+	d.live("the space of the other shards", func() error {
+		d.elapse(time.Minute)
+		for _, s := range v.Shards[1:] {
+			if d.has(s.Disk, v.ID) {
+				return fmt.Errorf("%s has a shard", s.Disk)
+			}
+		}
+		return nil
+	})
+	if _, err := d.volume(v.ID); err != nil {
+		t.Fatalf("the volume is forgotten before its shard on a disk that works: %v", err)
+	}
+	d.mu.Lock()
+	d.fails[string(bad.Server)] = "input/output error"
+	d.mu.Unlock()
+	d.live("the forgotten volume", func() error {
+		d.elapse(time.Minute)
+		if _, err := d.volume(v.ID); !granary.IsKind(err, granary.KindNotFound) {
+			return fmt.Errorf("%w", err)
+		}
+		return nil
+	})
+	c.do(d.s, &granary.SetDisk{Disk: bad.Disk, State: granary.DiskRetired})
 }
 
 // TestTasksAreLeased: who is silent loses its task to another; what it says later is not wanted; and what failed waits.

@@ -292,6 +292,7 @@ func (r *volumeRecord) lacks(shard int, info *granary.ShardInfo) bool {
 type volumeDrop struct {
 	v     *volumeFacts
 	addrs []string // of the servers that have its disks; "" for those that are away
+	fails []bool   // whether the disks are failing
 }
 
 // dueDrops returns volumes that have been without live blocks for long enough.
@@ -312,11 +313,11 @@ func (c *curator) dueDrops() []*volumeDrop {
 		}
 		x := &volumeDrop{v: v}
 		for _, at := range v.at {
-			addr := ""
-			if d := &c.scene.disks[at]; d.here {
+			addr, d := "", &c.scene.disks[at]
+			if d.here {
 				addr = d.name
 			}
-			x.addrs = append(x.addrs, addr)
+			x.addrs, x.fails = append(x.addrs, addr), append(x.fails, d.failing != "")
 		}
 		c.drops[v.id] = now.Add(dropAgain)
 		due = append(due, x)
@@ -324,9 +325,10 @@ func (c *curator) dueDrops() []*volumeDrop {
 	return due
 }
 
-// dropVolume drops the shards of a volume, and forgets it when none is left on the disks that are there. Those on others are
-// stale when they come back.
+// dropVolume drops the shards of a volume, and forgets it when none is left on the disks that are there and work. Those on others are
+// stale when they come back. A disk that fails may never remove a file again: it is not waited for, or it could not be retired.
 func (c *curator) dropVolume(ctx context.Context, x *volumeDrop) {
+	left := false
 	for i, addr := range x.addrs {
 		if addr == "" {
 			continue
@@ -339,8 +341,11 @@ func (c *curator) dropVolume(ctx context.Context, x *volumeDrop) {
 			if ctx.Err() == nil {
 				c.l.s.log.Info("a shard of an empty volume was not dropped yet", "shard", ref, "server", addr, "error", err)
 			}
-			return
+			left = left || !x.fails[i]
 		}
+	}
+	if left || ctx.Err() != nil {
+		return
 	}
 	if c.propose(ctx, []item{&forgetVolume{x.v.id}}) {
 		c.mu.Lock()

@@ -110,7 +110,11 @@ func (m *tormentor) round(first trouble) {
 		third := m.doorTroubles()[m.rand.IntN(2)]
 		name += ", " + third.name
 		m.count(third)
-		undo = append(undo, third.make(0))
+		if back := third.make(0); first.all {
+			undo = append(undo, back) // the masters first
+		} else {
+			undo = append([]func(){back}, undo...) // who uses it does not wait for what else is waited for
+		}
 	}
 	m.t.Logf("%s", name)
 	ops := m.l.ops.Load()
