@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -13,9 +14,10 @@ import (
 
 const (
 	curateEvery  = time.Second
-	curateItems  = 256             // of each kind, in one step
-	sweepsMax    = 100             // that are looked at at a time
-	complaintAge = 2 * time.Second // a complaint about a shard is made after what was last seen to change about it, or it is an old one
+	curateItems  = 256              // of each kind, in one step
+	sweepsMax    = 100              // that are looked at at a time
+	complaintAge = 2 * time.Second  // a complaint about a shard is made after what was last seen to change about it, or it is an old one
+	barredFor    = 10 * time.Second // after which a disk that fails is not waited for to seal a shard
 )
 
 // curator is what a leader does for volumes to stay whole and where they should be, in little space. It decides from the
@@ -298,6 +300,15 @@ func (c *curator) complaints() []item {
 			if c.scene.losesBy(v, i, &info) {
 				damaged[v.id] |= 1 << i
 			}
+		}
+	}
+	for _, v := range c.plan.barred { // one shard at a time: what is left must suffice
+		if c.cat.volumes[v.id] != v || c.l.s.now().Sub(v.grown) < barredFor {
+			continue
+		}
+		i := bits.TrailingZeros32(c.scene.barred(v))
+		if damaged[v.id] == 0 && c.scene.losesBy(v, i, &granary.ShardInfo{Poisoned: c.scene.disks[v.at[i]].failing}) {
+			damaged[v.id] = 1 << i
 		}
 	}
 	return c.damagedItems(damaged)

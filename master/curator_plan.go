@@ -54,6 +54,7 @@ type plan struct {
 	seal     []*volumeFacts  // open volumes that are to be sealed
 	condemn  []granary.VolumeID
 	expired  []*volumeFacts // volumes without live blocks that have stayed for long enough
+	barred   []*volumeFacts // volumes that wait for a failing disk to seal a shard
 	pointing []*volumeFacts // volumes with targets that no need is behind, some of them
 }
 
@@ -101,10 +102,13 @@ func (p *plan) volume(s *scene, v *volumeFacts) {
 		}
 	default:
 		if r.LiveBytes == 0 {
-			if r.State == granary.VolumeSealed || s.count(v).gone != 0 { // else it is sealed in a moment
+			if r.State == granary.VolumeSealed || s.count(v).gone != 0 || s.barred(v) != 0 { // else it is sealed in a moment
 				p.condemn = append(p.condemn, v.id)
 			}
 			return
+		}
+		if s.barred(v) != 0 {
+			p.barred = append(p.barred, v)
 		}
 		n, ok := s.needOf(v)
 		if ok {

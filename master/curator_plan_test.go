@@ -119,6 +119,13 @@ func TestPlan(t *testing.T) {
 			v.record.State, v.record.Sealed, v.record.Lost = granary.VolumeSealing, 0b001110, 1
 			return s
 		}, ""},
+		{"nothing alive, and a disk that cannot seal", func() *scene {
+			s := sixServers()
+			v := s.volume(4, 2)
+			v.record.State, v.record.Sealed, v.record.LiveBytes = granary.VolumeSealing, 0b011111, 0
+			s.disks[5].failing = "input/output error"
+			return s
+		}, "condemn 1"},
 		{"sealed where it can be", func() *scene {
 			s := sixServers()
 			v := s.volume(4, 2)

@@ -125,6 +125,20 @@ func (s *scene) losesBy(v *volumeFacts, shard int, info *granary.ShardInfo) bool
 	return info.Poisoned != "" && r.Sealed&(1<<shard) == 0 && len(v.at)-bits.OnesCount32(c.gone|1<<shard) >= r.DataShards
 }
 
+// barred returns the shards of a volume that are still to be sealed, on disks that fail, which may never do that: bit i for shard i.
+func (s *scene) barred(v *volumeFacts) uint32 {
+	if v.record.State != granary.VolumeSealing {
+		return 0
+	}
+	var barred uint32
+	for i, at := range v.at {
+		if bit := uint32(1) << i; s.disks[at].failing != "" && (v.record.Sealed|v.record.Lost)&bit == 0 {
+			barred |= bit
+		}
+	}
+	return barred
+}
+
 // takingDomains returns how many failure domains take new volumes of a class.
 func (s *scene) takingDomains(class string) int {
 	var cs []candidate

@@ -22,7 +22,7 @@ type shardDisks struct {
 	mu     sync.Mutex
 	disks  map[granary.DiskID]map[granary.VolumeID]granary.ShardInfo // of each volume one shard at most
 	down   map[string]bool
-	stuck  map[string]bool              // servers that cannot remove shards
+	stuck  map[string]bool              // servers that can neither seal nor remove shards
 	fails  map[string]string            // why the disk of a server should be emptied
 	used   map[string]uint64            // of 10 GiB
 	sick   map[string]granary.ShardInfo // damaged, by server
@@ -100,6 +100,9 @@ func (d *shardDisks) Seal(_ context.Context, addr string, seal *granary.Seal) er
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	info, ok := d.disks[seal.Ref.Disk][seal.Ref.Volume]
+	if d.stuck[addr] {
+		return granary.Errorf(granary.KindUnavailable, "seal", seal.Ref.String(), "")
+	}
 	if seal.End > 0 && (!ok || info.Length < seal.End) {
 		return granary.Errorf(granary.KindCorrupt, "seal", seal.Ref.String(), "shorter than %d", seal.End)
 	}
@@ -564,6 +567,29 @@ func TestFailingDiskIsEmptied(t *testing.T) {
 		return nil
 	})
 	c.do(d.s, &granary.SetDisk{Disk: bad.Disk, State: granary.DiskRetired})
+}
+
+// TestFailingDiskNeedNotSeal: a shard that was never made, on a disk that fails by now, is made elsewhere, and the volume is sealed.
+func TestFailingDiskNeedNotSeal(t *testing.T) {
+	t.Parallel()
+	d := openUpkept(t, 5)
+	c := newClient(t, d.s)
+	v := d.fill(c, "f")
+	bad := v.Shards[1]
+	d.mu.Lock()
+	delete(d.disks[bad.Disk], v.ID)
+	d.stuck = map[string]bool{string(bad.Server): true}
+	d.fails[string(bad.Server)] = "input/output error"
+	d.mu.Unlock()
+	c.do(d.s, &granary.SealVolume{Volume: v.ID, Epoch: v.Epoch})
+	task := d.task("w")
+	if task.Kind != granary.TaskRepair || task.Shard != 1 || task.Target.Disk == bad.Disk {
+		t.Fatalf("%+v", task)
+	}
+	d.carryOut(c, task)
+	if now, err := d.volume(v.ID); err != nil || now.State != granary.VolumeSealed {
+		t.Fatalf("%+v, %v", now, err)
+	}
 }
 
 // TestWiderVolumes: a volume that has been sealed for long under an automatic policy is written anew when there have been
