@@ -165,6 +165,9 @@ func (s *Store) writeOpen(sh *shard, f *openFile, a *granary.Append) (uint64, er
 	sh.state.Store(&next)
 	if !repeat {
 		sh.appended.add(a.Data, a.Offset)
+		if crc32.Checksum(a.Data, castagnoli) != a.CRC32C {
+			sh.appended.begin(end) // lent memory has changed: its owner has given up, and nobody knows what was written
+		}
 	}
 	sh.tailWritten = true
 	return sh.syncs.wrote(), nil
