@@ -197,7 +197,8 @@ func (sh *shard) verifyOpen(op string, f *openFile, step func(size int) error) e
 		return err
 	}
 	p := make([]byte, sumPiece)
-	for i := sh.appended.first(); ; i++ {
+	first, end := sh.appended.span() // what comes meanwhile is not chased after
+	for i := first; i < end; i++ {
 		if err := step(sumPiece); err != nil {
 			return err
 		}
@@ -206,13 +207,14 @@ func (sh *shard) verifyOpen(op string, f *openFile, step func(size int) error) e
 			return err
 		}
 	}
+	return nil
 }
 
-// first returns the first piece that is known.
-func (s *appendSums) first() uint64 {
+// span returns the first piece that is known, and the one after the last.
+func (s *appendSums) span() (first, end uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.from
+	return s.from, (s.length + sumPiece - 1) / sumPiece
 }
 
 // verifyPiece compares one piece; false if there is none. It waits for who changes the shard, and keeps them waiting for no longer than that.

@@ -312,12 +312,11 @@ func (n *inspector) scrub(t testing.TB, server int) {
 			if asked[u.Disk] && u.Scrub.Began >= began && u.Scrub.Ended >= u.Scrub.Began && u.Scrub.Total == 0 {
 				continue
 			}
-			if u.Scrub.Total == 0 { // else one is under way that began before the damage was done
-				if err := n.shards.Scrub(ctx, n.f.ServerAddr(server), u.Disk); err != nil {
-					return err
-				}
-				asked[u.Disk] = true
+			// One that is under way began before the damage was done: it is made to end soon.
+			if err := n.shards.Scrub(ctx, n.f.ServerAddr(server), u.Disk); err != nil {
+				return err
 			}
+			asked[u.Disk] = asked[u.Disk] || u.Scrub.Total == 0
 			return fmt.Errorf("disk %s is at %+v", u.Disk, u.Scrub)
 		}
 		return nil
