@@ -9,8 +9,17 @@ import (
 	"github.com/dsorchard/granary/internal/block"
 )
 
+const (
+	idleShare = 32   // of the budget: what spent chunks take at most
+	leftMax   = 8192 // chunks that are remembered when they are let go
+)
+
 // cache keeps verified plaintext of chunks, the least recently used leaving first. Chunks that are being read count before they are
 // there: together with what is kept they take no more than max, unless a single one does.
+//
+// A stream does not push out what others read again and again, nor does it go through all of the memory: a chunk that was read to its
+// end is spent, and only few of those are kept. Who reads it again meanwhile, or has it loaded again later, makes it one that stays
+// (as in 2Q: Johnson and Shasha, VLDB 1994).
 type cache struct {
 	slabs  *slabs // takes the memory of chunks that nobody holds
 	mu     sync.Mutex
@@ -20,6 +29,11 @@ type cache struct {
 	room   chan struct{}                     // closed when some of that is given back; nil if nobody waits
 	blocks map[granary.BlockID]*list.Element // of *chunk
 	order  *list.List                        // most recently used first
+	spent  *list.List                        // the others, the last to be read to its end first
+	idle   int64                             // bytes of spent
+	left   []granary.BlockID                 // a ring of spent chunks that were let go
+	leftAt map[granary.BlockID]int           // their places
+	next   int                               // place in left
 	hits   uint64
 	misses uint64
 }
@@ -30,7 +44,9 @@ type chunk struct {
 	block granary.BlockID
 	hash  granary.Hash
 	verified
-	holders int // guarded by cache.mu
+	holders int  // guarded by cache.mu, as are the others
+	stays   bool // it was of use more than once
+	idle    bool // it is in cache.spent
 }
 
 // verified is plaintext that was verified, and the memory that it lies in.
@@ -46,7 +62,10 @@ type CacheStats struct {
 }
 
 func newCache(bytesMax int64, s *slabs) *cache {
-	return &cache{slabs: s, max: bytesMax, blocks: map[granary.BlockID]*list.Element{}, order: list.New()}
+	return &cache{
+		slabs: s, max: bytesMax, blocks: map[granary.BlockID]*list.Element{}, order: list.New(),
+		spent: list.New(), left: make([]granary.BlockID, leftMax), leftAt: map[granary.BlockID]int{},
+	}
 }
 
 // get returns a block's chunk, or nil. Who gets one holds it until drop. count is false for those who merely look.
@@ -80,8 +99,50 @@ func (c *cache) find(b *granary.BlockInfo) *chunk {
 	if e == nil || e.Value.(*chunk).hash != b.Hash {
 		return nil
 	}
-	c.order.MoveToFront(e)
-	return e.Value.(*chunk)
+	ch := e.Value.(*chunk)
+	if !ch.idle {
+		c.order.MoveToFront(e)
+		return ch
+	}
+	c.wake(e)
+	ch.stays = true
+	c.blocks[b.ID] = c.order.PushFront(ch)
+	return ch
+}
+
+// wake takes a chunk out of those that are spent.
+func (c *cache) wake(e *list.Element) {
+	ch := c.spent.Remove(e).(*chunk)
+	ch.idle = false
+	c.idle -= ch.size()
+}
+
+// spend takes note that a chunk was read to its end.
+func (c *cache) spend(ch *chunk) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.blocks[ch.block]
+	if e == nil || e.Value != ch || ch.stays || ch.idle {
+		return
+	}
+	c.order.Remove(e)
+	ch.idle = true
+	c.blocks[ch.block] = c.spent.PushFront(ch)
+	c.idle += ch.size()
+	for c.idle > c.max/idleShare {
+		last := c.spent.Back()
+		c.leave(last.Value.(*chunk).block)
+		c.remove(last)
+	}
+}
+
+// leave remembers a chunk that is let go because it is spent.
+func (c *cache) leave(id granary.BlockID) {
+	if old := c.left[c.next]; c.leftAt[old] == c.next {
+		delete(c.leftAt, old)
+	}
+	c.left[c.next], c.leftAt[id] = id, c.next
+	c.next = (c.next + 1) % len(c.left)
 }
 
 // drop ends a hold.
@@ -149,6 +210,10 @@ func (c *cache) put(ch *chunk, n int64) {
 	if e := c.blocks[ch.block]; e != nil {
 		c.remove(e)
 	}
+	if _, ok := c.leftAt[ch.block]; ok {
+		ch.stays = true
+		delete(c.leftAt, ch.block)
+	}
 	ch.holders++
 	c.blocks[ch.block] = c.order.PushFront(ch)
 	c.bytes += ch.size()
@@ -158,15 +223,24 @@ func (c *cache) put(ch *chunk, n int64) {
 // size is what a chunk takes of the budget.
 func (ch *chunk) size() int64 { return int64(cap(ch.memory)) }
 
-// shrink lets the least recently used chunks go until all that is kept and coming fits. c.mu is held.
+// shrink lets the chunks that are spent, and the least recently used ones go until all that is kept and coming fits. c.mu is held.
 func (c *cache) shrink() {
 	for c.bytes > 0 && c.bytes+c.coming > c.max {
-		c.remove(c.order.Back())
+		e := c.spent.Back()
+		if e == nil {
+			e = c.order.Back()
+		}
+		c.remove(e)
 	}
 }
 
 func (c *cache) remove(e *list.Element) {
-	ch := c.order.Remove(e).(*chunk)
+	ch := e.Value.(*chunk)
+	if ch.idle {
+		c.wake(e)
+	} else {
+		c.order.Remove(e)
+	}
 	delete(c.blocks, ch.block)
 	c.bytes -= ch.size()
 	c.unhold(ch)

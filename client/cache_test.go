@@ -138,3 +138,35 @@ func (s *countedShards) take() []int {
 	s.sizes = nil
 	return sizes
 }
+
+// A stream leaves little behind, whatever the size of its reads; who reads a chunk again soon, or once more later, makes it stay.
+func TestStreamIsSpent(t *testing.T) {
+	for _, step := range []int{100_000, 1 << 20, 5 << 20} {
+		_, c := newCluster(t, 43, 6, policy(4, 2), func(o *Options) { o.CacheBytes = 128 << 20 })
+		data := noise(43, 32<<20)
+		if _, err := upload(c, "a", data); err != nil {
+			t.Fatal(err)
+		}
+		l := layoutOf(t, c, "a")
+		p := make([]byte, step)
+		stream := func(each func()) {
+			for off := 0; off < len(data); off += step {
+				c.Prefetch(l, uint64(off), uint64(step))
+				p := p[:min(step, len(data)-off)]
+				if err := c.ReadLayout(t.Context(), l, p, uint64(off)); err != nil || string(p) != string(data[off:off+len(p)]) {
+					t.Fatal("wrong", err)
+				}
+				each()
+			}
+		}
+		most := int64(0)
+		stream(func() { most = max(most, c.CacheStats().Bytes) })
+		if most > 10<<20+int64(step) { // a 32nd of it is spent, and a chunk is being read
+			t.Errorf("a stream in steps of %d fills the cache with %d bytes", step, most)
+		}
+		stream(func() {})
+		if kept := c.CacheStats().Bytes; kept < 25<<20 {
+			t.Errorf("a stream that is read again leaves %d bytes in the cache", kept)
+		}
+	}
+}

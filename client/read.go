@@ -137,7 +137,7 @@ func (c *Client) cached(b *granary.BlockInfo, at int, dst []byte) bool {
 	if ch == nil {
 		return false
 	}
-	ch.plain.CopyTo(dst, at)
+	c.copyFrom(ch, at, dst)
 	c.cache.drop(ch)
 	return true
 }
@@ -160,9 +160,17 @@ func (c *Client) readChunk(ctx context.Context, v *granary.Volume, b *granary.Bl
 		return granary.Errorf(granary.KindCanceled, "read", blockName(b), "%w", ctx.Err())
 	}
 	if f.err == nil {
-		f.chunk.plain.CopyTo(dst, at)
+		c.copyFrom(f.chunk, at, dst)
 	}
 	return f.err
+}
+
+// copyFrom fills dst from a chunk's plaintext at an offset.
+func (c *Client) copyFrom(ch *chunk, at int, dst []byte) {
+	ch.plain.CopyTo(dst, at)
+	if at+len(dst) == ch.plain.Len() {
+		c.cache.spend(ch)
+	}
 }
 
 // load reads a whole block into the cache, once for all who want it at the time, until they leave. It goes on when

@@ -9,6 +9,7 @@ const (
 	slabLeast   = 1 << 12
 	slabMost    = 1 << 23 // more than any block takes
 	slabSteps   = 4       // sizes in each doubling: a fifth of a slab is unused at most
+	slabSlack   = 2       // a slab may be so many sizes too large, rather than new
 	slabClasses = 11*slabSteps + 1
 )
 
@@ -32,12 +33,12 @@ func slabClass(n int) int {
 	return octave*slabSteps + (n-slabLeast<<octave+step-1)/step
 }
 
-// slabFor returns how many bytes of memory n bytes take.
+// slabFor returns how many bytes of memory n bytes take at most.
 func slabFor(n int) int64 {
 	if n > slabMost {
 		return int64(n)
 	}
-	return int64(slabSize(slabClass(n)))
+	return int64(slabSize(min(slabClass(n)+slabSlack, slabClasses-1)))
 }
 
 // get returns n bytes of memory, whatever is in them.
@@ -46,8 +47,10 @@ func (s *slabs) get(n int) []byte {
 		return make([]byte, n)
 	}
 	class := slabClass(n)
-	if p, ok := s.classes[class].Get().(*[]byte); ok {
-		return (*p)[:n]
+	for i := class; i <= min(class+slabSlack, slabClasses-1); i++ {
+		if p, ok := s.classes[i].Get().(*[]byte); ok {
+			return (*p)[:n]
+		}
 	}
 	return make([]byte, n, slabSize(class))
 }

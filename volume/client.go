@@ -56,8 +56,7 @@ func NewClient(options ...ClientOption) *Client {
 		TLSHandshakeTimeout: dialWithin,
 		MaxIdleConnsPerHost: idleConnsPerServer,
 		IdleConnTimeout:     idleConnTimeout,
-		WriteBufferSize:     transportBuffer,
-		ReadBufferSize:      transportBuffer,
+		WriteBufferSize:     transportBuffer, // the read buffer is small: what goes through it is copied twice
 		DisableCompression:  true,
 		// A build that the server refuses at once is not sent.
 		ExpectContinueTimeout: buildRefusedWithin,
