@@ -83,6 +83,7 @@ type diskCheck struct {
 	server   granary.ServerID
 	addr     string
 	expected []*volumeFacts // that have a shard there
+	listing  *listing       // where what is found is noted
 }
 
 // dueListings returns the disks that are to be listed now, with what should be on them.
@@ -106,7 +107,7 @@ func (c *curator) dueListings() []*diskCheck {
 			continue
 		}
 		l.asked, l.last = false, now
-		due[int32(i)] = &diskCheck{disk: d.disk, server: d.server, addr: d.name}
+		due[int32(i)] = &diskCheck{disk: d.disk, server: d.server, addr: d.name, listing: l}
 		all = append(all, due[int32(i)])
 	}
 	if len(all) == 0 {
@@ -138,15 +139,14 @@ func (c *curator) check(ctx context.Context, d *diskCheck) {
 		return
 	}
 	c.mu.Lock()
-	c.listing(d.disk).took = time.Since(start)
+	d.listing.took = time.Since(start)
 	c.mu.Unlock()
 	if !c.missing(ctx, d, infos) {
 		return
 	}
 	stale, unknown, kept := c.stale(d.disk, infos)
 	c.mu.Lock()
-	l := c.listing(d.disk)
-	l.unknown, l.kept = unknown, len(kept) > 0
+	d.listing.unknown, d.listing.kept = unknown, len(kept) > 0
 	c.mu.Unlock()
 	for _, info := range kept {
 		c.adopt(ctx, d, info)
@@ -260,7 +260,7 @@ func (c *curator) missing(ctx context.Context, d *diskCheck, infos []granary.Sha
 	marked := len(items) == 0 || c.propose(ctx, items)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l := c.listing(d.disk)
+	l := d.listing
 	if !marked || len(damaged) > len(items) {
 		l.asked = true // the others next time
 		return false
