@@ -53,8 +53,8 @@ type (
 	// The locks of LockWhole are not converted in one step: what is held is given up before the other kind is waited for, as
 	// flock(2) says; without Wait it is kept if the other is not to be had.
 	//
-	// Result: Created says that it is held, now; else it waits (AwaitLock), and is held from some later entry on unless
-	// CancelLock ends that. Index is the token of the request.
+	// Result: Created says that it is held, now, and Index is the token of the grant; else it waits (AwaitLock), and is held
+	// from some later entry on unless CancelLock ends that. Index is the token of the request then.
 	AcquireLock struct {
 		LockKey
 		LockRange
@@ -70,7 +70,7 @@ type (
 	}
 
 	// CancelLock ends that the owner waits. Result: Created says that there was nothing to end, because the lock was granted
-	// before: it is held.
+	// before: it is held, and Offset is the token of the grant.
 	CancelLock struct{ LockKey }
 )
 
@@ -120,7 +120,13 @@ type AwaitLock struct {
 // AwaitLockMax is how long AwaitLock waits.
 const AwaitLockMax = 20 * Time(1e9)
 
-// LockState answers AwaitLock.
+// LockOutcome answers AwaitLock.
+type LockOutcome struct {
+	State LockState
+	Token Index // of the grant, if the lock is held; else 0
+}
+
+// LockState is in a LockOutcome.
 type LockState uint8
 
 // What became of a request for a lock.

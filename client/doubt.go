@@ -19,13 +19,14 @@ const (
 type pending struct {
 	since  time.Time
 	giveUp context.CancelFunc
+	slow   bool // the master may take its time: that it does not answer says nothing about it
 }
 
 // begin notes a call to a master.
-func (m *masters) begin(addr string, giveUp context.CancelFunc) *pending {
+func (m *masters) begin(addr string, giveUp context.CancelFunc, slow bool) *pending {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p := &pending{time.Now(), giveUp}
+	p := &pending{time.Now(), giveUp, slow}
 	if m.pending[addr] == nil {
 		m.pending[addr] = map[*pending]struct{}{}
 	}
@@ -88,7 +89,7 @@ func (m *masters) waits(addr string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for p := range m.pending[addr] {
-		if time.Since(p.since) >= doubtAfter {
+		if !p.slow && time.Since(p.since) >= doubtAfter {
 			return true
 		}
 	}

@@ -230,6 +230,10 @@ func (m *fakeMaster) ReadBackup(context.Context, *granary.ReadBackup) (*granary.
 	return nil, granary.Errorf(granary.KindNotSupported, "read backup", "", "")
 }
 
+func (m *fakeMaster) AwaitLock(context.Context, *granary.AwaitLock) (granary.LockOutcome, error) {
+	return granary.LockOutcome{}, granary.Errorf(granary.KindNotSupported, "await lock", "", "")
+}
+
 func (m *fakeMaster) Heartbeat(context.Context, *granary.Heartbeat) (*granary.HeartbeatReply, error) {
 	return nil, granary.Errorf(granary.KindNotSupported, "heartbeat", "", "")
 }

@@ -163,6 +163,11 @@ func (m *masters) close() error {
 // o.RetryFor has passed. fn must be safe to repeat: a query, or a mutation under its sequence number.
 // When the time is up and some attempt may have had its effect, the error is KindIndeterminate.
 func (c *Client) lead(ctx context.Context, op string, fn func(ctx context.Context, m wire.Master) error) error {
+	return c.leadSlowly(ctx, op, 0, fn)
+}
+
+// leadSlowly is lead for calls that the leader may take some time to answer: for that long nothing is wrong.
+func (c *Client) leadSlowly(ctx context.Context, op string, held time.Duration, fn func(ctx context.Context, m wire.Master) error) error {
 	if ctx != c.ctx {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
@@ -172,7 +177,7 @@ func (c *Client) lead(ctx context.Context, op string, fn func(ctx context.Contex
 	deadline := time.Now().Add(c.o.RetryFor)
 	patience, backoff, hints, maybe := attemptFirst, backoffFirst, 0, false
 	for {
-		addr, late, err := c.attempt(ctx, patience, fn)
+		addr, late, err := c.attempt(ctx, patience, held, fn)
 		if err == nil || !again(err) {
 			return err
 		}
@@ -200,17 +205,19 @@ func (c *Client) lead(ctx context.Context, op string, fn func(ctx context.Contex
 	}
 }
 
-// attempt calls fn once, and reports whether its time ran out.
-func (c *Client) attempt(ctx context.Context, patience time.Duration, fn func(ctx context.Context, m wire.Master) error) (addr string, late bool, err error) {
+// attempt calls fn once, and reports whether its time ran out: patience, and what the master may hold the call.
+func (c *Client) attempt(ctx context.Context, patience, held time.Duration, fn func(ctx context.Context, m wire.Master) error) (addr string, late bool, err error) {
 	m, addr, err := c.masters.pick()
 	if err != nil {
 		return addr, false, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, held+patience)
 	defer cancel()
-	p := c.masters.begin(addr, cancel)
+	p := c.masters.begin(addr, cancel, held > 0)
 	defer c.masters.end(addr, p)
-	defer time.AfterFunc(doubtAfter, func() { c.doubt(addr) }).Stop()
+	if held == 0 {
+		defer time.AfterFunc(doubtAfter, func() { c.doubt(addr) }).Stop()
+	}
 	err = fn(ctx, m)
 	return addr, err != nil && ctx.Err() != nil, err
 }

@@ -40,14 +40,20 @@ func (c *Client) Do(ctx context.Context, cred granary.Cred, op granary.Op) (gran
 // are in order too; err is set only if the call itself failed, and then says of all of them what
 // Do says of one.
 func (c *Client) DoAll(ctx context.Context, cred granary.Cred, ops []granary.Op) ([]granary.Result, error) {
+	results, _, err := c.doAll(ctx, cred, ops)
+	return results, err
+}
+
+// doAll is DoAll, and returns the session that the mutations were sent under.
+func (c *Client) doAll(ctx context.Context, cred granary.Cred, ops []granary.Op) ([]granary.Result, *session, error) {
 	for {
 		s, err := c.live(ctx)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		calls, err := c.callsOf(ctx, cred, ops)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		s.start(ctx, calls)
 		results, err := s.await(ctx, calls)
@@ -57,7 +63,7 @@ func (c *Client) DoAll(ctx context.Context, cred granary.Cred, ops []granary.Op)
 		if err != nil {
 			s.disown(calls)
 		}
-		return results, err
+		return results, s, err
 	}
 }
 

@@ -62,6 +62,10 @@ func errno(k granary.Kind) syscall.Errno {
 		return syscall.EFBIG
 	case granary.KindTooManyLinks:
 		return syscall.EMLINK
+	case granary.KindWouldBlock:
+		return syscall.EAGAIN
+	case granary.KindDeadlock:
+		return syscall.EDEADLK
 	case granary.KindIndeterminate, granary.KindCorrupt, granary.KindInternal, granary.KindExpired, granary.KindMissingChunks:
 		return syscall.EIO
 	}
@@ -78,8 +82,10 @@ func httpStatus(k granary.Kind) int {
 	case granary.KindPermission, granary.KindNotOwner:
 		return http.StatusForbidden
 	case granary.KindExists, granary.KindNotDir, granary.KindIsDir, granary.KindNotEmpty, granary.KindStale,
-		granary.KindCrossDataset, granary.KindLoop, granary.KindTooManyLinks:
+		granary.KindCrossDataset, granary.KindLoop, granary.KindTooManyLinks, granary.KindDeadlock:
 		return http.StatusConflict
+	case granary.KindWouldBlock:
+		return http.StatusLocked
 	case granary.KindPrecondition:
 		return http.StatusPreconditionFailed
 	case granary.KindInvalid, granary.KindNameTooLong:

@@ -134,7 +134,7 @@ func codeOf(k granary.Kind, notFound code) code {
 		return codeParentIsFile
 	case granary.KindIsDir:
 		return codeIsDirectory
-	case granary.KindExists, granary.KindStale, granary.KindNotEmpty:
+	case granary.KindExists, granary.KindStale, granary.KindNotEmpty, granary.KindWouldBlock, granary.KindDeadlock:
 		return codeOperationAborted
 	case granary.KindPermission, granary.KindNotOwner:
 		return codeAccessDenied

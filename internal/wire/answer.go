@@ -52,6 +52,10 @@ func answerTo(a granary.Answer) (*pb.Answer, error) {
 			Volumes: listTo(a.Volumes, fillVolumeDurability), More: a.More}}
 	case *granary.UpkeepIs:
 		p.Answer = &pb.Answer_UpkeepIs{UpkeepIs: &pb.UpkeepIs{Upkeep: upkeepTo(&a.Upkeep)}}
+	case *granary.LockIs:
+		p.Answer = &pb.Answer_LockIs{LockIs: lockIsTo(a)}
+	case *granary.Locks:
+		p.Answer = &pb.Answer_Locks{Locks: &pb.Locks{Locks: listTo(a.Locks, fillLock), Next: uint64(a.Next)}}
 	default:
 		return nil, granary.Errorf(granary.KindInternal, "encode", "answer", "no encoding for %T", a)
 	}
@@ -106,6 +110,10 @@ func (d *decoder) answer(p *pb.Answer) granary.Answer {
 		return &granary.Durability{Volumes: listFrom(a.Durability.Volumes, d.volumeDurability), More: a.Durability.More}
 	case *pb.Answer_UpkeepIs:
 		return &granary.UpkeepIs{Upkeep: d.upkeep(a.UpkeepIs.Upkeep)}
+	case *pb.Answer_LockIs:
+		return d.lockIs(a.LockIs)
+	case *pb.Answer_Locks:
+		return &granary.Locks{Locks: listFrom(a.Locks.Locks, d.lock), Next: granary.InodeID(a.Locks.Next)}
 	default:
 		d.bad("no answer, or one that is not known here")
 		return nil

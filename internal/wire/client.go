@@ -198,3 +198,17 @@ func (c *masterClient) Work(ctx context.Context, req *granary.WorkRequest) (*gra
 	}
 	return reply, nil
 }
+
+// AwaitLock implements Master.
+func (c *masterClient) AwaitLock(ctx context.Context, req *granary.AwaitLock) (granary.LockOutcome, error) {
+	p, err := c.rpc.AwaitLock(ctx, awaitLockTo(req))
+	if err != nil {
+		return granary.LockOutcome{}, errorOf(ctx, err, "await lock", c.addr, false)
+	}
+	d := decoder{subject: "outcome of a lock"}
+	outcome := d.lockOutcome(p)
+	if d.err != nil {
+		return granary.LockOutcome{}, granary.Errorf(granary.KindInternal, "await lock", c.addr, "%w", d.err)
+	}
+	return outcome, nil
+}

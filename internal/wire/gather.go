@@ -39,7 +39,7 @@ type question struct {
 // gathers reports whether a query is small: others would wait long for a large one that they share a call with.
 func gathers(q granary.Query) bool {
 	switch q.(type) {
-	case *granary.Lookup, *granary.StatFS, *granary.GetPolicy, *granary.GetUser:
+	case *granary.Lookup, *granary.StatFS, *granary.GetPolicy, *granary.GetUser, *granary.GetLock:
 		return true
 	}
 	return false

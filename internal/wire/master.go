@@ -31,4 +31,6 @@ type Master interface {
 	ReadBackup(ctx context.Context, req *granary.ReadBackup) (*granary.BackupPiece, error)
 	// Work is answered by the leader.
 	Work(ctx context.Context, req *granary.WorkRequest) (*granary.WorkReply, error)
+	// AwaitLock is answered by the leader, when the request for a lock is over or after granary.AwaitLockMax.
+	AwaitLock(ctx context.Context, req *granary.AwaitLock) (granary.LockOutcome, error)
 }

@@ -62,6 +62,9 @@ const (
 	numDamageShards
 	numAdoptVolume
 	numForgetDisk
+	numAcquireLock
+	numReleaseLock
+	numCancelLock
 )
 
 // newOp returns an empty op of a number, or nil.
@@ -127,6 +130,12 @@ func newOp(num protowire.Number) granary.Op {
 		return new(granary.AdoptVolume)
 	case numForgetDisk:
 		return new(granary.ForgetDisk)
+	case numAcquireLock:
+		return new(granary.AcquireLock)
+	case numReleaseLock:
+		return new(granary.ReleaseLock)
+	case numCancelLock:
+		return new(granary.CancelLock)
 	}
 	return nil
 }
@@ -199,6 +208,12 @@ func (f *fields) op(op *granary.Op) {
 		required(f, numAdoptVolume, o, (*fields).adoptVolume, what)
 	case *granary.ForgetDisk:
 		required(f, numForgetDisk, o, (*fields).forgetDisk, what)
+	case *granary.AcquireLock:
+		required(f, numAcquireLock, o, (*fields).acquireLock, what)
+	case *granary.ReleaseLock:
+		required(f, numReleaseLock, o, (*fields).releaseLock, what)
+	case *granary.CancelLock:
+		required(f, numCancelLock, o, (*fields).cancelLock, what)
 	default:
 		f.unknownOp(*op)
 	}

@@ -73,6 +73,10 @@ func queryTo(q granary.Query) (*pb.Query, error) {
 		p.Query = &pb.Query_GetDurability{GetDurability: &pb.GetDurability{After: uint64(q.After), Limit: int64(q.Limit)}}
 	case *granary.GetUpkeep:
 		p.Query = &pb.Query_GetUpkeep{GetUpkeep: new(pb.GetUpkeep)}
+	case *granary.GetLock:
+		p.Query = &pb.Query_GetLock{GetLock: getLockTo(q)}
+	case *granary.ListLocks:
+		p.Query = &pb.Query_ListLocks{ListLocks: &pb.ListLocks{Inode: uint64(q.Inode), After: uint64(q.After), Limit: int64(q.Limit)}}
 	default:
 		return nil, granary.Errorf(granary.KindInvalid, "encode", "query", "no encoding for %T", q)
 	}
@@ -141,6 +145,14 @@ func (d *decoder) query(p *pb.Query) granary.Query {
 		return &granary.GetDurability{After: granary.VolumeID(q.GetDurability.After), Limit: d.int(q.GetDurability.Limit, "limit")}
 	case *pb.Query_GetUpkeep:
 		return &granary.GetUpkeep{}
+	case *pb.Query_GetLock:
+		return d.getLock(q.GetLock)
+	case *pb.Query_ListLocks:
+		return &granary.ListLocks{
+			Inode: granary.InodeID(q.ListLocks.Inode),
+			After: granary.InodeID(q.ListLocks.After),
+			Limit: d.int(q.ListLocks.Limit, "limit"),
+		}
 	default:
 		d.bad("no query, or one that is not known here")
 		return nil

@@ -78,6 +78,10 @@ func (m *fakeMaster) ReadBackup(ctx context.Context, req *granary.ReadBackup) (*
 	return &granary.BackupPiece{ID: "b", Cluster: "c", Index: 5, Size: 9, Data: []byte("d")}, m.call(ctx, req)
 }
 
+func (m *fakeMaster) AwaitLock(ctx context.Context, req *granary.AwaitLock) (granary.LockOutcome, error) {
+	return granary.LockOutcome{State: granary.LockHeld, Token: 6}, m.call(ctx, req)
+}
+
 // serve puts a master on a loopback port and connects to it.
 func serve(t *testing.T, m Master) (Master, *grpc.Server) {
 	t.Helper()
@@ -140,6 +144,10 @@ func calls(c Master) map[string]func(context.Context) error {
 		},
 		"read backup": func(ctx context.Context) error {
 			_, err := c.ReadBackup(ctx, &granary.ReadBackup{ID: "b"})
+			return err
+		},
+		"await lock": func(ctx context.Context) error {
+			_, err := c.AwaitLock(ctx, &granary.AwaitLock{Session: 9})
 			return err
 		},
 		"mutate": func(ctx context.Context) error {
@@ -221,6 +229,11 @@ func adminCallsArrive(t *testing.T, c Master, received func(any)) {
 		t.Errorf("work: %v, %v", r, err)
 	}
 	received(work)
+	wait := &granary.AwaitLock{Session: 2, Key: granary.LockKey{Inode: 3, Space: granary.LockWhole, Owner: 1 << 63}, Token: 5}
+	if s, err := c.AwaitLock(ctx, wait); err != nil || s != (granary.LockOutcome{State: granary.LockHeld, Token: 6}) {
+		t.Errorf("await lock: %v, %v", s, err)
+	}
+	received(wait)
 	read := &granary.ReadBackup{ID: "b", Offset: 4}
 	if b, err := c.ReadBackup(ctx, read); err != nil || !reflect.DeepEqual(b, &granary.BackupPiece{ID: "b", Cluster: "c", Index: 5, Size: 9, Data: []byte("d")}) {
 		t.Errorf("read backup: %v, %v", b, err)
@@ -362,7 +375,7 @@ func TestCallerGivesUp(t *testing.T) {
 }
 
 func TestDeadlinePasses(t *testing.T) {
-	m := &fakeMaster{block: make(chan struct{}, 8)}
+	m := &fakeMaster{block: make(chan struct{}, len(calls(nil)))}
 	c, _ := serve(t, m)
 	for call, do := range calls(c) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)

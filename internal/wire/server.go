@@ -161,3 +161,16 @@ func (s *masterServer) Work(ctx context.Context, p *pb.WorkRequest) (*pb.WorkRep
 	}
 	return workReplyTo(reply), nil
 }
+
+func (s *masterServer) AwaitLock(ctx context.Context, p *pb.AwaitLockRequest) (*pb.AwaitLockReply, error) {
+	d := decoder{subject: "await lock"}
+	req := d.awaitLock(p)
+	if d.err != nil {
+		return nil, statusOf(d.err)
+	}
+	outcome, err := s.master.AwaitLock(ctx, req)
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return lockOutcomeTo(outcome), nil
+}

@@ -43,6 +43,8 @@ var kindCodes = [...]codes.Code{
 	granary.KindFileTooLarge:  codes.OutOfRange,
 	granary.KindTooManyLinks:  codes.FailedPrecondition,
 	granary.KindNotOwner:      codes.PermissionDenied,
+	granary.KindWouldBlock:    codes.FailedPrecondition,
+	granary.KindDeadlock:      codes.FailedPrecondition,
 }
 
 // errorTextMax bounds the texts of an error in a status: trailers are no place for more.

@@ -1339,6 +1339,9 @@ type Op struct {
 	//	*Op_DamageShards
 	//	*Op_AdoptVolume
 	//	*Op_ForgetDisk
+	//	*Op_AcquireLock
+	//	*Op_ReleaseLock
+	//	*Op_CancelLock
 	Op            isOp_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1651,6 +1654,33 @@ func (x *Op) GetForgetDisk() *ForgetDisk {
 	return nil
 }
 
+func (x *Op) GetAcquireLock() *AcquireLock {
+	if x != nil {
+		if x, ok := x.Op.(*Op_AcquireLock); ok {
+			return x.AcquireLock
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetReleaseLock() *ReleaseLock {
+	if x != nil {
+		if x, ok := x.Op.(*Op_ReleaseLock); ok {
+			return x.ReleaseLock
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetCancelLock() *CancelLock {
+	if x != nil {
+		if x, ok := x.Op.(*Op_CancelLock); ok {
+			return x.CancelLock
+		}
+	}
+	return nil
+}
+
 type isOp_Op interface {
 	isOp_Op()
 }
@@ -1775,6 +1805,18 @@ type Op_ForgetDisk struct {
 	ForgetDisk *ForgetDisk `protobuf:"bytes,30,opt,name=forget_disk,json=forgetDisk,proto3,oneof"`
 }
 
+type Op_AcquireLock struct {
+	AcquireLock *AcquireLock `protobuf:"bytes,31,opt,name=acquire_lock,json=acquireLock,proto3,oneof"`
+}
+
+type Op_ReleaseLock struct {
+	ReleaseLock *ReleaseLock `protobuf:"bytes,32,opt,name=release_lock,json=releaseLock,proto3,oneof"`
+}
+
+type Op_CancelLock struct {
+	CancelLock *CancelLock `protobuf:"bytes,33,opt,name=cancel_lock,json=cancelLock,proto3,oneof"`
+}
+
 func (*Op_Create) isOp_Op() {}
 
 func (*Op_Unlink) isOp_Op() {}
@@ -1834,6 +1876,12 @@ func (*Op_DamageShards) isOp_Op() {}
 func (*Op_AdoptVolume) isOp_Op() {}
 
 func (*Op_ForgetDisk) isOp_Op() {}
+
+func (*Op_AcquireLock) isOp_Op() {}
+
+func (*Op_ReleaseLock) isOp_Op() {}
+
+func (*Op_CancelLock) isOp_Op() {}
 
 type Precondition struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -4135,6 +4183,290 @@ func (x *AdoptVolume) GetMoves() []*BlockMove {
 	return nil
 }
 
+type AcquireLock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LockKey       *LockKey               `protobuf:"bytes,1,opt,name=lock_key,json=lockKey,proto3" json:"lock_key,omitempty"`       // required
+	LockRange     *LockRange             `protobuf:"bytes,2,opt,name=lock_range,json=lockRange,proto3" json:"lock_range,omitempty"` // absent: all zeros
+	Exclusive     bool                   `protobuf:"varint,3,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
+	Pid           uint32                 `protobuf:"varint,4,opt,name=pid,proto3" json:"pid,omitempty"`
+	Wait          bool                   `protobuf:"varint,5,opt,name=wait,proto3" json:"wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcquireLock) Reset() {
+	*x = AcquireLock{}
+	mi := &file_granary_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcquireLock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcquireLock) ProtoMessage() {}
+
+func (x *AcquireLock) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcquireLock.ProtoReflect.Descriptor instead.
+func (*AcquireLock) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *AcquireLock) GetLockKey() *LockKey {
+	if x != nil {
+		return x.LockKey
+	}
+	return nil
+}
+
+func (x *AcquireLock) GetLockRange() *LockRange {
+	if x != nil {
+		return x.LockRange
+	}
+	return nil
+}
+
+func (x *AcquireLock) GetExclusive() bool {
+	if x != nil {
+		return x.Exclusive
+	}
+	return false
+}
+
+func (x *AcquireLock) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *AcquireLock) GetWait() bool {
+	if x != nil {
+		return x.Wait
+	}
+	return false
+}
+
+type ReleaseLock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LockKey       *LockKey               `protobuf:"bytes,1,opt,name=lock_key,json=lockKey,proto3" json:"lock_key,omitempty"`       // required
+	LockRange     *LockRange             `protobuf:"bytes,2,opt,name=lock_range,json=lockRange,proto3" json:"lock_range,omitempty"` // absent: all zeros
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseLock) Reset() {
+	*x = ReleaseLock{}
+	mi := &file_granary_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseLock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseLock) ProtoMessage() {}
+
+func (x *ReleaseLock) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseLock.ProtoReflect.Descriptor instead.
+func (*ReleaseLock) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *ReleaseLock) GetLockKey() *LockKey {
+	if x != nil {
+		return x.LockKey
+	}
+	return nil
+}
+
+func (x *ReleaseLock) GetLockRange() *LockRange {
+	if x != nil {
+		return x.LockRange
+	}
+	return nil
+}
+
+type CancelLock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LockKey       *LockKey               `protobuf:"bytes,1,opt,name=lock_key,json=lockKey,proto3" json:"lock_key,omitempty"` // required
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelLock) Reset() {
+	*x = CancelLock{}
+	mi := &file_granary_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelLock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelLock) ProtoMessage() {}
+
+func (x *CancelLock) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelLock.ProtoReflect.Descriptor instead.
+func (*CancelLock) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *CancelLock) GetLockKey() *LockKey {
+	if x != nil {
+		return x.LockKey
+	}
+	return nil
+}
+
+type LockKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Inode         uint64                 `protobuf:"varint,1,opt,name=inode,proto3" json:"inode,omitempty"`
+	Space         uint32                 `protobuf:"varint,2,opt,name=space,proto3" json:"space,omitempty"`
+	Owner         uint64                 `protobuf:"varint,3,opt,name=owner,proto3" json:"owner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LockKey) Reset() {
+	*x = LockKey{}
+	mi := &file_granary_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LockKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LockKey) ProtoMessage() {}
+
+func (x *LockKey) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LockKey.ProtoReflect.Descriptor instead.
+func (*LockKey) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *LockKey) GetInode() uint64 {
+	if x != nil {
+		return x.Inode
+	}
+	return 0
+}
+
+func (x *LockKey) GetSpace() uint32 {
+	if x != nil {
+		return x.Space
+	}
+	return 0
+}
+
+func (x *LockKey) GetOwner() uint64 {
+	if x != nil {
+		return x.Owner
+	}
+	return 0
+}
+
+type LockRange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Start         uint64                 `protobuf:"varint,1,opt,name=start,proto3" json:"start,omitempty"`
+	End           uint64                 `protobuf:"varint,2,opt,name=end,proto3" json:"end,omitempty"` // inclusive
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LockRange) Reset() {
+	*x = LockRange{}
+	mi := &file_granary_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LockRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LockRange) ProtoMessage() {}
+
+func (x *LockRange) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LockRange.ProtoReflect.Descriptor instead.
+func (*LockRange) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *LockRange) GetStart() uint64 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *LockRange) GetEnd() uint64 {
+	if x != nil {
+		return x.End
+	}
+	return 0
+}
+
 type Upkeep struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	RepairGrace   int64                  `protobuf:"varint,1,opt,name=repair_grace,json=repairGrace,proto3" json:"repair_grace,omitempty"`
@@ -4150,7 +4482,7 @@ type Upkeep struct {
 
 func (x *Upkeep) Reset() {
 	*x = Upkeep{}
-	mi := &file_granary_proto_msgTypes[55]
+	mi := &file_granary_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4162,7 +4494,7 @@ func (x *Upkeep) String() string {
 func (*Upkeep) ProtoMessage() {}
 
 func (x *Upkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[55]
+	mi := &file_granary_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4175,7 +4507,7 @@ func (x *Upkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upkeep.ProtoReflect.Descriptor instead.
 func (*Upkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{55}
+	return file_granary_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *Upkeep) GetRepairGrace() int64 {
@@ -4235,7 +4567,7 @@ type CloseSession struct {
 
 func (x *CloseSession) Reset() {
 	*x = CloseSession{}
-	mi := &file_granary_proto_msgTypes[56]
+	mi := &file_granary_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4247,7 +4579,7 @@ func (x *CloseSession) String() string {
 func (*CloseSession) ProtoMessage() {}
 
 func (x *CloseSession) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[56]
+	mi := &file_granary_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4260,7 +4592,7 @@ func (x *CloseSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSession.ProtoReflect.Descriptor instead.
 func (*CloseSession) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{56}
+	return file_granary_proto_rawDescGZIP(), []int{61}
 }
 
 type SetUser struct {
@@ -4272,7 +4604,7 @@ type SetUser struct {
 
 func (x *SetUser) Reset() {
 	*x = SetUser{}
-	mi := &file_granary_proto_msgTypes[57]
+	mi := &file_granary_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4284,7 +4616,7 @@ func (x *SetUser) String() string {
 func (*SetUser) ProtoMessage() {}
 
 func (x *SetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[57]
+	mi := &file_granary_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4297,7 +4629,7 @@ func (x *SetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUser.ProtoReflect.Descriptor instead.
 func (*SetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{57}
+	return file_granary_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *SetUser) GetUser() *User {
@@ -4319,7 +4651,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_granary_proto_msgTypes[58]
+	mi := &file_granary_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4331,7 +4663,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[58]
+	mi := &file_granary_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4344,7 +4676,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{58}
+	return file_granary_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *User) GetAccessKey() []byte {
@@ -4403,7 +4735,7 @@ type Attr struct {
 
 func (x *Attr) Reset() {
 	*x = Attr{}
-	mi := &file_granary_proto_msgTypes[59]
+	mi := &file_granary_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4415,7 +4747,7 @@ func (x *Attr) String() string {
 func (*Attr) ProtoMessage() {}
 
 func (x *Attr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[59]
+	mi := &file_granary_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4428,7 +4760,7 @@ func (x *Attr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attr.ProtoReflect.Descriptor instead.
 func (*Attr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{59}
+	return file_granary_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *Attr) GetInode() uint64 {
@@ -4582,7 +4914,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_granary_proto_msgTypes[60]
+	mi := &file_granary_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4594,7 +4926,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[60]
+	mi := &file_granary_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4607,7 +4939,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{60}
+	return file_granary_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Entry) GetName() []byte {
@@ -4641,7 +4973,7 @@ type Xattr struct {
 
 func (x *Xattr) Reset() {
 	*x = Xattr{}
-	mi := &file_granary_proto_msgTypes[61]
+	mi := &file_granary_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4653,7 +4985,7 @@ func (x *Xattr) String() string {
 func (*Xattr) ProtoMessage() {}
 
 func (x *Xattr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[61]
+	mi := &file_granary_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4666,7 +4998,7 @@ func (x *Xattr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Xattr.ProtoReflect.Descriptor instead.
 func (*Xattr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{61}
+	return file_granary_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *Xattr) GetName() []byte {
@@ -4696,7 +5028,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_granary_proto_msgTypes[62]
+	mi := &file_granary_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4708,7 +5040,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[62]
+	mi := &file_granary_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4721,7 +5053,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{62}
+	return file_granary_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *Location) GetVolume() uint64 {
@@ -4772,7 +5104,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_granary_proto_msgTypes[63]
+	mi := &file_granary_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4784,7 +5116,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[63]
+	mi := &file_granary_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4797,7 +5129,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{63}
+	return file_granary_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *Chunk) GetHash() []byte {
@@ -4847,7 +5179,7 @@ type ExtentWrite struct {
 
 func (x *ExtentWrite) Reset() {
 	*x = ExtentWrite{}
-	mi := &file_granary_proto_msgTypes[64]
+	mi := &file_granary_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4859,7 +5191,7 @@ func (x *ExtentWrite) String() string {
 func (*ExtentWrite) ProtoMessage() {}
 
 func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[64]
+	mi := &file_granary_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4872,7 +5204,7 @@ func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtentWrite.ProtoReflect.Descriptor instead.
 func (*ExtentWrite) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{64}
+	return file_granary_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ExtentWrite) GetOffset() uint64 {
@@ -4917,7 +5249,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_granary_proto_msgTypes[65]
+	mi := &file_granary_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4929,7 +5261,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[65]
+	mi := &file_granary_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4942,7 +5274,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{65}
+	return file_granary_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Content) GetInline() []byte {
@@ -4999,7 +5331,7 @@ type BlockInfo struct {
 
 func (x *BlockInfo) Reset() {
 	*x = BlockInfo{}
-	mi := &file_granary_proto_msgTypes[66]
+	mi := &file_granary_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5011,7 +5343,7 @@ func (x *BlockInfo) String() string {
 func (*BlockInfo) ProtoMessage() {}
 
 func (x *BlockInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[66]
+	mi := &file_granary_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5024,7 +5356,7 @@ func (x *BlockInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockInfo.ProtoReflect.Descriptor instead.
 func (*BlockInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{66}
+	return file_granary_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *BlockInfo) GetId() uint64 {
@@ -5067,7 +5399,7 @@ type Extent struct {
 
 func (x *Extent) Reset() {
 	*x = Extent{}
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5079,7 +5411,7 @@ func (x *Extent) String() string {
 func (*Extent) ProtoMessage() {}
 
 func (x *Extent) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5092,7 +5424,7 @@ func (x *Extent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Extent.ProtoReflect.Descriptor instead.
 func (*Extent) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{67}
+	return file_granary_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Extent) GetOffset() uint64 {
@@ -5138,7 +5470,7 @@ type Layout struct {
 
 func (x *Layout) Reset() {
 	*x = Layout{}
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5150,7 +5482,7 @@ func (x *Layout) String() string {
 func (*Layout) ProtoMessage() {}
 
 func (x *Layout) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5163,7 +5495,7 @@ func (x *Layout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Layout.ProtoReflect.Descriptor instead.
 func (*Layout) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{68}
+	return file_granary_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Layout) GetSize() uint64 {
@@ -5229,7 +5561,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5241,7 +5573,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5254,7 +5586,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{69}
+	return file_granary_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Policy) GetDataShards() int64 {
@@ -5314,7 +5646,7 @@ type ShardPlace struct {
 
 func (x *ShardPlace) Reset() {
 	*x = ShardPlace{}
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5326,7 +5658,7 @@ func (x *ShardPlace) String() string {
 func (*ShardPlace) ProtoMessage() {}
 
 func (x *ShardPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5339,7 +5671,7 @@ func (x *ShardPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardPlace.ProtoReflect.Descriptor instead.
 func (*ShardPlace) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{70}
+	return file_granary_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *ShardPlace) GetDisk() []byte {
@@ -5416,7 +5748,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5428,7 +5760,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5441,7 +5773,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{71}
+	return file_granary_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Volume) GetId() uint64 {
@@ -5574,7 +5906,7 @@ type ShardRef struct {
 
 func (x *ShardRef) Reset() {
 	*x = ShardRef{}
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5586,7 +5918,7 @@ func (x *ShardRef) String() string {
 func (*ShardRef) ProtoMessage() {}
 
 func (x *ShardRef) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5599,7 +5931,7 @@ func (x *ShardRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardRef.ProtoReflect.Descriptor instead.
 func (*ShardRef) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{72}
+	return file_granary_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *ShardRef) GetDisk() []byte {
@@ -5641,7 +5973,7 @@ type ShardInfo struct {
 
 func (x *ShardInfo) Reset() {
 	*x = ShardInfo{}
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5653,7 +5985,7 @@ func (x *ShardInfo) String() string {
 func (*ShardInfo) ProtoMessage() {}
 
 func (x *ShardInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5666,7 +5998,7 @@ func (x *ShardInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardInfo.ProtoReflect.Descriptor instead.
 func (*ShardInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{73}
+	return file_granary_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ShardInfo) GetRef() *ShardRef {
@@ -5757,7 +6089,7 @@ type DiskUsage struct {
 
 func (x *DiskUsage) Reset() {
 	*x = DiskUsage{}
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5769,7 +6101,7 @@ func (x *DiskUsage) String() string {
 func (*DiskUsage) ProtoMessage() {}
 
 func (x *DiskUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5782,7 +6114,7 @@ func (x *DiskUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskUsage.ProtoReflect.Descriptor instead.
 func (*DiskUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{74}
+	return file_granary_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *DiskUsage) GetDisk() []byte {
@@ -5868,7 +6200,7 @@ type Scrub struct {
 
 func (x *Scrub) Reset() {
 	*x = Scrub{}
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5880,7 +6212,7 @@ func (x *Scrub) String() string {
 func (*Scrub) ProtoMessage() {}
 
 func (x *Scrub) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5893,7 +6225,7 @@ func (x *Scrub) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scrub.ProtoReflect.Descriptor instead.
 func (*Scrub) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{75}
+	return file_granary_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *Scrub) GetBegan() int64 {
@@ -5949,7 +6281,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5961,7 +6293,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5974,7 +6306,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{76}
+	return file_granary_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *Disk) GetId() []byte {
@@ -6062,7 +6394,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6074,7 +6406,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6087,7 +6419,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{77}
+	return file_granary_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *Server) GetId() []byte {
@@ -6157,7 +6489,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6169,7 +6501,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6182,7 +6514,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{78}
+	return file_granary_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *Task) GetId() uint64 {
@@ -6268,7 +6600,7 @@ type TaskReport struct {
 
 func (x *TaskReport) Reset() {
 	*x = TaskReport{}
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6280,7 +6612,7 @@ func (x *TaskReport) String() string {
 func (*TaskReport) ProtoMessage() {}
 
 func (x *TaskReport) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6293,7 +6625,7 @@ func (x *TaskReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskReport.ProtoReflect.Descriptor instead.
 func (*TaskReport) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{79}
+	return file_granary_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *TaskReport) GetTask() *Task {
@@ -6343,7 +6675,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6355,7 +6687,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6368,7 +6700,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{80}
+	return file_granary_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *WorkRequest) GetWorker() []byte {
@@ -6409,7 +6741,7 @@ type WorkReply struct {
 
 func (x *WorkReply) Reset() {
 	*x = WorkReply{}
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6421,7 +6753,7 @@ func (x *WorkReply) String() string {
 func (*WorkReply) ProtoMessage() {}
 
 func (x *WorkReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6434,7 +6766,7 @@ func (x *WorkReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkReply.ProtoReflect.Descriptor instead.
 func (*WorkReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{81}
+	return file_granary_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *WorkReply) GetTasks() []*Task {
@@ -6466,7 +6798,7 @@ type TaskStatus struct {
 
 func (x *TaskStatus) Reset() {
 	*x = TaskStatus{}
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6478,7 +6810,7 @@ func (x *TaskStatus) String() string {
 func (*TaskStatus) ProtoMessage() {}
 
 func (x *TaskStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6491,7 +6823,7 @@ func (x *TaskStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStatus.ProtoReflect.Descriptor instead.
 func (*TaskStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{82}
+	return file_granary_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *TaskStatus) GetTask() *Task {
@@ -6543,6 +6875,118 @@ func (x *TaskStatus) GetError() []byte {
 	return nil
 }
 
+type AwaitLockRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Session       uint64                 `protobuf:"varint,1,opt,name=session,proto3" json:"session,omitempty"`
+	Key           *LockKey               `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitLockRequest) Reset() {
+	*x = AwaitLockRequest{}
+	mi := &file_granary_proto_msgTypes[88]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitLockRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitLockRequest) ProtoMessage() {}
+
+func (x *AwaitLockRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[88]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitLockRequest.ProtoReflect.Descriptor instead.
+func (*AwaitLockRequest) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{88}
+}
+
+func (x *AwaitLockRequest) GetSession() uint64 {
+	if x != nil {
+		return x.Session
+	}
+	return 0
+}
+
+func (x *AwaitLockRequest) GetKey() *LockKey {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *AwaitLockRequest) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+type AwaitLockReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	State         uint32                 `protobuf:"varint,1,opt,name=state,proto3" json:"state,omitempty"`
+	Token         uint64                 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitLockReply) Reset() {
+	*x = AwaitLockReply{}
+	mi := &file_granary_proto_msgTypes[89]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitLockReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitLockReply) ProtoMessage() {}
+
+func (x *AwaitLockReply) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[89]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitLockReply.ProtoReflect.Descriptor instead.
+func (*AwaitLockReply) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{89}
+}
+
+func (x *AwaitLockReply) GetState() uint32 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+func (x *AwaitLockReply) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
 type QueryRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	MinIndex      uint64                 `protobuf:"varint,1,opt,name=min_index,json=minIndex,proto3" json:"min_index,omitempty"`
@@ -6556,7 +7000,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6568,7 +7012,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6581,7 +7025,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{83}
+	return file_granary_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *QueryRequest) GetMinIndex() uint64 {
@@ -6629,7 +7073,7 @@ type QueryManyRequest struct {
 
 func (x *QueryManyRequest) Reset() {
 	*x = QueryManyRequest{}
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6641,7 +7085,7 @@ func (x *QueryManyRequest) String() string {
 func (*QueryManyRequest) ProtoMessage() {}
 
 func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6654,7 +7098,7 @@ func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyRequest.ProtoReflect.Descriptor instead.
 func (*QueryManyRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{84}
+	return file_granary_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *QueryManyRequest) GetRequests() []*QueryRequest {
@@ -6673,7 +7117,7 @@ type QueryManyReply struct {
 
 func (x *QueryManyReply) Reset() {
 	*x = QueryManyReply{}
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6685,7 +7129,7 @@ func (x *QueryManyReply) String() string {
 func (*QueryManyReply) ProtoMessage() {}
 
 func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6698,7 +7142,7 @@ func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyReply.ProtoReflect.Descriptor instead.
 func (*QueryManyReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{85}
+	return file_granary_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *QueryManyReply) GetOutcomes() []*QueryOutcome {
@@ -6718,7 +7162,7 @@ type QueryOutcome struct {
 
 func (x *QueryOutcome) Reset() {
 	*x = QueryOutcome{}
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6730,7 +7174,7 @@ func (x *QueryOutcome) String() string {
 func (*QueryOutcome) ProtoMessage() {}
 
 func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6743,7 +7187,7 @@ func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryOutcome.ProtoReflect.Descriptor instead.
 func (*QueryOutcome) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{86}
+	return file_granary_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *QueryOutcome) GetReply() *QueryReply {
@@ -6770,7 +7214,7 @@ type QueryReply struct {
 
 func (x *QueryReply) Reset() {
 	*x = QueryReply{}
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6782,7 +7226,7 @@ func (x *QueryReply) String() string {
 func (*QueryReply) ProtoMessage() {}
 
 func (x *QueryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6795,7 +7239,7 @@ func (x *QueryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryReply.ProtoReflect.Descriptor instead.
 func (*QueryReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{87}
+	return file_granary_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *QueryReply) GetIndex() uint64 {
@@ -6833,6 +7277,8 @@ type Query struct {
 	//	*Query_ListTasks
 	//	*Query_GetDurability
 	//	*Query_GetUpkeep
+	//	*Query_GetLock
+	//	*Query_ListLocks
 	Query         isQuery_Query `protobuf_oneof:"query"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -6840,7 +7286,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6852,7 +7298,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6865,7 +7311,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{88}
+	return file_granary_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *Query) GetQuery() isQuery_Query {
@@ -7028,6 +7474,24 @@ func (x *Query) GetGetUpkeep() *GetUpkeep {
 	return nil
 }
 
+func (x *Query) GetGetLock() *GetLock {
+	if x != nil {
+		if x, ok := x.Query.(*Query_GetLock); ok {
+			return x.GetLock
+		}
+	}
+	return nil
+}
+
+func (x *Query) GetListLocks() *ListLocks {
+	if x != nil {
+		if x, ok := x.Query.(*Query_ListLocks); ok {
+			return x.ListLocks
+		}
+	}
+	return nil
+}
+
 type isQuery_Query interface {
 	isQuery_Query()
 }
@@ -7100,6 +7564,14 @@ type Query_GetUpkeep struct {
 	GetUpkeep *GetUpkeep `protobuf:"bytes,17,opt,name=get_upkeep,json=getUpkeep,proto3,oneof"`
 }
 
+type Query_GetLock struct {
+	GetLock *GetLock `protobuf:"bytes,18,opt,name=get_lock,json=getLock,proto3,oneof"`
+}
+
+type Query_ListLocks struct {
+	ListLocks *ListLocks `protobuf:"bytes,19,opt,name=list_locks,json=listLocks,proto3,oneof"`
+}
+
 func (*Query_Lookup) isQuery_Query() {}
 
 func (*Query_ReadDir) isQuery_Query() {}
@@ -7134,6 +7606,10 @@ func (*Query_GetDurability) isQuery_Query() {}
 
 func (*Query_GetUpkeep) isQuery_Query() {}
 
+func (*Query_GetLock) isQuery_Query() {}
+
+func (*Query_ListLocks) isQuery_Query() {}
+
 type Answer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Answer:
@@ -7155,6 +7631,8 @@ type Answer struct {
 	//	*Answer_Tasks
 	//	*Answer_Durability
 	//	*Answer_UpkeepIs
+	//	*Answer_LockIs
+	//	*Answer_Locks
 	Answer        isAnswer_Answer `protobuf_oneof:"answer"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -7162,7 +7640,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7174,7 +7652,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7187,7 +7665,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{89}
+	return file_granary_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *Answer) GetAnswer() isAnswer_Answer {
@@ -7350,6 +7828,24 @@ func (x *Answer) GetUpkeepIs() *UpkeepIs {
 	return nil
 }
 
+func (x *Answer) GetLockIs() *LockIs {
+	if x != nil {
+		if x, ok := x.Answer.(*Answer_LockIs); ok {
+			return x.LockIs
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetLocks() *Locks {
+	if x != nil {
+		if x, ok := x.Answer.(*Answer_Locks); ok {
+			return x.Locks
+		}
+	}
+	return nil
+}
+
 type isAnswer_Answer interface {
 	isAnswer_Answer()
 }
@@ -7422,6 +7918,14 @@ type Answer_UpkeepIs struct {
 	UpkeepIs *UpkeepIs `protobuf:"bytes,17,opt,name=upkeep_is,json=upkeepIs,proto3,oneof"`
 }
 
+type Answer_LockIs struct {
+	LockIs *LockIs `protobuf:"bytes,18,opt,name=lock_is,json=lockIs,proto3,oneof"`
+}
+
+type Answer_Locks struct {
+	Locks *Locks `protobuf:"bytes,19,opt,name=locks,proto3,oneof"`
+}
+
 func (*Answer_Found) isAnswer_Answer() {}
 
 func (*Answer_Directory) isAnswer_Answer() {}
@@ -7456,6 +7960,10 @@ func (*Answer_Durability) isAnswer_Answer() {}
 
 func (*Answer_UpkeepIs) isAnswer_Answer() {}
 
+func (*Answer_LockIs) isAnswer_Answer() {}
+
+func (*Answer_Locks) isAnswer_Answer() {}
+
 type Range struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Offset        uint64                 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
@@ -7466,7 +7974,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7478,7 +7986,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7491,7 +7999,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{90}
+	return file_granary_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *Range) GetOffset() uint64 {
@@ -7522,7 +8030,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7534,7 +8042,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7547,7 +8055,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{91}
+	return file_granary_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *Lookup) GetBase() uint64 {
@@ -7605,7 +8113,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7617,7 +8125,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7630,7 +8138,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{92}
+	return file_granary_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *Found) GetEntry() *Entry {
@@ -7680,7 +8188,7 @@ type ReadDir struct {
 
 func (x *ReadDir) Reset() {
 	*x = ReadDir{}
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7692,7 +8200,7 @@ func (x *ReadDir) String() string {
 func (*ReadDir) ProtoMessage() {}
 
 func (x *ReadDir) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7705,7 +8213,7 @@ func (x *ReadDir) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDir.ProtoReflect.Descriptor instead.
 func (*ReadDir) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{93}
+	return file_granary_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *ReadDir) GetInode() uint64 {
@@ -7746,7 +8254,7 @@ type Directory struct {
 
 func (x *Directory) Reset() {
 	*x = Directory{}
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7758,7 +8266,7 @@ func (x *Directory) String() string {
 func (*Directory) ProtoMessage() {}
 
 func (x *Directory) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7771,7 +8279,7 @@ func (x *Directory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Directory.ProtoReflect.Descriptor instead.
 func (*Directory) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{94}
+	return file_granary_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *Directory) GetEntries() []*Entry {
@@ -7801,7 +8309,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7813,7 +8321,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7826,7 +8334,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{95}
+	return file_granary_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *List) GetRoot() uint64 {
@@ -7876,7 +8384,7 @@ type ListItem struct {
 
 func (x *ListItem) Reset() {
 	*x = ListItem{}
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7888,7 +8396,7 @@ func (x *ListItem) String() string {
 func (*ListItem) ProtoMessage() {}
 
 func (x *ListItem) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7901,7 +8409,7 @@ func (x *ListItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListItem.ProtoReflect.Descriptor instead.
 func (*ListItem) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{96}
+	return file_granary_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *ListItem) GetKey() []byte {
@@ -7943,7 +8451,7 @@ type Listing struct {
 
 func (x *Listing) Reset() {
 	*x = Listing{}
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7955,7 +8463,7 @@ func (x *Listing) String() string {
 func (*Listing) ProtoMessage() {}
 
 func (x *Listing) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7968,7 +8476,7 @@ func (x *Listing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listing.ProtoReflect.Descriptor instead.
 func (*Listing) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{97}
+	return file_granary_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *Listing) GetItems() []*ListItem {
@@ -8003,7 +8511,7 @@ type HasChunks struct {
 
 func (x *HasChunks) Reset() {
 	*x = HasChunks{}
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8015,7 +8523,7 @@ func (x *HasChunks) String() string {
 func (*HasChunks) ProtoMessage() {}
 
 func (x *HasChunks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8028,7 +8536,7 @@ func (x *HasChunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HasChunks.ProtoReflect.Descriptor instead.
 func (*HasChunks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{98}
+	return file_granary_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *HasChunks) GetDataset() uint32 {
@@ -8061,7 +8569,7 @@ type ChunksHad struct {
 
 func (x *ChunksHad) Reset() {
 	*x = ChunksHad{}
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8073,7 +8581,7 @@ func (x *ChunksHad) String() string {
 func (*ChunksHad) ProtoMessage() {}
 
 func (x *ChunksHad) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8086,7 +8594,7 @@ func (x *ChunksHad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunksHad.ProtoReflect.Descriptor instead.
 func (*ChunksHad) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{99}
+	return file_granary_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *ChunksHad) GetHas() []bool {
@@ -8105,7 +8613,7 @@ type StatFS struct {
 
 func (x *StatFS) Reset() {
 	*x = StatFS{}
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8117,7 +8625,7 @@ func (x *StatFS) String() string {
 func (*StatFS) ProtoMessage() {}
 
 func (x *StatFS) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8130,7 +8638,7 @@ func (x *StatFS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatFS.ProtoReflect.Descriptor instead.
 func (*StatFS) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{100}
+	return file_granary_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *StatFS) GetInode() uint64 {
@@ -8152,7 +8660,7 @@ type FSStats struct {
 
 func (x *FSStats) Reset() {
 	*x = FSStats{}
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8164,7 +8672,7 @@ func (x *FSStats) String() string {
 func (*FSStats) ProtoMessage() {}
 
 func (x *FSStats) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8177,7 +8685,7 @@ func (x *FSStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FSStats.ProtoReflect.Descriptor instead.
 func (*FSStats) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{101}
+	return file_granary_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *FSStats) GetBytes() uint64 {
@@ -8218,7 +8726,7 @@ type ListDatasets struct {
 
 func (x *ListDatasets) Reset() {
 	*x = ListDatasets{}
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8230,7 +8738,7 @@ func (x *ListDatasets) String() string {
 func (*ListDatasets) ProtoMessage() {}
 
 func (x *ListDatasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8243,7 +8751,7 @@ func (x *ListDatasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatasets.ProtoReflect.Descriptor instead.
 func (*ListDatasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{102}
+	return file_granary_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *ListDatasets) GetAfter() uint32 {
@@ -8273,7 +8781,7 @@ type Dataset struct {
 
 func (x *Dataset) Reset() {
 	*x = Dataset{}
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8285,7 +8793,7 @@ func (x *Dataset) String() string {
 func (*Dataset) ProtoMessage() {}
 
 func (x *Dataset) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8298,7 +8806,7 @@ func (x *Dataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dataset.ProtoReflect.Descriptor instead.
 func (*Dataset) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{103}
+	return file_granary_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *Dataset) GetId() uint32 {
@@ -8346,7 +8854,7 @@ type Datasets struct {
 
 func (x *Datasets) Reset() {
 	*x = Datasets{}
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8358,7 +8866,7 @@ func (x *Datasets) String() string {
 func (*Datasets) ProtoMessage() {}
 
 func (x *Datasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8371,7 +8879,7 @@ func (x *Datasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Datasets.ProtoReflect.Descriptor instead.
 func (*Datasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{104}
+	return file_granary_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *Datasets) GetDatasets() []*Dataset {
@@ -8400,7 +8908,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8412,7 +8920,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8425,7 +8933,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{105}
+	return file_granary_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *Usage) GetId() uint32 {
@@ -8468,7 +8976,7 @@ type ListUsage struct {
 
 func (x *ListUsage) Reset() {
 	*x = ListUsage{}
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8480,7 +8988,7 @@ func (x *ListUsage) String() string {
 func (*ListUsage) ProtoMessage() {}
 
 func (x *ListUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8493,7 +9001,7 @@ func (x *ListUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsage.ProtoReflect.Descriptor instead.
 func (*ListUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{106}
+	return file_granary_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *ListUsage) GetDataset() uint32 {
@@ -8534,7 +9042,7 @@ type Usages struct {
 
 func (x *Usages) Reset() {
 	*x = Usages{}
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8546,7 +9054,7 @@ func (x *Usages) String() string {
 func (*Usages) ProtoMessage() {}
 
 func (x *Usages) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8559,7 +9067,7 @@ func (x *Usages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usages.ProtoReflect.Descriptor instead.
 func (*Usages) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{107}
+	return file_granary_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *Usages) GetUsages() []*Usage {
@@ -8585,7 +9093,7 @@ type GetPolicy struct {
 
 func (x *GetPolicy) Reset() {
 	*x = GetPolicy{}
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8597,7 +9105,7 @@ func (x *GetPolicy) String() string {
 func (*GetPolicy) ProtoMessage() {}
 
 func (x *GetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8610,7 +9118,7 @@ func (x *GetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicy.ProtoReflect.Descriptor instead.
 func (*GetPolicy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{108}
+	return file_granary_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *GetPolicy) GetPolicy() uint32 {
@@ -8629,7 +9137,7 @@ type PolicyIs struct {
 
 func (x *PolicyIs) Reset() {
 	*x = PolicyIs{}
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8641,7 +9149,7 @@ func (x *PolicyIs) String() string {
 func (*PolicyIs) ProtoMessage() {}
 
 func (x *PolicyIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8654,7 +9162,7 @@ func (x *PolicyIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyIs.ProtoReflect.Descriptor instead.
 func (*PolicyIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{109}
+	return file_granary_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *PolicyIs) GetPolicy() *Policy {
@@ -8673,7 +9181,7 @@ type GetUser struct {
 
 func (x *GetUser) Reset() {
 	*x = GetUser{}
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8685,7 +9193,7 @@ func (x *GetUser) String() string {
 func (*GetUser) ProtoMessage() {}
 
 func (x *GetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8698,7 +9206,7 @@ func (x *GetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUser.ProtoReflect.Descriptor instead.
 func (*GetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{110}
+	return file_granary_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *GetUser) GetAccessKey() []byte {
@@ -8717,7 +9225,7 @@ type UserIs struct {
 
 func (x *UserIs) Reset() {
 	*x = UserIs{}
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8729,7 +9237,7 @@ func (x *UserIs) String() string {
 func (*UserIs) ProtoMessage() {}
 
 func (x *UserIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8742,7 +9250,7 @@ func (x *UserIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserIs.ProtoReflect.Descriptor instead.
 func (*UserIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{111}
+	return file_granary_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *UserIs) GetUser() *User {
@@ -8762,7 +9270,7 @@ type ListVolumes struct {
 
 func (x *ListVolumes) Reset() {
 	*x = ListVolumes{}
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8774,7 +9282,7 @@ func (x *ListVolumes) String() string {
 func (*ListVolumes) ProtoMessage() {}
 
 func (x *ListVolumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8787,7 +9295,7 @@ func (x *ListVolumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumes.ProtoReflect.Descriptor instead.
 func (*ListVolumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{112}
+	return file_granary_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *ListVolumes) GetAfter() uint64 {
@@ -8814,7 +9322,7 @@ type Volumes struct {
 
 func (x *Volumes) Reset() {
 	*x = Volumes{}
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8826,7 +9334,7 @@ func (x *Volumes) String() string {
 func (*Volumes) ProtoMessage() {}
 
 func (x *Volumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8839,7 +9347,7 @@ func (x *Volumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volumes.ProtoReflect.Descriptor instead.
 func (*Volumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{113}
+	return file_granary_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *Volumes) GetVolumes() []*Volume {
@@ -8865,7 +9373,7 @@ type GetVolume struct {
 
 func (x *GetVolume) Reset() {
 	*x = GetVolume{}
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8877,7 +9385,7 @@ func (x *GetVolume) String() string {
 func (*GetVolume) ProtoMessage() {}
 
 func (x *GetVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8890,7 +9398,7 @@ func (x *GetVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVolume.ProtoReflect.Descriptor instead.
 func (*GetVolume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{114}
+	return file_granary_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *GetVolume) GetVolume() uint64 {
@@ -8909,7 +9417,7 @@ type VolumeIs struct {
 
 func (x *VolumeIs) Reset() {
 	*x = VolumeIs{}
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8921,7 +9429,7 @@ func (x *VolumeIs) String() string {
 func (*VolumeIs) ProtoMessage() {}
 
 func (x *VolumeIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8934,7 +9442,7 @@ func (x *VolumeIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeIs.ProtoReflect.Descriptor instead.
 func (*VolumeIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{115}
+	return file_granary_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *VolumeIs) GetVolume() *Volume {
@@ -8956,7 +9464,7 @@ type ListBlocks struct {
 
 func (x *ListBlocks) Reset() {
 	*x = ListBlocks{}
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8968,7 +9476,7 @@ func (x *ListBlocks) String() string {
 func (*ListBlocks) ProtoMessage() {}
 
 func (x *ListBlocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8981,7 +9489,7 @@ func (x *ListBlocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBlocks.ProtoReflect.Descriptor instead.
 func (*ListBlocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{116}
+	return file_granary_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *ListBlocks) GetVolume() uint64 {
@@ -9022,7 +9530,7 @@ type Blocks struct {
 
 func (x *Blocks) Reset() {
 	*x = Blocks{}
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9034,7 +9542,7 @@ func (x *Blocks) String() string {
 func (*Blocks) ProtoMessage() {}
 
 func (x *Blocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9047,7 +9555,7 @@ func (x *Blocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blocks.ProtoReflect.Descriptor instead.
 func (*Blocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{117}
+	return file_granary_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *Blocks) GetBlocks() []*StoredBlock {
@@ -9075,7 +9583,7 @@ type StoredBlock struct {
 
 func (x *StoredBlock) Reset() {
 	*x = StoredBlock{}
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9087,7 +9595,7 @@ func (x *StoredBlock) String() string {
 func (*StoredBlock) ProtoMessage() {}
 
 func (x *StoredBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9100,7 +9608,7 @@ func (x *StoredBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredBlock.ProtoReflect.Descriptor instead.
 func (*StoredBlock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{118}
+	return file_granary_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *StoredBlock) GetBlock() *BlockInfo {
@@ -9133,7 +9641,7 @@ type ListTasks struct {
 
 func (x *ListTasks) Reset() {
 	*x = ListTasks{}
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9145,7 +9653,7 @@ func (x *ListTasks) String() string {
 func (*ListTasks) ProtoMessage() {}
 
 func (x *ListTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9158,7 +9666,7 @@ func (x *ListTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasks.ProtoReflect.Descriptor instead.
 func (*ListTasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{119}
+	return file_granary_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *ListTasks) GetLimit() int64 {
@@ -9178,7 +9686,7 @@ type Tasks struct {
 
 func (x *Tasks) Reset() {
 	*x = Tasks{}
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9190,7 +9698,7 @@ func (x *Tasks) String() string {
 func (*Tasks) ProtoMessage() {}
 
 func (x *Tasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9203,7 +9711,7 @@ func (x *Tasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tasks.ProtoReflect.Descriptor instead.
 func (*Tasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{120}
+	return file_granary_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *Tasks) GetTasks() []*TaskStatus {
@@ -9230,7 +9738,7 @@ type GetDurability struct {
 
 func (x *GetDurability) Reset() {
 	*x = GetDurability{}
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9242,7 +9750,7 @@ func (x *GetDurability) String() string {
 func (*GetDurability) ProtoMessage() {}
 
 func (x *GetDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9255,7 +9763,7 @@ func (x *GetDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDurability.ProtoReflect.Descriptor instead.
 func (*GetDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{121}
+	return file_granary_proto_rawDescGZIP(), []int{128}
 }
 
 func (x *GetDurability) GetAfter() uint64 {
@@ -9282,7 +9790,7 @@ type Durability struct {
 
 func (x *Durability) Reset() {
 	*x = Durability{}
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[129]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9294,7 +9802,7 @@ func (x *Durability) String() string {
 func (*Durability) ProtoMessage() {}
 
 func (x *Durability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[129]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9307,7 +9815,7 @@ func (x *Durability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Durability.ProtoReflect.Descriptor instead.
 func (*Durability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{122}
+	return file_granary_proto_rawDescGZIP(), []int{129}
 }
 
 func (x *Durability) GetVolumes() []*VolumeDurability {
@@ -9343,7 +9851,7 @@ type VolumeDurability struct {
 
 func (x *VolumeDurability) Reset() {
 	*x = VolumeDurability{}
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[130]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9355,7 +9863,7 @@ func (x *VolumeDurability) String() string {
 func (*VolumeDurability) ProtoMessage() {}
 
 func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[130]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9368,7 +9876,7 @@ func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeDurability.ProtoReflect.Descriptor instead.
 func (*VolumeDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{123}
+	return file_granary_proto_rawDescGZIP(), []int{130}
 }
 
 func (x *VolumeDurability) GetVolume() uint64 {
@@ -9456,7 +9964,7 @@ type GetUpkeep struct {
 
 func (x *GetUpkeep) Reset() {
 	*x = GetUpkeep{}
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[131]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9468,7 +9976,7 @@ func (x *GetUpkeep) String() string {
 func (*GetUpkeep) ProtoMessage() {}
 
 func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[131]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9481,7 +9989,7 @@ func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUpkeep.ProtoReflect.Descriptor instead.
 func (*GetUpkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{124}
+	return file_granary_proto_rawDescGZIP(), []int{131}
 }
 
 type UpkeepIs struct {
@@ -9493,7 +10001,7 @@ type UpkeepIs struct {
 
 func (x *UpkeepIs) Reset() {
 	*x = UpkeepIs{}
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[132]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9505,7 +10013,7 @@ func (x *UpkeepIs) String() string {
 func (*UpkeepIs) ProtoMessage() {}
 
 func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[132]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9518,7 +10026,7 @@ func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpkeepIs.ProtoReflect.Descriptor instead.
 func (*UpkeepIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{125}
+	return file_granary_proto_rawDescGZIP(), []int{132}
 }
 
 func (x *UpkeepIs) GetUpkeep() *Upkeep {
@@ -9526,6 +10034,338 @@ func (x *UpkeepIs) GetUpkeep() *Upkeep {
 		return x.Upkeep
 	}
 	return nil
+}
+
+type Lock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LockKey       *LockKey               `protobuf:"bytes,1,opt,name=lock_key,json=lockKey,proto3" json:"lock_key,omitempty"`
+	LockRange     *LockRange             `protobuf:"bytes,2,opt,name=lock_range,json=lockRange,proto3" json:"lock_range,omitempty"`
+	Session       uint64                 `protobuf:"varint,3,opt,name=session,proto3" json:"session,omitempty"`
+	Client        []byte                 `protobuf:"bytes,4,opt,name=client,proto3" json:"client,omitempty"`
+	Exclusive     bool                   `protobuf:"varint,5,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
+	Pid           uint32                 `protobuf:"varint,6,opt,name=pid,proto3" json:"pid,omitempty"`
+	Since         int64                  `protobuf:"varint,7,opt,name=since,proto3" json:"since,omitempty"`
+	Token         uint64                 `protobuf:"varint,8,opt,name=token,proto3" json:"token,omitempty"`
+	Waiting       bool                   `protobuf:"varint,9,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lock) Reset() {
+	*x = Lock{}
+	mi := &file_granary_proto_msgTypes[133]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lock) ProtoMessage() {}
+
+func (x *Lock) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[133]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lock.ProtoReflect.Descriptor instead.
+func (*Lock) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{133}
+}
+
+func (x *Lock) GetLockKey() *LockKey {
+	if x != nil {
+		return x.LockKey
+	}
+	return nil
+}
+
+func (x *Lock) GetLockRange() *LockRange {
+	if x != nil {
+		return x.LockRange
+	}
+	return nil
+}
+
+func (x *Lock) GetSession() uint64 {
+	if x != nil {
+		return x.Session
+	}
+	return 0
+}
+
+func (x *Lock) GetClient() []byte {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+func (x *Lock) GetExclusive() bool {
+	if x != nil {
+		return x.Exclusive
+	}
+	return false
+}
+
+func (x *Lock) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *Lock) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Lock) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *Lock) GetWaiting() bool {
+	if x != nil {
+		return x.Waiting
+	}
+	return false
+}
+
+type GetLock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	LockKey       *LockKey               `protobuf:"bytes,1,opt,name=lock_key,json=lockKey,proto3" json:"lock_key,omitempty"`
+	LockRange     *LockRange             `protobuf:"bytes,2,opt,name=lock_range,json=lockRange,proto3" json:"lock_range,omitempty"`
+	Session       uint64                 `protobuf:"varint,3,opt,name=session,proto3" json:"session,omitempty"`
+	Exclusive     bool                   `protobuf:"varint,4,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetLock) Reset() {
+	*x = GetLock{}
+	mi := &file_granary_proto_msgTypes[134]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetLock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetLock) ProtoMessage() {}
+
+func (x *GetLock) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[134]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetLock.ProtoReflect.Descriptor instead.
+func (*GetLock) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{134}
+}
+
+func (x *GetLock) GetLockKey() *LockKey {
+	if x != nil {
+		return x.LockKey
+	}
+	return nil
+}
+
+func (x *GetLock) GetLockRange() *LockRange {
+	if x != nil {
+		return x.LockRange
+	}
+	return nil
+}
+
+func (x *GetLock) GetSession() uint64 {
+	if x != nil {
+		return x.Session
+	}
+	return 0
+}
+
+func (x *GetLock) GetExclusive() bool {
+	if x != nil {
+		return x.Exclusive
+	}
+	return false
+}
+
+type LockIs struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lock          *Lock                  `protobuf:"bytes,1,opt,name=lock,proto3" json:"lock,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LockIs) Reset() {
+	*x = LockIs{}
+	mi := &file_granary_proto_msgTypes[135]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LockIs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LockIs) ProtoMessage() {}
+
+func (x *LockIs) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[135]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LockIs.ProtoReflect.Descriptor instead.
+func (*LockIs) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{135}
+}
+
+func (x *LockIs) GetLock() *Lock {
+	if x != nil {
+		return x.Lock
+	}
+	return nil
+}
+
+type ListLocks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Inode         uint64                 `protobuf:"varint,1,opt,name=inode,proto3" json:"inode,omitempty"`
+	After         uint64                 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"`
+	Limit         int64                  `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLocks) Reset() {
+	*x = ListLocks{}
+	mi := &file_granary_proto_msgTypes[136]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLocks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLocks) ProtoMessage() {}
+
+func (x *ListLocks) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[136]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLocks.ProtoReflect.Descriptor instead.
+func (*ListLocks) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{136}
+}
+
+func (x *ListLocks) GetInode() uint64 {
+	if x != nil {
+		return x.Inode
+	}
+	return 0
+}
+
+func (x *ListLocks) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *ListLocks) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type Locks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Locks         []*Lock                `protobuf:"bytes,1,rep,name=locks,proto3" json:"locks,omitempty"`
+	Next          uint64                 `protobuf:"varint,2,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Locks) Reset() {
+	*x = Locks{}
+	mi := &file_granary_proto_msgTypes[137]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Locks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Locks) ProtoMessage() {}
+
+func (x *Locks) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[137]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Locks.ProtoReflect.Descriptor instead.
+func (*Locks) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{137}
+}
+
+func (x *Locks) GetLocks() []*Lock {
+	if x != nil {
+		return x.Locks
+	}
+	return nil
+}
+
+func (x *Locks) GetNext() uint64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
 }
 
 type ListDisks struct {
@@ -9536,7 +10376,7 @@ type ListDisks struct {
 
 func (x *ListDisks) Reset() {
 	*x = ListDisks{}
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[138]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9548,7 +10388,7 @@ func (x *ListDisks) String() string {
 func (*ListDisks) ProtoMessage() {}
 
 func (x *ListDisks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[138]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9561,7 +10401,7 @@ func (x *ListDisks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDisks.ProtoReflect.Descriptor instead.
 func (*ListDisks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{126}
+	return file_granary_proto_rawDescGZIP(), []int{138}
 }
 
 type Disks struct {
@@ -9574,7 +10414,7 @@ type Disks struct {
 
 func (x *Disks) Reset() {
 	*x = Disks{}
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[139]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9586,7 +10426,7 @@ func (x *Disks) String() string {
 func (*Disks) ProtoMessage() {}
 
 func (x *Disks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[139]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9599,7 +10439,7 @@ func (x *Disks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disks.ProtoReflect.Descriptor instead.
 func (*Disks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{127}
+	return file_granary_proto_rawDescGZIP(), []int{139}
 }
 
 func (x *Disks) GetServers() []*Server {
@@ -9624,7 +10464,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_granary_proto_msgTypes[128]
+	mi := &file_granary_proto_msgTypes[140]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9636,7 +10476,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[128]
+	mi := &file_granary_proto_msgTypes[140]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9649,7 +10489,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{128}
+	return file_granary_proto_rawDescGZIP(), []int{140}
 }
 
 type MasterStatus struct {
@@ -9668,7 +10508,7 @@ type MasterStatus struct {
 
 func (x *MasterStatus) Reset() {
 	*x = MasterStatus{}
-	mi := &file_granary_proto_msgTypes[129]
+	mi := &file_granary_proto_msgTypes[141]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9680,7 +10520,7 @@ func (x *MasterStatus) String() string {
 func (*MasterStatus) ProtoMessage() {}
 
 func (x *MasterStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[129]
+	mi := &file_granary_proto_msgTypes[141]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9693,7 +10533,7 @@ func (x *MasterStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterStatus.ProtoReflect.Descriptor instead.
 func (*MasterStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{129}
+	return file_granary_proto_rawDescGZIP(), []int{141}
 }
 
 func (x *MasterStatus) GetId() []byte {
@@ -9782,7 +10622,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_granary_proto_msgTypes[130]
+	mi := &file_granary_proto_msgTypes[142]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9794,7 +10634,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[130]
+	mi := &file_granary_proto_msgTypes[142]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9807,7 +10647,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{130}
+	return file_granary_proto_rawDescGZIP(), []int{142}
 }
 
 func (x *Status) GetCluster() []byte {
@@ -10057,7 +10897,7 @@ const file_granary_proto_rawDesc = "" +
 	"\breplaced\x18\x05 \x01(\bR\breplaced\x12\x16\n" +
 	"\x06offset\x18\x06 \x01(\x04R\x06offset\x12*\n" +
 	"\x06volume\x18\a \x01(\v2\x12.granary.v1.VolumeR\x06volume\x12\x18\n" +
-	"\amissing\x18\b \x03(\rR\amissing\"\xf6\f\n" +
+	"\amissing\x18\b \x03(\rR\amissing\"\xad\x0e\n" +
 	"\x02Op\x12,\n" +
 	"\x06create\x18\x01 \x01(\v2\x12.granary.v1.CreateH\x00R\x06create\x12,\n" +
 	"\x06unlink\x18\x02 \x01(\v2\x12.granary.v1.UnlinkH\x00R\x06unlink\x12)\n" +
@@ -10099,7 +10939,11 @@ const file_granary_proto_rawDesc = "" +
 	"\rdamage_shards\x18\x1c \x01(\v2\x18.granary.v1.DamageShardsH\x00R\fdamageShards\x12<\n" +
 	"\fadopt_volume\x18\x1d \x01(\v2\x17.granary.v1.AdoptVolumeH\x00R\vadoptVolume\x129\n" +
 	"\vforget_disk\x18\x1e \x01(\v2\x16.granary.v1.ForgetDiskH\x00R\n" +
-	"forgetDiskB\x04\n" +
+	"forgetDisk\x12<\n" +
+	"\facquire_lock\x18\x1f \x01(\v2\x17.granary.v1.AcquireLockH\x00R\vacquireLock\x12<\n" +
+	"\frelease_lock\x18  \x01(\v2\x17.granary.v1.ReleaseLockH\x00R\vreleaseLock\x129\n" +
+	"\vcancel_lock\x18! \x01(\v2\x16.granary.v1.CancelLockH\x00R\n" +
+	"cancelLockB\x04\n" +
 	"\x02op\"n\n" +
 	"\fPrecondition\x12\x16\n" +
 	"\x06absent\x18\x01 \x01(\bR\x06absent\x12\x18\n" +
@@ -10298,7 +11142,28 @@ const file_granary_proto_rawDesc = "" +
 	"\twatermark\x18\x05 \x01(\x04R\twatermark\x12\x14\n" +
 	"\x05disks\x18\x06 \x03(\fR\x05disks\x12\x12\n" +
 	"\x04lost\x18\a \x01(\rR\x04lost\x12+\n" +
-	"\x05moves\x18\b \x03(\v2\x15.granary.v1.BlockMoveR\x05moves\"\xe6\x01\n" +
+	"\x05moves\x18\b \x03(\v2\x15.granary.v1.BlockMoveR\x05moves\"\xb7\x01\n" +
+	"\vAcquireLock\x12.\n" +
+	"\block_key\x18\x01 \x01(\v2\x13.granary.v1.LockKeyR\alockKey\x124\n" +
+	"\n" +
+	"lock_range\x18\x02 \x01(\v2\x15.granary.v1.LockRangeR\tlockRange\x12\x1c\n" +
+	"\texclusive\x18\x03 \x01(\bR\texclusive\x12\x10\n" +
+	"\x03pid\x18\x04 \x01(\rR\x03pid\x12\x12\n" +
+	"\x04wait\x18\x05 \x01(\bR\x04wait\"s\n" +
+	"\vReleaseLock\x12.\n" +
+	"\block_key\x18\x01 \x01(\v2\x13.granary.v1.LockKeyR\alockKey\x124\n" +
+	"\n" +
+	"lock_range\x18\x02 \x01(\v2\x15.granary.v1.LockRangeR\tlockRange\"<\n" +
+	"\n" +
+	"CancelLock\x12.\n" +
+	"\block_key\x18\x01 \x01(\v2\x13.granary.v1.LockKeyR\alockKey\"K\n" +
+	"\aLockKey\x12\x14\n" +
+	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x14\n" +
+	"\x05space\x18\x02 \x01(\rR\x05space\x12\x14\n" +
+	"\x05owner\x18\x03 \x01(\x04R\x05owner\"3\n" +
+	"\tLockRange\x12\x14\n" +
+	"\x05start\x18\x01 \x01(\x04R\x05start\x12\x10\n" +
+	"\x03end\x18\x02 \x01(\x04R\x03end\"\xe6\x01\n" +
 	"\x06Upkeep\x12!\n" +
 	"\frepair_grace\x18\x01 \x01(\x03R\vrepairGrace\x12#\n" +
 	"\rreclaim_grace\x18\x02 \x01(\x03R\freclaimGrace\x12\x1b\n" +
@@ -10524,7 +11389,14 @@ const file_granary_proto_rawDesc = "" +
 	"\x04done\x18\x04 \x01(\x04R\x04done\x12\x14\n" +
 	"\x05total\x18\x05 \x01(\x04R\x05total\x12\x14\n" +
 	"\x05tries\x18\x06 \x01(\x03R\x05tries\x12\x14\n" +
-	"\x05error\x18\a \x01(\fR\x05error\"\xb0\x01\n" +
+	"\x05error\x18\a \x01(\fR\x05error\"i\n" +
+	"\x10AwaitLockRequest\x12\x18\n" +
+	"\asession\x18\x01 \x01(\x04R\asession\x12%\n" +
+	"\x03key\x18\x02 \x01(\v2\x13.granary.v1.LockKeyR\x03key\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\"<\n" +
+	"\x0eAwaitLockReply\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\rR\x05state\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\x04R\x05token\"\xb0\x01\n" +
 	"\fQueryRequest\x12\x1b\n" +
 	"\tmin_index\x18\x01 \x01(\x04R\bminIndex\x12'\n" +
 	"\x05query\x18\x02 \x01(\v2\x11.granary.v1.QueryR\x05query\x12\x18\n" +
@@ -10541,7 +11413,7 @@ const file_granary_proto_rawDesc = "" +
 	"\n" +
 	"QueryReply\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12*\n" +
-	"\x06answer\x18\x02 \x01(\v2\x12.granary.v1.AnswerR\x06answer\"\xb7\a\n" +
+	"\x06answer\x18\x02 \x01(\v2\x12.granary.v1.AnswerR\x06answer\"\xa1\b\n" +
 	"\x05Query\x12,\n" +
 	"\x06lookup\x18\x01 \x01(\v2\x12.granary.v1.LookupH\x00R\x06lookup\x120\n" +
 	"\bread_dir\x18\x02 \x01(\v2\x13.granary.v1.ReadDirH\x00R\areadDir\x12&\n" +
@@ -10569,8 +11441,11 @@ const file_granary_proto_rawDesc = "" +
 	"list_tasks\x18\x0f \x01(\v2\x15.granary.v1.ListTasksH\x00R\tlistTasks\x12B\n" +
 	"\x0eget_durability\x18\x10 \x01(\v2\x19.granary.v1.GetDurabilityH\x00R\rgetDurability\x126\n" +
 	"\n" +
-	"get_upkeep\x18\x11 \x01(\v2\x15.granary.v1.GetUpkeepH\x00R\tgetUpkeepB\a\n" +
-	"\x05query\"\xb0\x06\n" +
+	"get_upkeep\x18\x11 \x01(\v2\x15.granary.v1.GetUpkeepH\x00R\tgetUpkeep\x120\n" +
+	"\bget_lock\x18\x12 \x01(\v2\x13.granary.v1.GetLockH\x00R\agetLock\x126\n" +
+	"\n" +
+	"list_locks\x18\x13 \x01(\v2\x15.granary.v1.ListLocksH\x00R\tlistLocksB\a\n" +
+	"\x05query\"\x8a\a\n" +
 	"\x06Answer\x12)\n" +
 	"\x05found\x18\x01 \x01(\v2\x11.granary.v1.FoundH\x00R\x05found\x12\x1e\n" +
 	"\tdirectory\x18\x02 \x01(\fH\x00R\tdirectory\x12\x1a\n" +
@@ -10592,7 +11467,9 @@ const file_granary_proto_rawDesc = "" +
 	"\n" +
 	"durability\x18\x10 \x01(\v2\x16.granary.v1.DurabilityH\x00R\n" +
 	"durability\x123\n" +
-	"\tupkeep_is\x18\x11 \x01(\v2\x14.granary.v1.UpkeepIsH\x00R\bupkeepIsB\b\n" +
+	"\tupkeep_is\x18\x11 \x01(\v2\x14.granary.v1.UpkeepIsH\x00R\bupkeepIs\x12-\n" +
+	"\alock_is\x18\x12 \x01(\v2\x12.granary.v1.LockIsH\x00R\x06lockIs\x12)\n" +
+	"\x05locks\x18\x13 \x01(\v2\x11.granary.v1.LocksH\x00R\x05locksB\b\n" +
 	"\x06answer\"7\n" +
 	"\x05Range\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x16\n" +
@@ -10735,7 +11612,33 @@ const file_granary_proto_rawDesc = "" +
 	"\x03eta\x18\v \x01(\x03R\x03eta\"\v\n" +
 	"\tGetUpkeep\"6\n" +
 	"\bUpkeepIs\x12*\n" +
-	"\x06upkeep\x18\x01 \x01(\v2\x12.granary.v1.UpkeepR\x06upkeep\"\v\n" +
+	"\x06upkeep\x18\x01 \x01(\v2\x12.granary.v1.UpkeepR\x06upkeep\"\x94\x02\n" +
+	"\x04Lock\x12.\n" +
+	"\block_key\x18\x01 \x01(\v2\x13.granary.v1.LockKeyR\alockKey\x124\n" +
+	"\n" +
+	"lock_range\x18\x02 \x01(\v2\x15.granary.v1.LockRangeR\tlockRange\x12\x18\n" +
+	"\asession\x18\x03 \x01(\x04R\asession\x12\x16\n" +
+	"\x06client\x18\x04 \x01(\fR\x06client\x12\x1c\n" +
+	"\texclusive\x18\x05 \x01(\bR\texclusive\x12\x10\n" +
+	"\x03pid\x18\x06 \x01(\rR\x03pid\x12\x14\n" +
+	"\x05since\x18\a \x01(\x03R\x05since\x12\x14\n" +
+	"\x05token\x18\b \x01(\x04R\x05token\x12\x18\n" +
+	"\awaiting\x18\t \x01(\bR\awaiting\"\xa7\x01\n" +
+	"\aGetLock\x12.\n" +
+	"\block_key\x18\x01 \x01(\v2\x13.granary.v1.LockKeyR\alockKey\x124\n" +
+	"\n" +
+	"lock_range\x18\x02 \x01(\v2\x15.granary.v1.LockRangeR\tlockRange\x12\x18\n" +
+	"\asession\x18\x03 \x01(\x04R\asession\x12\x1c\n" +
+	"\texclusive\x18\x04 \x01(\bR\texclusive\".\n" +
+	"\x06LockIs\x12$\n" +
+	"\x04lock\x18\x01 \x01(\v2\x10.granary.v1.LockR\x04lock\"M\n" +
+	"\tListLocks\x12\x14\n" +
+	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\x04R\x05after\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x03R\x05limit\"C\n" +
+	"\x05Locks\x12&\n" +
+	"\x05locks\x18\x01 \x03(\v2\x10.granary.v1.LockR\x05locks\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\x04R\x04next\"\v\n" +
 	"\tListDisks\"]\n" +
 	"\x05Disks\x12,\n" +
 	"\aservers\x18\x01 \x03(\v2\x12.granary.v1.ServerR\aservers\x12&\n" +
@@ -10777,7 +11680,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x06health\x18\x13 \x01(\rR\x06health\x12\x18\n" +
 	"\areasons\x18\x14 \x03(\fR\areasons\x12#\n" +
 	"\rapplied_index\x18\x15 \x01(\x04R\fappliedIndex\x12 \n" +
-	"\vincarnation\x18\x16 \x01(\x04R\vincarnation2\xf1\x05\n" +
+	"\vincarnation\x18\x16 \x01(\x04R\vincarnation2\xb8\x06\n" +
 	"\x06Master\x12F\n" +
 	"\vOpenSession\x12\x1e.granary.v1.OpenSessionRequest\x1a\x17.granary.v1.SessionInfo\x12E\n" +
 	"\tKeepAlive\x12\x1c.granary.v1.KeepAliveRequest\x1a\x1a.granary.v1.KeepAliveReply\x12<\n" +
@@ -10790,7 +11693,8 @@ const file_granary_proto_rawDesc = "" +
 	"\fChangeMember\x12\x18.granary.v1.MemberChange\x1a\x1d.granary.v1.ChangeMemberReply\x12D\n" +
 	"\n" +
 	"ReadBackup\x12\x1d.granary.v1.ReadBackupRequest\x1a\x17.granary.v1.BackupPiece\x126\n" +
-	"\x04Work\x12\x17.granary.v1.WorkRequest\x1a\x15.granary.v1.WorkReplyB/Z-github.com/dsorchard/granary/internal/wire/pbb\x06proto3"
+	"\x04Work\x12\x17.granary.v1.WorkRequest\x1a\x15.granary.v1.WorkReply\x12E\n" +
+	"\tAwaitLock\x12\x1c.granary.v1.AwaitLockRequest\x1a\x1a.granary.v1.AwaitLockReplyB/Z-github.com/dsorchard/granary/internal/wire/pbb\x06proto3"
 
 var (
 	file_granary_proto_rawDescOnce sync.Once
@@ -10804,7 +11708,7 @@ func file_granary_proto_rawDescGZIP() []byte {
 	return file_granary_proto_rawDescData
 }
 
-var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 131)
+var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 143)
 var file_granary_proto_goTypes = []any{
 	(*OpenSessionRequest)(nil), // 0: granary.v1.OpenSessionRequest
 	(*SessionInfo)(nil),        // 1: granary.v1.SessionInfo
@@ -10861,93 +11765,105 @@ var file_granary_proto_goTypes = []any{
 	(*SetUpkeep)(nil),          // 52: granary.v1.SetUpkeep
 	(*DamageShards)(nil),       // 53: granary.v1.DamageShards
 	(*AdoptVolume)(nil),        // 54: granary.v1.AdoptVolume
-	(*Upkeep)(nil),             // 55: granary.v1.Upkeep
-	(*CloseSession)(nil),       // 56: granary.v1.CloseSession
-	(*SetUser)(nil),            // 57: granary.v1.SetUser
-	(*User)(nil),               // 58: granary.v1.User
-	(*Attr)(nil),               // 59: granary.v1.Attr
-	(*Entry)(nil),              // 60: granary.v1.Entry
-	(*Xattr)(nil),              // 61: granary.v1.Xattr
-	(*Location)(nil),           // 62: granary.v1.Location
-	(*Chunk)(nil),              // 63: granary.v1.Chunk
-	(*ExtentWrite)(nil),        // 64: granary.v1.ExtentWrite
-	(*Content)(nil),            // 65: granary.v1.Content
-	(*BlockInfo)(nil),          // 66: granary.v1.BlockInfo
-	(*Extent)(nil),             // 67: granary.v1.Extent
-	(*Layout)(nil),             // 68: granary.v1.Layout
-	(*Policy)(nil),             // 69: granary.v1.Policy
-	(*ShardPlace)(nil),         // 70: granary.v1.ShardPlace
-	(*Volume)(nil),             // 71: granary.v1.Volume
-	(*ShardRef)(nil),           // 72: granary.v1.ShardRef
-	(*ShardInfo)(nil),          // 73: granary.v1.ShardInfo
-	(*DiskUsage)(nil),          // 74: granary.v1.DiskUsage
-	(*Scrub)(nil),              // 75: granary.v1.Scrub
-	(*Disk)(nil),               // 76: granary.v1.Disk
-	(*Server)(nil),             // 77: granary.v1.Server
-	(*Task)(nil),               // 78: granary.v1.Task
-	(*TaskReport)(nil),         // 79: granary.v1.TaskReport
-	(*WorkRequest)(nil),        // 80: granary.v1.WorkRequest
-	(*WorkReply)(nil),          // 81: granary.v1.WorkReply
-	(*TaskStatus)(nil),         // 82: granary.v1.TaskStatus
-	(*QueryRequest)(nil),       // 83: granary.v1.QueryRequest
-	(*QueryManyRequest)(nil),   // 84: granary.v1.QueryManyRequest
-	(*QueryManyReply)(nil),     // 85: granary.v1.QueryManyReply
-	(*QueryOutcome)(nil),       // 86: granary.v1.QueryOutcome
-	(*QueryReply)(nil),         // 87: granary.v1.QueryReply
-	(*Query)(nil),              // 88: granary.v1.Query
-	(*Answer)(nil),             // 89: granary.v1.Answer
-	(*Range)(nil),              // 90: granary.v1.Range
-	(*Lookup)(nil),             // 91: granary.v1.Lookup
-	(*Found)(nil),              // 92: granary.v1.Found
-	(*ReadDir)(nil),            // 93: granary.v1.ReadDir
-	(*Directory)(nil),          // 94: granary.v1.Directory
-	(*List)(nil),               // 95: granary.v1.List
-	(*ListItem)(nil),           // 96: granary.v1.ListItem
-	(*Listing)(nil),            // 97: granary.v1.Listing
-	(*HasChunks)(nil),          // 98: granary.v1.HasChunks
-	(*ChunksHad)(nil),          // 99: granary.v1.ChunksHad
-	(*StatFS)(nil),             // 100: granary.v1.StatFS
-	(*FSStats)(nil),            // 101: granary.v1.FSStats
-	(*ListDatasets)(nil),       // 102: granary.v1.ListDatasets
-	(*Dataset)(nil),            // 103: granary.v1.Dataset
-	(*Datasets)(nil),           // 104: granary.v1.Datasets
-	(*Usage)(nil),              // 105: granary.v1.Usage
-	(*ListUsage)(nil),          // 106: granary.v1.ListUsage
-	(*Usages)(nil),             // 107: granary.v1.Usages
-	(*GetPolicy)(nil),          // 108: granary.v1.GetPolicy
-	(*PolicyIs)(nil),           // 109: granary.v1.PolicyIs
-	(*GetUser)(nil),            // 110: granary.v1.GetUser
-	(*UserIs)(nil),             // 111: granary.v1.UserIs
-	(*ListVolumes)(nil),        // 112: granary.v1.ListVolumes
-	(*Volumes)(nil),            // 113: granary.v1.Volumes
-	(*GetVolume)(nil),          // 114: granary.v1.GetVolume
-	(*VolumeIs)(nil),           // 115: granary.v1.VolumeIs
-	(*ListBlocks)(nil),         // 116: granary.v1.ListBlocks
-	(*Blocks)(nil),             // 117: granary.v1.Blocks
-	(*StoredBlock)(nil),        // 118: granary.v1.StoredBlock
-	(*ListTasks)(nil),          // 119: granary.v1.ListTasks
-	(*Tasks)(nil),              // 120: granary.v1.Tasks
-	(*GetDurability)(nil),      // 121: granary.v1.GetDurability
-	(*Durability)(nil),         // 122: granary.v1.Durability
-	(*VolumeDurability)(nil),   // 123: granary.v1.VolumeDurability
-	(*GetUpkeep)(nil),          // 124: granary.v1.GetUpkeep
-	(*UpkeepIs)(nil),           // 125: granary.v1.UpkeepIs
-	(*ListDisks)(nil),          // 126: granary.v1.ListDisks
-	(*Disks)(nil),              // 127: granary.v1.Disks
-	(*GetStatus)(nil),          // 128: granary.v1.GetStatus
-	(*MasterStatus)(nil),       // 129: granary.v1.MasterStatus
-	(*Status)(nil),             // 130: granary.v1.Status
+	(*AcquireLock)(nil),        // 55: granary.v1.AcquireLock
+	(*ReleaseLock)(nil),        // 56: granary.v1.ReleaseLock
+	(*CancelLock)(nil),         // 57: granary.v1.CancelLock
+	(*LockKey)(nil),            // 58: granary.v1.LockKey
+	(*LockRange)(nil),          // 59: granary.v1.LockRange
+	(*Upkeep)(nil),             // 60: granary.v1.Upkeep
+	(*CloseSession)(nil),       // 61: granary.v1.CloseSession
+	(*SetUser)(nil),            // 62: granary.v1.SetUser
+	(*User)(nil),               // 63: granary.v1.User
+	(*Attr)(nil),               // 64: granary.v1.Attr
+	(*Entry)(nil),              // 65: granary.v1.Entry
+	(*Xattr)(nil),              // 66: granary.v1.Xattr
+	(*Location)(nil),           // 67: granary.v1.Location
+	(*Chunk)(nil),              // 68: granary.v1.Chunk
+	(*ExtentWrite)(nil),        // 69: granary.v1.ExtentWrite
+	(*Content)(nil),            // 70: granary.v1.Content
+	(*BlockInfo)(nil),          // 71: granary.v1.BlockInfo
+	(*Extent)(nil),             // 72: granary.v1.Extent
+	(*Layout)(nil),             // 73: granary.v1.Layout
+	(*Policy)(nil),             // 74: granary.v1.Policy
+	(*ShardPlace)(nil),         // 75: granary.v1.ShardPlace
+	(*Volume)(nil),             // 76: granary.v1.Volume
+	(*ShardRef)(nil),           // 77: granary.v1.ShardRef
+	(*ShardInfo)(nil),          // 78: granary.v1.ShardInfo
+	(*DiskUsage)(nil),          // 79: granary.v1.DiskUsage
+	(*Scrub)(nil),              // 80: granary.v1.Scrub
+	(*Disk)(nil),               // 81: granary.v1.Disk
+	(*Server)(nil),             // 82: granary.v1.Server
+	(*Task)(nil),               // 83: granary.v1.Task
+	(*TaskReport)(nil),         // 84: granary.v1.TaskReport
+	(*WorkRequest)(nil),        // 85: granary.v1.WorkRequest
+	(*WorkReply)(nil),          // 86: granary.v1.WorkReply
+	(*TaskStatus)(nil),         // 87: granary.v1.TaskStatus
+	(*AwaitLockRequest)(nil),   // 88: granary.v1.AwaitLockRequest
+	(*AwaitLockReply)(nil),     // 89: granary.v1.AwaitLockReply
+	(*QueryRequest)(nil),       // 90: granary.v1.QueryRequest
+	(*QueryManyRequest)(nil),   // 91: granary.v1.QueryManyRequest
+	(*QueryManyReply)(nil),     // 92: granary.v1.QueryManyReply
+	(*QueryOutcome)(nil),       // 93: granary.v1.QueryOutcome
+	(*QueryReply)(nil),         // 94: granary.v1.QueryReply
+	(*Query)(nil),              // 95: granary.v1.Query
+	(*Answer)(nil),             // 96: granary.v1.Answer
+	(*Range)(nil),              // 97: granary.v1.Range
+	(*Lookup)(nil),             // 98: granary.v1.Lookup
+	(*Found)(nil),              // 99: granary.v1.Found
+	(*ReadDir)(nil),            // 100: granary.v1.ReadDir
+	(*Directory)(nil),          // 101: granary.v1.Directory
+	(*List)(nil),               // 102: granary.v1.List
+	(*ListItem)(nil),           // 103: granary.v1.ListItem
+	(*Listing)(nil),            // 104: granary.v1.Listing
+	(*HasChunks)(nil),          // 105: granary.v1.HasChunks
+	(*ChunksHad)(nil),          // 106: granary.v1.ChunksHad
+	(*StatFS)(nil),             // 107: granary.v1.StatFS
+	(*FSStats)(nil),            // 108: granary.v1.FSStats
+	(*ListDatasets)(nil),       // 109: granary.v1.ListDatasets
+	(*Dataset)(nil),            // 110: granary.v1.Dataset
+	(*Datasets)(nil),           // 111: granary.v1.Datasets
+	(*Usage)(nil),              // 112: granary.v1.Usage
+	(*ListUsage)(nil),          // 113: granary.v1.ListUsage
+	(*Usages)(nil),             // 114: granary.v1.Usages
+	(*GetPolicy)(nil),          // 115: granary.v1.GetPolicy
+	(*PolicyIs)(nil),           // 116: granary.v1.PolicyIs
+	(*GetUser)(nil),            // 117: granary.v1.GetUser
+	(*UserIs)(nil),             // 118: granary.v1.UserIs
+	(*ListVolumes)(nil),        // 119: granary.v1.ListVolumes
+	(*Volumes)(nil),            // 120: granary.v1.Volumes
+	(*GetVolume)(nil),          // 121: granary.v1.GetVolume
+	(*VolumeIs)(nil),           // 122: granary.v1.VolumeIs
+	(*ListBlocks)(nil),         // 123: granary.v1.ListBlocks
+	(*Blocks)(nil),             // 124: granary.v1.Blocks
+	(*StoredBlock)(nil),        // 125: granary.v1.StoredBlock
+	(*ListTasks)(nil),          // 126: granary.v1.ListTasks
+	(*Tasks)(nil),              // 127: granary.v1.Tasks
+	(*GetDurability)(nil),      // 128: granary.v1.GetDurability
+	(*Durability)(nil),         // 129: granary.v1.Durability
+	(*VolumeDurability)(nil),   // 130: granary.v1.VolumeDurability
+	(*GetUpkeep)(nil),          // 131: granary.v1.GetUpkeep
+	(*UpkeepIs)(nil),           // 132: granary.v1.UpkeepIs
+	(*Lock)(nil),               // 133: granary.v1.Lock
+	(*GetLock)(nil),            // 134: granary.v1.GetLock
+	(*LockIs)(nil),             // 135: granary.v1.LockIs
+	(*ListLocks)(nil),          // 136: granary.v1.ListLocks
+	(*Locks)(nil),              // 137: granary.v1.Locks
+	(*ListDisks)(nil),          // 138: granary.v1.ListDisks
+	(*Disks)(nil),              // 139: granary.v1.Disks
+	(*GetStatus)(nil),          // 140: granary.v1.GetStatus
+	(*MasterStatus)(nil),       // 141: granary.v1.MasterStatus
+	(*Status)(nil),             // 142: granary.v1.Status
 }
 var file_granary_proto_depIdxs = []int32{
-	74,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
-	73,  // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
-	73,  // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
+	79,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
+	78,  // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
+	78,  // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
 	15,  // 3: granary.v1.ErrorDetail.not_leader:type_name -> granary.v1.NotLeader
 	19,  // 4: granary.v1.Request.cred:type_name -> granary.v1.Cred
 	21,  // 5: granary.v1.Request.op:type_name -> granary.v1.Op
 	14,  // 6: granary.v1.Result.err:type_name -> granary.v1.ErrorDetail
-	59,  // 7: granary.v1.Result.attr:type_name -> granary.v1.Attr
-	71,  // 8: granary.v1.Result.volume:type_name -> granary.v1.Volume
+	64,  // 7: granary.v1.Result.attr:type_name -> granary.v1.Attr
+	76,  // 8: granary.v1.Result.volume:type_name -> granary.v1.Volume
 	23,  // 9: granary.v1.Op.create:type_name -> granary.v1.Create
 	24,  // 10: granary.v1.Op.unlink:type_name -> granary.v1.Unlink
 	25,  // 11: granary.v1.Op.rmdir:type_name -> granary.v1.Rmdir
@@ -10963,8 +11879,8 @@ var file_granary_proto_depIdxs = []int32{
 	41,  // 21: granary.v1.Op.set_policy:type_name -> granary.v1.SetPolicy
 	42,  // 22: granary.v1.Op.open_volume:type_name -> granary.v1.OpenVolume
 	44,  // 23: granary.v1.Op.seal_volume:type_name -> granary.v1.SealVolume
-	56,  // 24: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
-	57,  // 25: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
+	61,  // 24: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
+	62,  // 25: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
 	34,  // 26: granary.v1.Op.allocate:type_name -> granary.v1.Allocate
 	35,  // 27: granary.v1.Op.assemble:type_name -> granary.v1.Assemble
 	37,  // 28: granary.v1.Op.create_dataset:type_name -> granary.v1.CreateDataset
@@ -10978,135 +11894,156 @@ var file_granary_proto_depIdxs = []int32{
 	53,  // 36: granary.v1.Op.damage_shards:type_name -> granary.v1.DamageShards
 	54,  // 37: granary.v1.Op.adopt_volume:type_name -> granary.v1.AdoptVolume
 	51,  // 38: granary.v1.Op.forget_disk:type_name -> granary.v1.ForgetDisk
-	61,  // 39: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
-	65,  // 40: granary.v1.Create.content:type_name -> granary.v1.Content
-	22,  // 41: granary.v1.Create.match:type_name -> granary.v1.Precondition
-	22,  // 42: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
-	61,  // 43: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
-	22,  // 44: granary.v1.Link.match:type_name -> granary.v1.Precondition
-	22,  // 45: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
-	61,  // 46: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
-	65,  // 47: granary.v1.Commit.content:type_name -> granary.v1.Content
-	22,  // 48: granary.v1.Commit.match:type_name -> granary.v1.Precondition
-	23,  // 49: granary.v1.Assemble.create:type_name -> granary.v1.Create
-	36,  // 50: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
-	39,  // 51: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
-	69,  // 52: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
-	43,  // 53: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
-	47,  // 54: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
-	62,  // 55: granary.v1.BlockMove.from:type_name -> granary.v1.Location
-	62,  // 56: granary.v1.BlockMove.to:type_name -> granary.v1.Location
-	55,  // 57: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
-	47,  // 58: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
-	58,  // 59: granary.v1.SetUser.user:type_name -> granary.v1.User
-	59,  // 60: granary.v1.Entry.attr:type_name -> granary.v1.Attr
-	62,  // 61: granary.v1.Chunk.location:type_name -> granary.v1.Location
-	64,  // 62: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
-	63,  // 63: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
-	62,  // 64: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
-	67,  // 65: granary.v1.Layout.extents:type_name -> granary.v1.Extent
-	66,  // 66: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
-	71,  // 67: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
-	70,  // 68: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
-	72,  // 69: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
-	75,  // 70: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
-	74,  // 71: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
-	70,  // 72: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
-	78,  // 73: granary.v1.TaskReport.task:type_name -> granary.v1.Task
-	79,  // 74: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
-	78,  // 75: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
-	78,  // 76: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
-	88,  // 77: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
-	19,  // 78: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
-	83,  // 79: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
-	86,  // 80: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
-	87,  // 81: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
-	14,  // 82: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
-	89,  // 83: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
-	91,  // 84: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
-	93,  // 85: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
-	95,  // 86: granary.v1.Query.list:type_name -> granary.v1.List
-	98,  // 87: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
-	100, // 88: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
-	108, // 89: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
-	110, // 90: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
-	112, // 91: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
-	126, // 92: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
-	128, // 93: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
-	102, // 94: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
-	106, // 95: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
-	114, // 96: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
-	116, // 97: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
-	119, // 98: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
-	121, // 99: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
-	124, // 100: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
-	92,  // 101: granary.v1.Answer.found:type_name -> granary.v1.Found
-	99,  // 102: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	101, // 103: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	109, // 104: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	111, // 105: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	113, // 106: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	127, // 107: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	130, // 108: granary.v1.Answer.status:type_name -> granary.v1.Status
-	104, // 109: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
-	107, // 110: granary.v1.Answer.usages:type_name -> granary.v1.Usages
-	115, // 111: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
-	117, // 112: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
-	120, // 113: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
-	122, // 114: granary.v1.Answer.durability:type_name -> granary.v1.Durability
-	125, // 115: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
-	90,  // 116: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	60,  // 117: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	61,  // 118: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	68,  // 119: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	60,  // 120: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	59,  // 121: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	96,  // 122: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	59,  // 123: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	105, // 124: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	103, // 125: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	39,  // 126: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	105, // 127: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	69,  // 128: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	58,  // 129: granary.v1.UserIs.user:type_name -> granary.v1.User
-	71,  // 130: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	71,  // 131: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
-	118, // 132: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
-	66,  // 133: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
-	82,  // 134: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
-	123, // 135: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
-	55,  // 136: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
-	77,  // 137: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	76,  // 138: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	129, // 139: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	69,  // 140: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	0,   // 141: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 142: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	16,  // 143: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	83,  // 144: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	84,  // 145: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
-	12,  // 146: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 147: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 148: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 149: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 150: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	80,  // 151: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
-	1,   // 152: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 153: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	17,  // 154: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	87,  // 155: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	85,  // 156: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
-	13,  // 157: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 158: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 159: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 160: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 161: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	81,  // 162: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
-	152, // [152:163] is the sub-list for method output_type
-	141, // [141:152] is the sub-list for method input_type
-	141, // [141:141] is the sub-list for extension type_name
-	141, // [141:141] is the sub-list for extension extendee
-	0,   // [0:141] is the sub-list for field type_name
+	55,  // 39: granary.v1.Op.acquire_lock:type_name -> granary.v1.AcquireLock
+	56,  // 40: granary.v1.Op.release_lock:type_name -> granary.v1.ReleaseLock
+	57,  // 41: granary.v1.Op.cancel_lock:type_name -> granary.v1.CancelLock
+	66,  // 42: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
+	70,  // 43: granary.v1.Create.content:type_name -> granary.v1.Content
+	22,  // 44: granary.v1.Create.match:type_name -> granary.v1.Precondition
+	22,  // 45: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
+	66,  // 46: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
+	22,  // 47: granary.v1.Link.match:type_name -> granary.v1.Precondition
+	22,  // 48: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
+	66,  // 49: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
+	70,  // 50: granary.v1.Commit.content:type_name -> granary.v1.Content
+	22,  // 51: granary.v1.Commit.match:type_name -> granary.v1.Precondition
+	23,  // 52: granary.v1.Assemble.create:type_name -> granary.v1.Create
+	36,  // 53: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
+	39,  // 54: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
+	74,  // 55: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
+	43,  // 56: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
+	47,  // 57: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
+	67,  // 58: granary.v1.BlockMove.from:type_name -> granary.v1.Location
+	67,  // 59: granary.v1.BlockMove.to:type_name -> granary.v1.Location
+	60,  // 60: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
+	47,  // 61: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
+	58,  // 62: granary.v1.AcquireLock.lock_key:type_name -> granary.v1.LockKey
+	59,  // 63: granary.v1.AcquireLock.lock_range:type_name -> granary.v1.LockRange
+	58,  // 64: granary.v1.ReleaseLock.lock_key:type_name -> granary.v1.LockKey
+	59,  // 65: granary.v1.ReleaseLock.lock_range:type_name -> granary.v1.LockRange
+	58,  // 66: granary.v1.CancelLock.lock_key:type_name -> granary.v1.LockKey
+	63,  // 67: granary.v1.SetUser.user:type_name -> granary.v1.User
+	64,  // 68: granary.v1.Entry.attr:type_name -> granary.v1.Attr
+	67,  // 69: granary.v1.Chunk.location:type_name -> granary.v1.Location
+	69,  // 70: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
+	68,  // 71: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
+	67,  // 72: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
+	72,  // 73: granary.v1.Layout.extents:type_name -> granary.v1.Extent
+	71,  // 74: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
+	76,  // 75: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
+	75,  // 76: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
+	77,  // 77: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
+	80,  // 78: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
+	79,  // 79: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
+	75,  // 80: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
+	83,  // 81: granary.v1.TaskReport.task:type_name -> granary.v1.Task
+	84,  // 82: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
+	83,  // 83: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
+	83,  // 84: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
+	58,  // 85: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
+	95,  // 86: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
+	19,  // 87: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
+	90,  // 88: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
+	93,  // 89: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
+	94,  // 90: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
+	14,  // 91: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
+	96,  // 92: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
+	98,  // 93: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
+	100, // 94: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
+	102, // 95: granary.v1.Query.list:type_name -> granary.v1.List
+	105, // 96: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
+	107, // 97: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
+	115, // 98: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
+	117, // 99: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
+	119, // 100: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
+	138, // 101: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
+	140, // 102: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
+	109, // 103: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
+	113, // 104: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
+	121, // 105: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
+	123, // 106: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
+	126, // 107: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
+	128, // 108: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
+	131, // 109: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
+	134, // 110: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
+	136, // 111: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
+	99,  // 112: granary.v1.Answer.found:type_name -> granary.v1.Found
+	106, // 113: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	108, // 114: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	116, // 115: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	118, // 116: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	120, // 117: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	139, // 118: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	142, // 119: granary.v1.Answer.status:type_name -> granary.v1.Status
+	111, // 120: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	114, // 121: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	122, // 122: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
+	124, // 123: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
+	127, // 124: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
+	129, // 125: granary.v1.Answer.durability:type_name -> granary.v1.Durability
+	132, // 126: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
+	135, // 127: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
+	137, // 128: granary.v1.Answer.locks:type_name -> granary.v1.Locks
+	97,  // 129: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	65,  // 130: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	66,  // 131: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	73,  // 132: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	65,  // 133: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	64,  // 134: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	103, // 135: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	64,  // 136: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	112, // 137: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	110, // 138: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	39,  // 139: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	112, // 140: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	74,  // 141: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	63,  // 142: granary.v1.UserIs.user:type_name -> granary.v1.User
+	76,  // 143: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	76,  // 144: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
+	125, // 145: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
+	71,  // 146: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
+	87,  // 147: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
+	130, // 148: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
+	60,  // 149: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
+	58,  // 150: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
+	59,  // 151: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
+	58,  // 152: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
+	59,  // 153: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
+	133, // 154: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
+	133, // 155: granary.v1.Locks.locks:type_name -> granary.v1.Lock
+	82,  // 156: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	81,  // 157: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	141, // 158: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	74,  // 159: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	0,   // 160: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 161: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	16,  // 162: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	90,  // 163: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	91,  // 164: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 165: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 166: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 167: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 168: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 169: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	85,  // 170: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
+	88,  // 171: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
+	1,   // 172: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 173: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	17,  // 174: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	94,  // 175: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	92,  // 176: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 177: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 178: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 179: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 180: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 181: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	86,  // 182: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
+	89,  // 183: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
+	172, // [172:184] is the sub-list for method output_type
+	160, // [160:172] is the sub-list for method input_type
+	160, // [160:160] is the sub-list for extension type_name
+	160, // [160:160] is the sub-list for extension extendee
+	0,   // [0:160] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
@@ -11146,13 +12083,16 @@ func file_granary_proto_init() {
 		(*Op_DamageShards)(nil),
 		(*Op_AdoptVolume)(nil),
 		(*Op_ForgetDisk)(nil),
+		(*Op_AcquireLock)(nil),
+		(*Op_ReleaseLock)(nil),
+		(*Op_CancelLock)(nil),
 	}
 	file_granary_proto_msgTypes[29].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[32].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[49].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[65].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[68].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[88].OneofWrappers = []any{
+	file_granary_proto_msgTypes[70].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[73].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[95].OneofWrappers = []any{
 		(*Query_Lookup)(nil),
 		(*Query_ReadDir)(nil),
 		(*Query_List)(nil),
@@ -11170,8 +12110,10 @@ func file_granary_proto_init() {
 		(*Query_ListTasks)(nil),
 		(*Query_GetDurability)(nil),
 		(*Query_GetUpkeep)(nil),
+		(*Query_GetLock)(nil),
+		(*Query_ListLocks)(nil),
 	}
-	file_granary_proto_msgTypes[89].OneofWrappers = []any{
+	file_granary_proto_msgTypes[96].OneofWrappers = []any{
 		(*Answer_Found)(nil),
 		(*Answer_Directory)(nil),
 		(*Answer_Listing)(nil),
@@ -11189,6 +12131,8 @@ func file_granary_proto_init() {
 		(*Answer_Tasks)(nil),
 		(*Answer_Durability)(nil),
 		(*Answer_UpkeepIs)(nil),
+		(*Answer_LockIs)(nil),
+		(*Answer_Locks)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -11196,7 +12140,7 @@ func file_granary_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_proto_rawDesc), len(file_granary_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   131,
+			NumMessages:   143,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -38,6 +38,7 @@ const (
 	Master_ChangeMember_FullMethodName = "/granary.v1.Master/ChangeMember"
 	Master_ReadBackup_FullMethodName   = "/granary.v1.Master/ReadBackup"
 	Master_Work_FullMethodName         = "/granary.v1.Master/Work"
+	Master_AwaitLock_FullMethodName    = "/granary.v1.Master/AwaitLock"
 )
 
 // MasterClient is the client API for Master service.
@@ -57,6 +58,7 @@ type MasterClient interface {
 	ChangeMember(ctx context.Context, in *MemberChange, opts ...grpc.CallOption) (*ChangeMemberReply, error)
 	ReadBackup(ctx context.Context, in *ReadBackupRequest, opts ...grpc.CallOption) (*BackupPiece, error)
 	Work(ctx context.Context, in *WorkRequest, opts ...grpc.CallOption) (*WorkReply, error)
+	AwaitLock(ctx context.Context, in *AwaitLockRequest, opts ...grpc.CallOption) (*AwaitLockReply, error)
 }
 
 type masterClient struct {
@@ -177,6 +179,16 @@ func (c *masterClient) Work(ctx context.Context, in *WorkRequest, opts ...grpc.C
 	return out, nil
 }
 
+func (c *masterClient) AwaitLock(ctx context.Context, in *AwaitLockRequest, opts ...grpc.CallOption) (*AwaitLockReply, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AwaitLockReply)
+	err := c.cc.Invoke(ctx, Master_AwaitLock_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // MasterServer is the server API for Master service.
 // All implementations must embed UnimplementedMasterServer
 // for forward compatibility.
@@ -194,6 +206,7 @@ type MasterServer interface {
 	ChangeMember(context.Context, *MemberChange) (*ChangeMemberReply, error)
 	ReadBackup(context.Context, *ReadBackupRequest) (*BackupPiece, error)
 	Work(context.Context, *WorkRequest) (*WorkReply, error)
+	AwaitLock(context.Context, *AwaitLockRequest) (*AwaitLockReply, error)
 	mustEmbedUnimplementedMasterServer()
 }
 
@@ -236,6 +249,9 @@ func (UnimplementedMasterServer) ReadBackup(context.Context, *ReadBackupRequest)
 }
 func (UnimplementedMasterServer) Work(context.Context, *WorkRequest) (*WorkReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method Work not implemented")
+}
+func (UnimplementedMasterServer) AwaitLock(context.Context, *AwaitLockRequest) (*AwaitLockReply, error) {
+	return nil, status.Error(codes.Unimplemented, "method AwaitLock not implemented")
 }
 func (UnimplementedMasterServer) mustEmbedUnimplementedMasterServer() {}
 func (UnimplementedMasterServer) testEmbeddedByValue()                {}
@@ -456,6 +472,24 @@ func _Master_Work_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Master_AwaitLock_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AwaitLockRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MasterServer).AwaitLock(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Master_AwaitLock_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MasterServer).AwaitLock(ctx, req.(*AwaitLockRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Master_ServiceDesc is the grpc.ServiceDesc for Master service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -506,6 +540,10 @@ var Master_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Work",
 			Handler:    _Master_Work_Handler,
+		},
+		{
+			MethodName: "AwaitLock",
+			Handler:    _Master_AwaitLock_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
