@@ -45,6 +45,15 @@ type Content struct {
 	Parity uint8
 }
 
+// CutFinely reports whether a window of a file, of ExtentWindowSize bytes, that has so many extents, in so many runs without a
+// hole between them, is cut too finely: it is written anew in at most half as many. What takes many because of its holes is not.
+func CutFinely(extents, runs int) bool {
+	return extents > WindowExtentsMax && 2*(runs+windowChunks) <= extents
+}
+
+// windowChunks is about how many chunks a window without holes is cut into, at least.
+const windowChunks = 16
+
 // BlockInfo is a stored block, as a reader needs it.
 type BlockInfo struct {
 	ID        BlockID

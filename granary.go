@@ -111,6 +111,7 @@ const (
 	InlineSizeMax    = 16 << 10       // bytes; a policy's inline limit is at most this
 	ChunkSizeMax     = 4 << 20        // bytes of plaintext
 	ExtentWindowSize = 16 << 20       // bytes of a file whose extents share one value
+	WindowExtentsMax = 64             // extents of a window; one with more is written anew, in fewer, when it is left alone
 	EntrySizeMax     = 512 << 10      // bytes of one Raft entry
 	CommitChunksMax  = 1024           // chunks in one Content
 	RequestsMax      = 256            // requests in one Mutate call
@@ -119,6 +120,7 @@ const (
 	MovesMax         = 256            // blocks of one MoveBlocks
 	BlocksMax        = 1000           // blocks in one answer
 	TasksMax         = 1000           // tasks in one answer
+	TaskWindowsMax   = 64             // windows of one TaskRewrite
 	DamagedMax       = 1000           // damaged shards in one heartbeat
 	UnackedMax       = 1 << 18        // sequences of a session from its lowest unacknowledged one on
 	DataShardsMax    = 16             // k

@@ -10,10 +10,11 @@ type TaskKind uint8
 
 // Kinds of tasks, the most urgent first.
 const (
-	TaskRepair TaskKind = iota + 1 // rebuild a lost shard on the target, from k others
-	TaskCopy                       // copy a whole sealed shard to the target; from others, as far as it cannot be read
-	TaskMove                       // copy the live blocks of a volume into others, so that it can go
-	TaskSweep                      // look at the files below an inode, and bring to its policy what is stored otherwise
+	TaskRepair  TaskKind = iota + 1 // rebuild a lost shard on the target, from k others
+	TaskCopy                        // copy a whole sealed shard to the target; from others, as far as it cannot be read
+	TaskMove                        // copy the live blocks of a volume into others, so that it can go
+	TaskSweep                       // look at the files below an inode, and bring to its policy what is stored otherwise
+	TaskRewrite                     // write windows of a file anew that are cut too finely
 )
 
 // String returns the kind in a word.
@@ -27,6 +28,8 @@ func (k TaskKind) String() string {
 		return "move"
 	case TaskSweep:
 		return "sweep"
+	case TaskRewrite:
+		return "rewrite"
 	}
 	return fmt.Sprintf("task kind %d", uint8(k))
 }
@@ -47,9 +50,14 @@ type Task struct {
 	Shard  uint8      // TaskRepair, TaskCopy
 	Target ShardPlace // TaskRepair, TaskCopy: where the shard goes; the volume shows it as that shard's Target
 	Policy PolicyID   // TaskMove: under which the blocks are stored anew
-	Root   InodeID    // TaskSweep
+	Root   InodeID    // TaskSweep, TaskRewrite: the file
 	Reason string     // for people
 	Rate   uint64     // bytes a second to keep below; 0 for no limit
+
+	// After is where a TaskSweep goes on: what is below Root up to there, and with it, has been looked at, in the order of full
+	// paths. Names from Root on, separated by "/"; "" is the front.
+	After   string
+	Windows []uint64 // TaskRewrite: of ExtentWindowSize bytes each, ascending; at most TaskWindowsMax
 }
 
 // TaskReport is how far a worker is with a task.
@@ -59,6 +67,7 @@ type TaskReport struct {
 	Total uint64 // bytes; 0 while that is not known
 	Ended bool   // the worker has let go of it …
 	Error string // … because of this, or "" if it is done
+	After string // of a TaskSweep: how far it is, as Task.After; all before that is committed
 }
 
 // WorkRequest is what a worker tells the leader, at least every third of WorkTTL, and at once when a task ends.
@@ -93,9 +102,9 @@ type TaskStatus struct {
 type Upkeep struct {
 	RepairGrace  Time   // how long a server may be away before its shards are rebuilt elsewhere
 	ReclaimGrace Time   // how long a volume without live blocks stays; longer than the age of backups that may be restored
-	YoungAge     Time   // volumes sealed for less than this are not moved: most of what dies dies young
+	YoungAge     Time   // volumes sealed for less than this are not moved, nor files changed since then rewritten: most of what dies dies young
 	RepairRate   uint64 // bytes a second of all repairs and copies of one worker; 0 for no limit
-	MoveRate     uint64 // bytes a second of all moves and sweeps of one worker; 0 for no limit
+	MoveRate     uint64 // bytes a second of all moves, sweeps and rewrites of one worker; 0 for no limit
 	MaxOverhead  uint32 // percent: sealed volumes with an Overhead above this are moved, and from 110 on those with thin rows
 	Paused       bool   // no new task is given out
 }

@@ -12,7 +12,8 @@ import (
 type job struct {
 	task        granary.Task
 	cancel      context.CancelCauseFunc
-	done, total atomic.Uint64 // bytes
+	done, total atomic.Uint64          // bytes
+	after       atomic.Pointer[string] // of a sweep: how far it is
 
 	// Guarded by Worker.mu.
 	dropped bool  // the leader does not want it any more: it is not reported
@@ -23,6 +24,9 @@ type job struct {
 // report says how far the job is. Worker.mu is held.
 func (j *job) report() granary.TaskReport {
 	r := granary.TaskReport{Task: j.task, Done: j.done.Load(), Total: j.total.Load(), Ended: j.ended}
+	if after := j.after.Load(); after != nil {
+		r.After = *after
+	}
 	if j.err != nil {
 		text := j.err.Error()
 		r.Error = strings.ToValidUTF8(text[:min(len(text), reasonMax)], "")
@@ -80,6 +84,8 @@ func (w *Worker) do(ctx context.Context, j *job) error {
 		return w.moveVolume(ctx, j)
 	case granary.TaskSweep:
 		return w.sweep(ctx, j)
+	case granary.TaskRewrite:
+		return w.rewriteFile(ctx, j)
 	}
 	return granary.Errorf(granary.KindNotSupported, "work", j.task.Kind.String(), "this worker cannot do it")
 }

@@ -2,6 +2,8 @@ package client
 
 import (
 	"context"
+	"strings"
+	"time"
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/internal/block"
@@ -11,15 +13,17 @@ const (
 	sweepPage    = 256                          // entries of a directory looked at at a time
 	sweepWindows = 16                           // windows of a file looked at at a time
 	sweepSeen    = 100_000                      // blocks remembered as looked at
-	windowMax    = 64                           // extents of a window of a file, from which on it is written anew
+	settleFiles  = 1000                         // files between two looks at how far a sweep is, at most …
+	settleEvery  = 15 * time.Second             // … and time
 	rewriteHolds = 2 * granary.ExtentWindowSize // bytes of memory that it takes to write a window anew
 )
 
 // sweeper does a TaskSweep: it walks the files below an inode, in the order of their directories, and brings each to its
 // policy: that of its own, or that of the nearest directory above that has one. What has none of its own is given that policy on the
 // way, a directory before what is in it is listed: so what is created in it meanwhile has the right one too. Only the stack of
-// directories that lead to where it is is remembered, and of the blocks those looked at last. A sweep that is interrupted begins
-// anew, and finds little to do where it was before.
+// directories that lead to where it is is remembered, and of the blocks those looked at last. The order is that of full paths, so a
+// path says how far it is: now and then the sweeper waits until all that it has begun is committed, and its job tells the leader. A
+// sweep that is interrupted goes on from there. What is moved to where it has been before has the policy of that place by then.
 //
 // A chunk that files of several policies share is stored as the last sweep found it should be.
 type sweeper struct {
@@ -27,11 +31,15 @@ type sweeper struct {
 	j    *job
 	m    *mover
 	seen map[granary.BlockID]struct{}
+
+	path    []string  // of the directory that it is in, from the root of the sweep
+	files   int       // looked at since …
+	settled time.Time // … it was last seen how far it is
 }
 
 // sweep does a TaskSweep. Blocks that cannot be read any more are left; that is no reason to look at everything again.
 func (w *Worker) sweep(ctx context.Context, j *job) error {
-	s := &sweeper{w: w, j: j, m: w.newMover(j), seen: map[granary.BlockID]struct{}{}}
+	s := &sweeper{w: w, j: j, m: w.newMover(j), seen: map[granary.BlockID]struct{}{}, settled: time.Now()}
 	err := s.m.run(ctx, func(ctx context.Context) error {
 		found, err := Ask[*granary.Found](ctx, w.c, &granary.Lookup{Base: j.task.Root})
 		if granary.IsKind(err, granary.KindNotFound) {
@@ -40,7 +48,11 @@ func (w *Worker) sweep(ctx context.Context, j *job) error {
 		if err != nil {
 			return err
 		}
-		return s.visit(ctx, &found.Entry.Attr, found.Entry.Attr.Policy)
+		var rest []string
+		if j.task.After != "" {
+			rest = strings.Split(j.task.After, "/")
+		}
+		return s.visit(ctx, &found.Entry.Attr, found.Entry.Attr.Policy, rest)
 	})
 	switch {
 	case err != nil:
@@ -53,8 +65,8 @@ func (w *Worker) sweep(ctx context.Context, j *job) error {
 	return nil
 }
 
-// visit brings an inode, and what is below it, to a policy.
-func (s *sweeper) visit(ctx context.Context, a *granary.Attr, id granary.PolicyID) error {
+// visit brings an inode, and what is below it, to a policy. Of a directory, rest is the path up to which that has been done.
+func (s *sweeper) visit(ctx context.Context, a *granary.Attr, id granary.PolicyID, rest []string) error {
 	p, err := s.w.c.Policy(ctx, id)
 	if err != nil {
 		return err
@@ -71,22 +83,24 @@ func (s *sweeper) visit(ctx context.Context, a *granary.Attr, id granary.PolicyI
 	}
 	switch a.Type {
 	case granary.TypeDirectory:
-		return s.directory(ctx, a.Inode, id)
+		return s.directory(ctx, a.Inode, id, rest)
 	case granary.TypeRegular:
 		return s.file(ctx, a, target{dataset: a.Inode.Dataset(), policyID: id, policy: p})
 	}
 	return nil
 }
 
-// below is a directory that is to be looked at.
-type below struct {
-	attr   granary.Attr
-	policy granary.PolicyID
-}
-
-// directory visits all that is in a directory: of each page the files first.
-func (s *sweeper) directory(ctx context.Context, dir granary.InodeID, id granary.PolicyID) error {
+// directory visits what is in a directory, in the order of its keys: there the name of a directory ends in "/". The first name
+// of rest is that of a directory, unless it is the only one.
+func (s *sweeper) directory(ctx context.Context, dir granary.InodeID, id granary.PolicyID, rest []string) error {
 	q := granary.ReadDir{Inode: dir, Limit: sweepPage}
+	within := ""
+	if len(rest) > 0 {
+		q.After = rest[0]
+	}
+	if len(rest) > 1 {
+		within = rest[0]
+	}
 	for {
 		page, err := Ask[*granary.Directory](ctx, s.w.c, &q)
 		if granary.IsKind(err, granary.KindNotFound) {
@@ -95,22 +109,21 @@ func (s *sweeper) directory(ctx context.Context, dir granary.InodeID, id granary
 		if err != nil {
 			return err
 		}
-		var dirs []below
 		for i := range page.Entries {
 			e := &page.Entries[i]
+			q.After, q.AfterDir = e.Name, e.Attr.IsDir()
+			if within != "" && sortKey(e.Name, e.Attr.IsDir()) < within+"/" {
+				continue
+			}
 			policy := id
 			if e.Attr.Flags&granary.FlagPolicy != 0 {
 				policy = e.Attr.Policy
 			}
-			q.After, q.AfterDir = e.Name, e.Attr.IsDir()
-			if e.Attr.IsDir() {
-				dirs = append(dirs, below{e.Attr, policy})
-			} else if err := s.visit(ctx, &e.Attr, policy); err != nil {
-				return err
+			var below []string
+			if e.Name == within && e.Attr.IsDir() {
+				below = rest[1:]
 			}
-		}
-		for i := range dirs {
-			if err := s.visit(ctx, &dirs[i].attr, dirs[i].policy); err != nil {
+			if err := s.entry(ctx, e, policy, below); err != nil {
 				return err
 			}
 		}
@@ -118,6 +131,49 @@ func (s *sweeper) directory(ctx context.Context, dir granary.InodeID, id granary
 			return nil
 		}
 	}
+}
+
+// sortKey is what entries of a directory are in the order of.
+func sortKey(name string, dir bool) string {
+	if dir {
+		name += "/"
+	}
+	return name
+}
+
+// entry visits an entry of the directory that the sweeper is in.
+func (s *sweeper) entry(ctx context.Context, e *granary.Entry, id granary.PolicyID, rest []string) error {
+	s.path = append(s.path, e.Name)
+	err := s.visit(ctx, &e.Attr, id, rest)
+	if err == nil && !e.Attr.IsDir() {
+		s.settle()
+	}
+	s.path = s.path[:len(s.path)-1]
+	return err
+}
+
+// settle notes, now and then, that all up to where the sweeper is has been looked at, and what was to be done about it is
+// committed. Once something has failed that another try may do it stays where it is.
+func (s *sweeper) settle() {
+	s.files++
+	if s.files < settleFiles && time.Since(s.settled) < settleEvery {
+		return
+	}
+	s.m.finish()
+	s.files, s.settled = 0, time.Now()
+	s.m.mu.Lock()
+	fault := s.m.fault
+	s.m.mu.Unlock()
+	if fault != nil {
+		return
+	}
+	path := s.path
+	after := strings.Join(path, "/")
+	for len(after) > granary.PathLengthMax { // a directory's name at the end says that nothing in it has been looked at
+		path = path[:len(path)-1]
+		after = strings.Join(path, "/")
+	}
+	s.j.after.Store(&after)
 }
 
 // file brings a file to its policy, some windows at a time.
@@ -162,8 +218,8 @@ func (s *sweeper) layout(ctx context.Context, inode granary.InodeID, l *granary.
 		}
 		window := rest[:n]
 		rest = rest[n:]
-		if runs := runsOf(window); len(window) > windowMax && 2*wantedExtents(runs) <= len(window) {
-			done, err := s.rewrite(ctx, inode, l, t, runs)
+		if runs := runsOf(window); granary.CutFinely(len(window), len(runs)) {
+			done, err := s.rewrite(ctx, inode, l, t, runs, len(window))
 			if err != nil {
 				return err
 			}

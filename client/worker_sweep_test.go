@@ -159,3 +159,94 @@ func TestRewrite(t *testing.T) {
 		mustRead(t, c, "f", want)
 	})
 }
+
+// TestRewriteTask: a file that random writes have cut finely is written anew in the windows that the task names, and in no other;
+// its content and its attributes are what they were.
+func TestRewriteTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, c := newCluster(t, 33, 4, policy(2, 1), nil)
+		const size = 2*granary.ExtentWindowSize + 1<<20
+		want := noise(33, size)
+		r, err := upload(c, "f", want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 300 {
+			off := i % 3 * granary.ExtentWindowSize
+			off += i * 7919 * 512 % (1 << 20)
+			p := noise(uint64(2000+i), 4<<10)
+			p = p[:min(len(p), size-off)]
+			copy(want[off:], p)
+			if _, err := c.WriteRanges(t.Context(), granary.Cred{}, r.Attr, []Range{{uint64(off), p}}, false, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n := f.inodes[f.names["f"]]
+		inWindow := func(w uint64) int {
+			return len(extentsIn(n.extents, w*granary.ExtentWindowSize, (w+1)*granary.ExtentWindowSize))
+		}
+		before, attr := []int{inWindow(0), inWindow(1), inWindow(2)}, n.attr
+		if min(before[0], before[1], before[2]) <= granary.WindowExtentsMax {
+			t.Fatalf("the windows have %d extents", before)
+		}
+		defer runWorker(t, f, c, WorkerOptions{})()
+		f.want(granary.Task{Kind: granary.TaskRewrite, Root: attr.Inode, Windows: []uint64{0, 2, 7}})
+		if e := <-f.work.ended; e.Error != "" {
+			t.Errorf("%+v", e)
+		}
+		if inWindow(0) > granary.WindowExtentsMax || inWindow(2) > granary.WindowExtentsMax || inWindow(1) != before[1] {
+			t.Errorf("windows of %d extents have %d, %d and %d", before, inWindow(0), inWindow(1), inWindow(2))
+		}
+		if n.attr != attr {
+			t.Errorf("%+v became %+v", attr, n.attr)
+		}
+		mustRead(t, c, "f", want)
+		f.want(granary.Task{Kind: granary.TaskRewrite, Root: 12345, Windows: []uint64{0}})
+		if e := <-f.work.ended; e.Error != "" {
+			t.Errorf("of a file that is gone: %+v", e)
+		}
+	})
+}
+
+// TestSweepGoesOn: a sweep looks at nothing that is at or before where the one before it was, and at all that follows, and tells how
+// far it is, after what it has begun is committed.
+func TestSweepGoesOn(t *testing.T) {
+	names := []string{"a/1", "a/2", "a!", "b", "c/1", "c/d/1", "c/d/2", "c/d.x", "c/e", "z"} // a! is before a/
+	for _, after := range []string{"", "a/1", "a!", "b", "c/d/1", "c/d", "c/gone/x", "z", "zz"} {
+		t.Run(after, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeCluster(34, 1)
+				f.shards, f.policy = newFakeShards(6), policy(2, 1)
+				f.policies = map[granary.PolicyID]granary.Policy{2: policy(4, 2)}
+				c := openClient(t, f, nil)
+				defer closeClient(t, c)
+				root := f.mkdir("r", 2, true)
+				for _, dir := range []string{"r/a", "r/c", "r/c/d"} {
+					f.mkdir(dir, 2, false)
+				}
+				for i, name := range names {
+					if _, err := upload(c, "r/"+name, noise(uint64(i), 30_000)); err != nil {
+						t.Fatal(err)
+					}
+					f.inodes[f.names["r/"+name]].attr.Policy = 1
+				}
+				f.sealAll()
+				defer runWorker(t, f, c, WorkerOptions{})()
+				f.want(granary.Task{Kind: granary.TaskSweep, Root: root, After: after, Rate: 1000}) // so slowly that each file counts
+				e := <-f.work.ended
+				if e.Error != "" {
+					t.Errorf("%+v", e)
+				}
+				for _, name := range names {
+					swept := f.inodes[f.names["r/"+name]].attr.Policy == 2
+					if swept != (name > after) {
+						t.Errorf("after %q, %s was looked at: %t", after, name, swept)
+					}
+				}
+				if want := max("z", after); e.After != want && !(after >= "z" && e.After == "") {
+					t.Errorf("it ended at %q", e.After)
+				}
+			})
+		})
+	}
+}

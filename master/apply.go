@@ -58,6 +58,7 @@ func (t *txn) applyEntry(e entry) []granary.Result {
 		panic(fmt.Sprintf("master: log entry %d: %v", e.Index, err))
 	}
 	t.acls = c.version > commandVersionNoACLs
+	t.marks = c.version > commandVersionNoMarks
 	if t.places = c.version > commandVersionNoPlaces; !t.places {
 		t.head.IndexVolume, t.head.IndexBlock = 1, 1
 	}
@@ -148,6 +149,8 @@ func (t *txn) doUpkeep(it item) granary.Result {
 		return t.sealOpen(it)
 	case *sweepDone:
 		return t.sweepDone(it)
+	case *sweepAt:
+		return t.sweepAt(it)
 	case *serversAbsent:
 		return t.serversAbsent(it)
 	case *adoptShard:

@@ -55,7 +55,7 @@ func checkAllocate(op *granary.Allocate) *granary.Error {
 func (t *txn) clearRange(r *inodeRecord, from, to uint64) uint64 {
 	windows, to := t.windowsIn(r, from, to)
 	for _, w := range windows {
-		before := w.bytes()
+		before := w.sum()
 		w.cut(from, to, t.ref)
 		t.putWindow(r, w, before)
 	}

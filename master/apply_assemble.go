@@ -188,7 +188,7 @@ func (t *txn) movePart(r, p *inodeRecord, start, size uint64, left *int) bool {
 		}
 		w, err := unmarshalWindow(keyID(k, 1), v)
 		must(err)
-		before := w.bytes()
+		before := w.sum()
 		n := min(len(w.Pieces), *left)
 		for _, q := range w.Pieces[:n] {
 			if placed, ok := from.place(q); ok {
@@ -213,7 +213,7 @@ type windowMover struct {
 	t       *txn
 	r       *inodeRecord
 	w       *windowRecord
-	before  uint64
+	before  windowSum
 	touched int
 }
 
@@ -223,7 +223,7 @@ func (m *windowMover) add(p piece) {
 	if m.w == nil || m.w.window != n {
 		m.flush()
 		m.w = m.t.window(m.r, n)
-		m.before = m.w.bytes()
+		m.before = m.w.sum()
 	}
 	border := (n + 1) * windowSize
 	if p.end() <= border {

@@ -1,7 +1,6 @@
 package master
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/dsorchard/granary"
@@ -156,25 +155,5 @@ func (t *txn) setUpkeep(op *granary.SetUpkeep) granary.Result {
 		return failed(granary.KindInvalid, name, "", "%w", err)
 	}
 	store(t, keyUpkeep(), &upkeepRecord{op.Upkeep})
-	return granary.Result{}
-}
-
-// markSweep notes that what is below an inode is to be looked at: its policy is another one.
-func (t *txn) markSweep(id granary.InodeID) {
-	if t.places {
-		store(t, keySweep(id), &numberRecord{uint64(t.index)})
-	}
-}
-
-// sweepDone removes the mark, unless it was made anew.
-func (t *txn) sweepDone(it *sweepDone) granary.Result {
-	r := fetch[numberRecord](t, keySweep(it.Inode))
-	switch {
-	case r == nil:
-		return failed(granary.KindNotFound, "sweep done", fmt.Sprint(it.Inode), "its policy has not been changed since the last sweep")
-	case r.Number != uint64(it.Marked):
-		return failed(granary.KindStale, "sweep done", fmt.Sprint(it.Inode), "its policy was changed in entry %d, after %d", r.Number, it.Marked)
-	}
-	t.del(keySweep(it.Inode))
 	return granary.Result{}
 }

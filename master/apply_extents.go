@@ -23,19 +23,28 @@ func (t *txn) window(r *inodeRecord, window uint64) *windowRecord {
 }
 
 // putWindow stores the pieces of a window, and keeps the account of bytes covered.
-func (t *txn) putWindow(r *inodeRecord, w *windowRecord, before uint64) {
-	r.ExtentBytes += w.bytes() - before
-	r.Allocated += w.bytes() - before
+func (t *txn) putWindow(r *inodeRecord, w *windowRecord, before windowSum) {
+	r.ExtentBytes += w.bytes() - before.bytes
+	r.Allocated += w.bytes() - before.bytes
 	if len(w.Pieces) == 0 {
 		t.del(keyExtent(r.Inode, w.window))
 	} else {
 		store(t, keyExtent(r.Inode, w.window), w)
 	}
+	t.markWindow(r.Inode, w, before)
 	if w.window == 0 {
 		t.coverInline(r, w)
 	}
 	t.touch(r)
 }
+
+// windowSum is what a window comes to.
+type windowSum struct {
+	bytes uint64 // that its pieces cover
+	fine  bool   // it is cut too finely
+}
+
+func (w *windowRecord) sum() windowSum { return windowSum{w.bytes(), w.fine()} }
 
 func (w *windowRecord) bytes() (n uint64) {
 	for i := range w.Pieces {
@@ -107,7 +116,7 @@ func (t *txn) overlay(op string, r *inodeRecord, spans []span) *granary.Error {
 	}
 	for _, n := range windows {
 		w := t.window(r, n)
-		before := w.bytes()
+		before := w.sum()
 		var add []piece
 		for _, s := range byWindow[n] {
 			w.cut(s.from, s.to, t.ref)

@@ -113,7 +113,7 @@ func (t *txn) replace(op string, r *inodeRecord, spans []span) *granary.Error {
 	}
 	for _, n := range windows {
 		w := t.window(r, n)
-		before := w.bytes()
+		before := w.sum()
 		var add []piece
 		for _, s := range byWindow[n] {
 			held := w.bytes()
@@ -124,10 +124,11 @@ func (t *txn) replace(op string, r *inodeRecord, spans []span) *granary.Error {
 			add = append(add, s.pieces...)
 		}
 		w.insert(add, t.ref)
-		if w.bytes() != before {
-			return granary.Errorf(granary.KindInvalid, op, r.Inode.String(), "window %d would have %d bytes, not %d", n, w.bytes(), before)
+		if w.bytes() != before.bytes {
+			return granary.Errorf(granary.KindInvalid, op, r.Inode.String(), "window %d would have %d bytes, not %d", n, w.bytes(), before.bytes)
 		}
 		store(t, keyExtent(r.Inode, n), w)
+		t.markWindow(r.Inode, w, before)
 	}
 	return nil
 }

@@ -127,6 +127,7 @@ func (t *txn) reclaimWindows(r *inodeRecord, first uint64, left *int) bool {
 		}
 		w, err := unmarshalWindow(keyID(k, 1), v)
 		must(err)
+		before := w.sum()
 		n := min(len(w.Pieces), *left)
 		keep := len(w.Pieces) - n
 		for _, p := range w.Pieces[keep:] {
@@ -135,6 +136,7 @@ func (t *txn) reclaimWindows(r *inodeRecord, first uint64, left *int) bool {
 		}
 		*left -= n + 1
 		w.Pieces = w.Pieces[:keep]
+		t.markWindow(r.Inode, w, before)
 		if keep == 0 {
 			t.del(k)
 			return true

@@ -39,7 +39,7 @@ func (t *txn) truncate(r *inodeRecord, size uint64) {
 	if size%windowSize != 0 {
 		if first < end {
 			w := t.window(r, first)
-			before := w.bytes()
+			before := w.sum()
 			w.cut(size, (first+1)*windowSize, t.ref)
 			t.putWindow(r, w, before)
 		}
@@ -81,7 +81,7 @@ func (t *txn) windowsUpTo(r *inodeRecord, first, end uint64) (windows []*windowR
 
 // dropWindow removes the last n pieces of a window.
 func (t *txn) dropWindow(r *inodeRecord, w *windowRecord, n int) {
-	before := w.bytes()
+	before := w.sum()
 	keep := len(w.Pieces) - n
 	for _, p := range w.Pieces[keep:] {
 		t.ref(p.Block, -1)

@@ -82,6 +82,10 @@ type audit struct {
 	writing  map[granary.VolumeID]granary.SessionID
 	placed   uint64 // blocks in table y
 	holds    map[granary.DiskID]uint64
+	fine     map[[2]uint64]granary.Index       // windows that are cut too finely, and which entry stored them
+	marked   map[[2]uint64]bool                // … and those that are marked as such
+	marksAt  granary.Index                     // the entry that made the first mark
+	sweeps   map[granary.InodeID]granary.Index // inodes whose policy was changed
 	disks    map[granary.DiskID]*diskRecord
 	datasets map[granary.DatasetID]*datasetRecord
 	sessions map[granary.SessionID]bool
@@ -138,6 +142,7 @@ func newAudit() *audit {
 		lists: map[granary.InodeID][]byte{}, special: map[granary.InodeID]granary.Flags{},
 		blocks: map[granary.BlockID]*blockRecord{}, refs: map[granary.BlockID]uint64{}, hashes: map[granary.BlockID]uint64{},
 		volumes: map[granary.VolumeID]*volumeRecord{}, writing: map[granary.VolumeID]granary.SessionID{},
+		fine: map[[2]uint64]granary.Index{}, marked: map[[2]uint64]bool{}, sweeps: map[granary.InodeID]granary.Index{},
 		holds: map[granary.DiskID]uint64{}, disks: map[granary.DiskID]*diskRecord{},
 		datasets: map[granary.DatasetID]*datasetRecord{},
 		sessions: map[granary.SessionID]bool{}, ending: map[granary.SessionID]bool{},
@@ -149,7 +154,8 @@ func newAudit() *audit {
 // run reads all tables, and then compares.
 func (a *audit) run(ctx context.Context, r pebble.Reader) error {
 	for _, table := range []byte{tableHead, tableInode, tableQueue, tableAssembly, tableSession, tableDentry, tableOrphan, tableNoName, tableExtent, tableInline,
-		tableXattr, tableBlock, tableHash, tableVolume, tableWriting, tablePlace, tableHolds, tableDisk, tableDataset, tableOwner} {
+		tableXattr, tableBlock, tableHash, tableVolume, tableWriting, tablePlace, tableHolds, tableDisk, tableDataset, tableOwner,
+		tableFine, tableSweep, tableSwept} {
 		if err := a.scan(ctx, r, table); err != nil {
 			return err
 		}
@@ -157,6 +163,7 @@ func (a *audit) run(ctx context.Context, r pebble.Reader) error {
 	a.checkInodes()
 	a.checkAssemblies()
 	a.checkBlocks()
+	a.checkMarks()
 	a.checkSums()
 	a.checkUsage()
 	return nil
@@ -255,6 +262,12 @@ func (a *audit) load(k, b []byte) {
 		a.datasets[granary.DatasetID(inode)] = decoded[datasetRecord](a, k, b)
 	case tableOwner:
 		a.loadOwner(k, b)
+	case tableFine:
+		a.loadMark(k, b)
+	case tableSweep:
+		a.sweeps[inode] = granary.Index(decoded[numberRecord](a, k, b).Number)
+	case tableSwept:
+		a.loadSwept(inode, k, b)
 	}
 }
 
@@ -320,6 +333,10 @@ func (a *audit) loadWindow(k, b []byte) {
 		if r != nil && checkMoved("check", r) == nil && n < r.windowsEnd() && p.end() > r.Size {
 			a.bad("inode %d has an extent up to %d, beyond its %d bytes", inode, p.end(), r.Size)
 		}
+	}
+	if w.fine() {
+		d := open(b)
+		a.fine[[2]uint64{uint64(inode), n}] = d.index
 	}
 	if r := a.inodes[inode]; n == 0 && r != nil && r.Inline > 0 {
 		a.windows0[inode] = w

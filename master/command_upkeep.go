@@ -54,6 +54,14 @@ type (
 		Marked granary.Index
 	}
 
+	// sweepAt says how far a sweep has come: what is below the inode, up to After and with it, in the order of full paths, has been
+	// looked at since entry Marked. If the policy was changed again, it has no effect.
+	sweepAt struct {
+		Inode  granary.InodeID
+		Marked granary.Index
+		After  string // from the inode on, names separated by "/"; at most granary.PathLengthMax bytes
+	}
+
 	// serversAbsent says for how long, all told, leaders have not heard servers, of which they have each time waited for the first
 	// word: a leader that follows goes on from there. 0 says that a server has come back. At most curateItems.
 	serversAbsent struct{ Servers []absence }
@@ -81,6 +89,7 @@ func (*condemn) item()       {}
 func (*forgetVolume) item()  {}
 func (*indexBlocks) item()   {}
 func (*sweepDone) item()     {}
+func (*sweepAt) item()       {}
 func (*setDisk) item()       {}
 func (*sealOpen) item()      {}
 func (*serversAbsent) item() {}
@@ -118,6 +127,11 @@ func putUpkeepItem(e *encoder, it item) error {
 		e.u8(tagSweepDone)
 		e.u64(uint64(it.Inode))
 		e.u64(uint64(it.Marked))
+	case *sweepAt:
+		e.u8(tagSweepAt)
+		e.u64(uint64(it.Inode))
+		e.u64(uint64(it.Marked))
+		e.str(it.After)
 	case *setDisk:
 		e.u8(tagSetDisk)
 		putSetDisk(e, &it.SetDisk)
@@ -164,6 +178,8 @@ func takeUpkeepItem(d *decoder, tag uint8) (item, error) {
 		return &indexBlocks{Volume: granary.VolumeID(d.u64()), From: granary.BlockID(d.u64())}, nil
 	case tagSweepDone:
 		return &sweepDone{Inode: granary.InodeID(d.u64()), Marked: granary.Index(d.u64())}, nil
+	case tagSweepAt:
+		return &sweepAt{Inode: granary.InodeID(d.u64()), Marked: granary.Index(d.u64()), After: d.str()}, nil
 	case tagSetDisk:
 		return &setDisk{takeSetDisk(d)}, nil
 	case tagSealOpen:

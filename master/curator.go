@@ -47,12 +47,16 @@ type curator struct {
 	clearing map[granary.VolumeID]bool // have a target taken back right now
 	lapsed   map[granary.TaskID]*lease // not wanted any more, or done, and not yet reported as such
 	byVolume map[granary.VolumeID]*lease
-	bySweep  map[granary.InodeID]*lease
+	byRoot   map[taskKey]*lease // sweeps and rewrites
 	workers  map[string]*worker
 	polled   map[granary.ServerID]bool // whose worker this leader has heard
 	tries    map[taskKey]*try
 	nextTask uint64
 	speeds   map[granary.TaskKind]*throughput
+
+	fine     []fineFile      // files that are to be rewritten, or are being
+	fineFrom granary.InodeID // where to look for more
+	passed   map[granary.InodeID]pass
 
 	silences map[granary.ServerID]silence
 	aways    []absence // to be committed
@@ -71,7 +75,7 @@ func newCurator(l *leadership) *curator {
 	return &curator{
 		l: l, metrics: l.s.metrics.curator, kick: make(chan struct{}, 1), tidying: make(chan struct{}, 1),
 		steady: map[string]steadyDomains{}, leases: map[granary.TaskID]*lease{}, lapsed: map[granary.TaskID]*lease{}, byVolume: map[granary.VolumeID]*lease{},
-		bySweep: map[granary.InodeID]*lease{}, workers: map[string]*worker{}, tries: map[taskKey]*try{},
+		byRoot: map[taskKey]*lease{}, passed: map[granary.InodeID]pass{}, workers: map[string]*worker{}, tries: map[taskKey]*try{},
 		polled: map[granary.ServerID]bool{}, silences: map[granary.ServerID]silence{},
 		nextTask: l.term << 32, speeds: map[granary.TaskKind]*throughput{},
 		listings: map[granary.DiskID]*listing{}, drops: map[granary.VolumeID]time.Time{},
@@ -188,6 +192,7 @@ func (c *curator) survey(st *state, now time.Time) *scene {
 	}
 	s.disks = c.surveyDisks(st, s.upkeep, now)
 	s.volumes = c.cat.all()
+	s.fine = c.surveyFine(st, s.upkeep, now)
 	for _, l := range c.leases {
 		if n, ok := c.cat.disks[l.task.Target.Disk]; ok {
 			s.disks[n].tasks++

@@ -25,7 +25,10 @@ type lease struct {
 	heard   time.Time
 	done    uint64
 	total   uint64
-	counted uint64 // of done, in the metrics
+	counted uint64       // of done, in the metrics
+	after   string       // of a sweep: how far it is, as was proposed last …
+	told    time.Time    // … and when
+	changed granary.Time // of a rewrite: when the file was last changed
 }
 
 // left returns how many bytes are still to be written, about.
@@ -81,8 +84,8 @@ func (c *curator) keepLeases(now time.Time) {
 
 func (c *curator) hold(l *lease) {
 	c.leases[l.task.ID] = l
-	if l.key.kind == granary.TaskSweep {
-		c.bySweep[l.key.root] = l
+	if l.key.root != 0 {
+		c.byRoot[l.key] = l
 	} else {
 		c.byVolume[l.key.volume] = l
 	}
@@ -90,8 +93,8 @@ func (c *curator) hold(l *lease) {
 
 func (c *curator) release(l *lease) {
 	delete(c.leases, l.task.ID)
-	if l.key.kind == granary.TaskSweep {
-		delete(c.bySweep, l.key.root)
+	if l.key.root != 0 {
+		delete(c.byRoot, l.key)
 	} else {
 		delete(c.byVolume, l.key.volume)
 	}
@@ -99,8 +102,8 @@ func (c *curator) release(l *lease) {
 
 // holder returns who works on the same thing.
 func (c *curator) holder(k taskKey) *lease {
-	if k.kind == granary.TaskSweep {
-		return c.bySweep[k.root]
+	if k.root != 0 {
+		return c.byRoot[k]
 	}
 	return c.byVolume[k.volume]
 }
@@ -109,7 +112,10 @@ func (c *curator) holder(k taskKey) *lease {
 // its target stands and can take it, whatever it was begun for; a shard that was made anew is no longer when it has come back. As long
 // as it is away the repair goes on, also under a new leader, who does not know for how long it has been.
 func (c *curator) valid(t *granary.Task, k taskKey) bool {
-	if k.kind == granary.TaskSweep {
+	switch k.kind {
+	case granary.TaskRewrite:
+		return slices.ContainsFunc(c.scene.fine, func(f fineFile) bool { return f.Inode == k.root })
+	case granary.TaskSweep:
 		return slices.ContainsFunc(c.scene.sweeps, func(m sweepMark) bool { return m.Inode == k.root })
 	}
 	v := c.cat.volumes[t.Volume]
@@ -148,7 +154,7 @@ func keyOf(t *granary.Task) taskKey {
 	}
 }
 
-// report takes in how far a worker is, and returns the sweeps that are done and the tasks that it is to let go of.
+// report takes in how far a worker is, and returns how far sweeps are, which are done, and the tasks that it is to let go of.
 func (c *curator) report(req *granary.WorkRequest, now time.Time) (swept []item, unwanted []granary.TaskID) {
 	c.workers[req.Worker] = &worker{req.Server, now, req.Room}
 	c.polled[req.Server] = true
@@ -167,6 +173,9 @@ func (c *curator) report(req *granary.WorkRequest, now time.Time) (swept []item,
 			}
 		}
 		c.progress(l, r, now)
+		if it := c.sweptTo(l, r, now); it != nil {
+			swept = append(swept, it)
+		}
 		switch {
 		case r.Ended:
 			if it := c.ended(l, r.Error, now); it != nil {
@@ -205,7 +214,10 @@ func (c *curator) takeOver(name string, r *granary.TaskReport, now time.Time) *l
 	if at, ok := c.plan.wanted[k]; ok {
 		n := &c.plan.needs[at]
 		l.cause, l.marked, l.bytes = n.cause, n.marked, n.bytes
-	} else if k.kind == granary.TaskSweep {
+		if n.file != nil {
+			l.changed = n.file.Changed
+		}
+	} else if k.root != 0 {
 		return nil
 	}
 	c.hold(l)
@@ -215,6 +227,9 @@ func (c *curator) takeOver(name string, r *granary.TaskReport, now time.Time) *l
 // ended takes note of a task that its worker has let go of; of a sweep that is done, it returns what to propose.
 func (c *curator) ended(l *lease, err string, now time.Time) item {
 	c.release(l)
+	if l.key.kind == granary.TaskRewrite {
+		c.pass(l, err, now)
+	}
 	if err != "" {
 		t := c.tries[l.key]
 		if t == nil {

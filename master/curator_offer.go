@@ -9,7 +9,8 @@ import (
 
 const (
 	tasksPerWorker = 4
-	movesMax       = 8 // moves and sweeps under way at a time
+	movesMax       = 8 // moves, sweeps and rewrites under way at a time …
+	rewritesMax    = 4 // … and of them rewrites
 )
 
 // offer is a task that a worker is about to be given, once its target is committed.
@@ -62,8 +63,11 @@ func (c *curator) offer(req *granary.WorkRequest, n *need, now time.Time, fresh 
 	task := granary.Task{ID: granary.TaskID(c.nextTask), Kind: n.kind, Volume: n.volume, Shard: n.shard, Root: n.root, Reason: c.scene.reason(n)}
 	o := offer{lease: &lease{key: n.taskKey, cause: n.cause, marked: n.marked, bytes: n.bytes, began: now, heard: now}}
 	switch n.kind {
-	case granary.TaskMove, granary.TaskSweep:
-		task.Policy, task.Rate = n.policy, c.scene.upkeep.MoveRate
+	case granary.TaskMove, granary.TaskSweep, granary.TaskRewrite:
+		task.Policy, task.Rate, task.After = n.policy, c.scene.upkeep.MoveRate, n.after
+		if n.file != nil {
+			task.Windows, o.lease.changed = n.file.Windows, n.file.Changed
+		}
 	default:
 		to := c.targetOf(n, req.Server, t.avoid)
 		if to < 0 {
@@ -128,7 +132,9 @@ func (c *curator) enough(n *need) bool {
 	case n.cause == causeBalance:
 		most = max(2, len(c.workers)) // each could do more: what is urgent need not wait
 		same = func(l *lease) bool { return l.cause == causeBalance }
-	case n.kind == granary.TaskMove || n.kind == granary.TaskSweep:
+	case n.kind == granary.TaskRewrite && c.rewrites() >= rewritesMax:
+		return true
+	case n.kind > granary.TaskCopy:
 		most = movesMax
 		same = func(l *lease) bool { return l.key.kind > granary.TaskCopy }
 	default:

@@ -31,6 +31,7 @@ const (
 	causeOverhead                  // the volume takes more room than it should
 	causeWider                     // there are more failure domains than when it was written
 	causeBalance                   // its disk is much fuller than another
+	causeFine                      // windows of the file are cut too finely
 	causePolicy                    // the policy of what is below was changed
 )
 
@@ -43,7 +44,9 @@ type need struct {
 	gain   float64 // share of its space that a move frees; for TaskMove
 	bytes  uint64  // that it reads or writes, about
 	marked granary.Index
-	fixed  int32 // the only target that it makes sense for, or -1
+	file   *fineFile // for TaskRewrite
+	after  string    // for TaskSweep: where to go on
+	fixed  int32     // the only target that it makes sense for, or -1
 	policy granary.PolicyID
 }
 
@@ -61,7 +64,7 @@ type plan struct {
 // planWork decides what is to be done. It depends on the scene alone.
 //
 // Repairs come first, of the volumes with the fewest shards left first; then copies of shards that are in the wrong place;
-// then moves, of those first that free the largest share of their space; then sweeps. There is at most one need for a volume: what
+// then moves, of those first that free the largest share of their space; then sweeps, and rewrites of files. There is at most one need for a volume: what
 // has lost a shard is not moved, and who has two shards to be made gets them one after the other. Disks are evened out only
 // when no shard is to be made for another reason.
 func planWork(s *scene) *plan {
@@ -73,7 +76,13 @@ func planWork(s *scene) *plan {
 		p.balance(s)
 	}
 	for _, m := range s.sweeps {
-		p.needs = append(p.needs, need{taskKey: taskKey{kind: granary.TaskSweep, root: m.Inode}, cause: causePolicy, marked: m.Marked, fixed: -1})
+		p.needs = append(p.needs, need{taskKey: taskKey{kind: granary.TaskSweep, root: m.Inode}, cause: causePolicy, marked: m.Marked, after: m.After, fixed: -1})
+	}
+	for i := range s.fine {
+		if f := &s.fine[i]; len(f.Windows) > 0 {
+			key := taskKey{kind: granary.TaskRewrite, root: f.Inode}
+			p.needs = append(p.needs, need{taskKey: key, cause: causeFine, file: f, bytes: uint64(len(f.Windows)) * windowSize, fixed: -1})
+		}
 	}
 	slices.SortStableFunc(p.needs, compareNeeds)
 	for i := range p.needs {
@@ -350,6 +359,8 @@ func (s *scene) reason(n *need) string {
 		return fmt.Sprintf("it is %d+%d, and there are failure domains for %d+%d", n.v.record.DataShards, n.v.record.ParityShards, k, m)
 	case causeBalance:
 		return fmt.Sprintf("disk %s is much fuller than others", s.disks[n.v.at[n.shard]].disk)
+	case causeFine:
+		return fmt.Sprintf("%d windows of the file are cut too finely", len(n.file.Windows))
 	case causePolicy:
 		return "the policy was changed"
 	}

@@ -272,7 +272,7 @@ func TestPlan(t *testing.T) {
 		{"sweeps come last", func() *scene {
 			s := sixServers()
 			s.volume(2, 1)
-			s.sweeps = []sweepMark{{9, 100}}
+			s.sweeps = []sweepMark{{Inode: 9, Marked: 100}}
 			return s
 		}, "move 1, sweep 9"},
 		{"a target that nothing is made on", func() *scene {

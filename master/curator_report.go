@@ -310,7 +310,7 @@ func (c *curator) measure() {
 	m := c.metrics
 	m.plan.Observe(c.cost.Seconds())
 	tasks := map[[2]string]int{}
-	for kind := granary.TaskRepair; kind <= granary.TaskSweep; kind++ {
+	for kind := granary.TaskRepair; kind <= granary.TaskRewrite; kind++ {
 		tasks[[2]string{kind.String(), "running"}], tasks[[2]string{kind.String(), "waiting"}] = 0, 0
 	}
 	for _, l := range c.leases {

@@ -16,6 +16,7 @@ type scene struct {
 	volumes  []*volumeFacts // by id
 	policies map[granary.PolicyID]granary.Policy
 	sweeps   []sweepMark
+	fine     []fineFile
 	indexed  bool                    // all blocks are in the table of places
 	steady   map[string]granary.Time // by class: since when as many failure domains take new volumes
 

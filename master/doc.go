@@ -87,6 +87,10 @@
 //     it; a volume of which too few shards are there gets no task (TestPlanProperties, TestTasksAreLeased).
 //  31. A volume that this state did not open enters it only by its id being one that a restore skipped, sealed, and with blocks
 //     whose places the caller has verified to hold them (TestVolumesAreAdopted).
+//  32. From the entry on that made the first mark, exactly those windows are marked in table F that are cut too finely
+//     (granary.CutFinely), whatever cut them or put them together, and the marks go with the windows of a file that is removed (check,
+//     TestGolden, TestMarks). How far a sweep is (C) is there only while its mark (B) is, and is forgotten when that is made anew
+//     (TestSweepGoesOnWithOthers).
 //
 // # Permissions
 //
@@ -168,6 +172,8 @@
 //	                                    it; without one it was heard last
 //	B      inode                        index of the entry that changed its policy: what is below has not been looked at
 //	                                    since
+//	C      inode                        path below the inode of table B up to which, and with it, that has been looked at
+//	F      inode, window                mark: the window is cut too finely; of inode 0 and window 0, the entry that made the first mark
 //	w      owner (0: none), volume      mark: the volume is not sealed yet
 //	k      server id                    address, zone, rack, disks
 //	s      session                      client, nonce, when opened, which results are forgotten
@@ -195,6 +201,6 @@
 // otherwise than it was. Pebble's own checksums cover all of it. Fields are only ever added under a new version.
 //
 // A log entry is a command: version (1 byte, now 4; 1 is read too, and was applied without checks of permissions, 2, which
-// is applied without y and D and what volumes have since format 4, and 3, which knows no access control lists), time (zigzag varint), number of items, and each
+// is applied without y and D and what volumes have since format 4, and 3, which knows no access control lists and makes no marks in F), time (zigzag varint), number of items, and each
 // item as a tag and its fields (command.go). A node stops at a version or tag that it does not know.
 package master

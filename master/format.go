@@ -38,6 +38,8 @@ const (
 	tableHolds    = 'D' // volumes, by the disks that their shards are on or are to be made on
 	tableAbsent   = 'A' // servers that have not been heard lately
 	tableSweep    = 'B' // inodes whose policy was changed, and what is below has not been looked at
+	tableSwept    = 'C' // how far that has come
+	tableFine     = 'F' // windows of files that are cut too finely
 )
 
 // formatVersion begins every value that is written. Values of earlier versions are read as well: they lack the fields
@@ -95,6 +97,9 @@ func holdsOf(k []byte) (granary.DiskID, granary.VolumeID) {
 
 func keyUpkeep() []byte                  { return key(tableUpkeep) }
 func keySweep(id granary.InodeID) []byte { return key(tableSweep, uint64(id)) }
+func keySwept(id granary.InodeID) []byte { return key(tableSwept, uint64(id)) }
+
+func keyFine(id granary.InodeID, window uint64) []byte { return key(tableFine, uint64(id), window) }
 
 func keyAbsent(id granary.ServerID) []byte { return append(key(tableAbsent), id...) }
 

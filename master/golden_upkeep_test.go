@@ -41,6 +41,12 @@ func (s *script) leaderItem() item {
 			it.Marked = m.Marked
 		}
 		return it
+	case "swept-to": // swept-to PATH AFTER, as swept
+		it := &sweepAt{Inode: s.find(s.args[1]), After: s.args[2], Marked: granary.Index(s.optionNumber("marked", 0))}
+		for _, m := range s.m.s.sweeps(1) {
+			it.Marked += m.Marked
+		}
+		return it
 	}
 	return nil
 }
@@ -138,6 +144,19 @@ func (s *script) show() string {
 		words := []string{"ok"}
 		for _, a := range s.m.s.absences() {
 			words = append(words, fmt.Sprintf("%s %s", a.Server, time.Duration(a.For)))
+		}
+		return strings.Join(words, ", ")
+	case "sweeps": // which there are, and how far they are
+		words := []string{"ok"}
+		for _, m := range s.m.s.sweeps(10) {
+			words = append(words, fmt.Sprintf("%d after %q", m.Inode, m.After))
+		}
+		return strings.Join(words, ", ")
+	case "fine": // files with windows that are cut too finely
+		words := []string{"ok"}
+		found, _ := s.m.s.fineFiles(0, 100, 100, func(granary.InodeID, *inodeRecord) (uint64, bool) { return 0, true })
+		for _, f := range found {
+			words = append(words, fmt.Sprintf("%d: %d", f.Inode, f.Windows))
 		}
 		return strings.Join(words, ", ")
 	case "upkeep":

@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/dsorchard/granary"
 )
 
@@ -161,32 +159,5 @@ func (s *state) absences() []absence {
 		must(err)
 		all = append(all, absence{granary.ServerID(k[1:]), granary.Time(r.Number)})
 	})
-	return all
-}
-
-// sweepMark is an inode whose policy was changed, in which entry.
-type sweepMark struct {
-	Inode  granary.InodeID
-	Marked granary.Index
-}
-
-// sweeps returns the first marks of sweeps that are to be done, by inode.
-func (s *state) sweeps(limit int) []sweepMark {
-	var all []sweepMark
-	s.life.RLock()
-	defer s.life.RUnlock()
-	if s.closed {
-		return nil
-	}
-	prefix := key(tableSweep)
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: keyEnd(prefix)})
-	must(err)
-	for ok := it.First(); ok && len(all) < limit; ok = it.Next() {
-		r, err := unmarshal[numberRecord](it.Value())
-		must(err)
-		all = append(all, sweepMark{granary.InodeID(keyID(it.Key(), 0)), granary.Index(r.Number)})
-	}
-	must(it.Error())
-	must(it.Close())
 	return all
 }

@@ -50,6 +50,8 @@ func fillTask(p *pb.Task, t *granary.Task) {
 	p.Root = uint64(t.Root)
 	p.Reason = []byte(t.Reason)
 	p.Rate = t.Rate
+	p.After = []byte(t.After)
+	p.Windows = t.Windows
 }
 
 func (d *decoder) task(p *pb.Task) granary.Task {
@@ -57,25 +59,28 @@ func (d *decoder) task(p *pb.Task) granary.Task {
 		return granary.Task{}
 	}
 	return granary.Task{
-		ID:     granary.TaskID(p.Id),
-		Kind:   granary.TaskKind(d.uint8(p.Kind, "kind of task")),
-		Volume: granary.VolumeID(p.Volume),
-		Epoch:  granary.Epoch(p.Epoch),
-		Shard:  d.uint8(p.Shard, "shard"),
-		Target: shardPlaceFrom(p.Target),
-		Policy: granary.PolicyID(p.Policy),
-		Root:   granary.InodeID(p.Root),
-		Reason: string(p.Reason),
-		Rate:   p.Rate,
+		ID:      granary.TaskID(p.Id),
+		Kind:    granary.TaskKind(d.uint8(p.Kind, "kind of task")),
+		Volume:  granary.VolumeID(p.Volume),
+		Epoch:   granary.Epoch(p.Epoch),
+		Shard:   d.uint8(p.Shard, "shard"),
+		Target:  shardPlaceFrom(p.Target),
+		Policy:  granary.PolicyID(p.Policy),
+		Root:    granary.InodeID(p.Root),
+		Reason:  string(p.Reason),
+		Rate:    p.Rate,
+		After:   string(p.After),
+		Windows: p.Windows,
 	}
 }
 
 func fillTaskReport(p *pb.TaskReport, r *granary.TaskReport) {
 	p.Task, p.Done, p.Total, p.Ended, p.Error = taskTo(&r.Task), r.Done, r.Total, r.Ended, []byte(r.Error)
+	p.After = []byte(r.After)
 }
 
 func (d *decoder) taskReport(p *pb.TaskReport) granary.TaskReport {
-	return granary.TaskReport{Task: d.task(p.Task), Done: p.Done, Total: p.Total, Ended: p.Ended, Error: string(p.Error)}
+	return granary.TaskReport{Task: d.task(p.Task), Done: p.Done, Total: p.Total, Ended: p.Ended, Error: string(p.Error), After: string(p.After)}
 }
 
 func workRequestTo(r *granary.WorkRequest) *pb.WorkRequest {

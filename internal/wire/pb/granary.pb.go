@@ -6483,6 +6483,8 @@ type Task struct {
 	Root          uint64                 `protobuf:"varint,8,opt,name=root,proto3" json:"root,omitempty"`
 	Reason        []byte                 `protobuf:"bytes,9,opt,name=reason,proto3" json:"reason,omitempty"`
 	Rate          uint64                 `protobuf:"varint,10,opt,name=rate,proto3" json:"rate,omitempty"`
+	After         []byte                 `protobuf:"bytes,11,opt,name=after,proto3" json:"after,omitempty"`
+	Windows       []uint64               `protobuf:"varint,12,rep,packed,name=windows,proto3" json:"windows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6587,6 +6589,20 @@ func (x *Task) GetRate() uint64 {
 	return 0
 }
 
+func (x *Task) GetAfter() []byte {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *Task) GetWindows() []uint64 {
+	if x != nil {
+		return x.Windows
+	}
+	return nil
+}
+
 type TaskReport struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Task          *Task                  `protobuf:"bytes,1,opt,name=task,proto3" json:"task,omitempty"` // required
@@ -6594,6 +6610,7 @@ type TaskReport struct {
 	Total         uint64                 `protobuf:"varint,3,opt,name=total,proto3" json:"total,omitempty"`
 	Ended         bool                   `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`
 	Error         []byte                 `protobuf:"bytes,5,opt,name=error,proto3" json:"error,omitempty"`
+	After         []byte                 `protobuf:"bytes,6,opt,name=after,proto3" json:"after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -6659,6 +6676,13 @@ func (x *TaskReport) GetEnded() bool {
 func (x *TaskReport) GetError() []byte {
 	if x != nil {
 		return x.Error
+	}
+	return nil
+}
+
+func (x *TaskReport) GetAfter() []byte {
+	if x != nil {
+		return x.After
 	}
 	return nil
 }
@@ -11353,7 +11377,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x04rack\x18\x04 \x01(\fR\x04rack\x12\x0e\n" +
 	"\x02up\x18\x05 \x01(\bR\x02up\x12\x14\n" +
 	"\x05disks\x18\x06 \x03(\fR\x05disks\x12\x17\n" +
-	"\aseen_at\x18\a \x01(\x03R\x06seenAt\"\xf6\x01\n" +
+	"\aseen_at\x18\a \x01(\x03R\x06seenAt\"\xa6\x02\n" +
 	"\x04Task\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x16\n" +
@@ -11365,14 +11389,17 @@ const file_granary_proto_rawDesc = "" +
 	"\x04root\x18\b \x01(\x04R\x04root\x12\x16\n" +
 	"\x06reason\x18\t \x01(\fR\x06reason\x12\x12\n" +
 	"\x04rate\x18\n" +
-	" \x01(\x04R\x04rate\"\x88\x01\n" +
+	" \x01(\x04R\x04rate\x12\x14\n" +
+	"\x05after\x18\v \x01(\fR\x05after\x12\x18\n" +
+	"\awindows\x18\f \x03(\x04R\awindows\"\x9e\x01\n" +
 	"\n" +
 	"TaskReport\x12$\n" +
 	"\x04task\x18\x01 \x01(\v2\x10.granary.v1.TaskR\x04task\x12\x12\n" +
 	"\x04done\x18\x02 \x01(\x04R\x04done\x12\x14\n" +
 	"\x05total\x18\x03 \x01(\x04R\x05total\x12\x14\n" +
 	"\x05ended\x18\x04 \x01(\bR\x05ended\x12\x14\n" +
-	"\x05error\x18\x05 \x01(\fR\x05error\"\x83\x01\n" +
+	"\x05error\x18\x05 \x01(\fR\x05error\x12\x14\n" +
+	"\x05after\x18\x06 \x01(\fR\x05after\"\x83\x01\n" +
 	"\vWorkRequest\x12\x16\n" +
 	"\x06worker\x18\x01 \x01(\fR\x06worker\x12\x16\n" +
 	"\x06server\x18\x02 \x01(\fR\x06server\x120\n" +
