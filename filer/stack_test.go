@@ -22,6 +22,13 @@ import (
 // stack is a whole cluster in this process: one master, one volume server with three disks (2+1).
 func stack(t *testing.T) *client.Client {
 	t.Helper()
+	c, _, _ := stackOf(t)
+	return c
+}
+
+// stackOf also returns what a worker needs.
+func stackOf(t *testing.T) (*client.Client, *volume.Client, *volume.Store) {
+	t.Helper()
 	dir := t.TempDir()
 	store, err := volume.Open(volume.Options{
 		Dirs: []string{filepath.Join(dir, "a"), filepath.Join(dir, "b"), filepath.Join(dir, "c")}, ReserveBytes: 1,
@@ -62,7 +69,7 @@ func stack(t *testing.T) *client.Client {
 		}
 	})
 	waitForSpace(t, c)
-	return c
+	return c, blocks, store
 }
 
 // waitGone waits until the master has dropped a file that nobody has open any more.
