@@ -42,6 +42,7 @@ func (s *state) apply(entries []entry) [][]granary.Result {
 		s.nodes.Store(readMembers(s.db))
 	}
 	s.publish()
+	s.lockWatch.tell(t.lockNews)
 	return results
 }
 
@@ -234,6 +235,12 @@ func (t *txn) do(session granary.SessionID, request *granary.Request) granary.Re
 		return t.sealVolume(session, op)
 	case *granary.CloseSession:
 		return t.endSession(session)
+	case *granary.AcquireLock:
+		return t.acquireLock(session, op)
+	case *granary.ReleaseLock:
+		return t.releaseLock(session, op)
+	case *granary.CancelLock:
+		return t.cancelLock(session, op)
 	case *granary.SetUser:
 		return t.setUser(op)
 	case *granary.Allocate:
@@ -306,6 +313,12 @@ func opName(op granary.Op) string {
 		return "seal volume"
 	case *granary.CloseSession:
 		return "close session"
+	case *granary.AcquireLock:
+		return "acquire lock"
+	case *granary.ReleaseLock:
+		return "release lock"
+	case *granary.CancelLock:
+		return "cancel lock"
 	case *granary.SetUser:
 		return "set user"
 	case *granary.Allocate:

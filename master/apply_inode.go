@@ -188,6 +188,7 @@ func (t *txn) dispose(r *inodeRecord) {
 	}
 	t.inodes.remove(id)
 	t.pending.recall.names.forget(id)
+	t.forgetLocks(id)
 	if r.ExtentBytes == 0 && r.Trim == 0 && r.Xattrs == 0 && r.Entries == 0 {
 		if r.Inline > 0 {
 			t.del(keyInline(id))

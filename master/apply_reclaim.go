@@ -58,6 +58,8 @@ func (t *txn) reclaimItem(k, v []byte, left *int) bool {
 		return t.reclaimSession(granary.SessionID(id), left)
 	case queueOwners:
 		return t.forgetOwners(granary.DatasetID(id), left)
+	case queueLocks:
+		return t.reclaimLocks(granary.InodeID(id), left)
 	case queueAssembly:
 		next, err := unmarshal[numberRecord](v)
 		must(err)
@@ -185,8 +187,11 @@ func (t *txn) reclaimTrim(id granary.InodeID, left *int) bool {
 	return done
 }
 
-// reclaimSession removes what a session left: inodes that it kept, and results.
+// reclaimSession removes what a session left: locks, inodes that it kept, and results.
 func (t *txn) reclaimSession(id granary.SessionID, left *int) bool {
+	if !t.endLocks(id, left) {
+		return false
+	}
 	done := true
 	prefix := key(tableOrphan, uint64(id))
 	t.scan(prefix, keyEnd(prefix), func(k, _ []byte) bool {

@@ -33,7 +33,8 @@ func (t *txn) openSession(it *openSession) granary.Result {
 	return granary.Result{Offset: uint64(id)}
 }
 
-// endSession closes a session: its volumes are sealed at once, its orphans and results queued.
+// endSession closes a session: its volumes are sealed at once, and its locks given up if they are few; orphans, results and more
+// locks are queued.
 func (t *txn) endSession(id granary.SessionID) granary.Result {
 	s := t.session(id)
 	if s == nil {
@@ -47,6 +48,8 @@ func (t *txn) endSession(id granary.SessionID) granary.Result {
 	})
 	t.sessions.remove(t, id)
 	t.head.Sessions--
+	left := lockCleanInline
+	t.endLocks(id, &left)
 	store(t, keyQueue(queueSession, uint64(id)), &numberRecord{})
 	t.head.Queue++
 	return granary.Result{}

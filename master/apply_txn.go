@@ -30,6 +30,8 @@ type txn struct {
 	owners   ledger[ownerKey, ownerRecord, *ownerRecord]
 	sessions ledger[granary.SessionID, sessionRecord, *sessionRecord]
 
+	lockNews []lockWaiter // of the batch: whose locks and requests changed
+
 	answers map[granary.SessionID][]storedResult // of the entry
 
 	digestEvery uint64
@@ -59,6 +61,7 @@ func newTxn(s *state) *txn {
 // begin begins a batch.
 func (t *txn) begin(s *state) {
 	t.head, t.saved = s.head, s.head
+	t.lockNews = t.lockNews[:0]
 	t.serversChanged, t.membersChanged = false, false
 	s.recall.begin()
 }

@@ -97,6 +97,10 @@ type audit struct {
 	forgotten  map[granary.DatasetID]bool // gone, with owners in the queue
 	assemblies map[granary.InodeID]*assemblyRecord
 	partsDone  map[granary.InodeID]uint64
+
+	locks     []*locksRecord
+	lockMarks map[lockMark]uint64
+	unlocking map[granary.InodeID]bool // gone, with locks in the queue
 }
 
 func (a *audit) bad(format string, args ...any) {
@@ -147,6 +151,7 @@ func newAudit() *audit {
 		datasets: map[granary.DatasetID]*datasetRecord{},
 		sessions: map[granary.SessionID]bool{}, ending: map[granary.SessionID]bool{},
 		owners: map[ownerKey]*ownerRecord{}, rootNames: map[granary.DatasetID]string{}, forgotten: map[granary.DatasetID]bool{},
+		lockMarks: map[lockMark]uint64{}, unlocking: map[granary.InodeID]bool{},
 		assemblies: map[granary.InodeID]*assemblyRecord{}, partsDone: map[granary.InodeID]uint64{},
 	}
 }
@@ -155,7 +160,7 @@ func newAudit() *audit {
 func (a *audit) run(ctx context.Context, r pebble.Reader) error {
 	for _, table := range []byte{tableHead, tableInode, tableQueue, tableAssembly, tableSession, tableDentry, tableOrphan, tableNoName, tableExtent, tableInline,
 		tableXattr, tableBlock, tableHash, tableVolume, tableWriting, tablePlace, tableHolds, tableDisk, tableDataset, tableOwner,
-		tableFine, tableSweep, tableSwept} {
+		tableFine, tableSweep, tableSwept, tableLocks, tableLocker} {
 		if err := a.scan(ctx, r, table); err != nil {
 			return err
 		}
@@ -166,6 +171,7 @@ func (a *audit) run(ctx context.Context, r pebble.Reader) error {
 	a.checkMarks()
 	a.checkSums()
 	a.checkUsage()
+	a.checkLocks()
 	return nil
 }
 
@@ -221,6 +227,8 @@ func (a *audit) load(k, b []byte) {
 			a.queued[granary.InodeID(id)] = decoded[inodeRecord](a, k, b)
 		case queueSession:
 			a.ending[granary.SessionID(id)] = true
+		case queueLocks:
+			a.unlocking[granary.InodeID(id)] = true
 		case queueOwners:
 			a.forgotten[granary.DatasetID(id)] = true
 		case queueAssembly:
@@ -268,6 +276,10 @@ func (a *audit) load(k, b []byte) {
 		a.sweeps[inode] = granary.Index(decoded[numberRecord](a, k, b).Number)
 	case tableSwept:
 		a.loadSwept(inode, k, b)
+	case tableLocks:
+		a.loadLocks(k, b)
+	case tableLocker:
+		a.loadLockOwner(k, b)
 	}
 }
 

@@ -91,6 +91,9 @@
 //     (granary.CutFinely), whatever cut them or put them together, and the marks go with the windows of a file that is removed (check,
 //     TestGolden, TestMarks). How far a sweep is (C) is there only while its mark (B) is, and is forgotten when that is made anew
 //     (TestSweepGoesOnWithOthers).
+//  33. No two locks that conflict are held on an inode, and what waits there waits for one that is held, or for a request before
+//     it. Table O has exactly what the records of table L say, by owner. The locks of a session and of an inode end with it:
+//     at once if they are few (TestLockModel, TestManyLocksEndInSteps, check).
 //
 // # Permissions
 //
@@ -186,8 +189,12 @@
 //	                                    of their directory
 //	q      kind (1 byte), id            work in progress: 0 a file that is put together (number of parts that are
 //	                                    done), 1 removal of an inode (its record), 2 of a truncation
-//	                                    (of an inode), 3 of a session that ended, 4 of the owners' records of a
+//	                                    (of an inode), 3 of a session that ended, 5 of the locks on an inode, 4 of the owners' records of a
 //	                                    dataset that is gone
+//	L      inode, space (1 byte)        locks on the inode that are held, and requests that wait, in order: session, owner, range,
+//	                                    mode, process, since when, token, whether it waits for what is held alone
+//	O      session, space (1 byte),     whether the owner holds a lock on the inode (1), waits for one (2), or both (3)
+//	       owner, inode
 //	p      policy                       the policy; equal ones have one id
 //	u      access key                   S3 user
 //	m      node id                      gRPC address of a node of the Raft group, whether it was added by command

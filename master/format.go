@@ -40,6 +40,8 @@ const (
 	tableSweep    = 'B' // inodes whose policy was changed, and what is below has not been looked at
 	tableSwept    = 'C' // how far that has come
 	tableFine     = 'F' // windows of files that are cut too finely
+	tableLocks    = 'L' // locks on inodes, and what waits for them
+	tableLocker   = 'O' // inodes that an owner of locks has some on, or waits for
 )
 
 // formatVersion begins every value that is written. Values of earlier versions are read as well: they lack the fields
@@ -168,6 +170,7 @@ const (
 	queueTrim    queueKind = 2 // a file whose windows from inodeRecord.Trim on go
 	queueSession queueKind = 3 // a session that ended: its orphans and results go
 	queueOwners  queueKind = 4 // a dataset that is gone: the records of its owners go
+	queueLocks   queueKind = 5 // an inode that is gone: the locks on it go
 )
 
 func keyQueue(kind queueKind, id uint64) []byte {

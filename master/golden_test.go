@@ -85,6 +85,8 @@ func (s *script) run(statement string) string {
 	switch s.args[0] {
 	case "stat":
 		return s.stat(s.args[1])
+	case "locks":
+		return s.locks(s.find(s.args[1]))
 	case "lookup", "readdir", "xattrs":
 		return s.ask()
 	case "reclaim":
@@ -129,6 +131,10 @@ func (s *script) outcome(op granary.Op, r *granary.Result) string {
 	case *granary.OpenVolume:
 		s.volumes[s.args[1]] = r.Volume.ID
 		return fmt.Sprintf("ok, %s %d+%d", r.Volume.State, r.Volume.DataShards, r.Volume.ParityShards)
+	case *granary.AcquireLock:
+		return map[bool]string{true: "ok, held", false: "ok, waits"}[r.Created]
+	case *granary.CancelLock:
+		return map[bool]string{true: "ok, held", false: "ok"}[r.Created]
 	case *granary.MoveBlocks:
 		return fmt.Sprint("ok, left ", r.Missing)
 	case *granary.SealVolume:
@@ -252,6 +258,9 @@ func (s *script) op() granary.Op {
 		return op
 	}
 	if op := s.opOfUpkeep(); op != nil {
+		return op
+	}
+	if op := s.opOfLock(); op != nil {
 		return op
 	}
 	if op := s.opOfName(); op != nil {

@@ -77,6 +77,10 @@ func (v *view) answer(q granary.Query) (granary.Answer, error) {
 		return v.listDatasets(q)
 	case *granary.ListUsage:
 		return v.listUsage(q)
+	case *granary.GetLock:
+		return v.getLock(q)
+	case *granary.ListLocks:
+		return v.listLocks(q)
 	}
 	return nil, granary.Errorf(granary.KindNotSupported, "query", "", "this master does not know %T", q)
 }

@@ -15,6 +15,8 @@ type recall struct {
 	answered map[granary.SessionID]*answered // for some of the sessions
 
 	names recalledNames
+
+	locked map[granary.InodeID]struct{} // inodes that have locks, or had some since the node started
 }
 
 // openedBy tells one attempt to open a session from all others.
@@ -29,8 +31,9 @@ const recallAnswered = 65536 // sessions
 func newRecall(db *pebble.DB, bytes int64) *recall {
 	r := &recall{
 		values: newRecalledValues(bytes), opened: make(map[openedBy]granary.SessionID), answered: make(map[granary.SessionID]*answered),
-		names: newRecalledNames(),
+		names: newRecalledNames(), locked: map[granary.InodeID]struct{}{},
 	}
+	r.recallLocked(db)
 	prefix := key(tableSession)
 	it, err := db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: keyEnd(prefix)})
 	must(err)
@@ -41,6 +44,17 @@ func newRecall(db *pebble.DB, bytes int64) *recall {
 	}
 	must(it.Close())
 	return r
+}
+
+// recallLocked finds the inodes that have locks.
+func (r *recall) recallLocked(db *pebble.DB) {
+	prefix := key(tableLocks)
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: keyEnd(prefix)})
+	must(err)
+	for ok := it.First(); ok; ok = it.Next() {
+		r.locked[granary.InodeID(keyID(it.Key(), 0))] = struct{}{}
+	}
+	must(it.Close())
 }
 
 // begin bounds what is remembered of sessions. Between batches only: of a batch that is not written yet, answered

@@ -74,6 +74,10 @@ func someLog(m *machine, r *rand.Rand, n int) []entry {
 		},
 		func() { m.do(&granary.SetPolicy{Inode: some(), Policy: granary.Policy{InlineMax: r.IntN(4)}}) },
 		func() { m.openVolume() },
+		func() {
+			m.do(&granary.AcquireLock{LockKey: granary.LockKey{Inode: some(), Space: granary.LockRanges, Owner: uint64(r.IntN(3))},
+				LockRange: granary.LockRange{Start: uint64(r.IntN(9)), End: uint64(9 + r.IntN(9))}, Exclusive: r.IntN(2) == 0, Wait: r.IntN(2) == 0})
+		},
 		func() { m.do(&granary.SealVolume{Volume: m.volume, Epoch: 1}); m.volume = 0 },
 		func() { m.item(&reclaim{Limit: 1 + r.IntN(20)}) },
 		func() { m.item(&drop{Inodes: m.nameless(1 + r.IntN(4))}) },

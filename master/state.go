@@ -35,7 +35,8 @@ type state struct {
 	places   atomic.Pointer[places]
 	nodes    atomic.Pointer[map[string]memberRecord] // see members
 
-	changes volumeChanges
+	changes   volumeChanges
+	lockWatch lockWatch
 
 	digestEvery uint64
 
