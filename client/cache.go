@@ -234,6 +234,15 @@ func (c *cache) shrink() {
 	}
 }
 
+// clear lets all chunks go.
+func (c *cache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range c.blocks {
+		c.remove(e)
+	}
+}
+
 func (c *cache) remove(e *list.Element) {
 	ch := e.Value.(*chunk)
 	if ch.idle {

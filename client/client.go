@@ -73,6 +73,9 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		reader:   reader{flights: map[granary.BlockID]*flight{}, warned: map[granary.DiskID]time.Time{}},
 	}
 	c.cache = newCache(o.CacheBytes, &c.slabs)
+	if f, ok := o.Shards.(filler); ok {
+		c.slabs.lent.from, c.slabs.lent.all = f, map[*byte]struct{}{}
+	}
 	c.ctx, c.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if _, err := c.live(ctx); err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -106,6 +109,8 @@ func (c *Client) Close() error {
 	for _, w := range c.allWriters() {
 		w.forgetAll()
 	}
+	c.cache.clear()
+	c.slabs.lent.close()
 	return c.masters.close()
 }
 

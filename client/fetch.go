@@ -15,6 +15,7 @@ const (
 	hedgeLeast   = 20 * time.Millisecond // a read is waited for at least so long before others are asked
 	hedgeUnknown = 50 * time.Millisecond // … and so long while it is not known how long reads take
 	readWithin   = 10 * time.Second      // for one shard's answer
+	repeatWithin = time.Second           // a read into lent memory that fails so soon is repeated
 	hedgesMax    = 8                     // slow reads at once for which others are asked: when all is slow, more reads do not help
 	// Every read allows for so many percent of a shard read for the sake of slow ones, and so many percent can be saved up. One slow
 	// disk under k data shards needs 100: each k-th read is slow then, and costs k others.
@@ -32,20 +33,20 @@ type outcome struct {
 
 // fetch reads and verifies a section of a block: from its own shard, and from the same range of k
 // other shards when that fails, is slow, or is not worth trying first. The first verified answer wins; the memory of a later one is
-// left to the garbage collector.
+// used again.
 func (c *Client) fetch(ctx context.Context, v *granary.Volume, b *granary.BlockInfo, s section) (verified, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	own := &v.Shards[b.Location.Shard]
-	direct, rebuilt := make(chan outcome, 1), make(chan outcome, 1)
-	tried, rebuilding := false, false
+	direct, rebuilt := make(chan outcome), make(chan outcome)
+	tried, rebuilding, open := false, false, true
 	try := func() {
 		tried = true
-		c.fork(direct, func() outcome { return c.readOwn(ctx, v, b, s) })
+		open = c.fork(ctx, direct, func() outcome { return c.readOwn(ctx, v, b, s) })
 	}
 	rebuild := func() {
 		rebuilding = true
-		c.fork(rebuilt, func() outcome { return c.rebuild(ctx, v, b, s) })
+		open = c.fork(ctx, rebuilt, func() outcome { return c.rebuild(ctx, v, b, s) })
 	}
 	if own.Up || v.ParityShards == 0 {
 		try()
@@ -58,6 +59,9 @@ func (c *Client) fetch(ctx context.Context, v *granary.Volume, b *granary.BlockI
 	defer hedge.Stop()
 	var ownErr, othersErr error
 	for {
+		if !open {
+			return verified{}, granary.Errorf(granary.KindCanceled, "read", blockName(b), "the client is closed")
+		}
 		select {
 		case o := <-direct:
 			if o.err == nil {
@@ -99,11 +103,16 @@ func (c *Client) fetch(ctx context.Context, v *granary.Volume, b *granary.BlockI
 	}
 }
 
-// fork runs fn in a goroutine that Close waits for.
-func (c *Client) fork(to chan<- outcome, fn func() outcome) {
-	if !c.spawn(func() { to <- fn() }) {
-		to <- outcome{verified{}, granary.Errorf(granary.KindCanceled, "read", "", "the client is closed")}
-	}
+// fork runs fn in a goroutine that Close waits for. Once ctx has ended nobody need hear what it came to. It returns false when the client is closed.
+func (c *Client) fork(ctx context.Context, to chan<- outcome, fn func() outcome) bool {
+	return c.spawn(func() {
+		o := fn()
+		select {
+		case to <- o:
+		case <-ctx.Done():
+			c.slabs.put(o.got.memory)
+		}
+	})
 }
 
 // unreadable is the error of a block that could be had in no way. It is KindStale if no shard is
@@ -174,8 +183,7 @@ func (c *Client) warnDisk(disk granary.DiskID, text string, b *granary.BlockInfo
 
 // readOwn reads a section from the shard that holds the block.
 func (c *Client) readOwn(ctx context.Context, v *granary.Volume, b *granary.BlockInfo, s section) outcome {
-	stored := c.slabs.get(s.length)
-	n, length, err := c.readShard(ctx, v, int(b.Location.Shard), stored, b.Location.Offset+uint64(s.off))
+	stored, n, length, err := c.readStored(ctx, v, b, s)
 	if err == nil && n < s.length {
 		err = granary.Errorf(granary.KindCorrupt, "read", "", "the shard ends at %d, within the block", length)
 	}
@@ -190,6 +198,29 @@ func (c *Client) readOwn(ctx context.Context, v *granary.Volume, b *granary.Bloc
 		c.suspect(v, int(b.Location.Shard), b.Location.Offset+uint64(s.off), s.length)
 	}
 	return outcome{got, err}
+}
+
+// readStored reads a section from the shard that holds the block into memory of slabs: lent memory, if the server takes it. When a read into that fails,
+// the server may still write to it: it is given up, and other memory is returned. Such a read is not repeated by net/http if an
+// idle connection turns out to be dead; so one that fails soon is repeated here, with a body.
+func (c *Client) readStored(ctx context.Context, v *granary.Volume, b *granary.BlockInfo, s section) (stored []byte, n int, length uint64, err error) {
+	shard, off := int(b.Location.Shard), b.Location.Offset+uint64(s.off)
+	if lent := &c.slabs.lent; s.lent && lent.from != nil && lent.from.LendsReads(v.Shards[shard].Addr) {
+		if stored = lent.get(s.length); stored != nil {
+			began := time.Now()
+			n, length, err = c.readShard(ctx, v, shard, stored, off)
+			if err == nil {
+				return stored, n, length, nil
+			}
+			lent.forget(stored)
+			if ctx.Err() != nil || !granary.IsKind(err, granary.KindUnavailable) || time.Since(began) > repeatWithin {
+				return nil, 0, 0, err
+			}
+		}
+	}
+	stored = c.slabs.get(s.length)
+	n, length, err = c.readShard(ctx, v, shard, stored, off)
+	return stored, n, length, err
 }
 
 // readShard reads a range of one shard.

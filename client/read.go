@@ -230,6 +230,7 @@ func (c *Client) loadInto(v *granary.Volume, b *granary.BlockInfo) (*chunk, erro
 	if err := c.cache.reserve(c.ctx, room); err != nil {
 		return nil, err
 	}
+	s.lent = true
 	got, err := c.fetch(c.ctx, v, b, s)
 	if err != nil {
 		c.cache.release(room)
@@ -295,6 +296,7 @@ func (c *Client) prefetch(v *granary.Volume, b *granary.BlockInfo) bool {
 type section struct {
 	off, length int // of the stored block
 	verify      func(stored []byte) (verified, error)
+	lent        bool // the caller gives what it gets to slabs.put in any case, so that it may lie in lent memory
 }
 
 // in reports whether v lies in the memory of stored.
@@ -307,7 +309,7 @@ func whole(c *Client, b *granary.BlockInfo) (s section, inPlace bool) {
 	if f, ok := block.FramesOf(b.RawLength, b.Location.Length); ok {
 		return frames(f, b, 0, int(b.RawLength)), true
 	}
-	return section{0, int(b.Location.Length), func(stored []byte) (verified, error) {
+	return section{off: 0, length: int(b.Location.Length), verify: func(stored []byte) (verified, error) {
 		memory := c.slabs.get(int(b.RawLength))
 		plain, err := c.codec.Decode(memory[:0], stored, b.Hash)
 		if err == nil && len(plain) != int(b.RawLength) {
@@ -324,7 +326,7 @@ func whole(c *Client, b *granary.BlockInfo) (s section, inPlace bool) {
 // frames is the frames of an uncompressed block that hold a range: their trailers are checked.
 func frames(f block.Frames, b *granary.BlockInfo, at, length int) section {
 	off, n := f.Span(at, length)
-	return section{off, n, func(stored []byte) (verified, error) {
+	return section{off: off, length: n, verify: func(stored []byte) (verified, error) {
 		plain, err := f.Verify(stored, b.Hash, at, length)
 		if err != nil {
 			return verified{}, err

@@ -16,6 +16,7 @@ const (
 // slabs recycles the memory that blocks are read into. Chunks are of all sizes, and are kept for long, so that the sizes of slabs are closer
 // to each other than those of buffers.
 type slabs struct {
+	lent    lentSlabs
 	classes [slabClasses]sync.Pool // class i holds *[]byte of slabSize(i)
 }
 
@@ -57,6 +58,9 @@ func (s *slabs) get(n int) []byte {
 
 // put takes memory back that nobody reads or writes any more.
 func (s *slabs) put(p []byte) {
+	if s.lent.put(p) {
+		return
+	}
 	if cap(p) < slabLeast || cap(p) > slabMost || slabSize(slabClass(cap(p))) != cap(p) {
 		return // not one of ours
 	}

@@ -296,7 +296,7 @@ func (m *mover) read(ctx context.Context, o *order) (*piece, error) {
 
 // asStored is all of a block, encoded. Every trailer and the BLAKE3 of the plaintext are checked.
 func asStored(c *Client, b *granary.BlockInfo) section {
-	return section{0, int(b.Location.Length), func(stored []byte) (verified, error) {
+	return section{off: 0, length: int(b.Location.Length), verify: func(stored []byte) (verified, error) {
 		if err := c.checkWhole(stored, b.Hash, b.RawLength); err != nil {
 			return verified{}, err
 		}

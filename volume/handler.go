@@ -28,6 +28,7 @@ const (
 //
 //	PUT    /v1/disks/DISK/shards/VOLUME/SHARD              append; the body is the data, see the headers in status.go
 //	GET    /v1/disks/DISK/shards/VOLUME/SHARD?off=&len=    read; the answer is shorter where the stream ends; with &sealed=1 compared with the page table
+//	POST   /v1/disks/DISK/shards/VOLUME/SHARD/read?off=&len=    read into memory that the client lends, see loan_read.go
 //	POST   /v1/disks/DISK/shards/VOLUME/SHARD/seal?epoch=&k=&m=&length=&end=
 //	POST   /v1/disks/DISK/shards/VOLUME/SHARD/build?epoch=&k=&m=&length=   make a whole shard; the body is records, see pieces.go
 //	POST   /v1/disks/DISK/shards/VOLUME/SHARD/verify       compare a sealed shard with its page table
@@ -52,6 +53,7 @@ func NewHandler(s *Store) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT "+shard, h.append)
 	mux.HandleFunc("GET "+shard, h.read)
+	mux.HandleFunc("POST "+shard+"/read", h.readLent)
 	mux.HandleFunc("POST "+shard+"/seal", h.seal)
 	mux.HandleFunc("POST "+shard+"/verify", h.verify)
 	mux.HandleFunc("GET "+shard+"/sums", h.sums)
@@ -150,7 +152,7 @@ func (h *handler) appendLent(w http.ResponseWriter, r *http.Request, a *granary.
 		writeError(w, granary.Errorf(granary.KindInvalid, opAppend, a.Ref.String(), "what is lent is %q: %w", lent, err))
 		return
 	}
-	memory, give, err := h.mapped.borrow(l)
+	memory, give, err := h.mapped.borrow(l, false)
 	if err != nil {
 		http.Error(w, err.Error(), statusNoLoan)
 		return
@@ -238,6 +240,7 @@ func (h *handler) read(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
+	w.Header().Set(headerLoan, "1")
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Length", strconv.Itoa(n))
 	w.Header().Set(headerShardLength, strconv.FormatUint(length, 10))

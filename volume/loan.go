@@ -17,6 +17,8 @@ import (
 //
 // Such memory cannot shrink, which the server checks, so that reading it never fails. It could change while the server reads it: then
 // the bytes are not those of the checksum, which harms nobody but the client, who does not do so before it has the answer, or has given the volume up.
+//
+// Reads go the other way: see loan_read.go.
 type loan struct {
 	pid, fd      int
 	name         string
@@ -52,16 +54,20 @@ type region struct {
 	memory []byte
 	fd     int
 	name   string
+	filled bool // reads went into it
 }
 
 // loans is what a client has to lend, and to whom.
 type loans struct {
 	mu      sync.Mutex
-	regions []*region
-	near    map[string]nearness // servers on this machine, by address
+	regions map[*byte]*region   // by their first byte
+	near    map[string]nearness // servers on this machine, by address: for appends
+	readers map[string]nearness // … and for reads
 }
 
-func newLoans() loans { return loans{near: make(map[string]nearness)} }
+func newLoans() loans {
+	return loans{regions: make(map[*byte]*region), near: make(map[string]nearness), readers: make(map[string]nearness)}
+}
 
 // nearness is what is known of a server on this machine.
 type nearness uint8
@@ -84,7 +90,7 @@ func (c *Client) Lend(size int) []byte {
 	}
 	c.loans.mu.Lock()
 	defer c.loans.mu.Unlock()
-	c.loans.regions = append(c.loans.regions, r)
+	c.loans.regions[unsafe.SliceData(r.memory)] = r
 	return r.memory
 }
 
@@ -92,38 +98,33 @@ func (c *Client) Lend(size int) []byte {
 func (c *Client) Forget(memory []byte) {
 	c.loans.mu.Lock()
 	defer c.loans.mu.Unlock()
-	for i, r := range c.loans.regions {
-		if unsafe.SliceData(r.memory) == unsafe.SliceData(memory) {
-			r.free()
-			c.loans.regions = append(c.loans.regions[:i], c.loans.regions[i+1:]...)
-			return
-		}
+	if r := c.loans.regions[unsafe.SliceData(memory)]; r != nil {
+		r.free()
+		delete(c.loans.regions, unsafe.SliceData(memory))
 	}
 }
 
-// freeLoans frees all that was not forgotten.
+// freeLoans frees all that was not forgotten. What reads went into stays, since somebody may still look at it: who lent it has Release.
 func (c *Client) freeLoans() {
 	c.loans.mu.Lock()
 	defer c.loans.mu.Unlock()
-	for _, r := range c.loans.regions {
-		r.free()
+	for at, r := range c.loans.regions {
+		if !r.filled {
+			r.free()
+			delete(c.loans.regions, at)
+		}
 	}
-	c.loans.regions = nil
 }
 
 // loanOf returns the loan of data to a server, if it takes loans and data lie at the beginning of what was lent.
 func (c *Client) loanOf(addr string, data []byte) (l loan, ok bool) {
 	c.loans.mu.Lock()
 	defer c.loans.mu.Unlock()
-	if c.loans.near[addr] != loansTaken {
+	r := c.loans.regions[unsafe.SliceData(data)]
+	if r == nil || c.loans.near[addr] != loansTaken {
 		return loan{}, false
 	}
-	for _, r := range c.loans.regions {
-		if unsafe.SliceData(r.memory) == unsafe.SliceData(data) {
-			return loan{pid: ownPID(), fd: r.fd, name: r.name, size: int64(len(data))}, true
-		}
-	}
-	return loan{}, false
+	return loan{pid: ownPID(), fd: r.fd, name: r.name, size: int64(len(data))}, true
 }
 
 // dialed notes whether the server that a connection goes to is on this machine: its address is ours, then.
@@ -136,7 +137,7 @@ func (c *Client) dialed(addr string, conn net.Conn) {
 	c.loans.mu.Lock()
 	defer c.loans.mu.Unlock()
 	if _, known := c.loans.near[addr]; !known {
-		c.loans.near[addr] = loansPossible
+		c.loans.near[addr], c.loans.readers[addr] = loansPossible, loansPossible
 	}
 }
 

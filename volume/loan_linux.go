@@ -53,9 +53,22 @@ func (r *region) free() {
 	_ = unix.Close(r.fd)
 }
 
-// open maps the memory of which a client lends a part, all of it. It is that of the client: unmap lets go of it.
-func (l loan) open() (memory []byte, unmap func() error, err error) {
-	fd, err := unix.Open(fmt.Sprintf("/proc/%d/fd/%d", l.pid, l.fd), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+// unmap gives the memory back with its addresses, which nobody may touch any more.
+func (r *region) unmap() {
+	if err := unix.Munmap(r.memory); err != nil {
+		panic("volume: memory that was lent cannot be unmapped: " + err.Error())
+	}
+	_ = unix.Close(r.fd)
+}
+
+// open maps the memory of which a client lends a part, all of it. It is that of the client: unmap lets go of it. write tells whether it is to be
+// written to.
+func (l loan) open(write bool) (memory []byte, unmap func() error, err error) {
+	mode, access := unix.O_RDONLY, unix.PROT_READ
+	if write {
+		mode, access = unix.O_RDWR, unix.PROT_READ|unix.PROT_WRITE
+	}
+	fd, err := unix.Open(fmt.Sprintf("/proc/%d/fd/%d", l.pid, l.fd), mode|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -64,7 +77,7 @@ func (l loan) open() (memory []byte, unmap func() error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	memory, err = unix.Mmap(fd, 0, int(size), unix.PROT_READ, unix.MAP_SHARED)
+	memory, err = unix.Mmap(fd, 0, int(size), access, unix.MAP_SHARED)
 	if err != nil {
 		return nil, nil, err
 	}

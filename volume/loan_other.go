@@ -10,4 +10,6 @@ func newRegion(int) (*region, error) { return nil, errors.ErrUnsupported }
 
 func (*region) free() {}
 
-func (loan) open() ([]byte, func() error, error) { return nil, nil, errors.ErrUnsupported }
+func (*region) unmap() {}
+
+func (loan) open(bool) ([]byte, func() error, error) { return nil, nil, errors.ErrUnsupported }

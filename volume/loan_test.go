@@ -66,7 +66,7 @@ func TestLoan(t *testing.T) {
 	step(make([]byte, 4096), 4096, 0) // other memory
 	step(memory[4096:8192], 4096, 0)  // not its beginning
 
-	c.loans.regions[0].name = loanPrefix + strings.Repeat("0", idSize) // as if the server were elsewhere
+	c.loans.regions[&memory[0]].name = loanPrefix + strings.Repeat("0", idSize) // as if the server were elsewhere
 	step(set(4, 4096), 4096, 1)
 	step(set(5, 4096), 4096, 0) // it is not asked again
 }
@@ -83,7 +83,7 @@ func TestLoanIsChecked(t *testing.T) {
 		t.Error(l, err)
 	}
 	m := newMappings()
-	if _, give, err := m.borrow(good); err != nil {
+	if _, give, err := m.borrow(good, false); err != nil {
 		t.Error(err)
 	} else {
 		give()
@@ -92,12 +92,16 @@ func TestLoanIsChecked(t *testing.T) {
 	other.name = loanPrefix + strings.Repeat("0", idSize)
 	long.offset = 1<<20 - 4096 + pageSize
 	for what, l := range map[string]loan{"another name": other, "beyond its end": long} {
-		if _, _, err := m.borrow(l); err == nil {
+		if _, _, err := m.borrow(l, true); err == nil {
 			t.Error(what, "is believed")
 		}
 	}
-	m.expire(good.name, m.byName[good.name])
-	if len(m.byName) != 0 {
+	key := mappingKey{good.name, false}
+	m.expire(key, m.all[key])
+	for key, at := range m.all {
+		m.expire(key, at)
+	}
+	if len(m.all) != 0 {
 		t.Error("what is not used stays mapped")
 	}
 	for _, text := range []string{"", "1 2 0 4096 etc", "0 1 0 4096 " + r.name, "1 1 7 4096 " + r.name, "1 1 0 0 " + r.name, "1 1 0 99999999999 " + r.name} {
@@ -115,7 +119,7 @@ func TestLoanIsChecked(t *testing.T) {
 	}
 	shrinks := good
 	shrinks.fd = fd
-	if _, _, err := newMappings().borrow(shrinks); err == nil {
+	if _, _, err := newMappings().borrow(shrinks, false); err == nil {
 		t.Error("memory is read that could shrink")
 	}
 }

@@ -225,6 +225,8 @@ func (sh *shard) damage(reason string) {
 // noteRead takes note of a failed read of the shard's file.
 func (sh *shard) noteRead(err error) {
 	switch {
+	case errors.Is(err, syscall.EFAULT):
+		return // it is not the disk that failed, but the memory of a client that was read into
 	case errors.Is(err, fs.ErrNotExist):
 		sh.damage("its file is gone")
 	case errors.Is(err, syscall.EIO):

@@ -18,7 +18,8 @@ const (
 	headerOffset       = "X-Granary-Offset"
 	headerCRC32C       = "X-Granary-Crc32c"
 	headerShardLength  = "X-Granary-Shard-Length"
-	// headerLoan says in a request where its data lie, and in the answer to an append with a body that they might: see loan.
+	headerBytes        = "X-Granary-Bytes"
+	// headerLoan says in a request where its data lie, or shall go, and in the answer to an append or a read with a body that they might: see loan.
 	headerLoan = "X-Granary-Loan"
 )
 
