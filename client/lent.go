@@ -8,7 +8,7 @@ import (
 const (
 	lentReadMin = 64 << 10 // shorter reads cost less as a body
 	lentMax     = 256      // slabs at once: each takes a descriptor
-	lentIdleMax = 16 << 20 // bytes of those that are not used
+	lentIdleMax = 32 << 20 // bytes of those that are not used
 )
 
 // filler is Shards whose servers, on the same machine, put what is read into memory that it has lent: nothing is copied through a socket.

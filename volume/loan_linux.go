@@ -64,9 +64,9 @@ func (r *region) unmap() {
 // open maps the memory of which a client lends a part, all of it. It is that of the client: unmap lets go of it. write tells whether it is to be
 // written to.
 func (l loan) open(write bool) (memory []byte, unmap func() error, err error) {
-	mode, access := unix.O_RDONLY, unix.PROT_READ
-	if write {
-		mode, access = unix.O_RDWR, unix.PROT_READ|unix.PROT_WRITE
+	mode, access, flags := unix.O_RDONLY, unix.PROT_READ, unix.MAP_SHARED
+	if write { // all pages at once, or each costs a fault of its own
+		mode, access, flags = unix.O_RDWR, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE
 	}
 	fd, err := unix.Open(fmt.Sprintf("/proc/%d/fd/%d", l.pid, l.fd), mode|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -77,7 +77,7 @@ func (l loan) open(write bool) (memory []byte, unmap func() error, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	memory, err = unix.Mmap(fd, 0, int(size), access, unix.MAP_SHARED)
+	memory, err = unix.Mmap(fd, 0, int(size), access, flags)
 	if err != nil {
 		return nil, nil, err
 	}
