@@ -59,10 +59,13 @@ func (c *Client) readLoanOf(addr string, p []byte) (l loan, ok bool) {
 	c.loans.mu.Lock()
 	defer c.loans.mu.Unlock()
 	r := c.loans.regions[unsafe.SliceData(p)]
-	if r == nil || c.loans.readers[addr] != loansTaken {
+	if r == nil {
 		return loan{}, false
 	}
-	r.filled = true
+	r.filled = true // also by a body
+	if c.loans.readers[addr] != loansTaken {
+		return loan{}, false
+	}
 	return loan{pid: ownPID(), fd: r.fd, name: r.name, size: int64(len(p))}, true
 }
 
