@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,8 +24,10 @@ type fake struct {
 	blocks  map[granary.BlockID][]byte
 	next    uint64
 	session map[granary.InodeID]bool // anonymous, of the session
-	open    map[granary.InodeID]int  // how often
-	users   map[string]granary.User
+
+	sessions atomic.Uint64           // that have ended
+	open     map[granary.InodeID]int // how often
+	users    map[string]granary.User
 
 	inlineMax  int
 	blockSize  int
@@ -39,6 +42,17 @@ type fake struct {
 	onQuery  func(q granary.Query)                     // without the lock
 	onRead   func(l *granary.Layout, off uint64) error // without the lock
 }
+
+// Lock grants everything, in the session at hand.
+func (f *fake) Lock(context.Context, granary.Cred, granary.AcquireLock) (client.Held, error) {
+	return client.Held{Session: f.Session()}, nil
+}
+
+func (f *fake) Unlock(context.Context, granary.Cred, granary.ReleaseLock) error { return nil }
+
+func (f *fake) TestLock(context.Context, granary.GetLock) (*granary.Lock, error) { return nil, nil }
+
+func (f *fake) Session() granary.SessionID { return granary.SessionID(f.sessions.Load()) + 1 }
 
 type fakeWrite struct {
 	ranges []span

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dsorchard/granary"
@@ -35,6 +36,9 @@ type FS struct {
 	dirty  map[*inode]struct{} // those with dirty data
 	memory int64               // bytes of all buffers
 	freed  chan struct{}       // closed and replaced when memory becomes less
+	locks  map[granary.InodeID]*held
+
+	locked atomic.Int64 // len(locks)
 }
 
 // New makes a FS. Its flusher runs until Close.
@@ -58,6 +62,7 @@ func newFS(o Options, s store) *FS {
 		inodes:    map[granary.InodeID]*inode{},
 		dirty:     map[*inode]struct{}{},
 		freed:     make(chan struct{}),
+		locks:     map[granary.InodeID]*held{},
 	}
 	// The background belongs to no caller: it ends with Close.
 	fs.ctx, fs.stop = context.WithCancel(context.Background())

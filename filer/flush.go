@@ -2,6 +2,7 @@ package filer
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/dsorchard/granary"
@@ -149,7 +150,10 @@ func (in *inode) commit(ctx context.Context, all bool) error {
 	if !pending {
 		return nil
 	}
-	err := in.commitRanges(ctx, j)
+	err := in.fs.lost(in.id)
+	if err == nil {
+		err = in.commitRanges(ctx, j)
+	}
 	if err == nil {
 		err = in.commitAppends(ctx, j)
 	}
@@ -261,6 +265,9 @@ func (in *inode) land(err error) error {
 
 // passing reports whether the same data may be taken later.
 func passing(err error) bool {
+	if errors.Is(err, errLost) {
+		return false // somebody else may have written since
+	}
 	switch granary.KindOf(err) {
 	case granary.KindUnavailable, granary.KindIndeterminate, granary.KindExpired, granary.KindCanceled,
 		granary.KindBusy, granary.KindStale, granary.KindNoSpace, granary.KindQuota, granary.KindMissingChunks:

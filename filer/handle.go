@@ -71,6 +71,9 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if !h.flags.Read || off < 0 || h.closed.Load() {
 		return 0, h.invalid("read", "at offset %d, or not open for it", off)
 	}
+	if err := h.in.fs.lost(h.in.id); err != nil {
+		return 0, err
+	}
 	n, err := h.in.read(ctx, p, uint64(off))
 	if n > 0 {
 		h.readAhead(uint64(off), n)
@@ -100,6 +103,9 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (int, error) 
 		return 0, h.invalid("write", "at offset %d, or not open for it", off)
 	case uint64(off)+uint64(len(p)) > granary.FileSizeMax:
 		return 0, granary.Errorf(granary.KindFileTooLarge, "write", h.in.id.String(), "%d bytes at offset %d", len(p), off)
+	}
+	if err := h.in.fs.lost(h.in.id); err != nil {
+		return 0, err
 	}
 	done := 0
 	for done < len(p) {

@@ -11,6 +11,7 @@ import (
 type store interface {
 	metadata
 	content
+	locking
 }
 
 // metadata is the part of a store that knows names and attributes.

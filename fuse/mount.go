@@ -84,7 +84,7 @@ func Mount(mountPoint string, o Options) (*Server, error) {
 func (m *Server) serve(mountPoint string) (*gofuse.Server, error) {
 	options := m.mountOptions()
 	nodes := gofs.NewNodeFS(&node{m: m, ino: m.options.Root}, options)
-	server, err := gofuse.NewServer(umasks{nodes}, mountPoint, &options.MountOptions)
+	server, err := gofuse.NewServer(newLocks(umasks{nodes}), mountPoint, &options.MountOptions)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +112,7 @@ func (m *Server) mountOptions() *gofs.Options {
 		// The master takes set-id bits and capabilities from what is written to, and knows where a umask does not count.
 		ExtraCapabilities: gofuse.CAP_HANDLE_KILLPRIV_V2 | gofuse.CAP_DONT_MASK,
 		EnableAcl:         true,
+		EnableLocks:       true,
 		FsName:            m.options.Source,
 		Name:              "granary",
 		DisableSplice:     true, // replies are memory; a reply of 1 MiB would not fit a pipe
