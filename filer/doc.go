@@ -17,7 +17,9 @@
 //  4. What a buffer holds is flushed within Options.FlushAfter, as long as the store takes it.
 //  5. A Layout is used only for the content version that it was fetched for; of an open File that
 //     version never changes.
-//  6. No path leads out of the root it is resolved below, whatever symbolic links are on the way.
+//  6. Of a file that was locked in a session that has ended nothing is read, written or committed until its locks are
+//     given up (TestLocksEndWithTheSession).
+//  7. No path leads out of the root it is resolved below, whatever symbolic links are on the way.
 //
 // Access times are not kept up: every FS behaves as if mounted noatime.
 package filer

@@ -19,6 +19,12 @@
 // cache from one open to the next only while the file's content version is the same. There is no
 // kernel write-back cache: with it the kernel, not the master, would own sizes and times.
 //
+// # Locks
+//
+// flock(2) and fcntl(2) go to the master (EnableLocks). With a lock the view of the file is exact: what is written is committed before a
+// lock is given up, and what filer and kernel have kept of the file is looked at anew, or dropped, when one is got. Closing a file gives
+// its locks up (locks). Locks that end with the session take the file with them: see filer.FS.
+//
 // # Interrupts
 //
 // Any signal to the calling program interrupts its request, also those that a language's runtime
