@@ -78,7 +78,10 @@ func (n *node) setLock(ctx context.Context, owner uint64, lk *gofuse.FileLock, f
 	err := n.m.options.FS.Lock(ctx, granary.AcquireLock{
 		LockKey: key, LockRange: bytes, Exclusive: lk.Typ == unix.F_WRLCK, PID: lk.Pid, Wait: wait,
 	})
-	if err != nil {
+	switch {
+	case granary.IsKind(err, granary.KindTooLarge):
+		return syscall.ENOLCK
+	case err != nil:
 		return filer.Errno(err)
 	}
 	n.NotifyContent(0, 0) // what the kernel has kept may be older than the lock; that it keeps nothing is no error

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ import (
 func TestE2ELocks(t *testing.T) {
 	s := cluster.StartServer(t)
 	m := twoMounts{s.Mount(t), s.Mount(t)}
+	t.Run("listed", func(t *testing.T) { m.listed(t, s) })
 	t.Run("flock", m.flock)
 	t.Run("ranges", m.ranges)
 	t.Run("deadlock", m.deadlock)
@@ -89,6 +91,34 @@ func got(t *testing.T, what string, done chan error) {
 		}
 	case <-time.After(20 * time.Second):
 		t.Fatalf("%s is still waiting", what)
+	}
+}
+
+// listed has a lock and a wait listed.
+func (m twoMounts) listed(t *testing.T, s *cluster.Server) {
+	f := m.open(t, "listed")
+	if err := whole(f[0], unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	done := waiting(t, "flock", func() error { return whole(f[1], unix.LOCK_SH) })
+	var list []struct {
+		Kind               string
+		Exclusive, Waiting bool
+		PID                int
+	}
+	if err := json.Unmarshal([]byte(s.Granary("lock", "ls", "/listed", "--output", "json").Run(t)), &list); err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != 2 || !list[0].Exclusive || list[0].Waiting || list[1].Exclusive || !list[1].Waiting || list[0].PID != os.Getpid() {
+		t.Errorf("%+v", list)
+	}
+	t.Log(s.Granary("lock", "ls").Run(t))
+	if err := whole(f[0], unix.LOCK_UN); err != nil {
+		t.Fatal(err)
+	}
+	got(t, "flock", done)
+	if err := whole(f[1], unix.LOCK_UN); err != nil {
+		t.Fatal(err)
 	}
 }
 
