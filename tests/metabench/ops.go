@@ -23,7 +23,37 @@ func benchOps(ctx context.Context, s settings, c *client.Client) error {
 			return err
 		}
 	}
+	if err := idle(ctx, c); err != nil {
+		return err
+	}
 	return queries(ctx, s, c)
+}
+
+const (
+	idleFor = 500 * time.Millisecond
+	idleMax = time.Minute
+)
+
+// idle waits until the log stands still: what was removed is worked off, and takes no more of the time that is measured next.
+func idle(ctx context.Context, c *client.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, idleMax)
+	defer cancel()
+	for last := granary.Index(0); ; {
+		a, err := c.Query(ctx, &granary.GetStatus{})
+		if err != nil {
+			return fmt.Errorf("waiting for removals to be worked off: %w", err)
+		}
+		now := a.(*granary.Status).AppliedIndex
+		if now == last {
+			return nil
+		}
+		last = now
+		select {
+		case <-time.After(idleFor):
+		case <-ctx.Done():
+			return fmt.Errorf("removals are not worked off after %v: %w", idleMax, ctx.Err())
+		}
+	}
 }
 
 // mkdir makes a directory with a name of its own.
