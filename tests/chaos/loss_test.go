@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -159,20 +160,9 @@ func TestMoreThanMLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	victim := all[slices.IndexFunc(all, func(v granary.Volume) bool { return v.LiveBytes > 0 && v.ParityShards == parityN })]
-	lost := map[granary.DiskID]bool{}
-	for _, place := range victim.Shards[:parityN+1] {
-		lost[place.Disk] = true
-	}
-	hit := s.affected(t, lost)
-	hopeless := 0
-	for _, h := range hit {
-		if h {
-			hopeless++
-		}
-	}
-	if hopeless == 0 || len(hit) == len(sizes) {
-		t.Fatalf("%d files of %d are affected: the test would show nothing", len(hit), len(sizes))
+	lost, hit, hopeless := s.choose(t, all)
+	if hopeless == 0 {
+		t.Fatalf("there are no three disks of a volume without which some of %d files are lost, and others not: the test would show nothing", len(sizes))
 	}
 
 	back := s.take(t, at, lost)
@@ -187,6 +177,32 @@ func TestMoreThanMLost(t *testing.T) {
 	s.l.verifyAll(t, s.d)
 	s.n.consistent(t)
 	t.Logf("%d files of %d were lost for the time, of %d volumes; whole %s after the disks were back", hopeless, len(sizes), len(all), took.Round(time.Millisecond))
+}
+
+// choose finds disks of a volume, one more than it can lose, without which some files are lost and others are not: how full the
+// volumes came to be is chance. It returns the files that are affected, and how many of them are lost for certain.
+func (s *scene) choose(t *testing.T, all []granary.Volume) (lost map[granary.DiskID]bool, hit map[string]bool, hopeless int) {
+	t.Helper()
+	slices.SortFunc(all, func(a, b granary.Volume) int { return cmp.Compare(b.LiveBytes, a.LiveBytes) })
+	for _, v := range all {
+		if v.LiveBytes == 0 || v.ParityShards != parityN {
+			continue
+		}
+		lost, hopeless = map[granary.DiskID]bool{}, 0
+		for _, place := range v.Shards[:parityN+1] {
+			lost[place.Disk] = true
+		}
+		hit = s.affected(t, lost)
+		for _, h := range hit {
+			if h {
+				hopeless++
+			}
+		}
+		if hopeless > 0 && len(hit) < len(s.l.truth.all()) {
+			return lost, hit, hopeless
+		}
+	}
+	return nil, nil, 0
 }
 
 // take takes disks out of servers that are down for that. The function that it returns puts them back in.
