@@ -68,7 +68,11 @@ func (l loan) open(write bool) (memory []byte, unmap func() error, err error) {
 	if write { // all pages at once, or each costs a fault of its own
 		mode, access, flags = unix.O_RDWR, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE
 	}
-	fd, err := unix.Open(fmt.Sprintf("/proc/%d/fd/%d", l.pid, l.fd), mode|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	path := fmt.Sprintf("/proc/%d/fd/%d", l.pid, l.fd)
+	if err := l.named(path); err != nil { // nothing else is opened, unless it takes that place just now
+		return nil, nil, err
+	}
+	fd, err := unix.Open(path, mode|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -86,12 +90,8 @@ func (l loan) open(write bool) (memory []byte, unmap func() error, err error) {
 
 // check tells whether the file is the memory that was meant, and cannot shrink. It returns its size.
 func (l loan) check(fd int) (int64, error) {
-	is, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
-	if err != nil {
+	if err := l.named(fmt.Sprintf("/proc/self/fd/%d", fd)); err != nil {
 		return 0, err
-	}
-	if is != "/memfd:"+l.name+" (deleted)" {
-		return 0, errors.New("it is not the memory that was meant")
 	}
 	seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
 	if err != nil {
@@ -105,4 +105,16 @@ func (l loan) check(fd int) (int64, error) {
 		return 0, errShortLoan
 	}
 	return st.Size, nil
+}
+
+// named tells whether a descriptor, by its path in /proc, is of the memory that was meant.
+func (l loan) named(path string) error {
+	is, err := os.Readlink(path)
+	if err != nil {
+		return err
+	}
+	if is != "/memfd:"+l.name+" (deleted)" {
+		return errors.New("it is not the memory that was meant")
+	}
+	return nil
 }
