@@ -120,3 +120,16 @@ type Cred struct {
 	UID, GID uint32
 	Groups   []uint32
 }
+
+// FlagOfXattr returns the flag that says that an inode has an attribute; 0 for the many that have none.
+func FlagOfXattr(name string) Flags {
+	switch name {
+	case XattrACL:
+		return FlagACL
+	case XattrDefaultACL:
+		return FlagDefaultACL
+	case XattrCapability:
+		return FlagCapability
+	}
+	return 0
+}

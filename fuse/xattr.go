@@ -47,23 +47,10 @@ func copyOut(dest, value []byte) (uint32, syscall.Errno) {
 	return uint32(len(value)), 0
 }
 
-// flagOf returns, for those attributes for which the kernel asks by itself (access control lists at every check of permissions),
-// the flag without which there is none; 0 for others. It asks for attributes first; so what these said is as new as it can be.
-func flagOf(name string) granary.Flags {
-	switch name {
-	case granary.XattrACL:
-		return granary.FlagACL
-	case granary.XattrDefaultACL:
-		return granary.FlagDefaultACL
-	case granary.XattrCapability:
-		return granary.FlagCapability
-	}
-	return 0
-}
-
-// Getxattr reads one attribute.
+// Getxattr reads one attribute. Some the kernel asks for by itself, access control lists at every check of permissions: without
+// the flag of one there is none. It asks for the inode's attributes first, so what these said is as new as it can be.
 func (n *node) Getxattr(ctx context.Context, name string, dest []byte) (uint32, syscall.Errno) {
-	flag := uint32(flagOf(name))
+	flag := uint32(granary.FlagOfXattr(name))
 	if hidden(name) || flag != 0 && n.flags.Load()&flag == 0 {
 		return 0, syscall.ENODATA
 	}
@@ -103,7 +90,7 @@ func (n *node) Setxattr(ctx context.Context, name string, data []byte, flags uin
 		CreateOnly:  flags&unix.XATTR_CREATE != 0,
 		ReplaceOnly: flags&unix.XATTR_REPLACE != 0,
 	}
-	n.flags.Or(uint32(flagOf(name)))
+	n.flags.Or(uint32(granary.FlagOfXattr(name)))
 	return filer.Errno(n.fs().SetXattr(n.m.ctx, n.m.caller(ctx), op))
 }
 

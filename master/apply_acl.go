@@ -4,19 +4,6 @@ import (
 	"github.com/dsorchard/granary"
 )
 
-// flagOf returns the flag that says that an inode has an attribute; 0 for most.
-func flagOf(name string) granary.Flags {
-	switch name {
-	case granary.XattrACL:
-		return granary.FlagACL
-	case granary.XattrDefaultACL:
-		return granary.FlagDefaultACL
-	case granary.XattrCapability:
-		return granary.FlagCapability
-	}
-	return 0
-}
-
 func isACL(name string) bool { return name == granary.XattrACL || name == granary.XattrDefaultACL }
 
 // allows reports whether an inode's permissions give the caller all of the access wanted.
@@ -89,7 +76,7 @@ func (t *txn) putACL(op string, r *inodeRecord, x *granary.Xattr) *granary.Error
 
 // dropACL takes a list, if there is one. The permission bits stay.
 func (t *txn) dropACL(r *inodeRecord, name string) {
-	if r.Flags&flagOf(name) != 0 {
+	if r.Flags&granary.FlagOfXattr(name) != 0 {
 		t.dropXattr(r, name)
 	}
 }

@@ -153,7 +153,7 @@ func (t *txn) storeXattr(op string, r *inodeRecord, name string, value []byte) *
 		}
 	}
 	if t.acls {
-		r.Flags |= flagOf(name)
+		r.Flags |= granary.FlagOfXattr(name)
 	}
 	store(t, k, &bytesRecord{value})
 	t.touch(r)
@@ -177,7 +177,7 @@ func (t *txn) putXattrs(op string, r *inodeRecord, xattrs []granary.Xattr) *gran
 func (t *txn) dropXattr(r *inodeRecord, name string) {
 	t.del(keyXattr(r.Inode, name))
 	r.Xattrs--
-	r.Flags &^= flagOf(name)
+	r.Flags &^= granary.FlagOfXattr(name)
 	if strings.HasPrefix(name, granary.XattrContentPrefix) {
 		r.ContentXattrs--
 	}

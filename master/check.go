@@ -286,7 +286,7 @@ func (a *audit) load(k, b []byte) {
 func (a *audit) loadXattr(inode granary.InodeID, k, b []byte) {
 	a.xattrs[inode]++
 	name := string(k[9:])
-	a.special[inode] |= flagOf(name)
+	a.special[inode] |= granary.FlagOfXattr(name)
 	if name == granary.XattrACL {
 		a.lists[inode] = decoded[bytesRecord](a, k, b).Bytes
 	}
