@@ -89,12 +89,13 @@ func (n *node) setLock(ctx context.Context, owner uint64, lk *gofuse.FileLock, f
 }
 
 // locks is between the kernel and the nodes. That a file is closed gives up locks: those of fcntl(2) with any
-// descriptor that the process closes, those of flock(2) with the last of the open file. The kernel leaves that to the
-// file system, in requests whose owners nodes are not told.
+// descriptor that the process closes, those of flock(2) and those of fcntl(2) that an open file owns (F_OFD_SETLK) with the
+// last of the open file. The kernel leaves that to the file system, in requests whose owners nodes are not told; of locks that open files
+// own with F_OFD_SETLK it says nothing at all.
 type locks struct {
 	gofuse.RawFileSystem
 	mu   sync.Mutex
-	held map[lockedBy]struct{} // who may have locks
+	held map[lockedBy]uint64 // who may have locks, and by which open file they were taken last
 }
 
 // lockedBy says whose locks, by the kernel's names.
@@ -104,7 +105,7 @@ type lockedBy struct {
 }
 
 func newLocks(below gofuse.RawFileSystem) *locks {
-	return &locks{RawFileSystem: below, held: map[lockedBy]struct{}{}}
+	return &locks{RawFileSystem: below, held: map[lockedBy]uint64{}}
 }
 
 func (l *locks) SetLk(cancel <-chan struct{}, in *gofuse.LkIn) gofuse.Status {
@@ -124,7 +125,7 @@ func (l *locks) note(in *gofuse.LkIn) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.held[lockedBy{in.NodeId, in.Owner, in.LkFlags & gofuse.LK_FLOCK}] = struct{}{}
+	l.held[lockedBy{in.NodeId, in.Owner, in.LkFlags & gofuse.LK_FLOCK}] = in.Fh
 }
 
 // Flush is close of one descriptor: first what was written becomes durable, then the locks of its process go.
@@ -136,16 +137,25 @@ func (l *locks) Flush(cancel <-chan struct{}, in *gofuse.FlushIn) gofuse.Status 
 	return status
 }
 
-// Release is the last close of an open file.
+// Release is the last close of an open file. Processes have given up their locks when they closed it (Flush): what was taken by it and
+// is held still is its own.
 func (l *locks) Release(cancel <-chan struct{}, in *gofuse.ReleaseIn) {
-	if in.ReleaseFlags&releaseFlock != 0 {
-		l.letGo(&in.InHeader, in.Fh, in.LockOwner, gofuse.LK_FLOCK)
+	for _, by := range l.takenBy(in.NodeId, in.Fh) {
+		l.letGo(&in.InHeader, in.Fh, by.owner, by.flags)
 	}
 	l.RawFileSystem.Release(cancel, in)
 }
 
-// releaseFlock is FUSE_RELEASE_FLOCK_UNLOCK.
-const releaseFlock = 1 << 1
+func (l *locks) takenBy(node, fh uint64) (all []lockedBy) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for by, taken := range l.held {
+		if by.node == node && taken == fh {
+			all = append(all, by)
+		}
+	}
+	return all
+}
 
 // letGo gives up what an owner has locked on a node. What cannot be given up now goes with the session.
 func (l *locks) letGo(header *gofuse.InHeader, fh, owner uint64, flags uint32) gofuse.Status {

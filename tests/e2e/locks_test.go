@@ -211,6 +211,29 @@ func (m twoMounts) ends(t *testing.T) {
 	if _, err := part(f[1], unix.F_SETLK, unix.F_WRLCK, 0, 0); err != nil {
 		t.Errorf("after a close: %v", err)
 	}
+	if _, err := part(f[1], unix.F_SETLK, unix.F_UNLCK, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	own, err := os.OpenFile(f[0].Name(), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := part(own, unix.F_OFD_SETLK, unix.F_WRLCK, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := part(f[1], unix.F_OFD_SETLK, unix.F_WRLCK, 0, 0); !errors.Is(err, syscall.EAGAIN) {
+		t.Errorf("what an open file has locked: %v", err)
+	}
+	if err := own.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cluster.WaitFor(t, cluster.ReadyWithin, "the end of an open file's lock", func() error { // the kernel does not wait for the last close
+		_, err := part(f[1], unix.F_OFD_SETLK, unix.F_WRLCK, 0, 0)
+		return err
+	})
+	if _, err := part(f[1], unix.F_OFD_SETLK, unix.F_UNLCK, 0, 0); err != nil {
+		t.Fatal(err)
+	}
 	ready := filepath.Join(m[0], "ready")
 	holder := exec.Command("flock", f[0].Name(), "sh", "-c", `touch "$0" && exec sleep 1000`, ready)
 	holder.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
