@@ -381,5 +381,8 @@ type QueryRequest struct {
 	// Follower lets a node that does not lead answer (AnyNodeAnswers), from a state as new as the leader's when it was asked. It knows
 	// less well than the leader which servers are up.
 	Follower bool
-	Query    Query
+	// Keep says that the session, which attends, will cache what a Lookup or a ReadDir is answered (Attend): of the entries on
+	// the path and in the directory, and of the inodes that they name. That there is nothing by a name is kept too.
+	Keep  bool
+	Query Query
 }
