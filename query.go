@@ -33,6 +33,10 @@ type (
 		Rest   string
 		Xattrs []Xattr
 		Layout *Layout
+		// Missing, only with QueryRequest.Keep, says in place of KindNotFound that directory Parent has nothing by the first
+		// name of Rest. The Entry is empty then.
+		Missing    bool
+		Attendance uint64 // as Directory.Attendance
 	}
 
 	// ReadDir lists a directory in key order, after the name After ("" for the start).
@@ -46,6 +50,8 @@ type (
 	Directory struct {
 		Entries []Entry
 		More    bool
+		// Attendance is that of the session (Notices) in which the answer may be kept; 0: it must not be kept.
+		Attendance uint64
 	}
 
 	// List walks the files below a directory in the order of their full paths, as S3 lists keys. Its work is bounded: a
@@ -381,8 +387,10 @@ type QueryRequest struct {
 	// Follower lets a node that does not lead answer (AnyNodeAnswers), from a state as new as the leader's when it was asked. It knows
 	// less well than the leader which servers are up.
 	Follower bool
-	// Keep says that the session, which attends, will cache what a Lookup or a ReadDir is answered (Attend): of the entries on
-	// the path and in the directory, and of the inodes that they name. That there is nothing by a name is kept too.
+	// Keep says that the session, which attends, will cache what a ReadDir is answered, or a Lookup of at most one name (Attend):
+	// the directory's and the entries' names, and all that the answer says of inodes but where blocks lie. That there is nothing
+	// by a name is kept too. What the leader has noted, it tells the session of when it changes; what it has not is answered with
+	// Attendance 0, as are other queries, and those that other nodes answer.
 	Keep  bool
 	Query Query
 }

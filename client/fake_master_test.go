@@ -230,6 +230,10 @@ func (m *fakeMaster) ReadBackup(context.Context, *granary.ReadBackup) (*granary.
 	return nil, granary.Errorf(granary.KindNotSupported, "read backup", "", "")
 }
 
+func (m *fakeMaster) Attend(context.Context, *granary.Attend) (*granary.Notices, error) {
+	return nil, granary.Errorf(granary.KindNotSupported, "attend", "", "")
+}
+
 func (m *fakeMaster) AwaitLock(context.Context, *granary.AwaitLock) (granary.LockOutcome, error) {
 	return granary.LockOutcome{}, granary.Errorf(granary.KindNotSupported, "await lock", "", "")
 }

@@ -127,6 +127,9 @@ func foundTo(a *granary.Found) *pb.Found {
 		Rest:   []byte(a.Rest),
 		Xattrs: listTo(a.Xattrs, fillXattr),
 		Layout: layoutTo(a.Layout),
+
+		Missing:    a.Missing,
+		Attendance: a.Attendance,
 	}
 	fillEntry(p.Entry, &a.Entry)
 	return p
@@ -139,6 +142,9 @@ func (d *decoder) found(p *pb.Found) *granary.Found {
 		Rest:   string(p.Rest),
 		Xattrs: listFrom(p.Xattrs, d.xattr),
 		Layout: d.layout(p.Layout),
+
+		Missing:    p.Missing,
+		Attendance: p.Attendance,
 	}
 }
 

@@ -212,3 +212,12 @@ func (c *masterClient) AwaitLock(ctx context.Context, req *granary.AwaitLock) (g
 	}
 	return outcome, nil
 }
+
+// Attend implements Master.
+func (c *masterClient) Attend(ctx context.Context, req *granary.Attend) (*granary.Notices, error) {
+	p, err := c.rpc.Attend(ctx, attendTo(req))
+	if err != nil {
+		return nil, errorOf(ctx, err, "attend", c.addr, false)
+	}
+	return noticesFrom(p), nil
+}

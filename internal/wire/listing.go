@@ -12,6 +12,7 @@ const roomForEntry = 128
 func (f *fields) directory(a *granary.Directory) {
 	list(f, 1, &a.Entries, (*fields).entry)
 	f.flag(2, &a.More)
+	unsigned(f, 3, &a.Attendance)
 }
 
 func (f *fields) entry(e *granary.Entry) {

@@ -33,4 +33,6 @@ type Master interface {
 	Work(ctx context.Context, req *granary.WorkRequest) (*granary.WorkReply, error)
 	// AwaitLock is answered by the leader, when the request for a lock is over or after granary.AwaitLockMax.
 	AwaitLock(ctx context.Context, req *granary.AwaitLock) (granary.LockOutcome, error)
+	// Attend is answered by the leader: at once if there is something to tell, else in time for the lease to be renewed.
+	Attend(ctx context.Context, req *granary.Attend) (*granary.Notices, error)
 }

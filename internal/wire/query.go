@@ -11,7 +11,7 @@ func queryRequestTo(r *granary.QueryRequest) (*pb.QueryRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &pb.QueryRequest{MinIndex: uint64(r.MinIndex), Session: uint64(r.Session), Follower: r.Follower, Query: q}
+	p := &pb.QueryRequest{MinIndex: uint64(r.MinIndex), Session: uint64(r.Session), Follower: r.Follower, Keep: r.Keep, Query: q}
 	if r.Cred != nil {
 		p.Cred = credTo(r.Cred)
 	}
@@ -23,6 +23,7 @@ func (d *decoder) queryRequest(p *pb.QueryRequest) *granary.QueryRequest {
 		MinIndex: granary.Index(p.MinIndex),
 		Session:  granary.SessionID(p.Session),
 		Follower: p.Follower,
+		Keep:     p.Keep,
 		Query:    d.query(p.Query),
 	}
 	if p.Cred != nil {

@@ -82,6 +82,15 @@ func (m *fakeMaster) AwaitLock(ctx context.Context, req *granary.AwaitLock) (gra
 	return granary.LockOutcome{State: granary.LockHeld, Token: 6}, m.call(ctx, req)
 }
 
+func (m *fakeMaster) Attend(ctx context.Context, req *granary.Attend) (*granary.Notices, error) {
+	return notices(), m.call(ctx, req)
+}
+
+func notices() *granary.Notices {
+	return &granary.Notices{Attendance: 3, Number: 4, Lease: 5, Recalls: []granary.InodeID{6},
+		Changes: []granary.Change{{Inode: 7, Name: "n\xff", Index: 8}, {Inode: 9, Index: 10}}}
+}
+
 // serve puts a master on a loopback port and connects to it.
 func serve(t *testing.T, m Master) (Master, *grpc.Server) {
 	t.Helper()
@@ -150,6 +159,10 @@ func calls(c Master) map[string]func(context.Context) error {
 			_, err := c.AwaitLock(ctx, &granary.AwaitLock{Session: 9})
 			return err
 		},
+		"attend": func(ctx context.Context) error {
+			_, err := c.Attend(ctx, &granary.Attend{Session: 9})
+			return err
+		},
 		"mutate": func(ctx context.Context) error {
 			_, err := c.Mutate(ctx, mutation())
 			return err
@@ -194,7 +207,7 @@ func TestCallsArrive(t *testing.T) {
 	}
 	received(mutation())
 
-	query := &granary.QueryRequest{MinIndex: 8, Session: 9, Cred: &granary.Cred{UID: 3, Groups: []uint32{4}}, Follower: true,
+	query := &granary.QueryRequest{MinIndex: 8, Session: 9, Cred: &granary.Cred{UID: 3, Groups: []uint32{4}}, Follower: true, Keep: true,
 		Query: &granary.Lookup{Base: 1, Path: "a/b", Layout: &granary.Range{}, Access: granary.AccessRead, Open: true}}
 	answer, index, err := c.Query(ctx, query)
 	if err != nil || index != 12 || !reflect.DeepEqual(answer, m.answer) {
@@ -234,6 +247,11 @@ func adminCallsArrive(t *testing.T, c Master, received func(any)) {
 		t.Errorf("await lock: %v, %v", s, err)
 	}
 	received(wait)
+	attend := &granary.Attend{Session: 2, Attendance: 3, Taken: 4}
+	if n, err := c.Attend(ctx, attend); err != nil || !reflect.DeepEqual(n, notices()) {
+		t.Errorf("attend: %v, %v", n, err)
+	}
+	received(attend)
 	read := &granary.ReadBackup{ID: "b", Offset: 4}
 	if b, err := c.ReadBackup(ctx, read); err != nil || !reflect.DeepEqual(b, &granary.BackupPiece{ID: "b", Cluster: "c", Index: 5, Size: 9, Data: []byte("d")}) {
 		t.Errorf("read backup: %v, %v", b, err)

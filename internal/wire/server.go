@@ -174,3 +174,11 @@ func (s *masterServer) AwaitLock(ctx context.Context, p *pb.AwaitLockRequest) (*
 	}
 	return lockOutcomeTo(outcome), nil
 }
+
+func (s *masterServer) Attend(ctx context.Context, p *pb.AttendRequest) (*pb.Notices, error) {
+	n, err := s.master.Attend(ctx, attendFrom(p))
+	if err != nil {
+		return nil, statusOf(err)
+	}
+	return noticesTo(n), nil
+}

@@ -7011,6 +7011,202 @@ func (x *AwaitLockReply) GetToken() uint64 {
 	return 0
 }
 
+type AttendRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Session       uint64                 `protobuf:"varint,1,opt,name=session,proto3" json:"session,omitempty"`
+	Attendance    uint64                 `protobuf:"varint,2,opt,name=attendance,proto3" json:"attendance,omitempty"`
+	Taken         uint64                 `protobuf:"varint,3,opt,name=taken,proto3" json:"taken,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttendRequest) Reset() {
+	*x = AttendRequest{}
+	mi := &file_granary_proto_msgTypes[90]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttendRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttendRequest) ProtoMessage() {}
+
+func (x *AttendRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[90]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttendRequest.ProtoReflect.Descriptor instead.
+func (*AttendRequest) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{90}
+}
+
+func (x *AttendRequest) GetSession() uint64 {
+	if x != nil {
+		return x.Session
+	}
+	return 0
+}
+
+func (x *AttendRequest) GetAttendance() uint64 {
+	if x != nil {
+		return x.Attendance
+	}
+	return 0
+}
+
+func (x *AttendRequest) GetTaken() uint64 {
+	if x != nil {
+		return x.Taken
+	}
+	return 0
+}
+
+type Notices struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Attendance    uint64                 `protobuf:"varint,1,opt,name=attendance,proto3" json:"attendance,omitempty"`
+	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`
+	Lease         int64                  `protobuf:"varint,3,opt,name=lease,proto3" json:"lease,omitempty"`
+	Changes       []*Change              `protobuf:"bytes,4,rep,name=changes,proto3" json:"changes,omitempty"`
+	Recalls       []uint64               `protobuf:"varint,5,rep,packed,name=recalls,proto3" json:"recalls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Notices) Reset() {
+	*x = Notices{}
+	mi := &file_granary_proto_msgTypes[91]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Notices) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Notices) ProtoMessage() {}
+
+func (x *Notices) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[91]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Notices.ProtoReflect.Descriptor instead.
+func (*Notices) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{91}
+}
+
+func (x *Notices) GetAttendance() uint64 {
+	if x != nil {
+		return x.Attendance
+	}
+	return 0
+}
+
+func (x *Notices) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Notices) GetLease() int64 {
+	if x != nil {
+		return x.Lease
+	}
+	return 0
+}
+
+func (x *Notices) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *Notices) GetRecalls() []uint64 {
+	if x != nil {
+		return x.Recalls
+	}
+	return nil
+}
+
+type Change struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Inode         uint64                 `protobuf:"varint,1,opt,name=inode,proto3" json:"inode,omitempty"`
+	Name          []byte                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Index         uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_granary_proto_msgTypes[92]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[92]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{92}
+}
+
+func (x *Change) GetInode() uint64 {
+	if x != nil {
+		return x.Inode
+	}
+	return 0
+}
+
+func (x *Change) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *Change) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
 type QueryRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	MinIndex      uint64                 `protobuf:"varint,1,opt,name=min_index,json=minIndex,proto3" json:"min_index,omitempty"`
@@ -7018,13 +7214,14 @@ type QueryRequest struct {
 	Session       uint64                 `protobuf:"varint,3,opt,name=session,proto3" json:"session,omitempty"`
 	Cred          *Cred                  `protobuf:"bytes,4,opt,name=cred,proto3" json:"cred,omitempty"`
 	Follower      bool                   `protobuf:"varint,5,opt,name=follower,proto3" json:"follower,omitempty"`
+	Keep          bool                   `protobuf:"varint,6,opt,name=keep,proto3" json:"keep,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7036,7 +7233,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7049,7 +7246,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{90}
+	return file_granary_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *QueryRequest) GetMinIndex() uint64 {
@@ -7087,6 +7284,13 @@ func (x *QueryRequest) GetFollower() bool {
 	return false
 }
 
+func (x *QueryRequest) GetKeep() bool {
+	if x != nil {
+		return x.Keep
+	}
+	return false
+}
+
 // QueryManyRequest carries queries that were asked at the same time, each for itself.
 type QueryManyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -7097,7 +7301,7 @@ type QueryManyRequest struct {
 
 func (x *QueryManyRequest) Reset() {
 	*x = QueryManyRequest{}
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7109,7 +7313,7 @@ func (x *QueryManyRequest) String() string {
 func (*QueryManyRequest) ProtoMessage() {}
 
 func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7122,7 +7326,7 @@ func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyRequest.ProtoReflect.Descriptor instead.
 func (*QueryManyRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{91}
+	return file_granary_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *QueryManyRequest) GetRequests() []*QueryRequest {
@@ -7141,7 +7345,7 @@ type QueryManyReply struct {
 
 func (x *QueryManyReply) Reset() {
 	*x = QueryManyReply{}
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7153,7 +7357,7 @@ func (x *QueryManyReply) String() string {
 func (*QueryManyReply) ProtoMessage() {}
 
 func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7166,7 +7370,7 @@ func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyReply.ProtoReflect.Descriptor instead.
 func (*QueryManyReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{92}
+	return file_granary_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *QueryManyReply) GetOutcomes() []*QueryOutcome {
@@ -7186,7 +7390,7 @@ type QueryOutcome struct {
 
 func (x *QueryOutcome) Reset() {
 	*x = QueryOutcome{}
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7198,7 +7402,7 @@ func (x *QueryOutcome) String() string {
 func (*QueryOutcome) ProtoMessage() {}
 
 func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7211,7 +7415,7 @@ func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryOutcome.ProtoReflect.Descriptor instead.
 func (*QueryOutcome) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{93}
+	return file_granary_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *QueryOutcome) GetReply() *QueryReply {
@@ -7238,7 +7442,7 @@ type QueryReply struct {
 
 func (x *QueryReply) Reset() {
 	*x = QueryReply{}
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7250,7 +7454,7 @@ func (x *QueryReply) String() string {
 func (*QueryReply) ProtoMessage() {}
 
 func (x *QueryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7263,7 +7467,7 @@ func (x *QueryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryReply.ProtoReflect.Descriptor instead.
 func (*QueryReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{94}
+	return file_granary_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *QueryReply) GetIndex() uint64 {
@@ -7310,7 +7514,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7322,7 +7526,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7335,7 +7539,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{95}
+	return file_granary_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *Query) GetQuery() isQuery_Query {
@@ -7664,7 +7868,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7676,7 +7880,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7689,7 +7893,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{96}
+	return file_granary_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *Answer) GetAnswer() isAnswer_Answer {
@@ -7998,7 +8202,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8010,7 +8214,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8023,7 +8227,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{97}
+	return file_granary_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *Range) GetOffset() uint64 {
@@ -8054,7 +8258,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8066,7 +8270,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8079,7 +8283,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{98}
+	return file_granary_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *Lookup) GetBase() uint64 {
@@ -8131,13 +8335,15 @@ type Found struct {
 	Rest          []byte                 `protobuf:"bytes,3,opt,name=rest,proto3" json:"rest,omitempty"`
 	Xattrs        []*Xattr               `protobuf:"bytes,4,rep,name=xattrs,proto3" json:"xattrs,omitempty"`
 	Layout        *Layout                `protobuf:"bytes,5,opt,name=layout,proto3" json:"layout,omitempty"`
+	Missing       bool                   `protobuf:"varint,6,opt,name=missing,proto3" json:"missing,omitempty"`
+	Attendance    uint64                 `protobuf:"varint,7,opt,name=attendance,proto3" json:"attendance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8149,7 +8355,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8162,7 +8368,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{99}
+	return file_granary_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *Found) GetEntry() *Entry {
@@ -8200,6 +8406,20 @@ func (x *Found) GetLayout() *Layout {
 	return nil
 }
 
+func (x *Found) GetMissing() bool {
+	if x != nil {
+		return x.Missing
+	}
+	return false
+}
+
+func (x *Found) GetAttendance() uint64 {
+	if x != nil {
+		return x.Attendance
+	}
+	return 0
+}
+
 type ReadDir struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Inode         uint64                 `protobuf:"varint,1,opt,name=inode,proto3" json:"inode,omitempty"`
@@ -8212,7 +8432,7 @@ type ReadDir struct {
 
 func (x *ReadDir) Reset() {
 	*x = ReadDir{}
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8224,7 +8444,7 @@ func (x *ReadDir) String() string {
 func (*ReadDir) ProtoMessage() {}
 
 func (x *ReadDir) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8237,7 +8457,7 @@ func (x *ReadDir) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDir.ProtoReflect.Descriptor instead.
 func (*ReadDir) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{100}
+	return file_granary_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *ReadDir) GetInode() uint64 {
@@ -8272,13 +8492,14 @@ type Directory struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Entries       []*Entry               `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
 	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	Attendance    uint64                 `protobuf:"varint,3,opt,name=attendance,proto3" json:"attendance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Directory) Reset() {
 	*x = Directory{}
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8290,7 +8511,7 @@ func (x *Directory) String() string {
 func (*Directory) ProtoMessage() {}
 
 func (x *Directory) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8303,7 +8524,7 @@ func (x *Directory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Directory.ProtoReflect.Descriptor instead.
 func (*Directory) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{101}
+	return file_granary_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *Directory) GetEntries() []*Entry {
@@ -8320,6 +8541,13 @@ func (x *Directory) GetMore() bool {
 	return false
 }
 
+func (x *Directory) GetAttendance() uint64 {
+	if x != nil {
+		return x.Attendance
+	}
+	return 0
+}
+
 type List struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Root          uint64                 `protobuf:"varint,1,opt,name=root,proto3" json:"root,omitempty"`
@@ -8333,7 +8561,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8345,7 +8573,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8358,7 +8586,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{102}
+	return file_granary_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *List) GetRoot() uint64 {
@@ -8408,7 +8636,7 @@ type ListItem struct {
 
 func (x *ListItem) Reset() {
 	*x = ListItem{}
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8420,7 +8648,7 @@ func (x *ListItem) String() string {
 func (*ListItem) ProtoMessage() {}
 
 func (x *ListItem) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8433,7 +8661,7 @@ func (x *ListItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListItem.ProtoReflect.Descriptor instead.
 func (*ListItem) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{103}
+	return file_granary_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *ListItem) GetKey() []byte {
@@ -8475,7 +8703,7 @@ type Listing struct {
 
 func (x *Listing) Reset() {
 	*x = Listing{}
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8487,7 +8715,7 @@ func (x *Listing) String() string {
 func (*Listing) ProtoMessage() {}
 
 func (x *Listing) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8500,7 +8728,7 @@ func (x *Listing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listing.ProtoReflect.Descriptor instead.
 func (*Listing) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{104}
+	return file_granary_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *Listing) GetItems() []*ListItem {
@@ -8535,7 +8763,7 @@ type HasChunks struct {
 
 func (x *HasChunks) Reset() {
 	*x = HasChunks{}
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8547,7 +8775,7 @@ func (x *HasChunks) String() string {
 func (*HasChunks) ProtoMessage() {}
 
 func (x *HasChunks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8560,7 +8788,7 @@ func (x *HasChunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HasChunks.ProtoReflect.Descriptor instead.
 func (*HasChunks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{105}
+	return file_granary_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *HasChunks) GetDataset() uint32 {
@@ -8593,7 +8821,7 @@ type ChunksHad struct {
 
 func (x *ChunksHad) Reset() {
 	*x = ChunksHad{}
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8605,7 +8833,7 @@ func (x *ChunksHad) String() string {
 func (*ChunksHad) ProtoMessage() {}
 
 func (x *ChunksHad) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8618,7 +8846,7 @@ func (x *ChunksHad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunksHad.ProtoReflect.Descriptor instead.
 func (*ChunksHad) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{106}
+	return file_granary_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *ChunksHad) GetHas() []bool {
@@ -8637,7 +8865,7 @@ type StatFS struct {
 
 func (x *StatFS) Reset() {
 	*x = StatFS{}
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8649,7 +8877,7 @@ func (x *StatFS) String() string {
 func (*StatFS) ProtoMessage() {}
 
 func (x *StatFS) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8662,7 +8890,7 @@ func (x *StatFS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatFS.ProtoReflect.Descriptor instead.
 func (*StatFS) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{107}
+	return file_granary_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *StatFS) GetInode() uint64 {
@@ -8684,7 +8912,7 @@ type FSStats struct {
 
 func (x *FSStats) Reset() {
 	*x = FSStats{}
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8696,7 +8924,7 @@ func (x *FSStats) String() string {
 func (*FSStats) ProtoMessage() {}
 
 func (x *FSStats) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8709,7 +8937,7 @@ func (x *FSStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FSStats.ProtoReflect.Descriptor instead.
 func (*FSStats) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{108}
+	return file_granary_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *FSStats) GetBytes() uint64 {
@@ -8750,7 +8978,7 @@ type ListDatasets struct {
 
 func (x *ListDatasets) Reset() {
 	*x = ListDatasets{}
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8762,7 +8990,7 @@ func (x *ListDatasets) String() string {
 func (*ListDatasets) ProtoMessage() {}
 
 func (x *ListDatasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8775,7 +9003,7 @@ func (x *ListDatasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatasets.ProtoReflect.Descriptor instead.
 func (*ListDatasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{109}
+	return file_granary_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *ListDatasets) GetAfter() uint32 {
@@ -8805,7 +9033,7 @@ type Dataset struct {
 
 func (x *Dataset) Reset() {
 	*x = Dataset{}
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8817,7 +9045,7 @@ func (x *Dataset) String() string {
 func (*Dataset) ProtoMessage() {}
 
 func (x *Dataset) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8830,7 +9058,7 @@ func (x *Dataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dataset.ProtoReflect.Descriptor instead.
 func (*Dataset) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{110}
+	return file_granary_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *Dataset) GetId() uint32 {
@@ -8878,7 +9106,7 @@ type Datasets struct {
 
 func (x *Datasets) Reset() {
 	*x = Datasets{}
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8890,7 +9118,7 @@ func (x *Datasets) String() string {
 func (*Datasets) ProtoMessage() {}
 
 func (x *Datasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8903,7 +9131,7 @@ func (x *Datasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Datasets.ProtoReflect.Descriptor instead.
 func (*Datasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{111}
+	return file_granary_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *Datasets) GetDatasets() []*Dataset {
@@ -8932,7 +9160,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8944,7 +9172,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8957,7 +9185,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{112}
+	return file_granary_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *Usage) GetId() uint32 {
@@ -9000,7 +9228,7 @@ type ListUsage struct {
 
 func (x *ListUsage) Reset() {
 	*x = ListUsage{}
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9012,7 +9240,7 @@ func (x *ListUsage) String() string {
 func (*ListUsage) ProtoMessage() {}
 
 func (x *ListUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9025,7 +9253,7 @@ func (x *ListUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsage.ProtoReflect.Descriptor instead.
 func (*ListUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{113}
+	return file_granary_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *ListUsage) GetDataset() uint32 {
@@ -9066,7 +9294,7 @@ type Usages struct {
 
 func (x *Usages) Reset() {
 	*x = Usages{}
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9078,7 +9306,7 @@ func (x *Usages) String() string {
 func (*Usages) ProtoMessage() {}
 
 func (x *Usages) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9091,7 +9319,7 @@ func (x *Usages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usages.ProtoReflect.Descriptor instead.
 func (*Usages) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{114}
+	return file_granary_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *Usages) GetUsages() []*Usage {
@@ -9117,7 +9345,7 @@ type GetPolicy struct {
 
 func (x *GetPolicy) Reset() {
 	*x = GetPolicy{}
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9129,7 +9357,7 @@ func (x *GetPolicy) String() string {
 func (*GetPolicy) ProtoMessage() {}
 
 func (x *GetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9142,7 +9370,7 @@ func (x *GetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicy.ProtoReflect.Descriptor instead.
 func (*GetPolicy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{115}
+	return file_granary_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *GetPolicy) GetPolicy() uint32 {
@@ -9161,7 +9389,7 @@ type PolicyIs struct {
 
 func (x *PolicyIs) Reset() {
 	*x = PolicyIs{}
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9173,7 +9401,7 @@ func (x *PolicyIs) String() string {
 func (*PolicyIs) ProtoMessage() {}
 
 func (x *PolicyIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9186,7 +9414,7 @@ func (x *PolicyIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyIs.ProtoReflect.Descriptor instead.
 func (*PolicyIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{116}
+	return file_granary_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *PolicyIs) GetPolicy() *Policy {
@@ -9205,7 +9433,7 @@ type GetUser struct {
 
 func (x *GetUser) Reset() {
 	*x = GetUser{}
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9217,7 +9445,7 @@ func (x *GetUser) String() string {
 func (*GetUser) ProtoMessage() {}
 
 func (x *GetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9230,7 +9458,7 @@ func (x *GetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUser.ProtoReflect.Descriptor instead.
 func (*GetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{117}
+	return file_granary_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *GetUser) GetAccessKey() []byte {
@@ -9249,7 +9477,7 @@ type UserIs struct {
 
 func (x *UserIs) Reset() {
 	*x = UserIs{}
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9261,7 +9489,7 @@ func (x *UserIs) String() string {
 func (*UserIs) ProtoMessage() {}
 
 func (x *UserIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9274,7 +9502,7 @@ func (x *UserIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserIs.ProtoReflect.Descriptor instead.
 func (*UserIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{118}
+	return file_granary_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *UserIs) GetUser() *User {
@@ -9294,7 +9522,7 @@ type ListVolumes struct {
 
 func (x *ListVolumes) Reset() {
 	*x = ListVolumes{}
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9306,7 +9534,7 @@ func (x *ListVolumes) String() string {
 func (*ListVolumes) ProtoMessage() {}
 
 func (x *ListVolumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9319,7 +9547,7 @@ func (x *ListVolumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumes.ProtoReflect.Descriptor instead.
 func (*ListVolumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{119}
+	return file_granary_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *ListVolumes) GetAfter() uint64 {
@@ -9346,7 +9574,7 @@ type Volumes struct {
 
 func (x *Volumes) Reset() {
 	*x = Volumes{}
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9358,7 +9586,7 @@ func (x *Volumes) String() string {
 func (*Volumes) ProtoMessage() {}
 
 func (x *Volumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9371,7 +9599,7 @@ func (x *Volumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volumes.ProtoReflect.Descriptor instead.
 func (*Volumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{120}
+	return file_granary_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *Volumes) GetVolumes() []*Volume {
@@ -9397,7 +9625,7 @@ type GetVolume struct {
 
 func (x *GetVolume) Reset() {
 	*x = GetVolume{}
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9409,7 +9637,7 @@ func (x *GetVolume) String() string {
 func (*GetVolume) ProtoMessage() {}
 
 func (x *GetVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9422,7 +9650,7 @@ func (x *GetVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVolume.ProtoReflect.Descriptor instead.
 func (*GetVolume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{121}
+	return file_granary_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *GetVolume) GetVolume() uint64 {
@@ -9441,7 +9669,7 @@ type VolumeIs struct {
 
 func (x *VolumeIs) Reset() {
 	*x = VolumeIs{}
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9453,7 +9681,7 @@ func (x *VolumeIs) String() string {
 func (*VolumeIs) ProtoMessage() {}
 
 func (x *VolumeIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9466,7 +9694,7 @@ func (x *VolumeIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeIs.ProtoReflect.Descriptor instead.
 func (*VolumeIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{122}
+	return file_granary_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *VolumeIs) GetVolume() *Volume {
@@ -9488,7 +9716,7 @@ type ListBlocks struct {
 
 func (x *ListBlocks) Reset() {
 	*x = ListBlocks{}
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9500,7 +9728,7 @@ func (x *ListBlocks) String() string {
 func (*ListBlocks) ProtoMessage() {}
 
 func (x *ListBlocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9513,7 +9741,7 @@ func (x *ListBlocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBlocks.ProtoReflect.Descriptor instead.
 func (*ListBlocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{123}
+	return file_granary_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *ListBlocks) GetVolume() uint64 {
@@ -9554,7 +9782,7 @@ type Blocks struct {
 
 func (x *Blocks) Reset() {
 	*x = Blocks{}
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9566,7 +9794,7 @@ func (x *Blocks) String() string {
 func (*Blocks) ProtoMessage() {}
 
 func (x *Blocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9579,7 +9807,7 @@ func (x *Blocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blocks.ProtoReflect.Descriptor instead.
 func (*Blocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{124}
+	return file_granary_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *Blocks) GetBlocks() []*StoredBlock {
@@ -9607,7 +9835,7 @@ type StoredBlock struct {
 
 func (x *StoredBlock) Reset() {
 	*x = StoredBlock{}
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9619,7 +9847,7 @@ func (x *StoredBlock) String() string {
 func (*StoredBlock) ProtoMessage() {}
 
 func (x *StoredBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9632,7 +9860,7 @@ func (x *StoredBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredBlock.ProtoReflect.Descriptor instead.
 func (*StoredBlock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{125}
+	return file_granary_proto_rawDescGZIP(), []int{128}
 }
 
 func (x *StoredBlock) GetBlock() *BlockInfo {
@@ -9665,7 +9893,7 @@ type ListTasks struct {
 
 func (x *ListTasks) Reset() {
 	*x = ListTasks{}
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[129]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9677,7 +9905,7 @@ func (x *ListTasks) String() string {
 func (*ListTasks) ProtoMessage() {}
 
 func (x *ListTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[129]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9690,7 +9918,7 @@ func (x *ListTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasks.ProtoReflect.Descriptor instead.
 func (*ListTasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{126}
+	return file_granary_proto_rawDescGZIP(), []int{129}
 }
 
 func (x *ListTasks) GetLimit() int64 {
@@ -9710,7 +9938,7 @@ type Tasks struct {
 
 func (x *Tasks) Reset() {
 	*x = Tasks{}
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[130]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9722,7 +9950,7 @@ func (x *Tasks) String() string {
 func (*Tasks) ProtoMessage() {}
 
 func (x *Tasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[130]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9735,7 +9963,7 @@ func (x *Tasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tasks.ProtoReflect.Descriptor instead.
 func (*Tasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{127}
+	return file_granary_proto_rawDescGZIP(), []int{130}
 }
 
 func (x *Tasks) GetTasks() []*TaskStatus {
@@ -9762,7 +9990,7 @@ type GetDurability struct {
 
 func (x *GetDurability) Reset() {
 	*x = GetDurability{}
-	mi := &file_granary_proto_msgTypes[128]
+	mi := &file_granary_proto_msgTypes[131]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9774,7 +10002,7 @@ func (x *GetDurability) String() string {
 func (*GetDurability) ProtoMessage() {}
 
 func (x *GetDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[128]
+	mi := &file_granary_proto_msgTypes[131]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9787,7 +10015,7 @@ func (x *GetDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDurability.ProtoReflect.Descriptor instead.
 func (*GetDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{128}
+	return file_granary_proto_rawDescGZIP(), []int{131}
 }
 
 func (x *GetDurability) GetAfter() uint64 {
@@ -9814,7 +10042,7 @@ type Durability struct {
 
 func (x *Durability) Reset() {
 	*x = Durability{}
-	mi := &file_granary_proto_msgTypes[129]
+	mi := &file_granary_proto_msgTypes[132]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9826,7 +10054,7 @@ func (x *Durability) String() string {
 func (*Durability) ProtoMessage() {}
 
 func (x *Durability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[129]
+	mi := &file_granary_proto_msgTypes[132]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9839,7 +10067,7 @@ func (x *Durability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Durability.ProtoReflect.Descriptor instead.
 func (*Durability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{129}
+	return file_granary_proto_rawDescGZIP(), []int{132}
 }
 
 func (x *Durability) GetVolumes() []*VolumeDurability {
@@ -9875,7 +10103,7 @@ type VolumeDurability struct {
 
 func (x *VolumeDurability) Reset() {
 	*x = VolumeDurability{}
-	mi := &file_granary_proto_msgTypes[130]
+	mi := &file_granary_proto_msgTypes[133]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9887,7 +10115,7 @@ func (x *VolumeDurability) String() string {
 func (*VolumeDurability) ProtoMessage() {}
 
 func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[130]
+	mi := &file_granary_proto_msgTypes[133]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9900,7 +10128,7 @@ func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeDurability.ProtoReflect.Descriptor instead.
 func (*VolumeDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{130}
+	return file_granary_proto_rawDescGZIP(), []int{133}
 }
 
 func (x *VolumeDurability) GetVolume() uint64 {
@@ -9988,7 +10216,7 @@ type GetUpkeep struct {
 
 func (x *GetUpkeep) Reset() {
 	*x = GetUpkeep{}
-	mi := &file_granary_proto_msgTypes[131]
+	mi := &file_granary_proto_msgTypes[134]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10000,7 +10228,7 @@ func (x *GetUpkeep) String() string {
 func (*GetUpkeep) ProtoMessage() {}
 
 func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[131]
+	mi := &file_granary_proto_msgTypes[134]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10013,7 +10241,7 @@ func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUpkeep.ProtoReflect.Descriptor instead.
 func (*GetUpkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{131}
+	return file_granary_proto_rawDescGZIP(), []int{134}
 }
 
 type UpkeepIs struct {
@@ -10025,7 +10253,7 @@ type UpkeepIs struct {
 
 func (x *UpkeepIs) Reset() {
 	*x = UpkeepIs{}
-	mi := &file_granary_proto_msgTypes[132]
+	mi := &file_granary_proto_msgTypes[135]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10037,7 +10265,7 @@ func (x *UpkeepIs) String() string {
 func (*UpkeepIs) ProtoMessage() {}
 
 func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[132]
+	mi := &file_granary_proto_msgTypes[135]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10050,7 +10278,7 @@ func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpkeepIs.ProtoReflect.Descriptor instead.
 func (*UpkeepIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{132}
+	return file_granary_proto_rawDescGZIP(), []int{135}
 }
 
 func (x *UpkeepIs) GetUpkeep() *Upkeep {
@@ -10077,7 +10305,7 @@ type Lock struct {
 
 func (x *Lock) Reset() {
 	*x = Lock{}
-	mi := &file_granary_proto_msgTypes[133]
+	mi := &file_granary_proto_msgTypes[136]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10089,7 +10317,7 @@ func (x *Lock) String() string {
 func (*Lock) ProtoMessage() {}
 
 func (x *Lock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[133]
+	mi := &file_granary_proto_msgTypes[136]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10102,7 +10330,7 @@ func (x *Lock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lock.ProtoReflect.Descriptor instead.
 func (*Lock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{133}
+	return file_granary_proto_rawDescGZIP(), []int{136}
 }
 
 func (x *Lock) GetLockKey() *LockKey {
@@ -10180,7 +10408,7 @@ type GetLock struct {
 
 func (x *GetLock) Reset() {
 	*x = GetLock{}
-	mi := &file_granary_proto_msgTypes[134]
+	mi := &file_granary_proto_msgTypes[137]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10192,7 +10420,7 @@ func (x *GetLock) String() string {
 func (*GetLock) ProtoMessage() {}
 
 func (x *GetLock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[134]
+	mi := &file_granary_proto_msgTypes[137]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10205,7 +10433,7 @@ func (x *GetLock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLock.ProtoReflect.Descriptor instead.
 func (*GetLock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{134}
+	return file_granary_proto_rawDescGZIP(), []int{137}
 }
 
 func (x *GetLock) GetLockKey() *LockKey {
@@ -10245,7 +10473,7 @@ type LockIs struct {
 
 func (x *LockIs) Reset() {
 	*x = LockIs{}
-	mi := &file_granary_proto_msgTypes[135]
+	mi := &file_granary_proto_msgTypes[138]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10257,7 +10485,7 @@ func (x *LockIs) String() string {
 func (*LockIs) ProtoMessage() {}
 
 func (x *LockIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[135]
+	mi := &file_granary_proto_msgTypes[138]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10270,7 +10498,7 @@ func (x *LockIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockIs.ProtoReflect.Descriptor instead.
 func (*LockIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{135}
+	return file_granary_proto_rawDescGZIP(), []int{138}
 }
 
 func (x *LockIs) GetLock() *Lock {
@@ -10291,7 +10519,7 @@ type ListLocks struct {
 
 func (x *ListLocks) Reset() {
 	*x = ListLocks{}
-	mi := &file_granary_proto_msgTypes[136]
+	mi := &file_granary_proto_msgTypes[139]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10303,7 +10531,7 @@ func (x *ListLocks) String() string {
 func (*ListLocks) ProtoMessage() {}
 
 func (x *ListLocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[136]
+	mi := &file_granary_proto_msgTypes[139]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10316,7 +10544,7 @@ func (x *ListLocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLocks.ProtoReflect.Descriptor instead.
 func (*ListLocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{136}
+	return file_granary_proto_rawDescGZIP(), []int{139}
 }
 
 func (x *ListLocks) GetInode() uint64 {
@@ -10350,7 +10578,7 @@ type Locks struct {
 
 func (x *Locks) Reset() {
 	*x = Locks{}
-	mi := &file_granary_proto_msgTypes[137]
+	mi := &file_granary_proto_msgTypes[140]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10362,7 +10590,7 @@ func (x *Locks) String() string {
 func (*Locks) ProtoMessage() {}
 
 func (x *Locks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[137]
+	mi := &file_granary_proto_msgTypes[140]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10375,7 +10603,7 @@ func (x *Locks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locks.ProtoReflect.Descriptor instead.
 func (*Locks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{137}
+	return file_granary_proto_rawDescGZIP(), []int{140}
 }
 
 func (x *Locks) GetLocks() []*Lock {
@@ -10400,7 +10628,7 @@ type ListDisks struct {
 
 func (x *ListDisks) Reset() {
 	*x = ListDisks{}
-	mi := &file_granary_proto_msgTypes[138]
+	mi := &file_granary_proto_msgTypes[141]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10412,7 +10640,7 @@ func (x *ListDisks) String() string {
 func (*ListDisks) ProtoMessage() {}
 
 func (x *ListDisks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[138]
+	mi := &file_granary_proto_msgTypes[141]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10425,7 +10653,7 @@ func (x *ListDisks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDisks.ProtoReflect.Descriptor instead.
 func (*ListDisks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{138}
+	return file_granary_proto_rawDescGZIP(), []int{141}
 }
 
 type Disks struct {
@@ -10438,7 +10666,7 @@ type Disks struct {
 
 func (x *Disks) Reset() {
 	*x = Disks{}
-	mi := &file_granary_proto_msgTypes[139]
+	mi := &file_granary_proto_msgTypes[142]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10450,7 +10678,7 @@ func (x *Disks) String() string {
 func (*Disks) ProtoMessage() {}
 
 func (x *Disks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[139]
+	mi := &file_granary_proto_msgTypes[142]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10463,7 +10691,7 @@ func (x *Disks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disks.ProtoReflect.Descriptor instead.
 func (*Disks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{139}
+	return file_granary_proto_rawDescGZIP(), []int{142}
 }
 
 func (x *Disks) GetServers() []*Server {
@@ -10488,7 +10716,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_granary_proto_msgTypes[140]
+	mi := &file_granary_proto_msgTypes[143]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10500,7 +10728,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[140]
+	mi := &file_granary_proto_msgTypes[143]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10513,7 +10741,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{140}
+	return file_granary_proto_rawDescGZIP(), []int{143}
 }
 
 type MasterStatus struct {
@@ -10532,7 +10760,7 @@ type MasterStatus struct {
 
 func (x *MasterStatus) Reset() {
 	*x = MasterStatus{}
-	mi := &file_granary_proto_msgTypes[141]
+	mi := &file_granary_proto_msgTypes[144]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10544,7 +10772,7 @@ func (x *MasterStatus) String() string {
 func (*MasterStatus) ProtoMessage() {}
 
 func (x *MasterStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[141]
+	mi := &file_granary_proto_msgTypes[144]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10557,7 +10785,7 @@ func (x *MasterStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterStatus.ProtoReflect.Descriptor instead.
 func (*MasterStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{141}
+	return file_granary_proto_rawDescGZIP(), []int{144}
 }
 
 func (x *MasterStatus) GetId() []byte {
@@ -10646,7 +10874,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_granary_proto_msgTypes[142]
+	mi := &file_granary_proto_msgTypes[145]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10658,7 +10886,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[142]
+	mi := &file_granary_proto_msgTypes[145]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10671,7 +10899,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{142}
+	return file_granary_proto_rawDescGZIP(), []int{145}
 }
 
 func (x *Status) GetCluster() []byte {
@@ -11423,13 +11651,32 @@ const file_granary_proto_rawDesc = "" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\"<\n" +
 	"\x0eAwaitLockReply\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\rR\x05state\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\x04R\x05token\"\xb0\x01\n" +
+	"\x05token\x18\x02 \x01(\x04R\x05token\"_\n" +
+	"\rAttendRequest\x12\x18\n" +
+	"\asession\x18\x01 \x01(\x04R\asession\x12\x1e\n" +
+	"\n" +
+	"attendance\x18\x02 \x01(\x04R\n" +
+	"attendance\x12\x14\n" +
+	"\x05taken\x18\x03 \x01(\x04R\x05taken\"\x9f\x01\n" +
+	"\aNotices\x12\x1e\n" +
+	"\n" +
+	"attendance\x18\x01 \x01(\x04R\n" +
+	"attendance\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x14\n" +
+	"\x05lease\x18\x03 \x01(\x03R\x05lease\x12,\n" +
+	"\achanges\x18\x04 \x03(\v2\x12.granary.v1.ChangeR\achanges\x12\x18\n" +
+	"\arecalls\x18\x05 \x03(\x04R\arecalls\"H\n" +
+	"\x06Change\x12\x14\n" +
+	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\fR\x04name\x12\x14\n" +
+	"\x05index\x18\x03 \x01(\x04R\x05index\"\xc4\x01\n" +
 	"\fQueryRequest\x12\x1b\n" +
 	"\tmin_index\x18\x01 \x01(\x04R\bminIndex\x12'\n" +
 	"\x05query\x18\x02 \x01(\v2\x11.granary.v1.QueryR\x05query\x12\x18\n" +
 	"\asession\x18\x03 \x01(\x04R\asession\x12$\n" +
 	"\x04cred\x18\x04 \x01(\v2\x10.granary.v1.CredR\x04cred\x12\x1a\n" +
-	"\bfollower\x18\x05 \x01(\bR\bfollower\"H\n" +
+	"\bfollower\x18\x05 \x01(\bR\bfollower\x12\x12\n" +
+	"\x04keep\x18\x06 \x01(\bR\x04keep\"H\n" +
 	"\x10QueryManyRequest\x124\n" +
 	"\brequests\x18\x01 \x03(\v2\x18.granary.v1.QueryRequestR\brequests\"F\n" +
 	"\x0eQueryManyReply\x124\n" +
@@ -11507,21 +11754,28 @@ const file_granary_proto_rawDesc = "" +
 	"\x06xattrs\x18\x03 \x01(\bR\x06xattrs\x12)\n" +
 	"\x06layout\x18\x04 \x01(\v2\x11.granary.v1.RangeR\x06layout\x12\x16\n" +
 	"\x06access\x18\x05 \x01(\rR\x06access\x12\x12\n" +
-	"\x04open\x18\x06 \x01(\bR\x04open\"\xb3\x01\n" +
+	"\x04open\x18\x06 \x01(\bR\x04open\"\xed\x01\n" +
 	"\x05Found\x12'\n" +
 	"\x05entry\x18\x01 \x01(\v2\x11.granary.v1.EntryR\x05entry\x12\x16\n" +
 	"\x06parent\x18\x02 \x01(\x04R\x06parent\x12\x12\n" +
 	"\x04rest\x18\x03 \x01(\fR\x04rest\x12)\n" +
 	"\x06xattrs\x18\x04 \x03(\v2\x11.granary.v1.XattrR\x06xattrs\x12*\n" +
-	"\x06layout\x18\x05 \x01(\v2\x12.granary.v1.LayoutR\x06layout\"h\n" +
+	"\x06layout\x18\x05 \x01(\v2\x12.granary.v1.LayoutR\x06layout\x12\x18\n" +
+	"\amissing\x18\x06 \x01(\bR\amissing\x12\x1e\n" +
+	"\n" +
+	"attendance\x18\a \x01(\x04R\n" +
+	"attendance\"h\n" +
 	"\aReadDir\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\fR\x05after\x12\x1b\n" +
 	"\tafter_dir\x18\x03 \x01(\bR\bafterDir\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\x03R\x05limit\"L\n" +
+	"\x05limit\x18\x04 \x01(\x03R\x05limit\"l\n" +
 	"\tDirectory\x12+\n" +
 	"\aentries\x18\x01 \x03(\v2\x11.granary.v1.EntryR\aentries\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"\x87\x01\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\x12\x1e\n" +
+	"\n" +
+	"attendance\x18\x03 \x01(\x04R\n" +
+	"attendance\"\x87\x01\n" +
 	"\x04List\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\x04R\x04root\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\fR\x06prefix\x12\x1f\n" +
@@ -11707,7 +11961,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x06health\x18\x13 \x01(\rR\x06health\x12\x18\n" +
 	"\areasons\x18\x14 \x03(\fR\areasons\x12#\n" +
 	"\rapplied_index\x18\x15 \x01(\x04R\fappliedIndex\x12 \n" +
-	"\vincarnation\x18\x16 \x01(\x04R\vincarnation2\xb8\x06\n" +
+	"\vincarnation\x18\x16 \x01(\x04R\vincarnation2\xf2\x06\n" +
 	"\x06Master\x12F\n" +
 	"\vOpenSession\x12\x1e.granary.v1.OpenSessionRequest\x1a\x17.granary.v1.SessionInfo\x12E\n" +
 	"\tKeepAlive\x12\x1c.granary.v1.KeepAliveRequest\x1a\x1a.granary.v1.KeepAliveReply\x12<\n" +
@@ -11721,7 +11975,8 @@ const file_granary_proto_rawDesc = "" +
 	"\n" +
 	"ReadBackup\x12\x1d.granary.v1.ReadBackupRequest\x1a\x17.granary.v1.BackupPiece\x126\n" +
 	"\x04Work\x12\x17.granary.v1.WorkRequest\x1a\x15.granary.v1.WorkReply\x12E\n" +
-	"\tAwaitLock\x12\x1c.granary.v1.AwaitLockRequest\x1a\x1a.granary.v1.AwaitLockReplyB/Z-github.com/dsorchard/granary/internal/wire/pbb\x06proto3"
+	"\tAwaitLock\x12\x1c.granary.v1.AwaitLockRequest\x1a\x1a.granary.v1.AwaitLockReply\x128\n" +
+	"\x06Attend\x12\x19.granary.v1.AttendRequest\x1a\x13.granary.v1.NoticesB/Z-github.com/dsorchard/granary/internal/wire/pbb\x06proto3"
 
 var (
 	file_granary_proto_rawDescOnce sync.Once
@@ -11735,7 +11990,7 @@ func file_granary_proto_rawDescGZIP() []byte {
 	return file_granary_proto_rawDescData
 }
 
-var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 143)
+var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 146)
 var file_granary_proto_goTypes = []any{
 	(*OpenSessionRequest)(nil), // 0: granary.v1.OpenSessionRequest
 	(*SessionInfo)(nil),        // 1: granary.v1.SessionInfo
@@ -11827,59 +12082,62 @@ var file_granary_proto_goTypes = []any{
 	(*TaskStatus)(nil),         // 87: granary.v1.TaskStatus
 	(*AwaitLockRequest)(nil),   // 88: granary.v1.AwaitLockRequest
 	(*AwaitLockReply)(nil),     // 89: granary.v1.AwaitLockReply
-	(*QueryRequest)(nil),       // 90: granary.v1.QueryRequest
-	(*QueryManyRequest)(nil),   // 91: granary.v1.QueryManyRequest
-	(*QueryManyReply)(nil),     // 92: granary.v1.QueryManyReply
-	(*QueryOutcome)(nil),       // 93: granary.v1.QueryOutcome
-	(*QueryReply)(nil),         // 94: granary.v1.QueryReply
-	(*Query)(nil),              // 95: granary.v1.Query
-	(*Answer)(nil),             // 96: granary.v1.Answer
-	(*Range)(nil),              // 97: granary.v1.Range
-	(*Lookup)(nil),             // 98: granary.v1.Lookup
-	(*Found)(nil),              // 99: granary.v1.Found
-	(*ReadDir)(nil),            // 100: granary.v1.ReadDir
-	(*Directory)(nil),          // 101: granary.v1.Directory
-	(*List)(nil),               // 102: granary.v1.List
-	(*ListItem)(nil),           // 103: granary.v1.ListItem
-	(*Listing)(nil),            // 104: granary.v1.Listing
-	(*HasChunks)(nil),          // 105: granary.v1.HasChunks
-	(*ChunksHad)(nil),          // 106: granary.v1.ChunksHad
-	(*StatFS)(nil),             // 107: granary.v1.StatFS
-	(*FSStats)(nil),            // 108: granary.v1.FSStats
-	(*ListDatasets)(nil),       // 109: granary.v1.ListDatasets
-	(*Dataset)(nil),            // 110: granary.v1.Dataset
-	(*Datasets)(nil),           // 111: granary.v1.Datasets
-	(*Usage)(nil),              // 112: granary.v1.Usage
-	(*ListUsage)(nil),          // 113: granary.v1.ListUsage
-	(*Usages)(nil),             // 114: granary.v1.Usages
-	(*GetPolicy)(nil),          // 115: granary.v1.GetPolicy
-	(*PolicyIs)(nil),           // 116: granary.v1.PolicyIs
-	(*GetUser)(nil),            // 117: granary.v1.GetUser
-	(*UserIs)(nil),             // 118: granary.v1.UserIs
-	(*ListVolumes)(nil),        // 119: granary.v1.ListVolumes
-	(*Volumes)(nil),            // 120: granary.v1.Volumes
-	(*GetVolume)(nil),          // 121: granary.v1.GetVolume
-	(*VolumeIs)(nil),           // 122: granary.v1.VolumeIs
-	(*ListBlocks)(nil),         // 123: granary.v1.ListBlocks
-	(*Blocks)(nil),             // 124: granary.v1.Blocks
-	(*StoredBlock)(nil),        // 125: granary.v1.StoredBlock
-	(*ListTasks)(nil),          // 126: granary.v1.ListTasks
-	(*Tasks)(nil),              // 127: granary.v1.Tasks
-	(*GetDurability)(nil),      // 128: granary.v1.GetDurability
-	(*Durability)(nil),         // 129: granary.v1.Durability
-	(*VolumeDurability)(nil),   // 130: granary.v1.VolumeDurability
-	(*GetUpkeep)(nil),          // 131: granary.v1.GetUpkeep
-	(*UpkeepIs)(nil),           // 132: granary.v1.UpkeepIs
-	(*Lock)(nil),               // 133: granary.v1.Lock
-	(*GetLock)(nil),            // 134: granary.v1.GetLock
-	(*LockIs)(nil),             // 135: granary.v1.LockIs
-	(*ListLocks)(nil),          // 136: granary.v1.ListLocks
-	(*Locks)(nil),              // 137: granary.v1.Locks
-	(*ListDisks)(nil),          // 138: granary.v1.ListDisks
-	(*Disks)(nil),              // 139: granary.v1.Disks
-	(*GetStatus)(nil),          // 140: granary.v1.GetStatus
-	(*MasterStatus)(nil),       // 141: granary.v1.MasterStatus
-	(*Status)(nil),             // 142: granary.v1.Status
+	(*AttendRequest)(nil),      // 90: granary.v1.AttendRequest
+	(*Notices)(nil),            // 91: granary.v1.Notices
+	(*Change)(nil),             // 92: granary.v1.Change
+	(*QueryRequest)(nil),       // 93: granary.v1.QueryRequest
+	(*QueryManyRequest)(nil),   // 94: granary.v1.QueryManyRequest
+	(*QueryManyReply)(nil),     // 95: granary.v1.QueryManyReply
+	(*QueryOutcome)(nil),       // 96: granary.v1.QueryOutcome
+	(*QueryReply)(nil),         // 97: granary.v1.QueryReply
+	(*Query)(nil),              // 98: granary.v1.Query
+	(*Answer)(nil),             // 99: granary.v1.Answer
+	(*Range)(nil),              // 100: granary.v1.Range
+	(*Lookup)(nil),             // 101: granary.v1.Lookup
+	(*Found)(nil),              // 102: granary.v1.Found
+	(*ReadDir)(nil),            // 103: granary.v1.ReadDir
+	(*Directory)(nil),          // 104: granary.v1.Directory
+	(*List)(nil),               // 105: granary.v1.List
+	(*ListItem)(nil),           // 106: granary.v1.ListItem
+	(*Listing)(nil),            // 107: granary.v1.Listing
+	(*HasChunks)(nil),          // 108: granary.v1.HasChunks
+	(*ChunksHad)(nil),          // 109: granary.v1.ChunksHad
+	(*StatFS)(nil),             // 110: granary.v1.StatFS
+	(*FSStats)(nil),            // 111: granary.v1.FSStats
+	(*ListDatasets)(nil),       // 112: granary.v1.ListDatasets
+	(*Dataset)(nil),            // 113: granary.v1.Dataset
+	(*Datasets)(nil),           // 114: granary.v1.Datasets
+	(*Usage)(nil),              // 115: granary.v1.Usage
+	(*ListUsage)(nil),          // 116: granary.v1.ListUsage
+	(*Usages)(nil),             // 117: granary.v1.Usages
+	(*GetPolicy)(nil),          // 118: granary.v1.GetPolicy
+	(*PolicyIs)(nil),           // 119: granary.v1.PolicyIs
+	(*GetUser)(nil),            // 120: granary.v1.GetUser
+	(*UserIs)(nil),             // 121: granary.v1.UserIs
+	(*ListVolumes)(nil),        // 122: granary.v1.ListVolumes
+	(*Volumes)(nil),            // 123: granary.v1.Volumes
+	(*GetVolume)(nil),          // 124: granary.v1.GetVolume
+	(*VolumeIs)(nil),           // 125: granary.v1.VolumeIs
+	(*ListBlocks)(nil),         // 126: granary.v1.ListBlocks
+	(*Blocks)(nil),             // 127: granary.v1.Blocks
+	(*StoredBlock)(nil),        // 128: granary.v1.StoredBlock
+	(*ListTasks)(nil),          // 129: granary.v1.ListTasks
+	(*Tasks)(nil),              // 130: granary.v1.Tasks
+	(*GetDurability)(nil),      // 131: granary.v1.GetDurability
+	(*Durability)(nil),         // 132: granary.v1.Durability
+	(*VolumeDurability)(nil),   // 133: granary.v1.VolumeDurability
+	(*GetUpkeep)(nil),          // 134: granary.v1.GetUpkeep
+	(*UpkeepIs)(nil),           // 135: granary.v1.UpkeepIs
+	(*Lock)(nil),               // 136: granary.v1.Lock
+	(*GetLock)(nil),            // 137: granary.v1.GetLock
+	(*LockIs)(nil),             // 138: granary.v1.LockIs
+	(*ListLocks)(nil),          // 139: granary.v1.ListLocks
+	(*Locks)(nil),              // 140: granary.v1.Locks
+	(*ListDisks)(nil),          // 141: granary.v1.ListDisks
+	(*Disks)(nil),              // 142: granary.v1.Disks
+	(*GetStatus)(nil),          // 143: granary.v1.GetStatus
+	(*MasterStatus)(nil),       // 144: granary.v1.MasterStatus
+	(*Status)(nil),             // 145: granary.v1.Status
 }
 var file_granary_proto_depIdxs = []int32{
 	79,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
@@ -11968,109 +12226,112 @@ var file_granary_proto_depIdxs = []int32{
 	83,  // 83: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
 	83,  // 84: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
 	58,  // 85: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
-	95,  // 86: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
-	19,  // 87: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
-	90,  // 88: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
-	93,  // 89: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
-	94,  // 90: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
-	14,  // 91: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
-	96,  // 92: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
-	98,  // 93: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
-	100, // 94: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
-	102, // 95: granary.v1.Query.list:type_name -> granary.v1.List
-	105, // 96: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
-	107, // 97: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
-	115, // 98: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
-	117, // 99: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
-	119, // 100: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
-	138, // 101: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
-	140, // 102: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
-	109, // 103: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
-	113, // 104: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
-	121, // 105: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
-	123, // 106: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
-	126, // 107: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
-	128, // 108: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
-	131, // 109: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
-	134, // 110: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
-	136, // 111: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
-	99,  // 112: granary.v1.Answer.found:type_name -> granary.v1.Found
-	106, // 113: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	108, // 114: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	116, // 115: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	118, // 116: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	120, // 117: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	139, // 118: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	142, // 119: granary.v1.Answer.status:type_name -> granary.v1.Status
-	111, // 120: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
-	114, // 121: granary.v1.Answer.usages:type_name -> granary.v1.Usages
-	122, // 122: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
-	124, // 123: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
-	127, // 124: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
-	129, // 125: granary.v1.Answer.durability:type_name -> granary.v1.Durability
-	132, // 126: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
-	135, // 127: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
-	137, // 128: granary.v1.Answer.locks:type_name -> granary.v1.Locks
-	97,  // 129: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	65,  // 130: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	66,  // 131: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	73,  // 132: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	65,  // 133: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	64,  // 134: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	103, // 135: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	64,  // 136: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	112, // 137: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	110, // 138: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	39,  // 139: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	112, // 140: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	74,  // 141: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	63,  // 142: granary.v1.UserIs.user:type_name -> granary.v1.User
-	76,  // 143: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	76,  // 144: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
-	125, // 145: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
-	71,  // 146: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
-	87,  // 147: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
-	130, // 148: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
-	60,  // 149: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
-	58,  // 150: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
-	59,  // 151: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
-	58,  // 152: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
-	59,  // 153: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
-	133, // 154: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
-	133, // 155: granary.v1.Locks.locks:type_name -> granary.v1.Lock
-	82,  // 156: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	81,  // 157: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	141, // 158: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	74,  // 159: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	0,   // 160: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 161: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	16,  // 162: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	90,  // 163: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	91,  // 164: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
-	12,  // 165: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 166: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 167: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 168: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 169: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	85,  // 170: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
-	88,  // 171: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
-	1,   // 172: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 173: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	17,  // 174: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	94,  // 175: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	92,  // 176: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
-	13,  // 177: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 178: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 179: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 180: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 181: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	86,  // 182: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
-	89,  // 183: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
-	172, // [172:184] is the sub-list for method output_type
-	160, // [160:172] is the sub-list for method input_type
-	160, // [160:160] is the sub-list for extension type_name
-	160, // [160:160] is the sub-list for extension extendee
-	0,   // [0:160] is the sub-list for field type_name
+	92,  // 86: granary.v1.Notices.changes:type_name -> granary.v1.Change
+	98,  // 87: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
+	19,  // 88: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
+	93,  // 89: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
+	96,  // 90: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
+	97,  // 91: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
+	14,  // 92: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
+	99,  // 93: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
+	101, // 94: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
+	103, // 95: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
+	105, // 96: granary.v1.Query.list:type_name -> granary.v1.List
+	108, // 97: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
+	110, // 98: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
+	118, // 99: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
+	120, // 100: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
+	122, // 101: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
+	141, // 102: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
+	143, // 103: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
+	112, // 104: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
+	116, // 105: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
+	124, // 106: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
+	126, // 107: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
+	129, // 108: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
+	131, // 109: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
+	134, // 110: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
+	137, // 111: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
+	139, // 112: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
+	102, // 113: granary.v1.Answer.found:type_name -> granary.v1.Found
+	109, // 114: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	111, // 115: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	119, // 116: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	121, // 117: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	123, // 118: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	142, // 119: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	145, // 120: granary.v1.Answer.status:type_name -> granary.v1.Status
+	114, // 121: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	117, // 122: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	125, // 123: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
+	127, // 124: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
+	130, // 125: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
+	132, // 126: granary.v1.Answer.durability:type_name -> granary.v1.Durability
+	135, // 127: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
+	138, // 128: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
+	140, // 129: granary.v1.Answer.locks:type_name -> granary.v1.Locks
+	100, // 130: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	65,  // 131: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	66,  // 132: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	73,  // 133: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	65,  // 134: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	64,  // 135: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	106, // 136: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	64,  // 137: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	115, // 138: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	113, // 139: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	39,  // 140: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	115, // 141: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	74,  // 142: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	63,  // 143: granary.v1.UserIs.user:type_name -> granary.v1.User
+	76,  // 144: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	76,  // 145: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
+	128, // 146: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
+	71,  // 147: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
+	87,  // 148: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
+	133, // 149: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
+	60,  // 150: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
+	58,  // 151: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
+	59,  // 152: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
+	58,  // 153: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
+	59,  // 154: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
+	136, // 155: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
+	136, // 156: granary.v1.Locks.locks:type_name -> granary.v1.Lock
+	82,  // 157: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	81,  // 158: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	144, // 159: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	74,  // 160: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	0,   // 161: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 162: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	16,  // 163: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	93,  // 164: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	94,  // 165: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 166: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 167: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 168: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 169: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 170: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	85,  // 171: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
+	88,  // 172: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
+	90,  // 173: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
+	1,   // 174: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 175: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	17,  // 176: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	97,  // 177: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	95,  // 178: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 179: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 180: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 181: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 182: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 183: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	86,  // 184: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
+	89,  // 185: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
+	91,  // 186: granary.v1.Master.Attend:output_type -> granary.v1.Notices
+	174, // [174:187] is the sub-list for method output_type
+	161, // [161:174] is the sub-list for method input_type
+	161, // [161:161] is the sub-list for extension type_name
+	161, // [161:161] is the sub-list for extension extendee
+	0,   // [0:161] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
@@ -12119,7 +12380,7 @@ func file_granary_proto_init() {
 	file_granary_proto_msgTypes[49].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[70].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[73].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[95].OneofWrappers = []any{
+	file_granary_proto_msgTypes[98].OneofWrappers = []any{
 		(*Query_Lookup)(nil),
 		(*Query_ReadDir)(nil),
 		(*Query_List)(nil),
@@ -12140,7 +12401,7 @@ func file_granary_proto_init() {
 		(*Query_GetLock)(nil),
 		(*Query_ListLocks)(nil),
 	}
-	file_granary_proto_msgTypes[96].OneofWrappers = []any{
+	file_granary_proto_msgTypes[99].OneofWrappers = []any{
 		(*Answer_Found)(nil),
 		(*Answer_Directory)(nil),
 		(*Answer_Listing)(nil),
@@ -12167,7 +12428,7 @@ func file_granary_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_proto_rawDesc), len(file_granary_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   143,
+			NumMessages:   146,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -39,6 +39,7 @@ const (
 	Master_ReadBackup_FullMethodName   = "/granary.v1.Master/ReadBackup"
 	Master_Work_FullMethodName         = "/granary.v1.Master/Work"
 	Master_AwaitLock_FullMethodName    = "/granary.v1.Master/AwaitLock"
+	Master_Attend_FullMethodName       = "/granary.v1.Master/Attend"
 )
 
 // MasterClient is the client API for Master service.
@@ -59,6 +60,7 @@ type MasterClient interface {
 	ReadBackup(ctx context.Context, in *ReadBackupRequest, opts ...grpc.CallOption) (*BackupPiece, error)
 	Work(ctx context.Context, in *WorkRequest, opts ...grpc.CallOption) (*WorkReply, error)
 	AwaitLock(ctx context.Context, in *AwaitLockRequest, opts ...grpc.CallOption) (*AwaitLockReply, error)
+	Attend(ctx context.Context, in *AttendRequest, opts ...grpc.CallOption) (*Notices, error)
 }
 
 type masterClient struct {
@@ -189,6 +191,16 @@ func (c *masterClient) AwaitLock(ctx context.Context, in *AwaitLockRequest, opts
 	return out, nil
 }
 
+func (c *masterClient) Attend(ctx context.Context, in *AttendRequest, opts ...grpc.CallOption) (*Notices, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Notices)
+	err := c.cc.Invoke(ctx, Master_Attend_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // MasterServer is the server API for Master service.
 // All implementations must embed UnimplementedMasterServer
 // for forward compatibility.
@@ -207,6 +219,7 @@ type MasterServer interface {
 	ReadBackup(context.Context, *ReadBackupRequest) (*BackupPiece, error)
 	Work(context.Context, *WorkRequest) (*WorkReply, error)
 	AwaitLock(context.Context, *AwaitLockRequest) (*AwaitLockReply, error)
+	Attend(context.Context, *AttendRequest) (*Notices, error)
 	mustEmbedUnimplementedMasterServer()
 }
 
@@ -252,6 +265,9 @@ func (UnimplementedMasterServer) Work(context.Context, *WorkRequest) (*WorkReply
 }
 func (UnimplementedMasterServer) AwaitLock(context.Context, *AwaitLockRequest) (*AwaitLockReply, error) {
 	return nil, status.Error(codes.Unimplemented, "method AwaitLock not implemented")
+}
+func (UnimplementedMasterServer) Attend(context.Context, *AttendRequest) (*Notices, error) {
+	return nil, status.Error(codes.Unimplemented, "method Attend not implemented")
 }
 func (UnimplementedMasterServer) mustEmbedUnimplementedMasterServer() {}
 func (UnimplementedMasterServer) testEmbeddedByValue()                {}
@@ -490,6 +506,24 @@ func _Master_AwaitLock_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Master_Attend_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AttendRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MasterServer).Attend(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Master_Attend_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MasterServer).Attend(ctx, req.(*AttendRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Master_ServiceDesc is the grpc.ServiceDesc for Master service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -544,6 +578,10 @@ var Master_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "AwaitLock",
 			Handler:    _Master_AwaitLock_Handler,
+		},
+		{
+			MethodName: "Attend",
+			Handler:    _Master_Attend_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
