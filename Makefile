@@ -3,7 +3,7 @@ GO      ?= go
 BIN     := bin/granary
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: all build run cluster test unit check e2e chaos posix bench blockbench metabench golden fuzz generate clean
+.PHONY: all build run cluster test unit check e2e chaos fsx posix bench blockbench metabench golden fuzz generate clean
 
 all: build
 
@@ -35,6 +35,10 @@ e2e: build
 
 chaos: build
 	bash tests/run.sh chaos
+
+# Random changes of files against a model, in one mount and in two: CHANGES of each, for tens of minutes.
+fsx: build
+	GRANARY_CHANGES=$(or $(CHANGES),20000) bash tests/run.sh fsx
 
 # pjdfstest, a checkout of which PJDFSTEST names, as root on a mount; TESTS="rename chmod/00.t" runs some of it.
 posix: build

@@ -203,6 +203,9 @@ func (f *fake) Query(ctx context.Context, q granary.Query) (granary.Answer, erro
 	if f.onQuery != nil {
 		f.onQuery(q)
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, granary.Errorf(granary.KindUnavailable, "query", "", "%w", err)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch q := q.(type) {

@@ -27,13 +27,15 @@ type held struct {
 // Lock takes a lock on a file or directory. From then on the view of the file is exact: what this FS knew about it is
 // looked at anew. If the session should end, so do its locks, and what is done with the file through this FS fails
 // until its users have let go (lost).
+//
+// ctx ends the wait, and no more: once the lock is granted its caller has it, and is told so.
 func (fs *FS) Lock(ctx context.Context, op granary.AcquireLock) error {
 	got, err := fs.store.Lock(ctx, granary.Cred{}, op)
 	if err != nil {
 		return err
 	}
 	fs.noteLock(op.LockKey, got.Session)
-	found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: op.Inode})
+	found, err := ask[*granary.Found](context.WithoutCancel(ctx), fs.store, &granary.Lookup{Base: op.Inode})
 	if err != nil {
 		return err // the lock is held all the same: its owner's end gives it up
 	}

@@ -1,6 +1,7 @@
 package filer
 
 import (
+	"context"
 	"errors"
 	"testing"
 
@@ -60,5 +61,21 @@ func TestLocksEndWithTheSession(t *testing.T) {
 	}
 	if len(fs.locks) != 0 || fs.locked.Load() != 0 {
 		t.Errorf("%d inodes count as locked", len(fs.locks))
+	}
+}
+
+// A signal to who waits for a lock may come when the lock has just been granted: then the caller has it, and hears of no error.
+func TestLockGrantedAtAnInterrupt(t *testing.T) {
+	fs, f := testFS(t, Options{})
+	id := f.put(t, granary.RootInode, "a", "of another client")
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	key := granary.LockKey{Inode: id, Space: granary.LockRanges, Owner: 1}
+	whole := granary.LockRange{End: granary.LockEnd}
+	if err := fs.Lock(ctx, granary.AcquireLock{LockKey: key, LockRange: whole, Exclusive: true, Wait: true}); err != nil {
+		t.Errorf("the lock was granted, but: %v", err)
+	}
+	if err := fs.Unlock(t.Context(), granary.ReleaseLock{LockKey: key, LockRange: whole}); err != nil {
+		t.Error(err)
 	}
 }

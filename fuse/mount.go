@@ -53,6 +53,7 @@ func (o *Options) Validate() error {
 type Server struct {
 	options Options
 	groups  *groups
+	missed  missed
 	server  *gofuse.Server
 	ctx     context.Context // of every request; ends when the mount has gone
 	cancel  context.CancelFunc

@@ -69,7 +69,11 @@ func (n *node) tell(a *granary.Attr) { n.flags.Store(uint32(a.Flags)) }
 
 // Lookup finds a name.
 func (n *node) Lookup(ctx context.Context, name string, out *gofuse.EntryOut) (*gofs.Inode, syscall.Errno) {
-	e, err := n.fs().Lookup(n.m.as(ctx), n.ino, name)
+	lookup := n.fs().Lookup
+	if n.m.missed.lately() {
+		lookup = n.fs().LookupKept
+	}
+	e, err := lookup(n.m.as(ctx), n.ino, name)
 	if err != nil {
 		return nil, filer.Errno(err)
 	}
@@ -80,7 +84,7 @@ func (n *node) Lookup(ctx context.Context, name string, out *gofuse.EntryOut) (*
 func (n *node) Getattr(_ context.Context, _ gofs.FileHandle, out *gofuse.AttrOut) syscall.Errno {
 	a, err := n.fs().GetAttr(n.m.ctx, n.ino)
 	if err != nil {
-		return filer.Errno(err)
+		return ofInode(err)
 	}
 	n.tell(&a)
 	fillAttr(&out.Attr, &a)
@@ -92,7 +96,7 @@ func (n *node) Getattr(_ context.Context, _ gofs.FileHandle, out *gofuse.AttrOut
 func (n *node) Statx(_ context.Context, _ gofs.FileHandle, _, _ uint32, out *gofuse.StatxOut) syscall.Errno {
 	a, err := n.fs().GetAttr(n.m.ctx, n.ino)
 	if err != nil {
-		return filer.Errno(err)
+		return ofInode(err)
 	}
 	n.tell(&a)
 	fillStatx(&out.Statx, &a)
@@ -104,7 +108,7 @@ func (n *node) Statx(_ context.Context, _ gofs.FileHandle, _, _ uint32, out *gof
 func (n *node) Setattr(ctx context.Context, _ gofs.FileHandle, in *gofuse.SetAttrIn, out *gofuse.AttrOut) syscall.Errno {
 	a, err := n.fs().SetAttr(n.m.ctx, n.m.caller(ctx), setAttrOf(n.ino, in))
 	if err != nil {
-		return filer.Errno(err)
+		return ofInode(err)
 	}
 	n.tell(&a)
 	fillAttr(&out.Attr, &a)
@@ -183,7 +187,7 @@ func (n *node) Link(ctx context.Context, target gofs.InodeEmbedder, name string,
 func (n *node) Readlink(context.Context) ([]byte, syscall.Errno) {
 	target, err := n.fs().Readlink(n.m.ctx, n.ino)
 	if err != nil {
-		return nil, filer.Errno(err)
+		return nil, ofInode(err)
 	}
 	return []byte(target), 0
 }
@@ -215,7 +219,8 @@ func (n *node) Rename(ctx context.Context, name string, newParent gofs.InodeEmbe
 func (n *node) Open(ctx context.Context, flags uint32) (gofs.FileHandle, uint32, syscall.Errno) {
 	h, err := n.fs().Open(n.m.ctx, n.m.caller(ctx), n.ino, openFlags(flags))
 	if err != nil {
-		return nil, 0, filer.Errno(err)
+		n.m.missed.note(err)
+		return nil, 0, ofInode(err)
 	}
 	version := uint64(h.Attr().ContentVersion)
 	var keep uint32

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/dsorchard/granary"
-	"github.com/dsorchard/granary/filer"
 )
 
 // hidden reports whether an attribute is the store's own and not shown by mounts.
@@ -59,7 +58,7 @@ func (n *node) Getxattr(ctx context.Context, name string, dest []byte) (uint32, 
 	}
 	value, err := n.fs().Xattr(n.m.as(ctx), n.ino, name)
 	if err != nil {
-		return 0, filer.Errno(err)
+		return 0, ofInode(err)
 	}
 	return copyOut(dest, value)
 }
@@ -68,7 +67,7 @@ func (n *node) Getxattr(ctx context.Context, name string, dest []byte) (uint32, 
 func (n *node) Listxattr(ctx context.Context, dest []byte) (uint32, syscall.Errno) {
 	list, err := n.fs().Xattrs(n.m.as(ctx), n.ino)
 	if err != nil {
-		return 0, filer.Errno(err)
+		return 0, ofInode(err)
 	}
 	var names []byte
 	for _, x := range list {
@@ -91,7 +90,7 @@ func (n *node) Setxattr(ctx context.Context, name string, data []byte, flags uin
 		ReplaceOnly: flags&unix.XATTR_REPLACE != 0,
 	}
 	n.flags.Or(uint32(granary.FlagOfXattr(name)))
-	return filer.Errno(n.fs().SetXattr(n.m.ctx, n.m.caller(ctx), op))
+	return ofInode(n.fs().SetXattr(n.m.ctx, n.m.caller(ctx), op))
 }
 
 // Removexattr removes one attribute.
@@ -99,5 +98,5 @@ func (n *node) Removexattr(ctx context.Context, name string) syscall.Errno {
 	if errno := settable(name); errno != 0 {
 		return errno
 	}
-	return filer.Errno(n.fs().RemoveXattr(n.m.ctx, n.m.caller(ctx), n.ino, name))
+	return ofInode(n.fs().RemoveXattr(n.m.ctx, n.m.caller(ctx), n.ino, name))
 }

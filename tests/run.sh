@@ -2,7 +2,8 @@
 # The test command. Without an argument it runs everything that CI runs: formatting and vet, the
 # unit tests (with the race detector where a C compiler is there), then the end-to-end tests with a
 # real kernel mount and real S3 clients. "e2e", "chaos" (with ten minutes of trouble, or what
-# GRANARY_CHAOS says, for the metadata and for the storage), "unit" or "fuzz" runs that part only.
+# GRANARY_CHAOS says, for the metadata and for the storage), "unit" or "fuzz" runs that part only; "fsx" changes files at random,
+# as often as GRANARY_CHANGES says.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 part=${1:-all}
@@ -55,6 +56,7 @@ case "$part" in
   unit) unit ;;
   e2e) e2e '^TestE2E' ;;
   chaos) export GRANARY_CHAOS=${GRANARY_CHAOS:-10m}; e2e '^TestChaos'; storage ;;
+  fsx) export GRANARY_CHANGES=${GRANARY_CHANGES:-20000}; e2e '^TestE2ERandomChanges$' ;;
   fuzz) fuzz ;;
-  *) echo "usage: tests/run.sh [unit|e2e|chaos|fuzz]" >&2; exit 2 ;;
+  *) echo "usage: tests/run.sh [unit|e2e|chaos|fsx|fuzz]" >&2; exit 2 ;;
 esac

@@ -177,7 +177,7 @@ func TestE2EPrograms(t *testing.T) {
 		sh(t, mnt, `for i in $(seq 300); do echo "line $i" >> log; done; [ "$(wc -l < log)" = 300 ]; [ "$(sed -n 250p log)" = "line 250" ]`)
 	})
 	t.Run("random writes", func(t *testing.T) {
-		if err := randomChanges(filepath.Join(mnt, "random"), 0, 8<<20, 400); err != nil {
+		if err := randomChanges([]string{filepath.Join(mnt, "random")}, alone, 0, 8<<20, 400); err != nil {
 			t.Error(err)
 		}
 	})

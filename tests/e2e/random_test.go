@@ -18,262 +18,180 @@ import (
 	"github.com/dsorchard/granary/tests/cluster"
 )
 
-// churn is a file that is changed at random in every way that there is, with a copy of what it should hold.
-type churn struct {
-	r     *rand.Rand
-	name  string
-	f     *os.File
-	model []byte
-	size  int // most that it gets
-	text  string
+// turn is how mounts take turns at a file: what is done before and after each change. Between two turns no mount may keep what
+// another will not see, nor what it does not know to be old.
+type turn struct {
+	name          string
+	begin, finish func(c *churn) error
 }
 
-// randomChanges changes a file in random ways, as fsx does, and compares it with a copy in memory as it goes. seed 0 stands for
-// any.
-func randomChanges(name string, seed uint64, size, steps int) (err error) {
+// turns are the ways in which mounts agree on what a file holds. Which process holds a lock does not matter, but that a mount does.
+var turns = []turn{
+	{"flock", (*churn).flock, (*churn).unflock},
+	{"fcntl", (*churn).lockRange, (*churn).unlockRange},
+	{"close to open", (*churn).open, (*churn).close},
+}
+
+// alone needs nothing: there is one mount.
+var alone = turn{"alone", (*churn).nothing, (*churn).nothing}
+
+func (c *churn) nothing() error { return nil }
+func (c *churn) unflock() error { return whole(c.f, unix.LOCK_UN) }
+
+func (c *churn) flock() error { return errors.Join(whole(c.f, unix.LOCK_EX), c.look()) }
+
+func (c *churn) lockRange() error {
+	_, err := part(c.f, unix.F_SETLKW, unix.F_WRLCK, 0, 0)
+	return errors.Join(err, c.look())
+}
+
+// look asks for the size, as whoever maps or copies a file does: what the kernel takes for its end is what it was told last, and a
+// lock does not tell it.
+func (c *churn) look() error {
+	_, err := c.f.Stat()
+	return err
+}
+
+func (c *churn) unlockRange() error {
+	_, err := part(c.f, unix.F_SETLK, unix.F_UNLCK, 0, 0)
+	return err
+}
+
+// open opens the file for the turn that begins.
+func (c *churn) open() (err error) {
+	if err := c.f.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	c.f, err = os.OpenFile(c.name, os.O_RDWR, 0)
+	return err
+}
+
+func (c *churn) close() error { return c.f.Close() }
+
+// changes are all that a turn may do; what is there more than once is done oftener.
+var changes = []func(*churn) error{
+	(*churn).write, (*churn).write, (*churn).write, (*churn).append, (*churn).read, (*churn).read, (*churn).mapRead, (*churn).mapWrite,
+	(*churn).truncate, (*churn).punch, (*churn).zero, (*churn).reserve, (*churn).copyWithin, (*churn).sync, (*churn).reopen,
+	(*churn).holes,
+}
+
+// randomChanges changes a file in random ways, as fsx does, and compares it with a copy in memory as it goes. It has a name in
+// each mount, and mounts take turns. seed 0 stands for any.
+func randomChanges(names []string, how turn, seed uint64, size, steps int) (err error) {
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	c := &churn{r: rand.New(rand.NewPCG(seed, 1)), name: name, size: size, model: []byte{}}
+	c := &churn{r: rand.New(rand.NewPCG(seed, 1)), names: names, turn: how, size: size, model: []byte{}}
 	var history []string
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("seed %d, step %d: %w; the last steps:\n%s", seed, len(history), err, strings.Join(history[max(0, len(history)-30):], "\n"))
 		}
 	}()
-	if c.f, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644); err != nil {
-		return err
+	flags := os.O_RDWR | os.O_CREATE | os.O_EXCL
+	for _, name := range names {
+		f, err := os.OpenFile(name, flags, 0o644)
+		if err != nil {
+			return err
+		}
+		c.files = append(c.files, f)
+		flags = os.O_RDWR
 	}
-	defer func() { err = errors.Join(err, c.f.Close()) }()
-	changes := []func() error{
-		c.write, c.write, c.write, c.append, c.read, c.read, c.mapRead, c.mapWrite, c.truncate,
-		c.punch, c.zero, c.reserve, c.copyWithin, c.sync, c.reopen, c.holes,
-	}
+	defer func() { err = errors.Join(err, c.end()) }()
 	for range steps {
-		err := changes[c.r.IntN(len(changes))]()
-		history = append(history, c.text)
+		at := c.r.IntN(len(names))
+		c.name, c.f = names[at], c.files[at]
+		err := c.step(changes[c.r.IntN(len(changes))])
+		c.files[at] = c.f
+		history = append(history, fmt.Sprintf("mount %d: %s", at, c.text))
 		if err != nil {
 			return err
 		}
-		if st, err := c.f.Stat(); err != nil || st.Size() != int64(len(c.model)) {
-			return fmt.Errorf("size %v, want %d: %w", st.Size(), len(c.model), err)
-		}
 	}
-	got, err := os.ReadFile(name)
-	if err != nil {
+	return c.whole()
+}
+
+// step is one turn.
+func (c *churn) step(change func(*churn) error) error {
+	if err := c.turn.begin(c); err != nil {
+		return fmt.Errorf("at the turn's begin: %w", err)
+	}
+	if err := change(c); err != nil {
 		return err
 	}
-	return c.same(got, 0)
-}
-
-func (c *churn) did(format string, args ...any) { c.text = fmt.Sprintf(format, args...) }
-
-// place is a range that begins in the file, or near its end.
-func (c *churn) place() (off, n int) {
-	off, n = c.r.IntN(c.size), 1+c.r.IntN(1<<(4+c.r.IntN(16)))
-	return off, min(n, c.size-off)
-}
-
-// inside is a range in the file; false if it is empty.
-func (c *churn) inside() (off, n int, ok bool) {
-	if len(c.model) == 0 {
-		return 0, 0, false
+	if st, err := c.f.Stat(); err != nil || st.Size() != int64(len(c.model)) {
+		return fmt.Errorf("size %v, want %d: %w", st, len(c.model), err)
 	}
-	off = c.r.IntN(len(c.model))
-	return off, min(1+c.r.IntN(200_000), len(c.model)-off), true
-}
-
-func (c *churn) bytes(n int) []byte {
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(c.r.Uint32())
-	}
-	return b
-}
-
-func (c *churn) same(got []byte, off int) error {
-	want := c.model[min(off, len(c.model)):min(off+len(got), len(c.model))]
-	if bytes.Equal(got, want) {
-		return nil
-	}
-	for i := range min(len(got), len(want)) {
-		if got[i] != want[i] {
-			return fmt.Errorf("byte %d is %d, want %d (range %d+%d)", off+i, got[i], want[i], off, len(got))
-		}
-	}
-	return fmt.Errorf("%d bytes at %d, want %d", len(got), off, len(want))
-}
-
-func (c *churn) write() error {
-	off, n := c.place()
-	c.did("write %d+%d", off, n)
-	b := c.bytes(n)
-	c.model = resized(c.model, max(off+n, len(c.model)))
-	copy(c.model[off:], b)
-	_, err := c.f.WriteAt(b, int64(off))
-	return err
-}
-
-// append writes through another descriptor, at the end.
-func (c *churn) append() error {
-	b := c.bytes(min(1+c.r.IntN(5000), c.size-len(c.model)))
-	c.did("append %d", len(b))
-	f, err := os.OpenFile(c.name, os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	c.model = append(c.model, b...)
-	return errors.Join(err, f.Close())
-}
-
-func (c *churn) read() error {
-	off, n, ok := c.inside()
-	c.did("read %d+%d", off, n)
-	if !ok {
-		return nil
-	}
-	b := make([]byte, n)
-	if _, err := c.f.ReadAt(b, int64(off)); err != nil {
-		return err
-	}
-	return c.same(b, off)
-}
-
-// mapping maps the whole file shared, and has f work on it.
-func (c *churn) mapping(f func(m []byte)) error {
-	m, err := unix.Mmap(int(c.f.Fd()), 0, len(c.model), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return err
-	}
-	f(m)
-	if c.r.IntN(2) == 0 {
-		err = unix.Msync(m, unix.MS_SYNC)
-	}
-	return errors.Join(err, unix.Munmap(m))
-}
-
-func (c *churn) mapRead() error {
-	off, n, ok := c.inside()
-	c.did("mapread %d+%d", off, n)
-	if !ok {
-		return nil
-	}
-	b := make([]byte, n)
-	if err := c.mapping(func(m []byte) { copy(b, m[off:]) }); err != nil {
-		return err
-	}
-	return c.same(b, off)
-}
-
-func (c *churn) mapWrite() error {
-	off, n, ok := c.inside()
-	c.did("mapwrite %d+%d", off, n)
-	if !ok {
-		return nil
-	}
-	copy(c.model[off:], c.bytes(n))
-	return c.mapping(func(m []byte) { copy(m[off:], c.model[off:off+n]) })
-}
-
-func (c *churn) truncate() error {
-	n := c.r.IntN(c.size)
-	c.did("truncate %d", n)
-	c.model = resized(c.model, n)
-	return c.f.Truncate(int64(n))
-}
-
-// fallocate has a range of the model cleared, and made as long as it gets, as mode says.
-func (c *churn) fallocate(what string, mode uint32, clears bool) error {
-	off, n := c.place()
-	if mode&unix.FALLOC_FL_PUNCH_HOLE == 0 && c.r.IntN(2) == 0 {
-		mode |= unix.FALLOC_FL_KEEP_SIZE
-	}
-	c.did("%s %d+%d mode %x", what, off, n, mode)
-	if mode&unix.FALLOC_FL_KEEP_SIZE == 0 {
-		c.model = resized(c.model, max(off+n, len(c.model)))
-	}
-	if clears {
-		clear(c.model[min(off, len(c.model)):min(off+n, len(c.model))])
-	}
-	return unix.Fallocate(int(c.f.Fd()), mode, int64(off), int64(n))
-}
-
-func (c *churn) punch() error {
-	return c.fallocate("punch", unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, true)
-}
-func (c *churn) zero() error    { return c.fallocate("zero", unix.FALLOC_FL_ZERO_RANGE, true) }
-func (c *churn) reserve() error { return c.fallocate("reserve", 0, false) }
-
-// copyWithin copies a range of the file to another place in it.
-func (c *churn) copyWithin() error {
-	from, n, ok := c.inside()
-	to := c.r.IntN(c.size)
-	n = min(n, c.size-to)
-	c.did("copy %d+%d to %d", from, n, to)
-	if !ok || from < to+n && to < from+n { // the kernel refuses ranges that overlap
-		return nil
-	}
-	c.model = resized(c.model, max(to+n, len(c.model)))
-	copy(c.model[to:], c.model[from:from+n])
-	for off, toOff := int64(from), int64(to); n > 0; {
-		done, err := unix.CopyFileRange(int(c.f.Fd()), &off, int(c.f.Fd()), &toOff, n, 0)
-		if err != nil || done == 0 {
-			return fmt.Errorf("%d copied: %w", done, err)
-		}
-		n -= done
+	if err := c.turn.finish(c); err != nil {
+		return fmt.Errorf("at the turn's end: %w", err)
 	}
 	return nil
 }
 
-func (c *churn) sync() error {
-	c.did("sync")
-	return c.f.Sync()
-}
-
-func (c *churn) reopen() error {
-	c.did("reopen")
-	if err := c.f.Close(); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(c.name, os.O_RDWR, 0)
-	if err == nil {
-		c.f = f
-	}
-	return err
-}
-
-// holes sees that holes are where nothing but zeros is.
-func (c *churn) holes() error {
-	c.did("holes")
-	at := int64(0)
-	for at < int64(len(c.model)) {
-		data, err := unix.Seek(int(c.f.Fd()), at, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) {
-			data, err = int64(len(c.model)), nil
+// whole compares all of the file, in each mount.
+func (c *churn) whole() error {
+	for _, name := range c.names {
+		got, err := os.ReadFile(name)
+		if err == nil {
+			err = c.same(got, 0)
 		}
 		if err != nil {
-			return err
-		}
-		if i := bytes.IndexFunc(c.model[at:data], func(r rune) bool { return r != 0 }); i >= 0 {
-			return fmt.Errorf("a hole from %d to %d, where byte %d is not zero", at, data, at+int64(i))
-		}
-		if data == int64(len(c.model)) {
-			return nil
-		}
-		if at, err = unix.Seek(int(c.f.Fd()), data, unix.SEEK_HOLE); err != nil {
-			return err
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// resized returns b with n bytes; new ones are zero.
-func resized(b []byte, n int) []byte {
-	if n <= len(b) {
-		return b[:n:n]
+// end closes what is open.
+func (c *churn) end() error {
+	var errs []error
+	for _, f := range c.files {
+		if err := f.Close(); !errors.Is(err, os.ErrClosed) {
+			errs = append(errs, err)
+		}
 	}
-	return append(b, make([]byte, n-len(b))...)
+	return errors.Join(errs...)
+}
+
+// TestE2ERandomChanges changes files of a few sizes at random: around what is stored inline, around a chunk, and over several
+// windows of extents; in one mount, and in two that take turns, in each of the ways that they have. GRANARY_CHANGES says how many
+// changes each gets, GRANARY_CHANGES_SEED with which seed, as a failure names it.
+func TestE2ERandomChanges(t *testing.T) {
+	steps, seed := number(t, "GRANARY_CHANGES", 400), number(t, "GRANARY_CHANGES_SEED", 0)
+	s := cluster.StartServer(t)
+	mounts := []string{s.Mount(t), s.Mount(t)}
+	run := func(t *testing.T, mounts []string, how turn, size, steps int) {
+		t.Run(fmt.Sprintf("%d mounts, %s, %d bytes", len(mounts), how.name, size), func(t *testing.T) {
+			var names []string
+			for _, dir := range mounts {
+				names = append(names, filepath.Join(dir, fmt.Sprintf("%d-%s-%d", len(mounts), how.name, size)))
+			}
+			if err := randomChanges(names, how, seed, size, steps); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	for _, size := range []int{6 << 10, 300 << 10, 40 << 20} {
+		run(t, mounts[:1], alone, size, int(steps))
+		for _, how := range turns {
+			run(t, mounts, how, size, int(steps)/2)
+		}
+	}
+	s.Granary("fsck", "--data").Run(t)
+}
+
+// number is what a variable of the environment says.
+func number(t *testing.T, name string, otherwise uint64) uint64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // unlinkedButOpen writes and reads a file after its only name has gone.
@@ -314,30 +232,4 @@ func randomBytes(n int) []byte {
 	b := make([]byte, n)
 	rand.NewChaCha8([32]byte{byte(n)}).Read(b)
 	return b
-}
-
-// TestE2ERandomChanges changes files of a few sizes at random: around what is stored inline, around a chunk, and over several
-// windows of extents. GRANARY_CHANGES says how many changes each gets, GRANARY_CHANGES_SEED with which seed, as a failure names it.
-func TestE2ERandomChanges(t *testing.T) {
-	number := func(name string, otherwise uint64) uint64 {
-		if text := os.Getenv(name); text != "" {
-			n, err := strconv.ParseUint(text, 10, 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return n
-		}
-		return otherwise
-	}
-	steps, seed := number("GRANARY_CHANGES", 700), number("GRANARY_CHANGES_SEED", 0)
-	s := cluster.StartServer(t)
-	mnt := s.Mount(t)
-	for _, size := range []int{6 << 10, 300 << 10, 40 << 20} {
-		t.Run(fmt.Sprint(size), func(t *testing.T) {
-			if err := randomChanges(filepath.Join(mnt, fmt.Sprint(size)), seed, size, int(steps)); err != nil {
-				t.Fatal(err)
-			}
-		})
-	}
-	s.Granary("fsck", "--data").Run(t)
 }
