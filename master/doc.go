@@ -94,6 +94,8 @@
 //  33. No two locks that conflict are held on an inode, and what waits there waits for one that is held, or for a request before
 //     it. Table O has exactly what the records of table L say, by owner. The locks of a session and of an inode end with it:
 //     at once if they are few (TestLockModel, TestManyLocksEndInSteps, check).
+//  34. What Raft takes for committed is durable on a majority, and what a node promises in a term is durable when it does, though a leader
+//     sends entries while its own disk still writes them (aheadLog, TestLeaderSendsBeforeItSyncs, TestTermWaitsForTheLog).
 //
 // # Permissions
 //
@@ -124,7 +126,7 @@
 //	lock               held exclusively by the running node
 //	node.json          format (now 2), id of the node, id of the cluster once known; replaced whole
 //	raft.db            term and vote, by raft-boltdb, and the format of the log (now 1): synced before a vote counts
-//	log/               the log, by package raftlog: synced before an entry counts. Format 1 of node.json had it in
+//	log/               the log, by package raftlog: synced before an entry counts (aheadLog). Format 1 of node.json had it in
 //	                   raft.db, and such a directory is brought to this form when it is opened
 //	log.tmp, raft.db.tmp  what that was about to make; in use only under the final names
 //	CURRENT            name of the state in use; replaced whole

@@ -15,6 +15,7 @@ import (
 // sender go, and Raft begins anew with single calls.
 type pipeline struct {
 	raft.AppendPipeline
+	await   func(*raft.AppendEntriesRequest, *raft.AppendEntriesResponse, <-chan struct{}) error // witness.awaitDurable
 	answers chan raft.AppendFuture
 	ended   chan struct{}
 	end     sync.Once
@@ -27,11 +28,11 @@ func (w *witness) AppendEntriesPipeline(id raft.ServerID, addr raft.ServerAddres
 	if err != nil {
 		return nil, err
 	}
-	return newPipeline(inner), nil
+	return newPipeline(inner, w.awaitDurable), nil
 }
 
-func newPipeline(inner raft.AppendPipeline) *pipeline {
-	p := &pipeline{AppendPipeline: inner, answers: make(chan raft.AppendFuture), ended: make(chan struct{})}
+func newPipeline(inner raft.AppendPipeline, await func(*raft.AppendEntriesRequest, *raft.AppendEntriesResponse, <-chan struct{}) error) *pipeline {
+	p := &pipeline{AppendPipeline: inner, await: await, answers: make(chan raft.AppendFuture), ended: make(chan struct{})}
 	p.passing.Go(p.pass)
 	return p
 }
@@ -42,6 +43,10 @@ func (p *pipeline) pass() {
 		select {
 		case a := <-p.AppendPipeline.Consumer():
 			last := !a.Response().Success || a.Response().Term > a.Request().Term
+			if p.await(a.Request(), a.Response(), p.ended) != nil {
+				_ = p.AppendPipeline.Close() // so that nothing more is sent in it: Raft begins anew with single calls
+				return
+			}
 			select {
 			case p.answers <- a:
 			case <-p.ended:

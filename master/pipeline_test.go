@@ -64,7 +64,7 @@ func TestPipelineLetsTheSenderGo(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				inner := &fullPipeline{answers: make(chan raft.AppendFuture), ended: make(chan struct{})}
-				p := newPipeline(inner)
+				p := newPipeline(inner, func(*raft.AppendEntriesRequest, *raft.AppendEntriesResponse, <-chan struct{}) error { return nil })
 				sent := make(chan error, 1)
 				go func() {
 					_, err := p.AppendEntries(nil, nil)

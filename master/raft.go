@@ -222,7 +222,7 @@ func (n *raftNode) shutdown() (err error) {
 // to join a cluster begins with no configuration at all: it waits to be added.
 // On an error nothing is left open but the transport.
 // refresh is called when a leader is about to send a snapshot.
-func openRaft(id string, o *Options, f *fsm, trans raft.Transport, mayFound func() error, refresh func()) (*raftNode, error) {
+func openRaft(id string, o *Options, f *fsm, trans *intake, mayFound func() error, refresh func()) (*raftNode, error) {
 	stores, err := openStores(o, f.snaps.covered)
 	if err != nil {
 		return nil, err
@@ -234,7 +234,7 @@ func openRaft(id string, o *Options, f *fsm, trans raft.Transport, mayFound func
 	return n, nil
 }
 
-func (n *raftNode) start(id string, o *Options, f *fsm, trans raft.Transport, mayFound func() error, refresh func()) error {
+func (n *raftNode) start(id string, o *Options, f *fsm, trans *intake, mayFound func() error, refresh func()) error {
 	if err := f.recover(n.logs); err != nil {
 		return err
 	}
@@ -253,10 +253,13 @@ func (n *raftNode) start(id string, o *Options, f *fsm, trans raft.Transport, ma
 			}
 		}
 	}
-	n.Raft, err = raft.NewRaft(conf, f, n.logs, n.stable, freshSnapshots{f.snaps, refresh}, trans)
+	trans.durable = n.logs.AwaitDurable
+	logs := &aheadLog{Log: n.logs}
+	n.Raft, err = raft.NewRaft(conf, f, logs, termStore{n.stable, n.logs}, freshSnapshots{f.snaps, refresh}, trans)
 	if err != nil {
 		return openError(o.Dir, err)
 	}
+	logs.raft.Store(n.Raft)
 	return nil
 }
 

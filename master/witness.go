@@ -18,6 +18,8 @@ type witness struct {
 	raft.Transport
 	now  func() time.Time
 	news chan struct{} // says that there is a node not seen before
+	// durable waits until an entry is durable here, or for stop, with an error: aheadLog. Set before Raft runs.
+	durable func(entry uint64, stop <-chan struct{}) error
 
 	again atomic.Pointer[askAgain]
 
@@ -84,7 +86,15 @@ func (w *witness) AppendEntries(id raft.ServerID, addr raft.ServerAddress, req *
 		}
 		p.Last = resp.LastLog
 	})
-	return nil
+	return w.awaitDurable(req, resp, nil)
+}
+
+// awaitDurable waits until what another node says to have stored is durable here. Until then Raft must not hear of it.
+func (w *witness) awaitDurable(req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse, stop <-chan struct{}) error {
+	if !resp.Success || len(req.Entries) == 0 {
+		return nil
+	}
+	return w.durable(req.Entries[len(req.Entries)-1].Index, stop)
 }
 
 // RequestVote implements raft.Transport.

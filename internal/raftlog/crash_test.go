@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -27,9 +28,13 @@ type machine struct {
 	noSpace int     // writes that will find the disk full
 	dieIn   int     // calls of the disk until the process dies; 0: it does not
 	seen    int
+
+	hooking sync.Mutex // what is stored ahead is written while the test reads
 }
 
 func (m *machine) hook(c disk.Call) disk.Fault {
+	m.hooking.Lock()
+	defer m.hooking.Unlock()
 	if m.r.IntN(100) < m.looks {
 		m.look()
 	}
@@ -104,6 +109,46 @@ func (m *machine) do(next model, call func() error) {
 	check(m.t, m.l, m.now)
 }
 
+// ahead stores entries ahead in several calls, which are durable in the order of the calls, and waits for that in one of three
+// ways. A crash may find any number of the calls done.
+func (m *machine) ahead(calls int, term uint64, end int) {
+	m.noSpace = 0 // what is ahead needs none: see TestAheadNeedsNoSpace
+	all := []model{m.now}
+	for i := range calls {
+		from := all[i].last() + 1
+		all = append(all, all[i].store(entries(from, from+uint64(i), term)))
+	}
+	m.maybe = append(m.maybe, all[1:]...)
+	next := all[calls]
+	var err error
+	for i := range calls {
+		if err = m.l.StoreAhead(next[len(all[i]):len(all[i+1])]); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		check(m.t, m.l, next)
+		switch end {
+		case 0:
+			err = m.l.AwaitDurable(next.last(), nil)
+		case 1:
+			err = m.l.Sync()
+		case 2:
+			err = m.l.DeleteRange(0, 0) // nothing, behind all that is ahead
+		}
+	}
+	m.l.writers.Wait()
+	switch {
+	case err == nil:
+		m.now, m.maybe = next, nil
+		check(m.t, m.l, m.now)
+	case m.dieIn == 1:
+		m.kill()
+	default:
+		m.t.Fatal(err)
+	}
+}
+
 // kill ends the process, which closes nothing, and starts another. The disk keeps its power.
 func (m *machine) kill() {
 	m.dieIn, m.noSpace = 0, 0
@@ -135,6 +180,7 @@ func TestCrash(t *testing.T) {
 				logs := entries(from, from+rapid.Uint64Range(0, 40).Draw(t, "more"), term)
 				m.do(m.now.store(logs), func() error { return m.l.StoreLogs(logs) })
 			},
+			"store ahead": func(t *rapid.T) { m.ahead(rapid.IntRange(1, 6).Draw(t, "calls"), term, rapid.IntRange(0, 2).Draw(t, "end")) },
 			"compact": func(t *rapid.T) {
 				hi := m.now.first() + rapid.Uint64Range(0, 60).Draw(t, "count")
 				m.do(m.now.delete(0, hi), func() error { return m.l.DeleteRange(m.now.first(), hi) })

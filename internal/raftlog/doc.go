@@ -1,5 +1,5 @@
 // Package raftlog is the log of a Raft node: a raft.LogStore that appends to segment files and syncs once for each
-// StoreLogs. Term and vote are not its business: they belong in a raft.StableStore.
+// StoreLogs, or once for several StoreAhead, which do not wait for it. Term and vote are not its business: they belong in a raft.StableStore.
 //
 // Nothing that is in the log is ever written over. Entries that leave it, at the front because a snapshot holds them or
 // at the end because another leader's replace them, leave by a record that says which entries remain. Whole segments
@@ -7,11 +7,12 @@
 //
 // # Invariants
 //
-//  1. A batch is what one StoreLogs or DeleteRange writes: one write, within one segment, and one sync. The next is
+//  1. A batch is what one StoreLogs or DeleteRange writes, or what several StoreAhead stored while the batch before was being
+//     synced: one write, within one segment, and one sync. The next is
 //     written only after the sync of the one before has succeeded. So after a crash, all batches but the last are whole
 //     (TestCrash).
-//  2. A batch counts when all of its records are there: what StoreLogs wrote is found whole or not at all
-//     (TestTornAtEveryByte).
+//  2. A batch counts when all of its records are there: what StoreLogs or StoreAhead stored is found whole or not at all
+//     (TestTornAtEveryByte, TestCrash).
 //  3. A failed sync, or a write that failed for another reason than a full disk, ends all writing: what the disk
 //     holds then is not known, and a second sync could report a success that never was (TestFailedSyncPoisons).
 //  4. What is found at the end when the log is opened may be known to the page cache alone. It is written
@@ -30,6 +31,9 @@
 //     has installed a snapshot; it is refused unless Options.Covered says that a snapshot holds what
 //     lies before (TestGap). That is why Log is no raft.MonotonicLogStore: for one, Raft deletes the whole log at each
 //     snapshot that it installs, with the entries after the snapshot, which it may have acknowledged.
+//  9. What is stored ahead is in the log, for all who read it, before it is durable, and behind all that is. All other writing waits for
+//     it (TestOthersWaitForWhatIsAhead). It goes where the segment was written once, so that it fails only when the disk
+//     does, and then the log takes no more (TestAheadNeedsNoSpace, TestAheadFails).
 //
 // # Format
 //

@@ -71,7 +71,7 @@ type Log struct {
 	fs   disk.FS
 	opts Options
 
-	write  sync.Mutex // held by who writes; guards what follows
+	write  sync.Mutex // held by who writes (hold); guards what follows
 	batch  uint64     // number of the next batch
 	prev   uint32     // checksum of the last record, or of the active segment's header if it has none
 	buf    []byte
@@ -81,9 +81,12 @@ type Log struct {
 
 	failure chan struct{} // closed when failed is set
 
-	mu    sync.RWMutex // guards what follows; who changes it holds write as well
-	index index
-	tail  tail
+	mu    sync.RWMutex // guards what follows
+	index index        // of what is durable; who changes it holds write as well
+	tail  tail         // and this
+	ahead ahead
+
+	writers sync.WaitGroup // goroutines that write what was stored ahead
 }
 
 // FirstIndex implements raft.LogStore.
@@ -97,15 +100,19 @@ func (l *Log) FirstIndex() (uint64, error) {
 func (l *Log) LastIndex() (uint64, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.index.last, nil
+	return l.last(), nil
 }
 
 // GetLog implements raft.LogStore. The entry's bytes must not be changed.
 func (l *Log) GetLog(entry uint64, out *raft.Log) error {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	if entry == 0 || entry < l.index.first || entry > l.index.last {
+	if entry == 0 || entry < l.index.first || entry > l.last() {
 		return raft.ErrLogNotFound
+	}
+	if entry > l.index.last {
+		*out = *l.ahead.logs[entry-l.index.last-1]
+		return nil
 	}
 	if l.tail.get(entry, out) {
 		return nil
@@ -124,28 +131,40 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	l.write.Lock()
-	defer l.write.Unlock()
-	if err := l.usable(); err != nil {
+	if err := l.hold(); err != nil {
 		return err
 	}
+	defer l.release()
 	anew, err := l.checkFollows(entries)
 	if err != nil {
 		return err
 	}
-	size := 0
-	if anew {
-		size = headerBytes
-	}
-	for _, e := range entries {
-		if payloadBytes(e) > payloadBytesMax {
-			return granary.Errorf(granary.KindTooLarge, "raftlog.store", "", "entry %d has %d bytes", e.Index, payloadBytes(e))
-		}
-		size += recordBytes(payloadBytes(e))
-	}
-	if err := l.makeRoom(int64(size)); err != nil {
+	size, err := sizeOfAll(entries)
+	if err != nil {
 		return err
 	}
+	if anew {
+		size += headerBytes
+	}
+	if err := l.makeRoom(size); err != nil {
+		return err
+	}
+	return l.put(entries, anew)
+}
+
+// sizeOfAll returns how many bytes the records of entries take.
+func sizeOfAll(entries []*raft.Log) (size int64, err error) {
+	for _, e := range entries {
+		if payloadBytes(e) > payloadBytesMax {
+			return 0, granary.Errorf(granary.KindTooLarge, "raftlog.store", "", "entry %d has %d bytes", e.Index, payloadBytes(e))
+		}
+		size += int64(recordBytes(payloadBytes(e)))
+	}
+	return size, nil
+}
+
+// put writes entries as one batch, for which there is room in the active segment; anew says that they begin the log anew.
+func (l *Log) put(entries []*raft.Log, anew bool) error {
 	seg := l.index.active()
 	p := place{generation: seg.head.generation, batch: l.batch, prev: l.prev}
 	buf := l.buf[:0]
@@ -170,6 +189,7 @@ func (l *Log) StoreLogs(entries []*raft.Log) error {
 		l.index.add(seg, e.Index, offsets[i])
 		l.tail.add(e)
 	}
+	l.ahead.written(len(entries))
 	return nil
 }
 
@@ -201,11 +221,10 @@ func (l *Log) checkFollows(entries []*raft.Log) (anew bool, err error) {
 // DeleteRange implements raft.LogStore. What it deletes is durably gone when it returns. It deletes from the
 // front or from the end, and refuses to leave a hole.
 func (l *Log) DeleteRange(lo, hi uint64) error {
-	l.write.Lock()
-	defer l.write.Unlock()
-	if err := l.usable(); err != nil {
+	if err := l.hold(); err != nil {
 		return err
 	}
+	defer l.release()
 	first, last := l.index.first, l.index.last
 	switch {
 	case first == 0 || lo > hi || hi < first || lo > last:
@@ -223,6 +242,9 @@ func (l *Log) DeleteRange(lo, hi uint64) error {
 		return err
 	}
 	l.mu.Lock()
+	if last < l.index.last {
+		l.ahead.cut()
+	}
 	l.index.keep(first, last)
 	l.tail.cut(last)
 	l.mu.Unlock()
@@ -231,14 +253,17 @@ func (l *Log) DeleteRange(lo, hi uint64) error {
 
 // Close writes that all before it is whole, and closes the files. Nobody may be using the log.
 func (l *Log) Close() error {
-	l.write.Lock()
-	defer l.write.Unlock()
+	defer l.writers.Wait()
+	l.take()
+	defer l.release()
 	if l.closed {
 		return nil
 	}
 	var err error
 	if l.failed == nil {
-		err = l.mark()
+		if err = l.flush(); err == nil {
+			err = l.mark()
+		}
 	}
 	l.closed = true
 	return errors.Join(err, l.closeFiles())
@@ -281,6 +306,9 @@ func (l *Log) poison(subject string, err error) error {
 		close(l.failure)
 	}
 	l.failed = err
+	l.mu.Lock()
+	l.ahead.room = 0
+	l.mu.Unlock()
 	l.opts.Log.Error("the Raft log takes no more writes", "file", subject, "error", err)
 	return storeError(subject, err)
 }
