@@ -43,6 +43,7 @@ const (
 	KindNotOwner           // EPERM: as opposed to KindPermission, EACCES
 	KindWouldBlock         // EAGAIN: a lock is another's
 	KindDeadlock           // EDEADLK: owners would wait for each other
+	KindDelegated          // another session holds a directory: wait for it (AwaitReturn), and ask again
 )
 
 var kindNames = [...]string{
@@ -52,7 +53,7 @@ var kindNames = [...]string{
 	"cross-dataset", "precondition failed", "not implemented", "session expired",
 	"missing chunks", "too many symbolic links", "name too long", "no such attribute",
 	"file too large", "too many links", "operation not permitted",
-	"would block", "deadlock",
+	"would block", "deadlock", "delegated",
 }
 
 // String returns the kind in words, as an error's text shows it.

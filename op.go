@@ -45,6 +45,11 @@ type (
 		Anonymous   bool // no dentry: the inode belongs to the session until Link gives it a name; Parent gives dataset and policy
 		Open        bool // the session opens what it made or found: it counts as Opened (KeepAlive) from then on
 		Match       *Precondition
+
+		Inode    InodeID // the new inode's id, of those that LeaseInodes gave to the session; 0: the next that is free
+		Delegate bool    // with Under: the session holds the new directory as it holds the Parent
+		// With Under, what the holder has changed of the new inode since: nil for Under.At.
+		Atime, Mtime, Ctime *Time
 	}
 
 	// Unlink removes a dentry that is not a directory. An inode left without a name stays for as long as a session has
@@ -409,9 +414,10 @@ func (*AdoptVolume) op()   {}
 
 // Request is one mutation of a session. Seq counts from 1 and is used once; a retry repeats it.
 type Request struct {
-	Seq  uint64
-	Cred Cred
-	Op   Op
+	Seq   uint64
+	Cred  Cred
+	Op    Op
+	Under *Under // nil: it is done when it is applied
 }
 
 // MutateRequest carries requests of one session, applied in order, each for itself. All results of

@@ -34,7 +34,7 @@ func errno(k granary.Kind) syscall.Errno {
 		return syscall.EPERM
 	case granary.KindStale, granary.KindPrecondition:
 		return syscall.ESTALE
-	case granary.KindBusy:
+	case granary.KindBusy, granary.KindDelegated:
 		return syscall.EBUSY
 	case granary.KindUnavailable:
 		return syscall.ETIMEDOUT
@@ -96,7 +96,7 @@ func httpStatus(k granary.Kind) int {
 		return http.StatusNotImplemented
 	case granary.KindNoSpace, granary.KindQuota:
 		return http.StatusInsufficientStorage
-	case granary.KindBusy, granary.KindUnavailable, granary.KindCanceled, granary.KindExpired:
+	case granary.KindBusy, granary.KindUnavailable, granary.KindCanceled, granary.KindExpired, granary.KindDelegated:
 		return http.StatusServiceUnavailable
 	case granary.KindIndeterminate, granary.KindCorrupt, granary.KindInternal, granary.KindMissingChunks:
 		return http.StatusInternalServerError

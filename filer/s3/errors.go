@@ -138,7 +138,7 @@ func codeOf(k granary.Kind, notFound code) code {
 		return codeOperationAborted
 	case granary.KindPermission, granary.KindNotOwner:
 		return codeAccessDenied
-	case granary.KindBusy:
+	case granary.KindBusy, granary.KindDelegated:
 		return codeSlowDown
 	case granary.KindUnavailable, granary.KindExpired:
 		return codeUnavailable

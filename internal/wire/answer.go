@@ -56,6 +56,8 @@ func answerTo(a granary.Answer) (*pb.Answer, error) {
 		p.Answer = &pb.Answer_LockIs{LockIs: lockIsTo(a)}
 	case *granary.Locks:
 		p.Answer = &pb.Answer_Locks{Locks: &pb.Locks{Locks: listTo(a.Locks, fillLock), Next: uint64(a.Next)}}
+	case *granary.Returned:
+		p.Answer = &pb.Answer_Returned{Returned: new(pb.Returned)}
 	default:
 		return nil, granary.Errorf(granary.KindInternal, "encode", "answer", "no encoding for %T", a)
 	}
@@ -112,6 +114,8 @@ func (d *decoder) answer(p *pb.Answer) granary.Answer {
 		return &granary.UpkeepIs{Upkeep: d.upkeep(a.UpkeepIs.Upkeep)}
 	case *pb.Answer_LockIs:
 		return d.lockIs(a.LockIs)
+	case *pb.Answer_Returned:
+		return &granary.Returned{}
 	case *pb.Answer_Locks:
 		return &granary.Locks{Locks: listFrom(a.Locks.Locks, d.lock), Next: granary.InodeID(a.Locks.Next)}
 	default:

@@ -25,18 +25,19 @@ var (
 		&granary.CreateDataset{}, &granary.SetQuota{}, &granary.PlaceShard{}, &granary.MoveBlocks{}, &granary.SetDisk{},
 		&granary.ForgetServer{}, &granary.ForgetDisk{}, &granary.SetUpkeep{}, &granary.MoveVolume{}, &granary.DamageShards{},
 		&granary.AdoptVolume{}, &granary.AcquireLock{}, &granary.ReleaseLock{}, &granary.CancelLock{},
+		&granary.LeaseInodes{}, &granary.TakeDelegation{}, &granary.ReturnDelegation{},
 	}
 	allQueries = []granary.Query{
 		&granary.Lookup{}, &granary.ReadDir{}, &granary.List{}, &granary.HasChunks{}, &granary.StatFS{},
 		&granary.GetPolicy{}, &granary.GetUser{}, &granary.ListVolumes{}, &granary.ListDisks{}, &granary.GetStatus{},
 		&granary.ListDatasets{}, &granary.ListUsage{}, &granary.GetVolume{}, &granary.ListBlocks{}, &granary.ListTasks{},
-		&granary.GetDurability{}, &granary.GetUpkeep{}, &granary.GetLock{}, &granary.ListLocks{},
+		&granary.GetDurability{}, &granary.GetUpkeep{}, &granary.GetLock{}, &granary.ListLocks{}, &granary.AwaitReturn{},
 	}
 	allAnswers = []granary.Answer{
 		&granary.Found{}, &granary.Directory{}, &granary.Listing{}, &granary.ChunksHad{}, &granary.FSStats{},
 		&granary.PolicyIs{}, &granary.UserIs{}, &granary.Volumes{}, &granary.Disks{}, &granary.Status{},
 		&granary.Datasets{}, &granary.Usages{}, &granary.VolumeIs{}, &granary.Blocks{}, &granary.Tasks{},
-		&granary.Durability{}, &granary.UpkeepIs{}, &granary.LockIs{}, &granary.Locks{},
+		&granary.Durability{}, &granary.UpkeepIs{}, &granary.LockIs{}, &granary.Locks{}, &granary.Returned{},
 	}
 )
 
@@ -53,9 +54,9 @@ func TestListsAreComplete(t *testing.T) {
 			t.Errorf("%v declare %s() on %v, tested are %v", files, method, want, have)
 		}
 	}
-	check("op", typeNames(allOps), "../../op.go", "../../lock.go")
-	check("query", typeNames(allQueries), "../../query.go", "../../lock.go")
-	check("answer", typeNames(allAnswers), "../../query.go", "../../lock.go")
+	check("op", typeNames(allOps), "../../op.go", "../../lock.go", "../../delegation.go")
+	check("query", typeNames(allQueries), "../../query.go", "../../lock.go", "../../delegation.go")
+	check("answer", typeNames(allAnswers), "../../query.go", "../../lock.go", "../../delegation.go")
 }
 
 func typeNames[T any](values []T) []string {
@@ -164,6 +165,8 @@ func (f filler) fillCause(v reflect.Value, name string) {
 	}
 	switch {
 	case f.absent():
+	case rapid.Bool().Draw(f.t, "delegated"):
+		v.Set(reflect.ValueOf(&granary.Delegated{Inodes: []granary.InodeID{1, granary.InodeID(rapid.Uint64().Draw(f.t, "inode"))}}))
 	case rapid.Bool().Draw(f.t, "not leader"):
 		v.Set(reflect.ValueOf(&granary.NotLeader{Leader: rapid.String().Draw(f.t, "leader")}))
 	default:

@@ -11,6 +11,7 @@ func (f *fields) request(r *granary.Request) {
 	unsigned(f, 1, &r.Seq)
 	required(f, 2, &r.Cred, (*fields).cred, "cred") // for a zero Cred is that of the superuser
 	required(f, 3, &r.Op, (*fields).op, "op")
+	optional(f, 4, &r.Under, (*fields).under)
 }
 
 func (f *fields) cred(c *granary.Cred) {

@@ -65,6 +65,9 @@ const (
 	numAcquireLock
 	numReleaseLock
 	numCancelLock
+	numLeaseInodes
+	numTakeDelegation
+	numReturnDelegation
 )
 
 // newOp returns an empty op of a number, or nil.
@@ -136,6 +139,12 @@ func newOp(num protowire.Number) granary.Op {
 		return new(granary.ReleaseLock)
 	case numCancelLock:
 		return new(granary.CancelLock)
+	case numLeaseInodes:
+		return new(granary.LeaseInodes)
+	case numTakeDelegation:
+		return new(granary.TakeDelegation)
+	case numReturnDelegation:
+		return new(granary.ReturnDelegation)
 	}
 	return nil
 }
@@ -214,6 +223,12 @@ func (f *fields) op(op *granary.Op) {
 		required(f, numReleaseLock, o, (*fields).releaseLock, what)
 	case *granary.CancelLock:
 		required(f, numCancelLock, o, (*fields).cancelLock, what)
+	case *granary.LeaseInodes:
+		required(f, numLeaseInodes, o, (*fields).leaseInodes, what)
+	case *granary.TakeDelegation:
+		required(f, numTakeDelegation, o, (*fields).takeDelegation, what)
+	case *granary.ReturnDelegation:
+		required(f, numReturnDelegation, o, (*fields).returnDelegation, what)
 	default:
 		f.unknownOp(*op)
 	}

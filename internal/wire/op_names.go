@@ -23,6 +23,11 @@ func (f *fields) create(o *granary.Create) {
 	optional(f, 16, &o.Match, (*fields).precondition)
 	f.flag(17, &o.Open)
 	unsigned(f, 18, &o.Umask)
+	unsigned(f, 19, &o.Inode)
+	f.flag(20, &o.Delegate)
+	f.optionalTime(21, &o.Atime)
+	f.optionalTime(22, &o.Mtime)
+	f.optionalTime(23, &o.Ctime)
 }
 
 func (f *fields) precondition(m *granary.Precondition) {

@@ -78,6 +78,8 @@ func queryTo(q granary.Query) (*pb.Query, error) {
 		p.Query = &pb.Query_GetLock{GetLock: getLockTo(q)}
 	case *granary.ListLocks:
 		p.Query = &pb.Query_ListLocks{ListLocks: &pb.ListLocks{Inode: uint64(q.Inode), After: uint64(q.After), Limit: int64(q.Limit)}}
+	case *granary.AwaitReturn:
+		p.Query = &pb.Query_AwaitReturn{AwaitReturn: &pb.AwaitReturn{Inodes: inodesTo(q.Inodes)}}
 	default:
 		return nil, granary.Errorf(granary.KindInvalid, "encode", "query", "no encoding for %T", q)
 	}
@@ -154,6 +156,8 @@ func (d *decoder) query(p *pb.Query) granary.Query {
 			After: granary.InodeID(q.ListLocks.After),
 			Limit: d.int(q.ListLocks.Limit, "limit"),
 		}
+	case *pb.Query_AwaitReturn:
+		return &granary.AwaitReturn{Inodes: inodesFrom(q.AwaitReturn.Inodes)}
 	default:
 		d.bad("no query, or one that is not known here")
 		return nil

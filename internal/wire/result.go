@@ -93,7 +93,7 @@ func (f *fields) shardPlace(s *granary.ShardPlace) {
 	text(f, 7, &s.Target)
 }
 
-// failure is an error that may be absent: of its cause the text is kept, or the NotLeader.
+// failure is an error that may be absent: of its cause the text is kept, or the NotLeader or Delegated.
 func (f *fields) failure(num protowire.Number, err **granary.Error) {
 	var detail *failureDetail
 	if !f.reading && *err != nil {
@@ -111,6 +111,7 @@ type failureDetail struct {
 	op, subject string
 	cause       *string
 	notLeader   *granary.NotLeader // in place of cause
+	delegated   *granary.Delegated // likewise
 }
 
 func (f *fields) failureDetail(d *failureDetail) {
@@ -119,13 +120,14 @@ func (f *fields) failureDetail(d *failureDetail) {
 	text(f, 3, &d.subject)
 	f.optionalText(4, &d.cause)
 	optional(f, 5, &d.notLeader, (*fields).notLeader)
+	optional(f, 6, &d.delegated, (*fields).delegated)
 }
 
 func (f *fields) notLeader(l *granary.NotLeader) { text(f, 1, &l.Leader) }
 
 func detailOf(err *granary.Error) *failureDetail {
 	d := &failureDetail{kind: err.Kind, op: err.Op, subject: err.Subject}
-	if !errors.As(err, &d.notLeader) && err.Err != nil {
+	if !errors.As(err, &d.notLeader) && !errors.As(err, &d.delegated) && err.Err != nil {
 		cause := err.Err.Error()
 		d.cause = &cause
 	}
@@ -137,6 +139,8 @@ func (d *failureDetail) failure() *granary.Error {
 	switch {
 	case d.notLeader != nil:
 		err.Err = d.notLeader
+	case d.delegated != nil:
+		err.Err = d.delegated
 	case d.cause != nil:
 		err.Err = errors.New(*d.cause)
 	}

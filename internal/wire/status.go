@@ -45,6 +45,7 @@ var kindCodes = [...]codes.Code{
 	granary.KindNotOwner:      codes.PermissionDenied,
 	granary.KindWouldBlock:    codes.FailedPrecondition,
 	granary.KindDeadlock:      codes.FailedPrecondition,
+	granary.KindDelegated:     codes.Aborted,
 }
 
 // errorTextMax bounds the texts of an error in a status: trailers are no place for more.

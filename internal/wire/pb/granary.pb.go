@@ -868,6 +868,7 @@ type ErrorDetail struct {
 	Subject       []byte                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
 	Cause         []byte                 `protobuf:"bytes,4,opt,name=cause,proto3,oneof" json:"cause,omitempty"`
 	NotLeader     *NotLeader             `protobuf:"bytes,5,opt,name=not_leader,json=notLeader,proto3" json:"not_leader,omitempty"` // in place of cause
+	Delegated     *Delegated             `protobuf:"bytes,6,opt,name=delegated,proto3" json:"delegated,omitempty"`                  // likewise
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -937,6 +938,13 @@ func (x *ErrorDetail) GetNotLeader() *NotLeader {
 	return nil
 }
 
+func (x *ErrorDetail) GetDelegated() *Delegated {
+	if x != nil {
+		return x.Delegated
+	}
+	return nil
+}
+
 type NotLeader struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Leader        []byte                 `protobuf:"bytes,1,opt,name=leader,proto3" json:"leader,omitempty"`
@@ -981,6 +989,50 @@ func (x *NotLeader) GetLeader() []byte {
 	return nil
 }
 
+type Delegated struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Inodes        []uint64               `protobuf:"varint,1,rep,packed,name=inodes,proto3" json:"inodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Delegated) Reset() {
+	*x = Delegated{}
+	mi := &file_granary_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Delegated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Delegated) ProtoMessage() {}
+
+func (x *Delegated) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Delegated.ProtoReflect.Descriptor instead.
+func (*Delegated) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Delegated) GetInodes() []uint64 {
+	if x != nil {
+		return x.Inodes
+	}
+	return nil
+}
+
 type MutateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Session       uint64                 `protobuf:"varint,1,opt,name=session,proto3" json:"session,omitempty"`
@@ -992,7 +1044,7 @@ type MutateRequest struct {
 
 func (x *MutateRequest) Reset() {
 	*x = MutateRequest{}
-	mi := &file_granary_proto_msgTypes[16]
+	mi := &file_granary_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1004,7 +1056,7 @@ func (x *MutateRequest) String() string {
 func (*MutateRequest) ProtoMessage() {}
 
 func (x *MutateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[16]
+	mi := &file_granary_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1017,7 +1069,7 @@ func (x *MutateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MutateRequest.ProtoReflect.Descriptor instead.
 func (*MutateRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{16}
+	return file_granary_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MutateRequest) GetSession() uint64 {
@@ -1050,7 +1102,7 @@ type MutateReply struct {
 
 func (x *MutateReply) Reset() {
 	*x = MutateReply{}
-	mi := &file_granary_proto_msgTypes[17]
+	mi := &file_granary_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1062,7 +1114,7 @@ func (x *MutateReply) String() string {
 func (*MutateReply) ProtoMessage() {}
 
 func (x *MutateReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[17]
+	mi := &file_granary_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1075,7 +1127,7 @@ func (x *MutateReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MutateReply.ProtoReflect.Descriptor instead.
 func (*MutateReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{17}
+	return file_granary_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MutateReply) GetResults() [][]byte {
@@ -1090,13 +1142,14 @@ type Request struct {
 	Seq           uint64                 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
 	Cred          *Cred                  `protobuf:"bytes,2,opt,name=cred,proto3" json:"cred,omitempty"` // required
 	Op            *Op                    `protobuf:"bytes,3,opt,name=op,proto3" json:"op,omitempty"`     // required
+	Under         *Under                 `protobuf:"bytes,4,opt,name=under,proto3" json:"under,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_granary_proto_msgTypes[18]
+	mi := &file_granary_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1161,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[18]
+	mi := &file_granary_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1174,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{18}
+	return file_granary_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Request) GetSeq() uint64 {
@@ -1145,6 +1198,73 @@ func (x *Request) GetOp() *Op {
 	return nil
 }
 
+func (x *Request) GetUnder() *Under {
+	if x != nil {
+		return x.Under
+	}
+	return nil
+}
+
+type Under struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Order         uint64                 `protobuf:"varint,1,opt,name=order,proto3" json:"order,omitempty"`
+	Fence         uint64                 `protobuf:"varint,2,opt,name=fence,proto3" json:"fence,omitempty"`
+	At            int64                  `protobuf:"varint,3,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Under) Reset() {
+	*x = Under{}
+	mi := &file_granary_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Under) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Under) ProtoMessage() {}
+
+func (x *Under) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Under.ProtoReflect.Descriptor instead.
+func (*Under) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Under) GetOrder() uint64 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
+}
+
+func (x *Under) GetFence() uint64 {
+	if x != nil {
+		return x.Fence
+	}
+	return 0
+}
+
+func (x *Under) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
 type Cred struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Uid           uint32                 `protobuf:"varint,1,opt,name=uid,proto3" json:"uid,omitempty"`
@@ -1156,7 +1276,7 @@ type Cred struct {
 
 func (x *Cred) Reset() {
 	*x = Cred{}
-	mi := &file_granary_proto_msgTypes[19]
+	mi := &file_granary_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1288,7 @@ func (x *Cred) String() string {
 func (*Cred) ProtoMessage() {}
 
 func (x *Cred) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[19]
+	mi := &file_granary_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1301,7 @@ func (x *Cred) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cred.ProtoReflect.Descriptor instead.
 func (*Cred) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{19}
+	return file_granary_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Cred) GetUid() uint32 {
@@ -1221,7 +1341,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_granary_proto_msgTypes[20]
+	mi := &file_granary_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1233,7 +1353,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[20]
+	mi := &file_granary_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1246,7 +1366,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{20}
+	return file_granary_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Result) GetErr() *ErrorDetail {
@@ -1342,6 +1462,9 @@ type Op struct {
 	//	*Op_AcquireLock
 	//	*Op_ReleaseLock
 	//	*Op_CancelLock
+	//	*Op_LeaseInodes
+	//	*Op_TakeDelegation
+	//	*Op_ReturnDelegation
 	Op            isOp_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1349,7 +1472,7 @@ type Op struct {
 
 func (x *Op) Reset() {
 	*x = Op{}
-	mi := &file_granary_proto_msgTypes[21]
+	mi := &file_granary_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1361,7 +1484,7 @@ func (x *Op) String() string {
 func (*Op) ProtoMessage() {}
 
 func (x *Op) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[21]
+	mi := &file_granary_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1374,7 +1497,7 @@ func (x *Op) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Op.ProtoReflect.Descriptor instead.
 func (*Op) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{21}
+	return file_granary_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Op) GetOp() isOp_Op {
@@ -1681,6 +1804,33 @@ func (x *Op) GetCancelLock() *CancelLock {
 	return nil
 }
 
+func (x *Op) GetLeaseInodes() *LeaseInodes {
+	if x != nil {
+		if x, ok := x.Op.(*Op_LeaseInodes); ok {
+			return x.LeaseInodes
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetTakeDelegation() *TakeDelegation {
+	if x != nil {
+		if x, ok := x.Op.(*Op_TakeDelegation); ok {
+			return x.TakeDelegation
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetReturnDelegation() *ReturnDelegation {
+	if x != nil {
+		if x, ok := x.Op.(*Op_ReturnDelegation); ok {
+			return x.ReturnDelegation
+		}
+	}
+	return nil
+}
+
 type isOp_Op interface {
 	isOp_Op()
 }
@@ -1817,6 +1967,18 @@ type Op_CancelLock struct {
 	CancelLock *CancelLock `protobuf:"bytes,33,opt,name=cancel_lock,json=cancelLock,proto3,oneof"`
 }
 
+type Op_LeaseInodes struct {
+	LeaseInodes *LeaseInodes `protobuf:"bytes,34,opt,name=lease_inodes,json=leaseInodes,proto3,oneof"`
+}
+
+type Op_TakeDelegation struct {
+	TakeDelegation *TakeDelegation `protobuf:"bytes,35,opt,name=take_delegation,json=takeDelegation,proto3,oneof"`
+}
+
+type Op_ReturnDelegation struct {
+	ReturnDelegation *ReturnDelegation `protobuf:"bytes,36,opt,name=return_delegation,json=returnDelegation,proto3,oneof"`
+}
+
 func (*Op_Create) isOp_Op() {}
 
 func (*Op_Unlink) isOp_Op() {}
@@ -1883,6 +2045,12 @@ func (*Op_ReleaseLock) isOp_Op() {}
 
 func (*Op_CancelLock) isOp_Op() {}
 
+func (*Op_LeaseInodes) isOp_Op() {}
+
+func (*Op_TakeDelegation) isOp_Op() {}
+
+func (*Op_ReturnDelegation) isOp_Op() {}
+
 type Precondition struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Absent        bool                   `protobuf:"varint,1,opt,name=absent,proto3" json:"absent,omitempty"`
@@ -1895,7 +2063,7 @@ type Precondition struct {
 
 func (x *Precondition) Reset() {
 	*x = Precondition{}
-	mi := &file_granary_proto_msgTypes[22]
+	mi := &file_granary_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1907,7 +2075,7 @@ func (x *Precondition) String() string {
 func (*Precondition) ProtoMessage() {}
 
 func (x *Precondition) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[22]
+	mi := &file_granary_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1920,7 +2088,7 @@ func (x *Precondition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Precondition.ProtoReflect.Descriptor instead.
 func (*Precondition) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{22}
+	return file_granary_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Precondition) GetAbsent() bool {
@@ -1971,13 +2139,18 @@ type Create struct {
 	Match         *Precondition          `protobuf:"bytes,16,opt,name=match,proto3" json:"match,omitempty"`
 	Open          bool                   `protobuf:"varint,17,opt,name=open,proto3" json:"open,omitempty"`
 	Umask         uint32                 `protobuf:"varint,18,opt,name=umask,proto3" json:"umask,omitempty"`
+	Inode         uint64                 `protobuf:"varint,19,opt,name=inode,proto3" json:"inode,omitempty"`
+	Delegate      bool                   `protobuf:"varint,20,opt,name=delegate,proto3" json:"delegate,omitempty"`
+	Atime         *int64                 `protobuf:"varint,21,opt,name=atime,proto3,oneof" json:"atime,omitempty"`
+	Mtime         *int64                 `protobuf:"varint,22,opt,name=mtime,proto3,oneof" json:"mtime,omitempty"`
+	Ctime         *int64                 `protobuf:"varint,23,opt,name=ctime,proto3,oneof" json:"ctime,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Create) Reset() {
 	*x = Create{}
-	mi := &file_granary_proto_msgTypes[23]
+	mi := &file_granary_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1989,7 +2162,7 @@ func (x *Create) String() string {
 func (*Create) ProtoMessage() {}
 
 func (x *Create) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[23]
+	mi := &file_granary_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2002,7 +2175,7 @@ func (x *Create) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Create.ProtoReflect.Descriptor instead.
 func (*Create) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{23}
+	return file_granary_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Create) GetParent() uint64 {
@@ -2131,6 +2304,41 @@ func (x *Create) GetUmask() uint32 {
 	return 0
 }
 
+func (x *Create) GetInode() uint64 {
+	if x != nil {
+		return x.Inode
+	}
+	return 0
+}
+
+func (x *Create) GetDelegate() bool {
+	if x != nil {
+		return x.Delegate
+	}
+	return false
+}
+
+func (x *Create) GetAtime() int64 {
+	if x != nil && x.Atime != nil {
+		return *x.Atime
+	}
+	return 0
+}
+
+func (x *Create) GetMtime() int64 {
+	if x != nil && x.Mtime != nil {
+		return *x.Mtime
+	}
+	return 0
+}
+
+func (x *Create) GetCtime() int64 {
+	if x != nil && x.Ctime != nil {
+		return *x.Ctime
+	}
+	return 0
+}
+
 type Unlink struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Parent        uint64                 `protobuf:"varint,1,opt,name=parent,proto3" json:"parent,omitempty"`
@@ -2144,7 +2352,7 @@ type Unlink struct {
 
 func (x *Unlink) Reset() {
 	*x = Unlink{}
-	mi := &file_granary_proto_msgTypes[24]
+	mi := &file_granary_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2156,7 +2364,7 @@ func (x *Unlink) String() string {
 func (*Unlink) ProtoMessage() {}
 
 func (x *Unlink) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[24]
+	mi := &file_granary_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2169,7 +2377,7 @@ func (x *Unlink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unlink.ProtoReflect.Descriptor instead.
 func (*Unlink) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{24}
+	return file_granary_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Unlink) GetParent() uint64 {
@@ -2217,7 +2425,7 @@ type Rmdir struct {
 
 func (x *Rmdir) Reset() {
 	*x = Rmdir{}
-	mi := &file_granary_proto_msgTypes[25]
+	mi := &file_granary_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2437,7 @@ func (x *Rmdir) String() string {
 func (*Rmdir) ProtoMessage() {}
 
 func (x *Rmdir) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[25]
+	mi := &file_granary_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2450,7 @@ func (x *Rmdir) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rmdir.ProtoReflect.Descriptor instead.
 func (*Rmdir) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{25}
+	return file_granary_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Rmdir) GetParent() uint64 {
@@ -2269,7 +2477,7 @@ type RemoveTree struct {
 
 func (x *RemoveTree) Reset() {
 	*x = RemoveTree{}
-	mi := &file_granary_proto_msgTypes[26]
+	mi := &file_granary_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2281,7 +2489,7 @@ func (x *RemoveTree) String() string {
 func (*RemoveTree) ProtoMessage() {}
 
 func (x *RemoveTree) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[26]
+	mi := &file_granary_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2294,7 +2502,7 @@ func (x *RemoveTree) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveTree.ProtoReflect.Descriptor instead.
 func (*RemoveTree) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{26}
+	return file_granary_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RemoveTree) GetParent() uint64 {
@@ -2325,7 +2533,7 @@ type Rename struct {
 
 func (x *Rename) Reset() {
 	*x = Rename{}
-	mi := &file_granary_proto_msgTypes[27]
+	mi := &file_granary_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2337,7 +2545,7 @@ func (x *Rename) String() string {
 func (*Rename) ProtoMessage() {}
 
 func (x *Rename) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[27]
+	mi := &file_granary_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2350,7 +2558,7 @@ func (x *Rename) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rename.ProtoReflect.Descriptor instead.
 func (*Rename) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{27}
+	return file_granary_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Rename) GetSrcParent() uint64 {
@@ -2410,7 +2618,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_granary_proto_msgTypes[28]
+	mi := &file_granary_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2422,7 +2630,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[28]
+	mi := &file_granary_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2435,7 +2643,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{28}
+	return file_granary_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Link) GetInode() uint64 {
@@ -2507,7 +2715,7 @@ type SetAttr struct {
 
 func (x *SetAttr) Reset() {
 	*x = SetAttr{}
-	mi := &file_granary_proto_msgTypes[29]
+	mi := &file_granary_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2519,7 +2727,7 @@ func (x *SetAttr) String() string {
 func (*SetAttr) ProtoMessage() {}
 
 func (x *SetAttr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[29]
+	mi := &file_granary_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2532,7 +2740,7 @@ func (x *SetAttr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetAttr.ProtoReflect.Descriptor instead.
 func (*SetAttr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{29}
+	return file_granary_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SetAttr) GetInode() uint64 {
@@ -2631,7 +2839,7 @@ type SetXattr struct {
 
 func (x *SetXattr) Reset() {
 	*x = SetXattr{}
-	mi := &file_granary_proto_msgTypes[30]
+	mi := &file_granary_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2643,7 +2851,7 @@ func (x *SetXattr) String() string {
 func (*SetXattr) ProtoMessage() {}
 
 func (x *SetXattr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[30]
+	mi := &file_granary_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2656,7 +2864,7 @@ func (x *SetXattr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetXattr.ProtoReflect.Descriptor instead.
 func (*SetXattr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{30}
+	return file_granary_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SetXattr) GetInode() uint64 {
@@ -2697,7 +2905,7 @@ type RemoveXattr struct {
 
 func (x *RemoveXattr) Reset() {
 	*x = RemoveXattr{}
-	mi := &file_granary_proto_msgTypes[31]
+	mi := &file_granary_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2709,7 +2917,7 @@ func (x *RemoveXattr) String() string {
 func (*RemoveXattr) ProtoMessage() {}
 
 func (x *RemoveXattr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[31]
+	mi := &file_granary_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2722,7 +2930,7 @@ func (x *RemoveXattr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveXattr.ProtoReflect.Descriptor instead.
 func (*RemoveXattr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{31}
+	return file_granary_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RemoveXattr) GetInode() uint64 {
@@ -2753,7 +2961,7 @@ type Commit struct {
 
 func (x *Commit) Reset() {
 	*x = Commit{}
-	mi := &file_granary_proto_msgTypes[32]
+	mi := &file_granary_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2765,7 +2973,7 @@ func (x *Commit) String() string {
 func (*Commit) ProtoMessage() {}
 
 func (x *Commit) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[32]
+	mi := &file_granary_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2778,7 +2986,7 @@ func (x *Commit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Commit.ProtoReflect.Descriptor instead.
 func (*Commit) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{32}
+	return file_granary_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Commit) GetInode() uint64 {
@@ -2836,7 +3044,7 @@ type CopyRange struct {
 
 func (x *CopyRange) Reset() {
 	*x = CopyRange{}
-	mi := &file_granary_proto_msgTypes[33]
+	mi := &file_granary_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2848,7 +3056,7 @@ func (x *CopyRange) String() string {
 func (*CopyRange) ProtoMessage() {}
 
 func (x *CopyRange) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[33]
+	mi := &file_granary_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2861,7 +3069,7 @@ func (x *CopyRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CopyRange.ProtoReflect.Descriptor instead.
 func (*CopyRange) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{33}
+	return file_granary_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CopyRange) GetSrc() uint64 {
@@ -2912,7 +3120,7 @@ type Allocate struct {
 
 func (x *Allocate) Reset() {
 	*x = Allocate{}
-	mi := &file_granary_proto_msgTypes[34]
+	mi := &file_granary_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2924,7 +3132,7 @@ func (x *Allocate) String() string {
 func (*Allocate) ProtoMessage() {}
 
 func (x *Allocate) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[34]
+	mi := &file_granary_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2937,7 +3145,7 @@ func (x *Allocate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Allocate.ProtoReflect.Descriptor instead.
 func (*Allocate) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{34}
+	return file_granary_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Allocate) GetInode() uint64 {
@@ -2989,7 +3197,7 @@ type Assemble struct {
 
 func (x *Assemble) Reset() {
 	*x = Assemble{}
-	mi := &file_granary_proto_msgTypes[35]
+	mi := &file_granary_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3001,7 +3209,7 @@ func (x *Assemble) String() string {
 func (*Assemble) ProtoMessage() {}
 
 func (x *Assemble) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[35]
+	mi := &file_granary_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3014,7 +3222,7 @@ func (x *Assemble) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assemble.ProtoReflect.Descriptor instead.
 func (*Assemble) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{35}
+	return file_granary_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Assemble) GetCreate() *Create {
@@ -3070,7 +3278,7 @@ type Sources struct {
 
 func (x *Sources) Reset() {
 	*x = Sources{}
-	mi := &file_granary_proto_msgTypes[36]
+	mi := &file_granary_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3082,7 +3290,7 @@ func (x *Sources) String() string {
 func (*Sources) ProtoMessage() {}
 
 func (x *Sources) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[36]
+	mi := &file_granary_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3095,7 +3303,7 @@ func (x *Sources) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sources.ProtoReflect.Descriptor instead.
 func (*Sources) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{36}
+	return file_granary_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Sources) GetVersion() uint64 {
@@ -3132,7 +3340,7 @@ type CreateDataset struct {
 
 func (x *CreateDataset) Reset() {
 	*x = CreateDataset{}
-	mi := &file_granary_proto_msgTypes[37]
+	mi := &file_granary_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3144,7 +3352,7 @@ func (x *CreateDataset) String() string {
 func (*CreateDataset) ProtoMessage() {}
 
 func (x *CreateDataset) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[37]
+	mi := &file_granary_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3157,7 +3365,7 @@ func (x *CreateDataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDataset.ProtoReflect.Descriptor instead.
 func (*CreateDataset) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{37}
+	return file_granary_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CreateDataset) GetParent() uint64 {
@@ -3207,7 +3415,7 @@ type SetQuota struct {
 
 func (x *SetQuota) Reset() {
 	*x = SetQuota{}
-	mi := &file_granary_proto_msgTypes[38]
+	mi := &file_granary_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3219,7 +3427,7 @@ func (x *SetQuota) String() string {
 func (*SetQuota) ProtoMessage() {}
 
 func (x *SetQuota) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[38]
+	mi := &file_granary_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3232,7 +3440,7 @@ func (x *SetQuota) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetQuota.ProtoReflect.Descriptor instead.
 func (*SetQuota) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{38}
+	return file_granary_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *SetQuota) GetDataset() uint32 {
@@ -3273,7 +3481,7 @@ type Quota struct {
 
 func (x *Quota) Reset() {
 	*x = Quota{}
-	mi := &file_granary_proto_msgTypes[39]
+	mi := &file_granary_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3285,7 +3493,7 @@ func (x *Quota) String() string {
 func (*Quota) ProtoMessage() {}
 
 func (x *Quota) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[39]
+	mi := &file_granary_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3298,7 +3506,7 @@ func (x *Quota) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quota.ProtoReflect.Descriptor instead.
 func (*Quota) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{39}
+	return file_granary_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Quota) GetBytes() uint64 {
@@ -3324,7 +3532,7 @@ type Release struct {
 
 func (x *Release) Reset() {
 	*x = Release{}
-	mi := &file_granary_proto_msgTypes[40]
+	mi := &file_granary_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3336,7 +3544,7 @@ func (x *Release) String() string {
 func (*Release) ProtoMessage() {}
 
 func (x *Release) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[40]
+	mi := &file_granary_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3349,7 +3557,7 @@ func (x *Release) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Release.ProtoReflect.Descriptor instead.
 func (*Release) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{40}
+	return file_granary_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Release) GetInode() uint64 {
@@ -3370,7 +3578,7 @@ type SetPolicy struct {
 
 func (x *SetPolicy) Reset() {
 	*x = SetPolicy{}
-	mi := &file_granary_proto_msgTypes[41]
+	mi := &file_granary_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3382,7 +3590,7 @@ func (x *SetPolicy) String() string {
 func (*SetPolicy) ProtoMessage() {}
 
 func (x *SetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[41]
+	mi := &file_granary_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3395,7 +3603,7 @@ func (x *SetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetPolicy.ProtoReflect.Descriptor instead.
 func (*SetPolicy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{41}
+	return file_granary_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SetPolicy) GetInode() uint64 {
@@ -3430,7 +3638,7 @@ type OpenVolume struct {
 
 func (x *OpenVolume) Reset() {
 	*x = OpenVolume{}
-	mi := &file_granary_proto_msgTypes[42]
+	mi := &file_granary_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3442,7 +3650,7 @@ func (x *OpenVolume) String() string {
 func (*OpenVolume) ProtoMessage() {}
 
 func (x *OpenVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[42]
+	mi := &file_granary_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3455,7 +3663,7 @@ func (x *OpenVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenVolume.ProtoReflect.Descriptor instead.
 func (*OpenVolume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{42}
+	return file_granary_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *OpenVolume) GetPolicy() uint32 {
@@ -3490,7 +3698,7 @@ type Placement struct {
 
 func (x *Placement) Reset() {
 	*x = Placement{}
-	mi := &file_granary_proto_msgTypes[43]
+	mi := &file_granary_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3502,7 +3710,7 @@ func (x *Placement) String() string {
 func (*Placement) ProtoMessage() {}
 
 func (x *Placement) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[43]
+	mi := &file_granary_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3515,7 +3723,7 @@ func (x *Placement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Placement.ProtoReflect.Descriptor instead.
 func (*Placement) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{43}
+	return file_granary_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Placement) GetDataShards() int64 {
@@ -3550,7 +3758,7 @@ type SealVolume struct {
 
 func (x *SealVolume) Reset() {
 	*x = SealVolume{}
-	mi := &file_granary_proto_msgTypes[44]
+	mi := &file_granary_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3562,7 +3770,7 @@ func (x *SealVolume) String() string {
 func (*SealVolume) ProtoMessage() {}
 
 func (x *SealVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[44]
+	mi := &file_granary_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3575,7 +3783,7 @@ func (x *SealVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SealVolume.ProtoReflect.Descriptor instead.
 func (*SealVolume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{44}
+	return file_granary_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SealVolume) GetVolume() uint64 {
@@ -3611,7 +3819,7 @@ type PlaceShard struct {
 
 func (x *PlaceShard) Reset() {
 	*x = PlaceShard{}
-	mi := &file_granary_proto_msgTypes[45]
+	mi := &file_granary_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3623,7 +3831,7 @@ func (x *PlaceShard) String() string {
 func (*PlaceShard) ProtoMessage() {}
 
 func (x *PlaceShard) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[45]
+	mi := &file_granary_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3636,7 +3844,7 @@ func (x *PlaceShard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlaceShard.ProtoReflect.Descriptor instead.
 func (*PlaceShard) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{45}
+	return file_granary_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *PlaceShard) GetVolume() uint64 {
@@ -3676,7 +3884,7 @@ type MoveBlocks struct {
 
 func (x *MoveBlocks) Reset() {
 	*x = MoveBlocks{}
-	mi := &file_granary_proto_msgTypes[46]
+	mi := &file_granary_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3688,7 +3896,7 @@ func (x *MoveBlocks) String() string {
 func (*MoveBlocks) ProtoMessage() {}
 
 func (x *MoveBlocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[46]
+	mi := &file_granary_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3701,7 +3909,7 @@ func (x *MoveBlocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveBlocks.ProtoReflect.Descriptor instead.
 func (*MoveBlocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{46}
+	return file_granary_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *MoveBlocks) GetMoves() []*BlockMove {
@@ -3723,7 +3931,7 @@ type BlockMove struct {
 
 func (x *BlockMove) Reset() {
 	*x = BlockMove{}
-	mi := &file_granary_proto_msgTypes[47]
+	mi := &file_granary_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3735,7 +3943,7 @@ func (x *BlockMove) String() string {
 func (*BlockMove) ProtoMessage() {}
 
 func (x *BlockMove) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[47]
+	mi := &file_granary_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3748,7 +3956,7 @@ func (x *BlockMove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockMove.ProtoReflect.Descriptor instead.
 func (*BlockMove) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{47}
+	return file_granary_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *BlockMove) GetBlock() uint64 {
@@ -3788,7 +3996,7 @@ type MoveVolume struct {
 
 func (x *MoveVolume) Reset() {
 	*x = MoveVolume{}
-	mi := &file_granary_proto_msgTypes[48]
+	mi := &file_granary_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3800,7 +4008,7 @@ func (x *MoveVolume) String() string {
 func (*MoveVolume) ProtoMessage() {}
 
 func (x *MoveVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[48]
+	mi := &file_granary_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3813,7 +4021,7 @@ func (x *MoveVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveVolume.ProtoReflect.Descriptor instead.
 func (*MoveVolume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{48}
+	return file_granary_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *MoveVolume) GetVolume() uint64 {
@@ -3835,7 +4043,7 @@ type SetDisk struct {
 
 func (x *SetDisk) Reset() {
 	*x = SetDisk{}
-	mi := &file_granary_proto_msgTypes[49]
+	mi := &file_granary_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3847,7 +4055,7 @@ func (x *SetDisk) String() string {
 func (*SetDisk) ProtoMessage() {}
 
 func (x *SetDisk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[49]
+	mi := &file_granary_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3860,7 +4068,7 @@ func (x *SetDisk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDisk.ProtoReflect.Descriptor instead.
 func (*SetDisk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{49}
+	return file_granary_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *SetDisk) GetDisk() []byte {
@@ -3900,7 +4108,7 @@ type ForgetServer struct {
 
 func (x *ForgetServer) Reset() {
 	*x = ForgetServer{}
-	mi := &file_granary_proto_msgTypes[50]
+	mi := &file_granary_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3912,7 +4120,7 @@ func (x *ForgetServer) String() string {
 func (*ForgetServer) ProtoMessage() {}
 
 func (x *ForgetServer) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[50]
+	mi := &file_granary_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3925,7 +4133,7 @@ func (x *ForgetServer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetServer.ProtoReflect.Descriptor instead.
 func (*ForgetServer) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{50}
+	return file_granary_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ForgetServer) GetServer() []byte {
@@ -3944,7 +4152,7 @@ type ForgetDisk struct {
 
 func (x *ForgetDisk) Reset() {
 	*x = ForgetDisk{}
-	mi := &file_granary_proto_msgTypes[51]
+	mi := &file_granary_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3956,7 +4164,7 @@ func (x *ForgetDisk) String() string {
 func (*ForgetDisk) ProtoMessage() {}
 
 func (x *ForgetDisk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[51]
+	mi := &file_granary_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3969,7 +4177,7 @@ func (x *ForgetDisk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForgetDisk.ProtoReflect.Descriptor instead.
 func (*ForgetDisk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{51}
+	return file_granary_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ForgetDisk) GetDisk() []byte {
@@ -3988,7 +4196,7 @@ type SetUpkeep struct {
 
 func (x *SetUpkeep) Reset() {
 	*x = SetUpkeep{}
-	mi := &file_granary_proto_msgTypes[52]
+	mi := &file_granary_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4000,7 +4208,7 @@ func (x *SetUpkeep) String() string {
 func (*SetUpkeep) ProtoMessage() {}
 
 func (x *SetUpkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[52]
+	mi := &file_granary_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4013,7 +4221,7 @@ func (x *SetUpkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUpkeep.ProtoReflect.Descriptor instead.
 func (*SetUpkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{52}
+	return file_granary_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *SetUpkeep) GetUpkeep() *Upkeep {
@@ -4034,7 +4242,7 @@ type DamageShards struct {
 
 func (x *DamageShards) Reset() {
 	*x = DamageShards{}
-	mi := &file_granary_proto_msgTypes[53]
+	mi := &file_granary_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4046,7 +4254,7 @@ func (x *DamageShards) String() string {
 func (*DamageShards) ProtoMessage() {}
 
 func (x *DamageShards) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[53]
+	mi := &file_granary_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4059,7 +4267,7 @@ func (x *DamageShards) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DamageShards.ProtoReflect.Descriptor instead.
 func (*DamageShards) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{53}
+	return file_granary_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *DamageShards) GetVolume() uint64 {
@@ -4099,7 +4307,7 @@ type AdoptVolume struct {
 
 func (x *AdoptVolume) Reset() {
 	*x = AdoptVolume{}
-	mi := &file_granary_proto_msgTypes[54]
+	mi := &file_granary_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4111,7 +4319,7 @@ func (x *AdoptVolume) String() string {
 func (*AdoptVolume) ProtoMessage() {}
 
 func (x *AdoptVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[54]
+	mi := &file_granary_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4124,7 +4332,7 @@ func (x *AdoptVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AdoptVolume.ProtoReflect.Descriptor instead.
 func (*AdoptVolume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{54}
+	return file_granary_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *AdoptVolume) GetVolume() uint64 {
@@ -4183,6 +4391,146 @@ func (x *AdoptVolume) GetMoves() []*BlockMove {
 	return nil
 }
 
+type LeaseInodes struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Dataset       uint32                 `protobuf:"varint,1,opt,name=dataset,proto3" json:"dataset,omitempty"`
+	Count         uint32                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LeaseInodes) Reset() {
+	*x = LeaseInodes{}
+	mi := &file_granary_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LeaseInodes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LeaseInodes) ProtoMessage() {}
+
+func (x *LeaseInodes) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LeaseInodes.ProtoReflect.Descriptor instead.
+func (*LeaseInodes) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *LeaseInodes) GetDataset() uint32 {
+	if x != nil {
+		return x.Dataset
+	}
+	return 0
+}
+
+func (x *LeaseInodes) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+type TakeDelegation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Inode         uint64                 `protobuf:"varint,1,opt,name=inode,proto3" json:"inode,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TakeDelegation) Reset() {
+	*x = TakeDelegation{}
+	mi := &file_granary_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TakeDelegation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TakeDelegation) ProtoMessage() {}
+
+func (x *TakeDelegation) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TakeDelegation.ProtoReflect.Descriptor instead.
+func (*TakeDelegation) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *TakeDelegation) GetInode() uint64 {
+	if x != nil {
+		return x.Inode
+	}
+	return 0
+}
+
+type ReturnDelegation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Inodes        []uint64               `protobuf:"varint,1,rep,packed,name=inodes,proto3" json:"inodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReturnDelegation) Reset() {
+	*x = ReturnDelegation{}
+	mi := &file_granary_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReturnDelegation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReturnDelegation) ProtoMessage() {}
+
+func (x *ReturnDelegation) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReturnDelegation.ProtoReflect.Descriptor instead.
+func (*ReturnDelegation) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *ReturnDelegation) GetInodes() []uint64 {
+	if x != nil {
+		return x.Inodes
+	}
+	return nil
+}
+
 type AcquireLock struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LockKey       *LockKey               `protobuf:"bytes,1,opt,name=lock_key,json=lockKey,proto3" json:"lock_key,omitempty"`       // required
@@ -4196,7 +4544,7 @@ type AcquireLock struct {
 
 func (x *AcquireLock) Reset() {
 	*x = AcquireLock{}
-	mi := &file_granary_proto_msgTypes[55]
+	mi := &file_granary_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4208,7 +4556,7 @@ func (x *AcquireLock) String() string {
 func (*AcquireLock) ProtoMessage() {}
 
 func (x *AcquireLock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[55]
+	mi := &file_granary_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4221,7 +4569,7 @@ func (x *AcquireLock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AcquireLock.ProtoReflect.Descriptor instead.
 func (*AcquireLock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{55}
+	return file_granary_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *AcquireLock) GetLockKey() *LockKey {
@@ -4269,7 +4617,7 @@ type ReleaseLock struct {
 
 func (x *ReleaseLock) Reset() {
 	*x = ReleaseLock{}
-	mi := &file_granary_proto_msgTypes[56]
+	mi := &file_granary_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4281,7 +4629,7 @@ func (x *ReleaseLock) String() string {
 func (*ReleaseLock) ProtoMessage() {}
 
 func (x *ReleaseLock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[56]
+	mi := &file_granary_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4294,7 +4642,7 @@ func (x *ReleaseLock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseLock.ProtoReflect.Descriptor instead.
 func (*ReleaseLock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{56}
+	return file_granary_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ReleaseLock) GetLockKey() *LockKey {
@@ -4320,7 +4668,7 @@ type CancelLock struct {
 
 func (x *CancelLock) Reset() {
 	*x = CancelLock{}
-	mi := &file_granary_proto_msgTypes[57]
+	mi := &file_granary_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4332,7 +4680,7 @@ func (x *CancelLock) String() string {
 func (*CancelLock) ProtoMessage() {}
 
 func (x *CancelLock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[57]
+	mi := &file_granary_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4345,7 +4693,7 @@ func (x *CancelLock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelLock.ProtoReflect.Descriptor instead.
 func (*CancelLock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{57}
+	return file_granary_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *CancelLock) GetLockKey() *LockKey {
@@ -4366,7 +4714,7 @@ type LockKey struct {
 
 func (x *LockKey) Reset() {
 	*x = LockKey{}
-	mi := &file_granary_proto_msgTypes[58]
+	mi := &file_granary_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4378,7 +4726,7 @@ func (x *LockKey) String() string {
 func (*LockKey) ProtoMessage() {}
 
 func (x *LockKey) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[58]
+	mi := &file_granary_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4391,7 +4739,7 @@ func (x *LockKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockKey.ProtoReflect.Descriptor instead.
 func (*LockKey) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{58}
+	return file_granary_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *LockKey) GetInode() uint64 {
@@ -4425,7 +4773,7 @@ type LockRange struct {
 
 func (x *LockRange) Reset() {
 	*x = LockRange{}
-	mi := &file_granary_proto_msgTypes[59]
+	mi := &file_granary_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4437,7 +4785,7 @@ func (x *LockRange) String() string {
 func (*LockRange) ProtoMessage() {}
 
 func (x *LockRange) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[59]
+	mi := &file_granary_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4450,7 +4798,7 @@ func (x *LockRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockRange.ProtoReflect.Descriptor instead.
 func (*LockRange) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{59}
+	return file_granary_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *LockRange) GetStart() uint64 {
@@ -4482,7 +4830,7 @@ type Upkeep struct {
 
 func (x *Upkeep) Reset() {
 	*x = Upkeep{}
-	mi := &file_granary_proto_msgTypes[60]
+	mi := &file_granary_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4494,7 +4842,7 @@ func (x *Upkeep) String() string {
 func (*Upkeep) ProtoMessage() {}
 
 func (x *Upkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[60]
+	mi := &file_granary_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4507,7 +4855,7 @@ func (x *Upkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upkeep.ProtoReflect.Descriptor instead.
 func (*Upkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{60}
+	return file_granary_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *Upkeep) GetRepairGrace() int64 {
@@ -4567,7 +4915,7 @@ type CloseSession struct {
 
 func (x *CloseSession) Reset() {
 	*x = CloseSession{}
-	mi := &file_granary_proto_msgTypes[61]
+	mi := &file_granary_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4579,7 +4927,7 @@ func (x *CloseSession) String() string {
 func (*CloseSession) ProtoMessage() {}
 
 func (x *CloseSession) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[61]
+	mi := &file_granary_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4592,7 +4940,7 @@ func (x *CloseSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSession.ProtoReflect.Descriptor instead.
 func (*CloseSession) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{61}
+	return file_granary_proto_rawDescGZIP(), []int{66}
 }
 
 type SetUser struct {
@@ -4604,7 +4952,7 @@ type SetUser struct {
 
 func (x *SetUser) Reset() {
 	*x = SetUser{}
-	mi := &file_granary_proto_msgTypes[62]
+	mi := &file_granary_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4616,7 +4964,7 @@ func (x *SetUser) String() string {
 func (*SetUser) ProtoMessage() {}
 
 func (x *SetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[62]
+	mi := &file_granary_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4629,7 +4977,7 @@ func (x *SetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUser.ProtoReflect.Descriptor instead.
 func (*SetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{62}
+	return file_granary_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *SetUser) GetUser() *User {
@@ -4651,7 +4999,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_granary_proto_msgTypes[63]
+	mi := &file_granary_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4663,7 +5011,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[63]
+	mi := &file_granary_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4676,7 +5024,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{63}
+	return file_granary_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *User) GetAccessKey() []byte {
@@ -4735,7 +5083,7 @@ type Attr struct {
 
 func (x *Attr) Reset() {
 	*x = Attr{}
-	mi := &file_granary_proto_msgTypes[64]
+	mi := &file_granary_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4747,7 +5095,7 @@ func (x *Attr) String() string {
 func (*Attr) ProtoMessage() {}
 
 func (x *Attr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[64]
+	mi := &file_granary_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4760,7 +5108,7 @@ func (x *Attr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attr.ProtoReflect.Descriptor instead.
 func (*Attr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{64}
+	return file_granary_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Attr) GetInode() uint64 {
@@ -4914,7 +5262,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_granary_proto_msgTypes[65]
+	mi := &file_granary_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4926,7 +5274,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[65]
+	mi := &file_granary_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4939,7 +5287,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{65}
+	return file_granary_proto_rawDescGZIP(), []int{70}
 }
 
 func (x *Entry) GetName() []byte {
@@ -4973,7 +5321,7 @@ type Xattr struct {
 
 func (x *Xattr) Reset() {
 	*x = Xattr{}
-	mi := &file_granary_proto_msgTypes[66]
+	mi := &file_granary_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4985,7 +5333,7 @@ func (x *Xattr) String() string {
 func (*Xattr) ProtoMessage() {}
 
 func (x *Xattr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[66]
+	mi := &file_granary_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4998,7 +5346,7 @@ func (x *Xattr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Xattr.ProtoReflect.Descriptor instead.
 func (*Xattr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{66}
+	return file_granary_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *Xattr) GetName() []byte {
@@ -5028,7 +5376,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5040,7 +5388,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5053,7 +5401,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{67}
+	return file_granary_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *Location) GetVolume() uint64 {
@@ -5104,7 +5452,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5116,7 +5464,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5129,7 +5477,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{68}
+	return file_granary_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Chunk) GetHash() []byte {
@@ -5179,7 +5527,7 @@ type ExtentWrite struct {
 
 func (x *ExtentWrite) Reset() {
 	*x = ExtentWrite{}
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5191,7 +5539,7 @@ func (x *ExtentWrite) String() string {
 func (*ExtentWrite) ProtoMessage() {}
 
 func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5204,7 +5552,7 @@ func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtentWrite.ProtoReflect.Descriptor instead.
 func (*ExtentWrite) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{69}
+	return file_granary_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *ExtentWrite) GetOffset() uint64 {
@@ -5249,7 +5597,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5261,7 +5609,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5274,7 +5622,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{70}
+	return file_granary_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *Content) GetInline() []byte {
@@ -5331,7 +5679,7 @@ type BlockInfo struct {
 
 func (x *BlockInfo) Reset() {
 	*x = BlockInfo{}
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5343,7 +5691,7 @@ func (x *BlockInfo) String() string {
 func (*BlockInfo) ProtoMessage() {}
 
 func (x *BlockInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5356,7 +5704,7 @@ func (x *BlockInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockInfo.ProtoReflect.Descriptor instead.
 func (*BlockInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{71}
+	return file_granary_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *BlockInfo) GetId() uint64 {
@@ -5399,7 +5747,7 @@ type Extent struct {
 
 func (x *Extent) Reset() {
 	*x = Extent{}
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5411,7 +5759,7 @@ func (x *Extent) String() string {
 func (*Extent) ProtoMessage() {}
 
 func (x *Extent) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5424,7 +5772,7 @@ func (x *Extent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Extent.ProtoReflect.Descriptor instead.
 func (*Extent) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{72}
+	return file_granary_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *Extent) GetOffset() uint64 {
@@ -5470,7 +5818,7 @@ type Layout struct {
 
 func (x *Layout) Reset() {
 	*x = Layout{}
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5482,7 +5830,7 @@ func (x *Layout) String() string {
 func (*Layout) ProtoMessage() {}
 
 func (x *Layout) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5495,7 +5843,7 @@ func (x *Layout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Layout.ProtoReflect.Descriptor instead.
 func (*Layout) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{73}
+	return file_granary_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *Layout) GetSize() uint64 {
@@ -5561,7 +5909,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5573,7 +5921,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5586,7 +5934,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{74}
+	return file_granary_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *Policy) GetDataShards() int64 {
@@ -5646,7 +5994,7 @@ type ShardPlace struct {
 
 func (x *ShardPlace) Reset() {
 	*x = ShardPlace{}
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5658,7 +6006,7 @@ func (x *ShardPlace) String() string {
 func (*ShardPlace) ProtoMessage() {}
 
 func (x *ShardPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5671,7 +6019,7 @@ func (x *ShardPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardPlace.ProtoReflect.Descriptor instead.
 func (*ShardPlace) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{75}
+	return file_granary_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *ShardPlace) GetDisk() []byte {
@@ -5748,7 +6096,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5760,7 +6108,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5773,7 +6121,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{76}
+	return file_granary_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *Volume) GetId() uint64 {
@@ -5906,7 +6254,7 @@ type ShardRef struct {
 
 func (x *ShardRef) Reset() {
 	*x = ShardRef{}
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5918,7 +6266,7 @@ func (x *ShardRef) String() string {
 func (*ShardRef) ProtoMessage() {}
 
 func (x *ShardRef) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5931,7 +6279,7 @@ func (x *ShardRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardRef.ProtoReflect.Descriptor instead.
 func (*ShardRef) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{77}
+	return file_granary_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ShardRef) GetDisk() []byte {
@@ -5973,7 +6321,7 @@ type ShardInfo struct {
 
 func (x *ShardInfo) Reset() {
 	*x = ShardInfo{}
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5985,7 +6333,7 @@ func (x *ShardInfo) String() string {
 func (*ShardInfo) ProtoMessage() {}
 
 func (x *ShardInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5998,7 +6346,7 @@ func (x *ShardInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardInfo.ProtoReflect.Descriptor instead.
 func (*ShardInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{78}
+	return file_granary_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ShardInfo) GetRef() *ShardRef {
@@ -6089,7 +6437,7 @@ type DiskUsage struct {
 
 func (x *DiskUsage) Reset() {
 	*x = DiskUsage{}
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6101,7 +6449,7 @@ func (x *DiskUsage) String() string {
 func (*DiskUsage) ProtoMessage() {}
 
 func (x *DiskUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6114,7 +6462,7 @@ func (x *DiskUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskUsage.ProtoReflect.Descriptor instead.
 func (*DiskUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{79}
+	return file_granary_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *DiskUsage) GetDisk() []byte {
@@ -6200,7 +6548,7 @@ type Scrub struct {
 
 func (x *Scrub) Reset() {
 	*x = Scrub{}
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6212,7 +6560,7 @@ func (x *Scrub) String() string {
 func (*Scrub) ProtoMessage() {}
 
 func (x *Scrub) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6225,7 +6573,7 @@ func (x *Scrub) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scrub.ProtoReflect.Descriptor instead.
 func (*Scrub) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{80}
+	return file_granary_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *Scrub) GetBegan() int64 {
@@ -6281,7 +6629,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6293,7 +6641,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6306,7 +6654,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{81}
+	return file_granary_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *Disk) GetId() []byte {
@@ -6394,7 +6742,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6406,7 +6754,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6419,7 +6767,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{82}
+	return file_granary_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Server) GetId() []byte {
@@ -6491,7 +6839,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6503,7 +6851,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6516,7 +6864,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{83}
+	return file_granary_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Task) GetId() uint64 {
@@ -6617,7 +6965,7 @@ type TaskReport struct {
 
 func (x *TaskReport) Reset() {
 	*x = TaskReport{}
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6629,7 +6977,7 @@ func (x *TaskReport) String() string {
 func (*TaskReport) ProtoMessage() {}
 
 func (x *TaskReport) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6642,7 +6990,7 @@ func (x *TaskReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskReport.ProtoReflect.Descriptor instead.
 func (*TaskReport) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{84}
+	return file_granary_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *TaskReport) GetTask() *Task {
@@ -6699,7 +7047,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6711,7 +7059,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6724,7 +7072,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{85}
+	return file_granary_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *WorkRequest) GetWorker() []byte {
@@ -6765,7 +7113,7 @@ type WorkReply struct {
 
 func (x *WorkReply) Reset() {
 	*x = WorkReply{}
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6777,7 +7125,7 @@ func (x *WorkReply) String() string {
 func (*WorkReply) ProtoMessage() {}
 
 func (x *WorkReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6790,7 +7138,7 @@ func (x *WorkReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkReply.ProtoReflect.Descriptor instead.
 func (*WorkReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{86}
+	return file_granary_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *WorkReply) GetTasks() []*Task {
@@ -6822,7 +7170,7 @@ type TaskStatus struct {
 
 func (x *TaskStatus) Reset() {
 	*x = TaskStatus{}
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6834,7 +7182,7 @@ func (x *TaskStatus) String() string {
 func (*TaskStatus) ProtoMessage() {}
 
 func (x *TaskStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6847,7 +7195,7 @@ func (x *TaskStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStatus.ProtoReflect.Descriptor instead.
 func (*TaskStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{87}
+	return file_granary_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *TaskStatus) GetTask() *Task {
@@ -6910,7 +7258,7 @@ type AwaitLockRequest struct {
 
 func (x *AwaitLockRequest) Reset() {
 	*x = AwaitLockRequest{}
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6922,7 +7270,7 @@ func (x *AwaitLockRequest) String() string {
 func (*AwaitLockRequest) ProtoMessage() {}
 
 func (x *AwaitLockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6935,7 +7283,7 @@ func (x *AwaitLockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitLockRequest.ProtoReflect.Descriptor instead.
 func (*AwaitLockRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{88}
+	return file_granary_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *AwaitLockRequest) GetSession() uint64 {
@@ -6969,7 +7317,7 @@ type AwaitLockReply struct {
 
 func (x *AwaitLockReply) Reset() {
 	*x = AwaitLockReply{}
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6981,7 +7329,7 @@ func (x *AwaitLockReply) String() string {
 func (*AwaitLockReply) ProtoMessage() {}
 
 func (x *AwaitLockReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6994,7 +7342,7 @@ func (x *AwaitLockReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitLockReply.ProtoReflect.Descriptor instead.
 func (*AwaitLockReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{89}
+	return file_granary_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *AwaitLockReply) GetState() uint32 {
@@ -7022,7 +7370,7 @@ type AttendRequest struct {
 
 func (x *AttendRequest) Reset() {
 	*x = AttendRequest{}
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7034,7 +7382,7 @@ func (x *AttendRequest) String() string {
 func (*AttendRequest) ProtoMessage() {}
 
 func (x *AttendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7047,7 +7395,7 @@ func (x *AttendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttendRequest.ProtoReflect.Descriptor instead.
 func (*AttendRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{90}
+	return file_granary_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *AttendRequest) GetSession() uint64 {
@@ -7084,7 +7432,7 @@ type Notices struct {
 
 func (x *Notices) Reset() {
 	*x = Notices{}
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7096,7 +7444,7 @@ func (x *Notices) String() string {
 func (*Notices) ProtoMessage() {}
 
 func (x *Notices) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7109,7 +7457,7 @@ func (x *Notices) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notices.ProtoReflect.Descriptor instead.
 func (*Notices) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{91}
+	return file_granary_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *Notices) GetAttendance() uint64 {
@@ -7158,7 +7506,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7170,7 +7518,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7183,7 +7531,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{92}
+	return file_granary_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *Change) GetInode() uint64 {
@@ -7221,7 +7569,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7233,7 +7581,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7246,7 +7594,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{93}
+	return file_granary_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *QueryRequest) GetMinIndex() uint64 {
@@ -7301,7 +7649,7 @@ type QueryManyRequest struct {
 
 func (x *QueryManyRequest) Reset() {
 	*x = QueryManyRequest{}
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7313,7 +7661,7 @@ func (x *QueryManyRequest) String() string {
 func (*QueryManyRequest) ProtoMessage() {}
 
 func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7326,7 +7674,7 @@ func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyRequest.ProtoReflect.Descriptor instead.
 func (*QueryManyRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{94}
+	return file_granary_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *QueryManyRequest) GetRequests() []*QueryRequest {
@@ -7345,7 +7693,7 @@ type QueryManyReply struct {
 
 func (x *QueryManyReply) Reset() {
 	*x = QueryManyReply{}
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7357,7 +7705,7 @@ func (x *QueryManyReply) String() string {
 func (*QueryManyReply) ProtoMessage() {}
 
 func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7370,7 +7718,7 @@ func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyReply.ProtoReflect.Descriptor instead.
 func (*QueryManyReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{95}
+	return file_granary_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *QueryManyReply) GetOutcomes() []*QueryOutcome {
@@ -7390,7 +7738,7 @@ type QueryOutcome struct {
 
 func (x *QueryOutcome) Reset() {
 	*x = QueryOutcome{}
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7402,7 +7750,7 @@ func (x *QueryOutcome) String() string {
 func (*QueryOutcome) ProtoMessage() {}
 
 func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7415,7 +7763,7 @@ func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryOutcome.ProtoReflect.Descriptor instead.
 func (*QueryOutcome) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{96}
+	return file_granary_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *QueryOutcome) GetReply() *QueryReply {
@@ -7442,7 +7790,7 @@ type QueryReply struct {
 
 func (x *QueryReply) Reset() {
 	*x = QueryReply{}
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7454,7 +7802,7 @@ func (x *QueryReply) String() string {
 func (*QueryReply) ProtoMessage() {}
 
 func (x *QueryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7467,7 +7815,7 @@ func (x *QueryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryReply.ProtoReflect.Descriptor instead.
 func (*QueryReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{97}
+	return file_granary_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *QueryReply) GetIndex() uint64 {
@@ -7507,6 +7855,7 @@ type Query struct {
 	//	*Query_GetUpkeep
 	//	*Query_GetLock
 	//	*Query_ListLocks
+	//	*Query_AwaitReturn
 	Query         isQuery_Query `protobuf_oneof:"query"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -7514,7 +7863,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7526,7 +7875,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7539,7 +7888,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{98}
+	return file_granary_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *Query) GetQuery() isQuery_Query {
@@ -7720,6 +8069,15 @@ func (x *Query) GetListLocks() *ListLocks {
 	return nil
 }
 
+func (x *Query) GetAwaitReturn() *AwaitReturn {
+	if x != nil {
+		if x, ok := x.Query.(*Query_AwaitReturn); ok {
+			return x.AwaitReturn
+		}
+	}
+	return nil
+}
+
 type isQuery_Query interface {
 	isQuery_Query()
 }
@@ -7800,6 +8158,10 @@ type Query_ListLocks struct {
 	ListLocks *ListLocks `protobuf:"bytes,19,opt,name=list_locks,json=listLocks,proto3,oneof"`
 }
 
+type Query_AwaitReturn struct {
+	AwaitReturn *AwaitReturn `protobuf:"bytes,20,opt,name=await_return,json=awaitReturn,proto3,oneof"`
+}
+
 func (*Query_Lookup) isQuery_Query() {}
 
 func (*Query_ReadDir) isQuery_Query() {}
@@ -7838,6 +8200,8 @@ func (*Query_GetLock) isQuery_Query() {}
 
 func (*Query_ListLocks) isQuery_Query() {}
 
+func (*Query_AwaitReturn) isQuery_Query() {}
+
 type Answer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Answer:
@@ -7861,6 +8225,7 @@ type Answer struct {
 	//	*Answer_UpkeepIs
 	//	*Answer_LockIs
 	//	*Answer_Locks
+	//	*Answer_Returned
 	Answer        isAnswer_Answer `protobuf_oneof:"answer"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -7868,7 +8233,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7880,7 +8245,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7893,7 +8258,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{99}
+	return file_granary_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *Answer) GetAnswer() isAnswer_Answer {
@@ -8074,6 +8439,15 @@ func (x *Answer) GetLocks() *Locks {
 	return nil
 }
 
+func (x *Answer) GetReturned() *Returned {
+	if x != nil {
+		if x, ok := x.Answer.(*Answer_Returned); ok {
+			return x.Returned
+		}
+	}
+	return nil
+}
+
 type isAnswer_Answer interface {
 	isAnswer_Answer()
 }
@@ -8154,6 +8528,10 @@ type Answer_Locks struct {
 	Locks *Locks `protobuf:"bytes,19,opt,name=locks,proto3,oneof"`
 }
 
+type Answer_Returned struct {
+	Returned *Returned `protobuf:"bytes,20,opt,name=returned,proto3,oneof"`
+}
+
 func (*Answer_Found) isAnswer_Answer() {}
 
 func (*Answer_Directory) isAnswer_Answer() {}
@@ -8192,6 +8570,8 @@ func (*Answer_LockIs) isAnswer_Answer() {}
 
 func (*Answer_Locks) isAnswer_Answer() {}
 
+func (*Answer_Returned) isAnswer_Answer() {}
+
 type Range struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Offset        uint64                 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
@@ -8202,7 +8582,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8214,7 +8594,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8227,7 +8607,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{100}
+	return file_granary_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *Range) GetOffset() uint64 {
@@ -8258,7 +8638,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8270,7 +8650,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8283,7 +8663,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{101}
+	return file_granary_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *Lookup) GetBase() uint64 {
@@ -8343,7 +8723,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8355,7 +8735,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8368,7 +8748,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{102}
+	return file_granary_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *Found) GetEntry() *Entry {
@@ -8432,7 +8812,7 @@ type ReadDir struct {
 
 func (x *ReadDir) Reset() {
 	*x = ReadDir{}
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8444,7 +8824,7 @@ func (x *ReadDir) String() string {
 func (*ReadDir) ProtoMessage() {}
 
 func (x *ReadDir) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8457,7 +8837,7 @@ func (x *ReadDir) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDir.ProtoReflect.Descriptor instead.
 func (*ReadDir) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{103}
+	return file_granary_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *ReadDir) GetInode() uint64 {
@@ -8499,7 +8879,7 @@ type Directory struct {
 
 func (x *Directory) Reset() {
 	*x = Directory{}
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8511,7 +8891,7 @@ func (x *Directory) String() string {
 func (*Directory) ProtoMessage() {}
 
 func (x *Directory) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8524,7 +8904,7 @@ func (x *Directory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Directory.ProtoReflect.Descriptor instead.
 func (*Directory) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{104}
+	return file_granary_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *Directory) GetEntries() []*Entry {
@@ -8561,7 +8941,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8573,7 +8953,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8586,7 +8966,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{105}
+	return file_granary_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *List) GetRoot() uint64 {
@@ -8636,7 +9016,7 @@ type ListItem struct {
 
 func (x *ListItem) Reset() {
 	*x = ListItem{}
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8648,7 +9028,7 @@ func (x *ListItem) String() string {
 func (*ListItem) ProtoMessage() {}
 
 func (x *ListItem) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8661,7 +9041,7 @@ func (x *ListItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListItem.ProtoReflect.Descriptor instead.
 func (*ListItem) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{106}
+	return file_granary_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *ListItem) GetKey() []byte {
@@ -8703,7 +9083,7 @@ type Listing struct {
 
 func (x *Listing) Reset() {
 	*x = Listing{}
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8715,7 +9095,7 @@ func (x *Listing) String() string {
 func (*Listing) ProtoMessage() {}
 
 func (x *Listing) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8728,7 +9108,7 @@ func (x *Listing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listing.ProtoReflect.Descriptor instead.
 func (*Listing) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{107}
+	return file_granary_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *Listing) GetItems() []*ListItem {
@@ -8763,7 +9143,7 @@ type HasChunks struct {
 
 func (x *HasChunks) Reset() {
 	*x = HasChunks{}
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8775,7 +9155,7 @@ func (x *HasChunks) String() string {
 func (*HasChunks) ProtoMessage() {}
 
 func (x *HasChunks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8788,7 +9168,7 @@ func (x *HasChunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HasChunks.ProtoReflect.Descriptor instead.
 func (*HasChunks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{108}
+	return file_granary_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *HasChunks) GetDataset() uint32 {
@@ -8821,7 +9201,7 @@ type ChunksHad struct {
 
 func (x *ChunksHad) Reset() {
 	*x = ChunksHad{}
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8833,7 +9213,7 @@ func (x *ChunksHad) String() string {
 func (*ChunksHad) ProtoMessage() {}
 
 func (x *ChunksHad) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8846,7 +9226,7 @@ func (x *ChunksHad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunksHad.ProtoReflect.Descriptor instead.
 func (*ChunksHad) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{109}
+	return file_granary_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *ChunksHad) GetHas() []bool {
@@ -8865,7 +9245,7 @@ type StatFS struct {
 
 func (x *StatFS) Reset() {
 	*x = StatFS{}
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8877,7 +9257,7 @@ func (x *StatFS) String() string {
 func (*StatFS) ProtoMessage() {}
 
 func (x *StatFS) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8890,7 +9270,7 @@ func (x *StatFS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatFS.ProtoReflect.Descriptor instead.
 func (*StatFS) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{110}
+	return file_granary_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *StatFS) GetInode() uint64 {
@@ -8912,7 +9292,7 @@ type FSStats struct {
 
 func (x *FSStats) Reset() {
 	*x = FSStats{}
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8924,7 +9304,7 @@ func (x *FSStats) String() string {
 func (*FSStats) ProtoMessage() {}
 
 func (x *FSStats) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8937,7 +9317,7 @@ func (x *FSStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FSStats.ProtoReflect.Descriptor instead.
 func (*FSStats) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{111}
+	return file_granary_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *FSStats) GetBytes() uint64 {
@@ -8978,7 +9358,7 @@ type ListDatasets struct {
 
 func (x *ListDatasets) Reset() {
 	*x = ListDatasets{}
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8990,7 +9370,7 @@ func (x *ListDatasets) String() string {
 func (*ListDatasets) ProtoMessage() {}
 
 func (x *ListDatasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9003,7 +9383,7 @@ func (x *ListDatasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatasets.ProtoReflect.Descriptor instead.
 func (*ListDatasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{112}
+	return file_granary_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *ListDatasets) GetAfter() uint32 {
@@ -9033,7 +9413,7 @@ type Dataset struct {
 
 func (x *Dataset) Reset() {
 	*x = Dataset{}
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9045,7 +9425,7 @@ func (x *Dataset) String() string {
 func (*Dataset) ProtoMessage() {}
 
 func (x *Dataset) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9058,7 +9438,7 @@ func (x *Dataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dataset.ProtoReflect.Descriptor instead.
 func (*Dataset) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{113}
+	return file_granary_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *Dataset) GetId() uint32 {
@@ -9106,7 +9486,7 @@ type Datasets struct {
 
 func (x *Datasets) Reset() {
 	*x = Datasets{}
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9118,7 +9498,7 @@ func (x *Datasets) String() string {
 func (*Datasets) ProtoMessage() {}
 
 func (x *Datasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9131,7 +9511,7 @@ func (x *Datasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Datasets.ProtoReflect.Descriptor instead.
 func (*Datasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{114}
+	return file_granary_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *Datasets) GetDatasets() []*Dataset {
@@ -9160,7 +9540,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9172,7 +9552,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9185,7 +9565,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{115}
+	return file_granary_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *Usage) GetId() uint32 {
@@ -9228,7 +9608,7 @@ type ListUsage struct {
 
 func (x *ListUsage) Reset() {
 	*x = ListUsage{}
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9240,7 +9620,7 @@ func (x *ListUsage) String() string {
 func (*ListUsage) ProtoMessage() {}
 
 func (x *ListUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9253,7 +9633,7 @@ func (x *ListUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsage.ProtoReflect.Descriptor instead.
 func (*ListUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{116}
+	return file_granary_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *ListUsage) GetDataset() uint32 {
@@ -9294,7 +9674,7 @@ type Usages struct {
 
 func (x *Usages) Reset() {
 	*x = Usages{}
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9306,7 +9686,7 @@ func (x *Usages) String() string {
 func (*Usages) ProtoMessage() {}
 
 func (x *Usages) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9319,7 +9699,7 @@ func (x *Usages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usages.ProtoReflect.Descriptor instead.
 func (*Usages) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{117}
+	return file_granary_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *Usages) GetUsages() []*Usage {
@@ -9345,7 +9725,7 @@ type GetPolicy struct {
 
 func (x *GetPolicy) Reset() {
 	*x = GetPolicy{}
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9357,7 +9737,7 @@ func (x *GetPolicy) String() string {
 func (*GetPolicy) ProtoMessage() {}
 
 func (x *GetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9370,7 +9750,7 @@ func (x *GetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicy.ProtoReflect.Descriptor instead.
 func (*GetPolicy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{118}
+	return file_granary_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *GetPolicy) GetPolicy() uint32 {
@@ -9389,7 +9769,7 @@ type PolicyIs struct {
 
 func (x *PolicyIs) Reset() {
 	*x = PolicyIs{}
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9401,7 +9781,7 @@ func (x *PolicyIs) String() string {
 func (*PolicyIs) ProtoMessage() {}
 
 func (x *PolicyIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9414,7 +9794,7 @@ func (x *PolicyIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyIs.ProtoReflect.Descriptor instead.
 func (*PolicyIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{119}
+	return file_granary_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *PolicyIs) GetPolicy() *Policy {
@@ -9433,7 +9813,7 @@ type GetUser struct {
 
 func (x *GetUser) Reset() {
 	*x = GetUser{}
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9445,7 +9825,7 @@ func (x *GetUser) String() string {
 func (*GetUser) ProtoMessage() {}
 
 func (x *GetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9458,7 +9838,7 @@ func (x *GetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUser.ProtoReflect.Descriptor instead.
 func (*GetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{120}
+	return file_granary_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *GetUser) GetAccessKey() []byte {
@@ -9477,7 +9857,7 @@ type UserIs struct {
 
 func (x *UserIs) Reset() {
 	*x = UserIs{}
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9489,7 +9869,7 @@ func (x *UserIs) String() string {
 func (*UserIs) ProtoMessage() {}
 
 func (x *UserIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9502,7 +9882,7 @@ func (x *UserIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserIs.ProtoReflect.Descriptor instead.
 func (*UserIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{121}
+	return file_granary_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *UserIs) GetUser() *User {
@@ -9522,7 +9902,7 @@ type ListVolumes struct {
 
 func (x *ListVolumes) Reset() {
 	*x = ListVolumes{}
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9534,7 +9914,7 @@ func (x *ListVolumes) String() string {
 func (*ListVolumes) ProtoMessage() {}
 
 func (x *ListVolumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9547,7 +9927,7 @@ func (x *ListVolumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumes.ProtoReflect.Descriptor instead.
 func (*ListVolumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{122}
+	return file_granary_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *ListVolumes) GetAfter() uint64 {
@@ -9574,7 +9954,7 @@ type Volumes struct {
 
 func (x *Volumes) Reset() {
 	*x = Volumes{}
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9586,7 +9966,7 @@ func (x *Volumes) String() string {
 func (*Volumes) ProtoMessage() {}
 
 func (x *Volumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9599,7 +9979,7 @@ func (x *Volumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volumes.ProtoReflect.Descriptor instead.
 func (*Volumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{123}
+	return file_granary_proto_rawDescGZIP(), []int{128}
 }
 
 func (x *Volumes) GetVolumes() []*Volume {
@@ -9625,7 +10005,7 @@ type GetVolume struct {
 
 func (x *GetVolume) Reset() {
 	*x = GetVolume{}
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[129]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9637,7 +10017,7 @@ func (x *GetVolume) String() string {
 func (*GetVolume) ProtoMessage() {}
 
 func (x *GetVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[129]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9650,7 +10030,7 @@ func (x *GetVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVolume.ProtoReflect.Descriptor instead.
 func (*GetVolume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{124}
+	return file_granary_proto_rawDescGZIP(), []int{129}
 }
 
 func (x *GetVolume) GetVolume() uint64 {
@@ -9669,7 +10049,7 @@ type VolumeIs struct {
 
 func (x *VolumeIs) Reset() {
 	*x = VolumeIs{}
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[130]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9681,7 +10061,7 @@ func (x *VolumeIs) String() string {
 func (*VolumeIs) ProtoMessage() {}
 
 func (x *VolumeIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[130]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9694,7 +10074,7 @@ func (x *VolumeIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeIs.ProtoReflect.Descriptor instead.
 func (*VolumeIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{125}
+	return file_granary_proto_rawDescGZIP(), []int{130}
 }
 
 func (x *VolumeIs) GetVolume() *Volume {
@@ -9716,7 +10096,7 @@ type ListBlocks struct {
 
 func (x *ListBlocks) Reset() {
 	*x = ListBlocks{}
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[131]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9728,7 +10108,7 @@ func (x *ListBlocks) String() string {
 func (*ListBlocks) ProtoMessage() {}
 
 func (x *ListBlocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[131]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9741,7 +10121,7 @@ func (x *ListBlocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBlocks.ProtoReflect.Descriptor instead.
 func (*ListBlocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{126}
+	return file_granary_proto_rawDescGZIP(), []int{131}
 }
 
 func (x *ListBlocks) GetVolume() uint64 {
@@ -9782,7 +10162,7 @@ type Blocks struct {
 
 func (x *Blocks) Reset() {
 	*x = Blocks{}
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[132]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9794,7 +10174,7 @@ func (x *Blocks) String() string {
 func (*Blocks) ProtoMessage() {}
 
 func (x *Blocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[132]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9807,7 +10187,7 @@ func (x *Blocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blocks.ProtoReflect.Descriptor instead.
 func (*Blocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{127}
+	return file_granary_proto_rawDescGZIP(), []int{132}
 }
 
 func (x *Blocks) GetBlocks() []*StoredBlock {
@@ -9835,7 +10215,7 @@ type StoredBlock struct {
 
 func (x *StoredBlock) Reset() {
 	*x = StoredBlock{}
-	mi := &file_granary_proto_msgTypes[128]
+	mi := &file_granary_proto_msgTypes[133]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9847,7 +10227,7 @@ func (x *StoredBlock) String() string {
 func (*StoredBlock) ProtoMessage() {}
 
 func (x *StoredBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[128]
+	mi := &file_granary_proto_msgTypes[133]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9860,7 +10240,7 @@ func (x *StoredBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredBlock.ProtoReflect.Descriptor instead.
 func (*StoredBlock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{128}
+	return file_granary_proto_rawDescGZIP(), []int{133}
 }
 
 func (x *StoredBlock) GetBlock() *BlockInfo {
@@ -9893,7 +10273,7 @@ type ListTasks struct {
 
 func (x *ListTasks) Reset() {
 	*x = ListTasks{}
-	mi := &file_granary_proto_msgTypes[129]
+	mi := &file_granary_proto_msgTypes[134]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9905,7 +10285,7 @@ func (x *ListTasks) String() string {
 func (*ListTasks) ProtoMessage() {}
 
 func (x *ListTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[129]
+	mi := &file_granary_proto_msgTypes[134]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9918,7 +10298,7 @@ func (x *ListTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasks.ProtoReflect.Descriptor instead.
 func (*ListTasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{129}
+	return file_granary_proto_rawDescGZIP(), []int{134}
 }
 
 func (x *ListTasks) GetLimit() int64 {
@@ -9938,7 +10318,7 @@ type Tasks struct {
 
 func (x *Tasks) Reset() {
 	*x = Tasks{}
-	mi := &file_granary_proto_msgTypes[130]
+	mi := &file_granary_proto_msgTypes[135]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9950,7 +10330,7 @@ func (x *Tasks) String() string {
 func (*Tasks) ProtoMessage() {}
 
 func (x *Tasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[130]
+	mi := &file_granary_proto_msgTypes[135]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9963,7 +10343,7 @@ func (x *Tasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tasks.ProtoReflect.Descriptor instead.
 func (*Tasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{130}
+	return file_granary_proto_rawDescGZIP(), []int{135}
 }
 
 func (x *Tasks) GetTasks() []*TaskStatus {
@@ -9990,7 +10370,7 @@ type GetDurability struct {
 
 func (x *GetDurability) Reset() {
 	*x = GetDurability{}
-	mi := &file_granary_proto_msgTypes[131]
+	mi := &file_granary_proto_msgTypes[136]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10002,7 +10382,7 @@ func (x *GetDurability) String() string {
 func (*GetDurability) ProtoMessage() {}
 
 func (x *GetDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[131]
+	mi := &file_granary_proto_msgTypes[136]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10015,7 +10395,7 @@ func (x *GetDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDurability.ProtoReflect.Descriptor instead.
 func (*GetDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{131}
+	return file_granary_proto_rawDescGZIP(), []int{136}
 }
 
 func (x *GetDurability) GetAfter() uint64 {
@@ -10042,7 +10422,7 @@ type Durability struct {
 
 func (x *Durability) Reset() {
 	*x = Durability{}
-	mi := &file_granary_proto_msgTypes[132]
+	mi := &file_granary_proto_msgTypes[137]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10054,7 +10434,7 @@ func (x *Durability) String() string {
 func (*Durability) ProtoMessage() {}
 
 func (x *Durability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[132]
+	mi := &file_granary_proto_msgTypes[137]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10067,7 +10447,7 @@ func (x *Durability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Durability.ProtoReflect.Descriptor instead.
 func (*Durability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{132}
+	return file_granary_proto_rawDescGZIP(), []int{137}
 }
 
 func (x *Durability) GetVolumes() []*VolumeDurability {
@@ -10103,7 +10483,7 @@ type VolumeDurability struct {
 
 func (x *VolumeDurability) Reset() {
 	*x = VolumeDurability{}
-	mi := &file_granary_proto_msgTypes[133]
+	mi := &file_granary_proto_msgTypes[138]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10115,7 +10495,7 @@ func (x *VolumeDurability) String() string {
 func (*VolumeDurability) ProtoMessage() {}
 
 func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[133]
+	mi := &file_granary_proto_msgTypes[138]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10128,7 +10508,7 @@ func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeDurability.ProtoReflect.Descriptor instead.
 func (*VolumeDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{133}
+	return file_granary_proto_rawDescGZIP(), []int{138}
 }
 
 func (x *VolumeDurability) GetVolume() uint64 {
@@ -10216,7 +10596,7 @@ type GetUpkeep struct {
 
 func (x *GetUpkeep) Reset() {
 	*x = GetUpkeep{}
-	mi := &file_granary_proto_msgTypes[134]
+	mi := &file_granary_proto_msgTypes[139]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10228,7 +10608,7 @@ func (x *GetUpkeep) String() string {
 func (*GetUpkeep) ProtoMessage() {}
 
 func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[134]
+	mi := &file_granary_proto_msgTypes[139]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10241,7 +10621,7 @@ func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUpkeep.ProtoReflect.Descriptor instead.
 func (*GetUpkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{134}
+	return file_granary_proto_rawDescGZIP(), []int{139}
 }
 
 type UpkeepIs struct {
@@ -10253,7 +10633,7 @@ type UpkeepIs struct {
 
 func (x *UpkeepIs) Reset() {
 	*x = UpkeepIs{}
-	mi := &file_granary_proto_msgTypes[135]
+	mi := &file_granary_proto_msgTypes[140]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10265,7 +10645,7 @@ func (x *UpkeepIs) String() string {
 func (*UpkeepIs) ProtoMessage() {}
 
 func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[135]
+	mi := &file_granary_proto_msgTypes[140]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10278,7 +10658,7 @@ func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpkeepIs.ProtoReflect.Descriptor instead.
 func (*UpkeepIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{135}
+	return file_granary_proto_rawDescGZIP(), []int{140}
 }
 
 func (x *UpkeepIs) GetUpkeep() *Upkeep {
@@ -10305,7 +10685,7 @@ type Lock struct {
 
 func (x *Lock) Reset() {
 	*x = Lock{}
-	mi := &file_granary_proto_msgTypes[136]
+	mi := &file_granary_proto_msgTypes[141]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10317,7 +10697,7 @@ func (x *Lock) String() string {
 func (*Lock) ProtoMessage() {}
 
 func (x *Lock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[136]
+	mi := &file_granary_proto_msgTypes[141]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10330,7 +10710,7 @@ func (x *Lock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lock.ProtoReflect.Descriptor instead.
 func (*Lock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{136}
+	return file_granary_proto_rawDescGZIP(), []int{141}
 }
 
 func (x *Lock) GetLockKey() *LockKey {
@@ -10396,6 +10776,86 @@ func (x *Lock) GetWaiting() bool {
 	return false
 }
 
+type AwaitReturn struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Inodes        []uint64               `protobuf:"varint,1,rep,packed,name=inodes,proto3" json:"inodes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AwaitReturn) Reset() {
+	*x = AwaitReturn{}
+	mi := &file_granary_proto_msgTypes[142]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AwaitReturn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AwaitReturn) ProtoMessage() {}
+
+func (x *AwaitReturn) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[142]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AwaitReturn.ProtoReflect.Descriptor instead.
+func (*AwaitReturn) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{142}
+}
+
+func (x *AwaitReturn) GetInodes() []uint64 {
+	if x != nil {
+		return x.Inodes
+	}
+	return nil
+}
+
+type Returned struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Returned) Reset() {
+	*x = Returned{}
+	mi := &file_granary_proto_msgTypes[143]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Returned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Returned) ProtoMessage() {}
+
+func (x *Returned) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[143]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Returned.ProtoReflect.Descriptor instead.
+func (*Returned) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{143}
+}
+
 type GetLock struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	LockKey       *LockKey               `protobuf:"bytes,1,opt,name=lock_key,json=lockKey,proto3" json:"lock_key,omitempty"`
@@ -10408,7 +10868,7 @@ type GetLock struct {
 
 func (x *GetLock) Reset() {
 	*x = GetLock{}
-	mi := &file_granary_proto_msgTypes[137]
+	mi := &file_granary_proto_msgTypes[144]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10420,7 +10880,7 @@ func (x *GetLock) String() string {
 func (*GetLock) ProtoMessage() {}
 
 func (x *GetLock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[137]
+	mi := &file_granary_proto_msgTypes[144]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10433,7 +10893,7 @@ func (x *GetLock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLock.ProtoReflect.Descriptor instead.
 func (*GetLock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{137}
+	return file_granary_proto_rawDescGZIP(), []int{144}
 }
 
 func (x *GetLock) GetLockKey() *LockKey {
@@ -10473,7 +10933,7 @@ type LockIs struct {
 
 func (x *LockIs) Reset() {
 	*x = LockIs{}
-	mi := &file_granary_proto_msgTypes[138]
+	mi := &file_granary_proto_msgTypes[145]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10485,7 +10945,7 @@ func (x *LockIs) String() string {
 func (*LockIs) ProtoMessage() {}
 
 func (x *LockIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[138]
+	mi := &file_granary_proto_msgTypes[145]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10498,7 +10958,7 @@ func (x *LockIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockIs.ProtoReflect.Descriptor instead.
 func (*LockIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{138}
+	return file_granary_proto_rawDescGZIP(), []int{145}
 }
 
 func (x *LockIs) GetLock() *Lock {
@@ -10519,7 +10979,7 @@ type ListLocks struct {
 
 func (x *ListLocks) Reset() {
 	*x = ListLocks{}
-	mi := &file_granary_proto_msgTypes[139]
+	mi := &file_granary_proto_msgTypes[146]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10531,7 +10991,7 @@ func (x *ListLocks) String() string {
 func (*ListLocks) ProtoMessage() {}
 
 func (x *ListLocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[139]
+	mi := &file_granary_proto_msgTypes[146]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10544,7 +11004,7 @@ func (x *ListLocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLocks.ProtoReflect.Descriptor instead.
 func (*ListLocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{139}
+	return file_granary_proto_rawDescGZIP(), []int{146}
 }
 
 func (x *ListLocks) GetInode() uint64 {
@@ -10578,7 +11038,7 @@ type Locks struct {
 
 func (x *Locks) Reset() {
 	*x = Locks{}
-	mi := &file_granary_proto_msgTypes[140]
+	mi := &file_granary_proto_msgTypes[147]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10590,7 +11050,7 @@ func (x *Locks) String() string {
 func (*Locks) ProtoMessage() {}
 
 func (x *Locks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[140]
+	mi := &file_granary_proto_msgTypes[147]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10603,7 +11063,7 @@ func (x *Locks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locks.ProtoReflect.Descriptor instead.
 func (*Locks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{140}
+	return file_granary_proto_rawDescGZIP(), []int{147}
 }
 
 func (x *Locks) GetLocks() []*Lock {
@@ -10628,7 +11088,7 @@ type ListDisks struct {
 
 func (x *ListDisks) Reset() {
 	*x = ListDisks{}
-	mi := &file_granary_proto_msgTypes[141]
+	mi := &file_granary_proto_msgTypes[148]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10640,7 +11100,7 @@ func (x *ListDisks) String() string {
 func (*ListDisks) ProtoMessage() {}
 
 func (x *ListDisks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[141]
+	mi := &file_granary_proto_msgTypes[148]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10653,7 +11113,7 @@ func (x *ListDisks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDisks.ProtoReflect.Descriptor instead.
 func (*ListDisks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{141}
+	return file_granary_proto_rawDescGZIP(), []int{148}
 }
 
 type Disks struct {
@@ -10666,7 +11126,7 @@ type Disks struct {
 
 func (x *Disks) Reset() {
 	*x = Disks{}
-	mi := &file_granary_proto_msgTypes[142]
+	mi := &file_granary_proto_msgTypes[149]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10678,7 +11138,7 @@ func (x *Disks) String() string {
 func (*Disks) ProtoMessage() {}
 
 func (x *Disks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[142]
+	mi := &file_granary_proto_msgTypes[149]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10691,7 +11151,7 @@ func (x *Disks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disks.ProtoReflect.Descriptor instead.
 func (*Disks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{142}
+	return file_granary_proto_rawDescGZIP(), []int{149}
 }
 
 func (x *Disks) GetServers() []*Server {
@@ -10716,7 +11176,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_granary_proto_msgTypes[143]
+	mi := &file_granary_proto_msgTypes[150]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10728,7 +11188,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[143]
+	mi := &file_granary_proto_msgTypes[150]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10741,7 +11201,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{143}
+	return file_granary_proto_rawDescGZIP(), []int{150}
 }
 
 type MasterStatus struct {
@@ -10760,7 +11220,7 @@ type MasterStatus struct {
 
 func (x *MasterStatus) Reset() {
 	*x = MasterStatus{}
-	mi := &file_granary_proto_msgTypes[144]
+	mi := &file_granary_proto_msgTypes[151]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10772,7 +11232,7 @@ func (x *MasterStatus) String() string {
 func (*MasterStatus) ProtoMessage() {}
 
 func (x *MasterStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[144]
+	mi := &file_granary_proto_msgTypes[151]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10785,7 +11245,7 @@ func (x *MasterStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterStatus.ProtoReflect.Descriptor instead.
 func (*MasterStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{144}
+	return file_granary_proto_rawDescGZIP(), []int{151}
 }
 
 func (x *MasterStatus) GetId() []byte {
@@ -10874,7 +11334,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_granary_proto_msgTypes[145]
+	mi := &file_granary_proto_msgTypes[152]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10886,7 +11346,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[145]
+	mi := &file_granary_proto_msgTypes[152]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10899,7 +11359,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{145}
+	return file_granary_proto_rawDescGZIP(), []int{152}
 }
 
 func (x *Status) GetCluster() []byte {
@@ -11116,27 +11576,35 @@ const file_granary_proto_rawDesc = "" +
 	"\x0eHeartbeatReply\x12\x18\n" +
 	"\acluster\x18\x01 \x01(\fR\acluster\x12\x16\n" +
 	"\x06leader\x18\x02 \x01(\bR\x06leader\x12\x18\n" +
-	"\amasters\x18\x03 \x03(\fR\amasters\"\xa6\x01\n" +
+	"\amasters\x18\x03 \x03(\fR\amasters\"\xdb\x01\n" +
 	"\vErrorDetail\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x0e\n" +
 	"\x02op\x18\x02 \x01(\fR\x02op\x12\x18\n" +
 	"\asubject\x18\x03 \x01(\fR\asubject\x12\x19\n" +
 	"\x05cause\x18\x04 \x01(\fH\x00R\x05cause\x88\x01\x01\x124\n" +
 	"\n" +
-	"not_leader\x18\x05 \x01(\v2\x15.granary.v1.NotLeaderR\tnotLeaderB\b\n" +
+	"not_leader\x18\x05 \x01(\v2\x15.granary.v1.NotLeaderR\tnotLeader\x123\n" +
+	"\tdelegated\x18\x06 \x01(\v2\x15.granary.v1.DelegatedR\tdelegatedB\b\n" +
 	"\x06_cause\"#\n" +
 	"\tNotLeader\x12\x16\n" +
-	"\x06leader\x18\x01 \x01(\fR\x06leader\"l\n" +
+	"\x06leader\x18\x01 \x01(\fR\x06leader\"#\n" +
+	"\tDelegated\x12\x16\n" +
+	"\x06inodes\x18\x01 \x03(\x04R\x06inodes\"l\n" +
 	"\rMutateRequest\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12%\n" +
 	"\x0elowest_unacked\x18\x02 \x01(\x04R\rlowestUnacked\x12\x1a\n" +
 	"\brequests\x18\x03 \x03(\fR\brequests\"'\n" +
 	"\vMutateReply\x12\x18\n" +
-	"\aresults\x18\x01 \x03(\fR\aresults\"a\n" +
+	"\aresults\x18\x01 \x03(\fR\aresults\"\x8a\x01\n" +
 	"\aRequest\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x04cred\x18\x02 \x01(\v2\x10.granary.v1.CredR\x04cred\x12\x1e\n" +
-	"\x02op\x18\x03 \x01(\v2\x0e.granary.v1.OpR\x02op\"B\n" +
+	"\x02op\x18\x03 \x01(\v2\x0e.granary.v1.OpR\x02op\x12'\n" +
+	"\x05under\x18\x04 \x01(\v2\x11.granary.v1.UnderR\x05under\"C\n" +
+	"\x05Under\x12\x14\n" +
+	"\x05order\x18\x01 \x01(\x04R\x05order\x12\x14\n" +
+	"\x05fence\x18\x02 \x01(\x04R\x05fence\x12\x0e\n" +
+	"\x02at\x18\x03 \x01(\x03R\x02at\"B\n" +
 	"\x04Cred\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\rR\x03uid\x12\x10\n" +
 	"\x03gid\x18\x02 \x01(\rR\x03gid\x12\x16\n" +
@@ -11149,7 +11617,7 @@ const file_granary_proto_rawDesc = "" +
 	"\breplaced\x18\x05 \x01(\bR\breplaced\x12\x16\n" +
 	"\x06offset\x18\x06 \x01(\x04R\x06offset\x12*\n" +
 	"\x06volume\x18\a \x01(\v2\x12.granary.v1.VolumeR\x06volume\x12\x18\n" +
-	"\amissing\x18\b \x03(\rR\amissing\"\xad\x0e\n" +
+	"\amissing\x18\b \x03(\rR\amissing\"\xff\x0f\n" +
 	"\x02Op\x12,\n" +
 	"\x06create\x18\x01 \x01(\v2\x12.granary.v1.CreateH\x00R\x06create\x12,\n" +
 	"\x06unlink\x18\x02 \x01(\v2\x12.granary.v1.UnlinkH\x00R\x06unlink\x12)\n" +
@@ -11195,13 +11663,16 @@ const file_granary_proto_rawDesc = "" +
 	"\facquire_lock\x18\x1f \x01(\v2\x17.granary.v1.AcquireLockH\x00R\vacquireLock\x12<\n" +
 	"\frelease_lock\x18  \x01(\v2\x17.granary.v1.ReleaseLockH\x00R\vreleaseLock\x129\n" +
 	"\vcancel_lock\x18! \x01(\v2\x16.granary.v1.CancelLockH\x00R\n" +
-	"cancelLockB\x04\n" +
+	"cancelLock\x12<\n" +
+	"\flease_inodes\x18\" \x01(\v2\x17.granary.v1.LeaseInodesH\x00R\vleaseInodes\x12E\n" +
+	"\x0ftake_delegation\x18# \x01(\v2\x1a.granary.v1.TakeDelegationH\x00R\x0etakeDelegation\x12K\n" +
+	"\x11return_delegation\x18$ \x01(\v2\x1c.granary.v1.ReturnDelegationH\x00R\x10returnDelegationB\x04\n" +
 	"\x02op\"n\n" +
 	"\fPrecondition\x12\x16\n" +
 	"\x06absent\x18\x01 \x01(\bR\x06absent\x12\x18\n" +
 	"\apresent\x18\x02 \x01(\bR\apresent\x12\x12\n" +
 	"\x04etag\x18\x03 \x01(\fR\x04etag\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\x04R\aversion\"\xef\x03\n" +
+	"\aversion\x18\x04 \x01(\x04R\aversion\"\x90\x05\n" +
 	"\x06Create\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\x04R\x06parent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x12\n" +
@@ -11221,7 +11692,15 @@ const file_granary_proto_rawDesc = "" +
 	"\tanonymous\x18\x0f \x01(\bR\tanonymous\x12.\n" +
 	"\x05match\x18\x10 \x01(\v2\x18.granary.v1.PreconditionR\x05match\x12\x12\n" +
 	"\x04open\x18\x11 \x01(\bR\x04open\x12\x14\n" +
-	"\x05umask\x18\x12 \x01(\rR\x05umask\"\x94\x01\n" +
+	"\x05umask\x18\x12 \x01(\rR\x05umask\x12\x14\n" +
+	"\x05inode\x18\x13 \x01(\x04R\x05inode\x12\x1a\n" +
+	"\bdelegate\x18\x14 \x01(\bR\bdelegate\x12\x19\n" +
+	"\x05atime\x18\x15 \x01(\x03H\x00R\x05atime\x88\x01\x01\x12\x19\n" +
+	"\x05mtime\x18\x16 \x01(\x03H\x01R\x05mtime\x88\x01\x01\x12\x19\n" +
+	"\x05ctime\x18\x17 \x01(\x03H\x02R\x05ctime\x88\x01\x01B\b\n" +
+	"\x06_atimeB\b\n" +
+	"\x06_mtimeB\b\n" +
+	"\x06_ctime\"\x94\x01\n" +
 	"\x06Unlink\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\x04R\x06parent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x12\n" +
@@ -11394,7 +11873,14 @@ const file_granary_proto_rawDesc = "" +
 	"\twatermark\x18\x05 \x01(\x04R\twatermark\x12\x14\n" +
 	"\x05disks\x18\x06 \x03(\fR\x05disks\x12\x12\n" +
 	"\x04lost\x18\a \x01(\rR\x04lost\x12+\n" +
-	"\x05moves\x18\b \x03(\v2\x15.granary.v1.BlockMoveR\x05moves\"\xb7\x01\n" +
+	"\x05moves\x18\b \x03(\v2\x15.granary.v1.BlockMoveR\x05moves\"=\n" +
+	"\vLeaseInodes\x12\x18\n" +
+	"\adataset\x18\x01 \x01(\rR\adataset\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\"&\n" +
+	"\x0eTakeDelegation\x12\x14\n" +
+	"\x05inode\x18\x01 \x01(\x04R\x05inode\"*\n" +
+	"\x10ReturnDelegation\x12\x16\n" +
+	"\x06inodes\x18\x01 \x03(\x04R\x06inodes\"\xb7\x01\n" +
 	"\vAcquireLock\x12.\n" +
 	"\block_key\x18\x01 \x01(\v2\x13.granary.v1.LockKeyR\alockKey\x124\n" +
 	"\n" +
@@ -11687,7 +12173,7 @@ const file_granary_proto_rawDesc = "" +
 	"\n" +
 	"QueryReply\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12*\n" +
-	"\x06answer\x18\x02 \x01(\v2\x12.granary.v1.AnswerR\x06answer\"\xa1\b\n" +
+	"\x06answer\x18\x02 \x01(\v2\x12.granary.v1.AnswerR\x06answer\"\xdf\b\n" +
 	"\x05Query\x12,\n" +
 	"\x06lookup\x18\x01 \x01(\v2\x12.granary.v1.LookupH\x00R\x06lookup\x120\n" +
 	"\bread_dir\x18\x02 \x01(\v2\x13.granary.v1.ReadDirH\x00R\areadDir\x12&\n" +
@@ -11718,8 +12204,9 @@ const file_granary_proto_rawDesc = "" +
 	"get_upkeep\x18\x11 \x01(\v2\x15.granary.v1.GetUpkeepH\x00R\tgetUpkeep\x120\n" +
 	"\bget_lock\x18\x12 \x01(\v2\x13.granary.v1.GetLockH\x00R\agetLock\x126\n" +
 	"\n" +
-	"list_locks\x18\x13 \x01(\v2\x15.granary.v1.ListLocksH\x00R\tlistLocksB\a\n" +
-	"\x05query\"\x8a\a\n" +
+	"list_locks\x18\x13 \x01(\v2\x15.granary.v1.ListLocksH\x00R\tlistLocks\x12<\n" +
+	"\fawait_return\x18\x14 \x01(\v2\x17.granary.v1.AwaitReturnH\x00R\vawaitReturnB\a\n" +
+	"\x05query\"\xbe\a\n" +
 	"\x06Answer\x12)\n" +
 	"\x05found\x18\x01 \x01(\v2\x11.granary.v1.FoundH\x00R\x05found\x12\x1e\n" +
 	"\tdirectory\x18\x02 \x01(\fH\x00R\tdirectory\x12\x1a\n" +
@@ -11743,7 +12230,8 @@ const file_granary_proto_rawDesc = "" +
 	"durability\x123\n" +
 	"\tupkeep_is\x18\x11 \x01(\v2\x14.granary.v1.UpkeepIsH\x00R\bupkeepIs\x12-\n" +
 	"\alock_is\x18\x12 \x01(\v2\x12.granary.v1.LockIsH\x00R\x06lockIs\x12)\n" +
-	"\x05locks\x18\x13 \x01(\v2\x11.granary.v1.LocksH\x00R\x05locksB\b\n" +
+	"\x05locks\x18\x13 \x01(\v2\x11.granary.v1.LocksH\x00R\x05locks\x122\n" +
+	"\breturned\x18\x14 \x01(\v2\x14.granary.v1.ReturnedH\x00R\breturnedB\b\n" +
 	"\x06answer\"7\n" +
 	"\x05Range\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x16\n" +
@@ -11904,7 +12392,11 @@ const file_granary_proto_rawDesc = "" +
 	"\x03pid\x18\x06 \x01(\rR\x03pid\x12\x14\n" +
 	"\x05since\x18\a \x01(\x03R\x05since\x12\x14\n" +
 	"\x05token\x18\b \x01(\x04R\x05token\x12\x18\n" +
-	"\awaiting\x18\t \x01(\bR\awaiting\"\xa7\x01\n" +
+	"\awaiting\x18\t \x01(\bR\awaiting\"%\n" +
+	"\vAwaitReturn\x12\x16\n" +
+	"\x06inodes\x18\x01 \x03(\x04R\x06inodes\"\n" +
+	"\n" +
+	"\bReturned\"\xa7\x01\n" +
 	"\aGetLock\x12.\n" +
 	"\block_key\x18\x01 \x01(\v2\x13.granary.v1.LockKeyR\alockKey\x124\n" +
 	"\n" +
@@ -11990,7 +12482,7 @@ func file_granary_proto_rawDescGZIP() []byte {
 	return file_granary_proto_rawDescData
 }
 
-var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 146)
+var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 153)
 var file_granary_proto_goTypes = []any{
 	(*OpenSessionRequest)(nil), // 0: granary.v1.OpenSessionRequest
 	(*SessionInfo)(nil),        // 1: granary.v1.SessionInfo
@@ -12008,330 +12500,344 @@ var file_granary_proto_goTypes = []any{
 	(*HeartbeatReply)(nil),     // 13: granary.v1.HeartbeatReply
 	(*ErrorDetail)(nil),        // 14: granary.v1.ErrorDetail
 	(*NotLeader)(nil),          // 15: granary.v1.NotLeader
-	(*MutateRequest)(nil),      // 16: granary.v1.MutateRequest
-	(*MutateReply)(nil),        // 17: granary.v1.MutateReply
-	(*Request)(nil),            // 18: granary.v1.Request
-	(*Cred)(nil),               // 19: granary.v1.Cred
-	(*Result)(nil),             // 20: granary.v1.Result
-	(*Op)(nil),                 // 21: granary.v1.Op
-	(*Precondition)(nil),       // 22: granary.v1.Precondition
-	(*Create)(nil),             // 23: granary.v1.Create
-	(*Unlink)(nil),             // 24: granary.v1.Unlink
-	(*Rmdir)(nil),              // 25: granary.v1.Rmdir
-	(*RemoveTree)(nil),         // 26: granary.v1.RemoveTree
-	(*Rename)(nil),             // 27: granary.v1.Rename
-	(*Link)(nil),               // 28: granary.v1.Link
-	(*SetAttr)(nil),            // 29: granary.v1.SetAttr
-	(*SetXattr)(nil),           // 30: granary.v1.SetXattr
-	(*RemoveXattr)(nil),        // 31: granary.v1.RemoveXattr
-	(*Commit)(nil),             // 32: granary.v1.Commit
-	(*CopyRange)(nil),          // 33: granary.v1.CopyRange
-	(*Allocate)(nil),           // 34: granary.v1.Allocate
-	(*Assemble)(nil),           // 35: granary.v1.Assemble
-	(*Sources)(nil),            // 36: granary.v1.Sources
-	(*CreateDataset)(nil),      // 37: granary.v1.CreateDataset
-	(*SetQuota)(nil),           // 38: granary.v1.SetQuota
-	(*Quota)(nil),              // 39: granary.v1.Quota
-	(*Release)(nil),            // 40: granary.v1.Release
-	(*SetPolicy)(nil),          // 41: granary.v1.SetPolicy
-	(*OpenVolume)(nil),         // 42: granary.v1.OpenVolume
-	(*Placement)(nil),          // 43: granary.v1.Placement
-	(*SealVolume)(nil),         // 44: granary.v1.SealVolume
-	(*PlaceShard)(nil),         // 45: granary.v1.PlaceShard
-	(*MoveBlocks)(nil),         // 46: granary.v1.MoveBlocks
-	(*BlockMove)(nil),          // 47: granary.v1.BlockMove
-	(*MoveVolume)(nil),         // 48: granary.v1.MoveVolume
-	(*SetDisk)(nil),            // 49: granary.v1.SetDisk
-	(*ForgetServer)(nil),       // 50: granary.v1.ForgetServer
-	(*ForgetDisk)(nil),         // 51: granary.v1.ForgetDisk
-	(*SetUpkeep)(nil),          // 52: granary.v1.SetUpkeep
-	(*DamageShards)(nil),       // 53: granary.v1.DamageShards
-	(*AdoptVolume)(nil),        // 54: granary.v1.AdoptVolume
-	(*AcquireLock)(nil),        // 55: granary.v1.AcquireLock
-	(*ReleaseLock)(nil),        // 56: granary.v1.ReleaseLock
-	(*CancelLock)(nil),         // 57: granary.v1.CancelLock
-	(*LockKey)(nil),            // 58: granary.v1.LockKey
-	(*LockRange)(nil),          // 59: granary.v1.LockRange
-	(*Upkeep)(nil),             // 60: granary.v1.Upkeep
-	(*CloseSession)(nil),       // 61: granary.v1.CloseSession
-	(*SetUser)(nil),            // 62: granary.v1.SetUser
-	(*User)(nil),               // 63: granary.v1.User
-	(*Attr)(nil),               // 64: granary.v1.Attr
-	(*Entry)(nil),              // 65: granary.v1.Entry
-	(*Xattr)(nil),              // 66: granary.v1.Xattr
-	(*Location)(nil),           // 67: granary.v1.Location
-	(*Chunk)(nil),              // 68: granary.v1.Chunk
-	(*ExtentWrite)(nil),        // 69: granary.v1.ExtentWrite
-	(*Content)(nil),            // 70: granary.v1.Content
-	(*BlockInfo)(nil),          // 71: granary.v1.BlockInfo
-	(*Extent)(nil),             // 72: granary.v1.Extent
-	(*Layout)(nil),             // 73: granary.v1.Layout
-	(*Policy)(nil),             // 74: granary.v1.Policy
-	(*ShardPlace)(nil),         // 75: granary.v1.ShardPlace
-	(*Volume)(nil),             // 76: granary.v1.Volume
-	(*ShardRef)(nil),           // 77: granary.v1.ShardRef
-	(*ShardInfo)(nil),          // 78: granary.v1.ShardInfo
-	(*DiskUsage)(nil),          // 79: granary.v1.DiskUsage
-	(*Scrub)(nil),              // 80: granary.v1.Scrub
-	(*Disk)(nil),               // 81: granary.v1.Disk
-	(*Server)(nil),             // 82: granary.v1.Server
-	(*Task)(nil),               // 83: granary.v1.Task
-	(*TaskReport)(nil),         // 84: granary.v1.TaskReport
-	(*WorkRequest)(nil),        // 85: granary.v1.WorkRequest
-	(*WorkReply)(nil),          // 86: granary.v1.WorkReply
-	(*TaskStatus)(nil),         // 87: granary.v1.TaskStatus
-	(*AwaitLockRequest)(nil),   // 88: granary.v1.AwaitLockRequest
-	(*AwaitLockReply)(nil),     // 89: granary.v1.AwaitLockReply
-	(*AttendRequest)(nil),      // 90: granary.v1.AttendRequest
-	(*Notices)(nil),            // 91: granary.v1.Notices
-	(*Change)(nil),             // 92: granary.v1.Change
-	(*QueryRequest)(nil),       // 93: granary.v1.QueryRequest
-	(*QueryManyRequest)(nil),   // 94: granary.v1.QueryManyRequest
-	(*QueryManyReply)(nil),     // 95: granary.v1.QueryManyReply
-	(*QueryOutcome)(nil),       // 96: granary.v1.QueryOutcome
-	(*QueryReply)(nil),         // 97: granary.v1.QueryReply
-	(*Query)(nil),              // 98: granary.v1.Query
-	(*Answer)(nil),             // 99: granary.v1.Answer
-	(*Range)(nil),              // 100: granary.v1.Range
-	(*Lookup)(nil),             // 101: granary.v1.Lookup
-	(*Found)(nil),              // 102: granary.v1.Found
-	(*ReadDir)(nil),            // 103: granary.v1.ReadDir
-	(*Directory)(nil),          // 104: granary.v1.Directory
-	(*List)(nil),               // 105: granary.v1.List
-	(*ListItem)(nil),           // 106: granary.v1.ListItem
-	(*Listing)(nil),            // 107: granary.v1.Listing
-	(*HasChunks)(nil),          // 108: granary.v1.HasChunks
-	(*ChunksHad)(nil),          // 109: granary.v1.ChunksHad
-	(*StatFS)(nil),             // 110: granary.v1.StatFS
-	(*FSStats)(nil),            // 111: granary.v1.FSStats
-	(*ListDatasets)(nil),       // 112: granary.v1.ListDatasets
-	(*Dataset)(nil),            // 113: granary.v1.Dataset
-	(*Datasets)(nil),           // 114: granary.v1.Datasets
-	(*Usage)(nil),              // 115: granary.v1.Usage
-	(*ListUsage)(nil),          // 116: granary.v1.ListUsage
-	(*Usages)(nil),             // 117: granary.v1.Usages
-	(*GetPolicy)(nil),          // 118: granary.v1.GetPolicy
-	(*PolicyIs)(nil),           // 119: granary.v1.PolicyIs
-	(*GetUser)(nil),            // 120: granary.v1.GetUser
-	(*UserIs)(nil),             // 121: granary.v1.UserIs
-	(*ListVolumes)(nil),        // 122: granary.v1.ListVolumes
-	(*Volumes)(nil),            // 123: granary.v1.Volumes
-	(*GetVolume)(nil),          // 124: granary.v1.GetVolume
-	(*VolumeIs)(nil),           // 125: granary.v1.VolumeIs
-	(*ListBlocks)(nil),         // 126: granary.v1.ListBlocks
-	(*Blocks)(nil),             // 127: granary.v1.Blocks
-	(*StoredBlock)(nil),        // 128: granary.v1.StoredBlock
-	(*ListTasks)(nil),          // 129: granary.v1.ListTasks
-	(*Tasks)(nil),              // 130: granary.v1.Tasks
-	(*GetDurability)(nil),      // 131: granary.v1.GetDurability
-	(*Durability)(nil),         // 132: granary.v1.Durability
-	(*VolumeDurability)(nil),   // 133: granary.v1.VolumeDurability
-	(*GetUpkeep)(nil),          // 134: granary.v1.GetUpkeep
-	(*UpkeepIs)(nil),           // 135: granary.v1.UpkeepIs
-	(*Lock)(nil),               // 136: granary.v1.Lock
-	(*GetLock)(nil),            // 137: granary.v1.GetLock
-	(*LockIs)(nil),             // 138: granary.v1.LockIs
-	(*ListLocks)(nil),          // 139: granary.v1.ListLocks
-	(*Locks)(nil),              // 140: granary.v1.Locks
-	(*ListDisks)(nil),          // 141: granary.v1.ListDisks
-	(*Disks)(nil),              // 142: granary.v1.Disks
-	(*GetStatus)(nil),          // 143: granary.v1.GetStatus
-	(*MasterStatus)(nil),       // 144: granary.v1.MasterStatus
-	(*Status)(nil),             // 145: granary.v1.Status
+	(*Delegated)(nil),          // 16: granary.v1.Delegated
+	(*MutateRequest)(nil),      // 17: granary.v1.MutateRequest
+	(*MutateReply)(nil),        // 18: granary.v1.MutateReply
+	(*Request)(nil),            // 19: granary.v1.Request
+	(*Under)(nil),              // 20: granary.v1.Under
+	(*Cred)(nil),               // 21: granary.v1.Cred
+	(*Result)(nil),             // 22: granary.v1.Result
+	(*Op)(nil),                 // 23: granary.v1.Op
+	(*Precondition)(nil),       // 24: granary.v1.Precondition
+	(*Create)(nil),             // 25: granary.v1.Create
+	(*Unlink)(nil),             // 26: granary.v1.Unlink
+	(*Rmdir)(nil),              // 27: granary.v1.Rmdir
+	(*RemoveTree)(nil),         // 28: granary.v1.RemoveTree
+	(*Rename)(nil),             // 29: granary.v1.Rename
+	(*Link)(nil),               // 30: granary.v1.Link
+	(*SetAttr)(nil),            // 31: granary.v1.SetAttr
+	(*SetXattr)(nil),           // 32: granary.v1.SetXattr
+	(*RemoveXattr)(nil),        // 33: granary.v1.RemoveXattr
+	(*Commit)(nil),             // 34: granary.v1.Commit
+	(*CopyRange)(nil),          // 35: granary.v1.CopyRange
+	(*Allocate)(nil),           // 36: granary.v1.Allocate
+	(*Assemble)(nil),           // 37: granary.v1.Assemble
+	(*Sources)(nil),            // 38: granary.v1.Sources
+	(*CreateDataset)(nil),      // 39: granary.v1.CreateDataset
+	(*SetQuota)(nil),           // 40: granary.v1.SetQuota
+	(*Quota)(nil),              // 41: granary.v1.Quota
+	(*Release)(nil),            // 42: granary.v1.Release
+	(*SetPolicy)(nil),          // 43: granary.v1.SetPolicy
+	(*OpenVolume)(nil),         // 44: granary.v1.OpenVolume
+	(*Placement)(nil),          // 45: granary.v1.Placement
+	(*SealVolume)(nil),         // 46: granary.v1.SealVolume
+	(*PlaceShard)(nil),         // 47: granary.v1.PlaceShard
+	(*MoveBlocks)(nil),         // 48: granary.v1.MoveBlocks
+	(*BlockMove)(nil),          // 49: granary.v1.BlockMove
+	(*MoveVolume)(nil),         // 50: granary.v1.MoveVolume
+	(*SetDisk)(nil),            // 51: granary.v1.SetDisk
+	(*ForgetServer)(nil),       // 52: granary.v1.ForgetServer
+	(*ForgetDisk)(nil),         // 53: granary.v1.ForgetDisk
+	(*SetUpkeep)(nil),          // 54: granary.v1.SetUpkeep
+	(*DamageShards)(nil),       // 55: granary.v1.DamageShards
+	(*AdoptVolume)(nil),        // 56: granary.v1.AdoptVolume
+	(*LeaseInodes)(nil),        // 57: granary.v1.LeaseInodes
+	(*TakeDelegation)(nil),     // 58: granary.v1.TakeDelegation
+	(*ReturnDelegation)(nil),   // 59: granary.v1.ReturnDelegation
+	(*AcquireLock)(nil),        // 60: granary.v1.AcquireLock
+	(*ReleaseLock)(nil),        // 61: granary.v1.ReleaseLock
+	(*CancelLock)(nil),         // 62: granary.v1.CancelLock
+	(*LockKey)(nil),            // 63: granary.v1.LockKey
+	(*LockRange)(nil),          // 64: granary.v1.LockRange
+	(*Upkeep)(nil),             // 65: granary.v1.Upkeep
+	(*CloseSession)(nil),       // 66: granary.v1.CloseSession
+	(*SetUser)(nil),            // 67: granary.v1.SetUser
+	(*User)(nil),               // 68: granary.v1.User
+	(*Attr)(nil),               // 69: granary.v1.Attr
+	(*Entry)(nil),              // 70: granary.v1.Entry
+	(*Xattr)(nil),              // 71: granary.v1.Xattr
+	(*Location)(nil),           // 72: granary.v1.Location
+	(*Chunk)(nil),              // 73: granary.v1.Chunk
+	(*ExtentWrite)(nil),        // 74: granary.v1.ExtentWrite
+	(*Content)(nil),            // 75: granary.v1.Content
+	(*BlockInfo)(nil),          // 76: granary.v1.BlockInfo
+	(*Extent)(nil),             // 77: granary.v1.Extent
+	(*Layout)(nil),             // 78: granary.v1.Layout
+	(*Policy)(nil),             // 79: granary.v1.Policy
+	(*ShardPlace)(nil),         // 80: granary.v1.ShardPlace
+	(*Volume)(nil),             // 81: granary.v1.Volume
+	(*ShardRef)(nil),           // 82: granary.v1.ShardRef
+	(*ShardInfo)(nil),          // 83: granary.v1.ShardInfo
+	(*DiskUsage)(nil),          // 84: granary.v1.DiskUsage
+	(*Scrub)(nil),              // 85: granary.v1.Scrub
+	(*Disk)(nil),               // 86: granary.v1.Disk
+	(*Server)(nil),             // 87: granary.v1.Server
+	(*Task)(nil),               // 88: granary.v1.Task
+	(*TaskReport)(nil),         // 89: granary.v1.TaskReport
+	(*WorkRequest)(nil),        // 90: granary.v1.WorkRequest
+	(*WorkReply)(nil),          // 91: granary.v1.WorkReply
+	(*TaskStatus)(nil),         // 92: granary.v1.TaskStatus
+	(*AwaitLockRequest)(nil),   // 93: granary.v1.AwaitLockRequest
+	(*AwaitLockReply)(nil),     // 94: granary.v1.AwaitLockReply
+	(*AttendRequest)(nil),      // 95: granary.v1.AttendRequest
+	(*Notices)(nil),            // 96: granary.v1.Notices
+	(*Change)(nil),             // 97: granary.v1.Change
+	(*QueryRequest)(nil),       // 98: granary.v1.QueryRequest
+	(*QueryManyRequest)(nil),   // 99: granary.v1.QueryManyRequest
+	(*QueryManyReply)(nil),     // 100: granary.v1.QueryManyReply
+	(*QueryOutcome)(nil),       // 101: granary.v1.QueryOutcome
+	(*QueryReply)(nil),         // 102: granary.v1.QueryReply
+	(*Query)(nil),              // 103: granary.v1.Query
+	(*Answer)(nil),             // 104: granary.v1.Answer
+	(*Range)(nil),              // 105: granary.v1.Range
+	(*Lookup)(nil),             // 106: granary.v1.Lookup
+	(*Found)(nil),              // 107: granary.v1.Found
+	(*ReadDir)(nil),            // 108: granary.v1.ReadDir
+	(*Directory)(nil),          // 109: granary.v1.Directory
+	(*List)(nil),               // 110: granary.v1.List
+	(*ListItem)(nil),           // 111: granary.v1.ListItem
+	(*Listing)(nil),            // 112: granary.v1.Listing
+	(*HasChunks)(nil),          // 113: granary.v1.HasChunks
+	(*ChunksHad)(nil),          // 114: granary.v1.ChunksHad
+	(*StatFS)(nil),             // 115: granary.v1.StatFS
+	(*FSStats)(nil),            // 116: granary.v1.FSStats
+	(*ListDatasets)(nil),       // 117: granary.v1.ListDatasets
+	(*Dataset)(nil),            // 118: granary.v1.Dataset
+	(*Datasets)(nil),           // 119: granary.v1.Datasets
+	(*Usage)(nil),              // 120: granary.v1.Usage
+	(*ListUsage)(nil),          // 121: granary.v1.ListUsage
+	(*Usages)(nil),             // 122: granary.v1.Usages
+	(*GetPolicy)(nil),          // 123: granary.v1.GetPolicy
+	(*PolicyIs)(nil),           // 124: granary.v1.PolicyIs
+	(*GetUser)(nil),            // 125: granary.v1.GetUser
+	(*UserIs)(nil),             // 126: granary.v1.UserIs
+	(*ListVolumes)(nil),        // 127: granary.v1.ListVolumes
+	(*Volumes)(nil),            // 128: granary.v1.Volumes
+	(*GetVolume)(nil),          // 129: granary.v1.GetVolume
+	(*VolumeIs)(nil),           // 130: granary.v1.VolumeIs
+	(*ListBlocks)(nil),         // 131: granary.v1.ListBlocks
+	(*Blocks)(nil),             // 132: granary.v1.Blocks
+	(*StoredBlock)(nil),        // 133: granary.v1.StoredBlock
+	(*ListTasks)(nil),          // 134: granary.v1.ListTasks
+	(*Tasks)(nil),              // 135: granary.v1.Tasks
+	(*GetDurability)(nil),      // 136: granary.v1.GetDurability
+	(*Durability)(nil),         // 137: granary.v1.Durability
+	(*VolumeDurability)(nil),   // 138: granary.v1.VolumeDurability
+	(*GetUpkeep)(nil),          // 139: granary.v1.GetUpkeep
+	(*UpkeepIs)(nil),           // 140: granary.v1.UpkeepIs
+	(*Lock)(nil),               // 141: granary.v1.Lock
+	(*AwaitReturn)(nil),        // 142: granary.v1.AwaitReturn
+	(*Returned)(nil),           // 143: granary.v1.Returned
+	(*GetLock)(nil),            // 144: granary.v1.GetLock
+	(*LockIs)(nil),             // 145: granary.v1.LockIs
+	(*ListLocks)(nil),          // 146: granary.v1.ListLocks
+	(*Locks)(nil),              // 147: granary.v1.Locks
+	(*ListDisks)(nil),          // 148: granary.v1.ListDisks
+	(*Disks)(nil),              // 149: granary.v1.Disks
+	(*GetStatus)(nil),          // 150: granary.v1.GetStatus
+	(*MasterStatus)(nil),       // 151: granary.v1.MasterStatus
+	(*Status)(nil),             // 152: granary.v1.Status
 }
 var file_granary_proto_depIdxs = []int32{
-	79,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
-	78,  // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
-	78,  // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
+	84,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
+	83,  // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
+	83,  // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
 	15,  // 3: granary.v1.ErrorDetail.not_leader:type_name -> granary.v1.NotLeader
-	19,  // 4: granary.v1.Request.cred:type_name -> granary.v1.Cred
-	21,  // 5: granary.v1.Request.op:type_name -> granary.v1.Op
-	14,  // 6: granary.v1.Result.err:type_name -> granary.v1.ErrorDetail
-	64,  // 7: granary.v1.Result.attr:type_name -> granary.v1.Attr
-	76,  // 8: granary.v1.Result.volume:type_name -> granary.v1.Volume
-	23,  // 9: granary.v1.Op.create:type_name -> granary.v1.Create
-	24,  // 10: granary.v1.Op.unlink:type_name -> granary.v1.Unlink
-	25,  // 11: granary.v1.Op.rmdir:type_name -> granary.v1.Rmdir
-	26,  // 12: granary.v1.Op.remove_tree:type_name -> granary.v1.RemoveTree
-	27,  // 13: granary.v1.Op.rename:type_name -> granary.v1.Rename
-	28,  // 14: granary.v1.Op.link:type_name -> granary.v1.Link
-	29,  // 15: granary.v1.Op.set_attr:type_name -> granary.v1.SetAttr
-	30,  // 16: granary.v1.Op.set_xattr:type_name -> granary.v1.SetXattr
-	31,  // 17: granary.v1.Op.remove_xattr:type_name -> granary.v1.RemoveXattr
-	32,  // 18: granary.v1.Op.commit:type_name -> granary.v1.Commit
-	33,  // 19: granary.v1.Op.copy_range:type_name -> granary.v1.CopyRange
-	40,  // 20: granary.v1.Op.release:type_name -> granary.v1.Release
-	41,  // 21: granary.v1.Op.set_policy:type_name -> granary.v1.SetPolicy
-	42,  // 22: granary.v1.Op.open_volume:type_name -> granary.v1.OpenVolume
-	44,  // 23: granary.v1.Op.seal_volume:type_name -> granary.v1.SealVolume
-	61,  // 24: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
-	62,  // 25: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
-	34,  // 26: granary.v1.Op.allocate:type_name -> granary.v1.Allocate
-	35,  // 27: granary.v1.Op.assemble:type_name -> granary.v1.Assemble
-	37,  // 28: granary.v1.Op.create_dataset:type_name -> granary.v1.CreateDataset
-	38,  // 29: granary.v1.Op.set_quota:type_name -> granary.v1.SetQuota
-	45,  // 30: granary.v1.Op.place_shard:type_name -> granary.v1.PlaceShard
-	46,  // 31: granary.v1.Op.move_blocks:type_name -> granary.v1.MoveBlocks
-	49,  // 32: granary.v1.Op.set_disk:type_name -> granary.v1.SetDisk
-	50,  // 33: granary.v1.Op.forget_server:type_name -> granary.v1.ForgetServer
-	52,  // 34: granary.v1.Op.set_upkeep:type_name -> granary.v1.SetUpkeep
-	48,  // 35: granary.v1.Op.move_volume:type_name -> granary.v1.MoveVolume
-	53,  // 36: granary.v1.Op.damage_shards:type_name -> granary.v1.DamageShards
-	54,  // 37: granary.v1.Op.adopt_volume:type_name -> granary.v1.AdoptVolume
-	51,  // 38: granary.v1.Op.forget_disk:type_name -> granary.v1.ForgetDisk
-	55,  // 39: granary.v1.Op.acquire_lock:type_name -> granary.v1.AcquireLock
-	56,  // 40: granary.v1.Op.release_lock:type_name -> granary.v1.ReleaseLock
-	57,  // 41: granary.v1.Op.cancel_lock:type_name -> granary.v1.CancelLock
-	66,  // 42: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
-	70,  // 43: granary.v1.Create.content:type_name -> granary.v1.Content
-	22,  // 44: granary.v1.Create.match:type_name -> granary.v1.Precondition
-	22,  // 45: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
-	66,  // 46: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
-	22,  // 47: granary.v1.Link.match:type_name -> granary.v1.Precondition
-	22,  // 48: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
-	66,  // 49: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
-	70,  // 50: granary.v1.Commit.content:type_name -> granary.v1.Content
-	22,  // 51: granary.v1.Commit.match:type_name -> granary.v1.Precondition
-	23,  // 52: granary.v1.Assemble.create:type_name -> granary.v1.Create
-	36,  // 53: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
-	39,  // 54: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
-	74,  // 55: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
-	43,  // 56: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
-	47,  // 57: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
-	67,  // 58: granary.v1.BlockMove.from:type_name -> granary.v1.Location
-	67,  // 59: granary.v1.BlockMove.to:type_name -> granary.v1.Location
-	60,  // 60: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
-	47,  // 61: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
-	58,  // 62: granary.v1.AcquireLock.lock_key:type_name -> granary.v1.LockKey
-	59,  // 63: granary.v1.AcquireLock.lock_range:type_name -> granary.v1.LockRange
-	58,  // 64: granary.v1.ReleaseLock.lock_key:type_name -> granary.v1.LockKey
-	59,  // 65: granary.v1.ReleaseLock.lock_range:type_name -> granary.v1.LockRange
-	58,  // 66: granary.v1.CancelLock.lock_key:type_name -> granary.v1.LockKey
-	63,  // 67: granary.v1.SetUser.user:type_name -> granary.v1.User
-	64,  // 68: granary.v1.Entry.attr:type_name -> granary.v1.Attr
-	67,  // 69: granary.v1.Chunk.location:type_name -> granary.v1.Location
-	69,  // 70: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
-	68,  // 71: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
-	67,  // 72: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
-	72,  // 73: granary.v1.Layout.extents:type_name -> granary.v1.Extent
-	71,  // 74: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
-	76,  // 75: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
-	75,  // 76: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
-	77,  // 77: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
-	80,  // 78: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
-	79,  // 79: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
-	75,  // 80: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
-	83,  // 81: granary.v1.TaskReport.task:type_name -> granary.v1.Task
-	84,  // 82: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
-	83,  // 83: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
-	83,  // 84: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
-	58,  // 85: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
-	92,  // 86: granary.v1.Notices.changes:type_name -> granary.v1.Change
-	98,  // 87: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
-	19,  // 88: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
-	93,  // 89: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
-	96,  // 90: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
-	97,  // 91: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
-	14,  // 92: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
-	99,  // 93: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
-	101, // 94: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
-	103, // 95: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
-	105, // 96: granary.v1.Query.list:type_name -> granary.v1.List
-	108, // 97: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
-	110, // 98: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
-	118, // 99: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
-	120, // 100: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
-	122, // 101: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
-	141, // 102: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
-	143, // 103: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
-	112, // 104: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
-	116, // 105: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
-	124, // 106: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
-	126, // 107: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
-	129, // 108: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
-	131, // 109: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
-	134, // 110: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
-	137, // 111: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
-	139, // 112: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
-	102, // 113: granary.v1.Answer.found:type_name -> granary.v1.Found
-	109, // 114: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	111, // 115: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	119, // 116: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	121, // 117: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	123, // 118: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	142, // 119: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	145, // 120: granary.v1.Answer.status:type_name -> granary.v1.Status
-	114, // 121: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
-	117, // 122: granary.v1.Answer.usages:type_name -> granary.v1.Usages
-	125, // 123: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
-	127, // 124: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
-	130, // 125: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
-	132, // 126: granary.v1.Answer.durability:type_name -> granary.v1.Durability
-	135, // 127: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
-	138, // 128: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
-	140, // 129: granary.v1.Answer.locks:type_name -> granary.v1.Locks
-	100, // 130: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	65,  // 131: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	66,  // 132: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	73,  // 133: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	65,  // 134: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	64,  // 135: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	106, // 136: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	64,  // 137: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	115, // 138: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	113, // 139: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	39,  // 140: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	115, // 141: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	74,  // 142: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	63,  // 143: granary.v1.UserIs.user:type_name -> granary.v1.User
-	76,  // 144: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	76,  // 145: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
-	128, // 146: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
-	71,  // 147: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
-	87,  // 148: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
-	133, // 149: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
-	60,  // 150: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
-	58,  // 151: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
-	59,  // 152: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
-	58,  // 153: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
-	59,  // 154: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
-	136, // 155: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
-	136, // 156: granary.v1.Locks.locks:type_name -> granary.v1.Lock
-	82,  // 157: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	81,  // 158: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	144, // 159: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	74,  // 160: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	0,   // 161: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 162: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	16,  // 163: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	93,  // 164: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	94,  // 165: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
-	12,  // 166: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 167: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 168: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 169: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 170: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	85,  // 171: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
-	88,  // 172: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
-	90,  // 173: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
-	1,   // 174: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 175: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	17,  // 176: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	97,  // 177: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	95,  // 178: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
-	13,  // 179: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 180: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 181: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 182: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 183: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	86,  // 184: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
-	89,  // 185: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
-	91,  // 186: granary.v1.Master.Attend:output_type -> granary.v1.Notices
-	174, // [174:187] is the sub-list for method output_type
-	161, // [161:174] is the sub-list for method input_type
-	161, // [161:161] is the sub-list for extension type_name
-	161, // [161:161] is the sub-list for extension extendee
-	0,   // [0:161] is the sub-list for field type_name
+	16,  // 4: granary.v1.ErrorDetail.delegated:type_name -> granary.v1.Delegated
+	21,  // 5: granary.v1.Request.cred:type_name -> granary.v1.Cred
+	23,  // 6: granary.v1.Request.op:type_name -> granary.v1.Op
+	20,  // 7: granary.v1.Request.under:type_name -> granary.v1.Under
+	14,  // 8: granary.v1.Result.err:type_name -> granary.v1.ErrorDetail
+	69,  // 9: granary.v1.Result.attr:type_name -> granary.v1.Attr
+	81,  // 10: granary.v1.Result.volume:type_name -> granary.v1.Volume
+	25,  // 11: granary.v1.Op.create:type_name -> granary.v1.Create
+	26,  // 12: granary.v1.Op.unlink:type_name -> granary.v1.Unlink
+	27,  // 13: granary.v1.Op.rmdir:type_name -> granary.v1.Rmdir
+	28,  // 14: granary.v1.Op.remove_tree:type_name -> granary.v1.RemoveTree
+	29,  // 15: granary.v1.Op.rename:type_name -> granary.v1.Rename
+	30,  // 16: granary.v1.Op.link:type_name -> granary.v1.Link
+	31,  // 17: granary.v1.Op.set_attr:type_name -> granary.v1.SetAttr
+	32,  // 18: granary.v1.Op.set_xattr:type_name -> granary.v1.SetXattr
+	33,  // 19: granary.v1.Op.remove_xattr:type_name -> granary.v1.RemoveXattr
+	34,  // 20: granary.v1.Op.commit:type_name -> granary.v1.Commit
+	35,  // 21: granary.v1.Op.copy_range:type_name -> granary.v1.CopyRange
+	42,  // 22: granary.v1.Op.release:type_name -> granary.v1.Release
+	43,  // 23: granary.v1.Op.set_policy:type_name -> granary.v1.SetPolicy
+	44,  // 24: granary.v1.Op.open_volume:type_name -> granary.v1.OpenVolume
+	46,  // 25: granary.v1.Op.seal_volume:type_name -> granary.v1.SealVolume
+	66,  // 26: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
+	67,  // 27: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
+	36,  // 28: granary.v1.Op.allocate:type_name -> granary.v1.Allocate
+	37,  // 29: granary.v1.Op.assemble:type_name -> granary.v1.Assemble
+	39,  // 30: granary.v1.Op.create_dataset:type_name -> granary.v1.CreateDataset
+	40,  // 31: granary.v1.Op.set_quota:type_name -> granary.v1.SetQuota
+	47,  // 32: granary.v1.Op.place_shard:type_name -> granary.v1.PlaceShard
+	48,  // 33: granary.v1.Op.move_blocks:type_name -> granary.v1.MoveBlocks
+	51,  // 34: granary.v1.Op.set_disk:type_name -> granary.v1.SetDisk
+	52,  // 35: granary.v1.Op.forget_server:type_name -> granary.v1.ForgetServer
+	54,  // 36: granary.v1.Op.set_upkeep:type_name -> granary.v1.SetUpkeep
+	50,  // 37: granary.v1.Op.move_volume:type_name -> granary.v1.MoveVolume
+	55,  // 38: granary.v1.Op.damage_shards:type_name -> granary.v1.DamageShards
+	56,  // 39: granary.v1.Op.adopt_volume:type_name -> granary.v1.AdoptVolume
+	53,  // 40: granary.v1.Op.forget_disk:type_name -> granary.v1.ForgetDisk
+	60,  // 41: granary.v1.Op.acquire_lock:type_name -> granary.v1.AcquireLock
+	61,  // 42: granary.v1.Op.release_lock:type_name -> granary.v1.ReleaseLock
+	62,  // 43: granary.v1.Op.cancel_lock:type_name -> granary.v1.CancelLock
+	57,  // 44: granary.v1.Op.lease_inodes:type_name -> granary.v1.LeaseInodes
+	58,  // 45: granary.v1.Op.take_delegation:type_name -> granary.v1.TakeDelegation
+	59,  // 46: granary.v1.Op.return_delegation:type_name -> granary.v1.ReturnDelegation
+	71,  // 47: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
+	75,  // 48: granary.v1.Create.content:type_name -> granary.v1.Content
+	24,  // 49: granary.v1.Create.match:type_name -> granary.v1.Precondition
+	24,  // 50: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
+	71,  // 51: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
+	24,  // 52: granary.v1.Link.match:type_name -> granary.v1.Precondition
+	24,  // 53: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
+	71,  // 54: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
+	75,  // 55: granary.v1.Commit.content:type_name -> granary.v1.Content
+	24,  // 56: granary.v1.Commit.match:type_name -> granary.v1.Precondition
+	25,  // 57: granary.v1.Assemble.create:type_name -> granary.v1.Create
+	38,  // 58: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
+	41,  // 59: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
+	79,  // 60: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
+	45,  // 61: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
+	49,  // 62: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
+	72,  // 63: granary.v1.BlockMove.from:type_name -> granary.v1.Location
+	72,  // 64: granary.v1.BlockMove.to:type_name -> granary.v1.Location
+	65,  // 65: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
+	49,  // 66: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
+	63,  // 67: granary.v1.AcquireLock.lock_key:type_name -> granary.v1.LockKey
+	64,  // 68: granary.v1.AcquireLock.lock_range:type_name -> granary.v1.LockRange
+	63,  // 69: granary.v1.ReleaseLock.lock_key:type_name -> granary.v1.LockKey
+	64,  // 70: granary.v1.ReleaseLock.lock_range:type_name -> granary.v1.LockRange
+	63,  // 71: granary.v1.CancelLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 72: granary.v1.SetUser.user:type_name -> granary.v1.User
+	69,  // 73: granary.v1.Entry.attr:type_name -> granary.v1.Attr
+	72,  // 74: granary.v1.Chunk.location:type_name -> granary.v1.Location
+	74,  // 75: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
+	73,  // 76: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
+	72,  // 77: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
+	77,  // 78: granary.v1.Layout.extents:type_name -> granary.v1.Extent
+	76,  // 79: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
+	81,  // 80: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
+	80,  // 81: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
+	82,  // 82: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
+	85,  // 83: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
+	84,  // 84: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
+	80,  // 85: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
+	88,  // 86: granary.v1.TaskReport.task:type_name -> granary.v1.Task
+	89,  // 87: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
+	88,  // 88: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
+	88,  // 89: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
+	63,  // 90: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
+	97,  // 91: granary.v1.Notices.changes:type_name -> granary.v1.Change
+	103, // 92: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
+	21,  // 93: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
+	98,  // 94: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
+	101, // 95: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
+	102, // 96: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
+	14,  // 97: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
+	104, // 98: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
+	106, // 99: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
+	108, // 100: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
+	110, // 101: granary.v1.Query.list:type_name -> granary.v1.List
+	113, // 102: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
+	115, // 103: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
+	123, // 104: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
+	125, // 105: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
+	127, // 106: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
+	148, // 107: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
+	150, // 108: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
+	117, // 109: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
+	121, // 110: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
+	129, // 111: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
+	131, // 112: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
+	134, // 113: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
+	136, // 114: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
+	139, // 115: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
+	144, // 116: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
+	146, // 117: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
+	142, // 118: granary.v1.Query.await_return:type_name -> granary.v1.AwaitReturn
+	107, // 119: granary.v1.Answer.found:type_name -> granary.v1.Found
+	114, // 120: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	116, // 121: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	124, // 122: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	126, // 123: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	128, // 124: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	149, // 125: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	152, // 126: granary.v1.Answer.status:type_name -> granary.v1.Status
+	119, // 127: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	122, // 128: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	130, // 129: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
+	132, // 130: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
+	135, // 131: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
+	137, // 132: granary.v1.Answer.durability:type_name -> granary.v1.Durability
+	140, // 133: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
+	145, // 134: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
+	147, // 135: granary.v1.Answer.locks:type_name -> granary.v1.Locks
+	143, // 136: granary.v1.Answer.returned:type_name -> granary.v1.Returned
+	105, // 137: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	70,  // 138: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	71,  // 139: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	78,  // 140: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	70,  // 141: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	69,  // 142: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	111, // 143: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	69,  // 144: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	120, // 145: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	118, // 146: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	41,  // 147: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	120, // 148: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	79,  // 149: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	68,  // 150: granary.v1.UserIs.user:type_name -> granary.v1.User
+	81,  // 151: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	81,  // 152: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
+	133, // 153: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
+	76,  // 154: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
+	92,  // 155: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
+	138, // 156: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
+	65,  // 157: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
+	63,  // 158: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
+	64,  // 159: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
+	63,  // 160: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
+	64,  // 161: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
+	141, // 162: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
+	141, // 163: granary.v1.Locks.locks:type_name -> granary.v1.Lock
+	87,  // 164: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	86,  // 165: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	151, // 166: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	79,  // 167: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	0,   // 168: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 169: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	17,  // 170: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	98,  // 171: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	99,  // 172: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 173: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 174: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 175: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 176: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 177: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	90,  // 178: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
+	93,  // 179: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
+	95,  // 180: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
+	1,   // 181: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 182: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	18,  // 183: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	102, // 184: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	100, // 185: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 186: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 187: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 188: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 189: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 190: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	91,  // 191: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
+	94,  // 192: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
+	96,  // 193: granary.v1.Master.Attend:output_type -> granary.v1.Notices
+	181, // [181:194] is the sub-list for method output_type
+	168, // [168:181] is the sub-list for method input_type
+	168, // [168:168] is the sub-list for extension type_name
+	168, // [168:168] is the sub-list for extension extendee
+	0,   // [0:168] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
@@ -12340,7 +12846,7 @@ func file_granary_proto_init() {
 		return
 	}
 	file_granary_proto_msgTypes[14].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[21].OneofWrappers = []any{
+	file_granary_proto_msgTypes[23].OneofWrappers = []any{
 		(*Op_Create)(nil),
 		(*Op_Unlink)(nil),
 		(*Op_Rmdir)(nil),
@@ -12374,13 +12880,17 @@ func file_granary_proto_init() {
 		(*Op_AcquireLock)(nil),
 		(*Op_ReleaseLock)(nil),
 		(*Op_CancelLock)(nil),
+		(*Op_LeaseInodes)(nil),
+		(*Op_TakeDelegation)(nil),
+		(*Op_ReturnDelegation)(nil),
 	}
-	file_granary_proto_msgTypes[29].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[32].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[49].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[70].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[73].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[98].OneofWrappers = []any{
+	file_granary_proto_msgTypes[25].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[31].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[34].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[51].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[75].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[78].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[103].OneofWrappers = []any{
 		(*Query_Lookup)(nil),
 		(*Query_ReadDir)(nil),
 		(*Query_List)(nil),
@@ -12400,8 +12910,9 @@ func file_granary_proto_init() {
 		(*Query_GetUpkeep)(nil),
 		(*Query_GetLock)(nil),
 		(*Query_ListLocks)(nil),
+		(*Query_AwaitReturn)(nil),
 	}
-	file_granary_proto_msgTypes[99].OneofWrappers = []any{
+	file_granary_proto_msgTypes[104].OneofWrappers = []any{
 		(*Answer_Found)(nil),
 		(*Answer_Directory)(nil),
 		(*Answer_Listing)(nil),
@@ -12421,6 +12932,7 @@ func file_granary_proto_init() {
 		(*Answer_UpkeepIs)(nil),
 		(*Answer_LockIs)(nil),
 		(*Answer_Locks)(nil),
+		(*Answer_Returned)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -12428,7 +12940,7 @@ func file_granary_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_proto_rawDesc), len(file_granary_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   146,
+			NumMessages:   153,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
