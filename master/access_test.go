@@ -99,7 +99,7 @@ func TestQueriesAsCaller(t *testing.T) {
 		{owner, &granary.ReadDir{Inode: d}, granary.KindNone},
 		{friend, &granary.ReadDir{Inode: d}, granary.KindPermission},
 	} {
-		if _, _, err := m.s.queryFor(t.Context(), &c.cred, c.q, allUp{}); granary.KindOf(err) != c.want {
+		if _, _, err := m.s.queryFor(t.Context(), 0, &c.cred, c.q, allUp{}); granary.KindOf(err) != c.want {
 			t.Errorf("as %+v: %+v: %v, want %v", c.cred, c.q, err, c.want)
 		}
 	}
@@ -107,7 +107,7 @@ func TestQueriesAsCaller(t *testing.T) {
 		cred *granary.Cred
 		want string
 	}{{nil, "trusted.b=v user.a=v "}, {&granary.Cred{}, "trusted.b=v user.a=v "}, {&friend, "user.a=v "}, {&stranger, "user.a= "}} {
-		a, _, err := m.s.queryFor(t.Context(), c.cred, &granary.Lookup{Base: f, Xattrs: true}, allUp{})
+		a, _, err := m.s.queryFor(t.Context(), 0, c.cred, &granary.Lookup{Base: f, Xattrs: true}, allUp{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -81,7 +81,7 @@ func TestACLDecides(t *testing.T) {
 // queryAs asks on behalf of a caller, and expects an answer or to be refused.
 func (s *state) queryAs(t *testing.T, cred *granary.Cred, q granary.Query, want bool) {
 	t.Helper()
-	_, _, err := s.queryFor(t.Context(), cred, q, allUp{})
+	_, _, err := s.queryFor(t.Context(), 0, cred, q, allUp{})
 	if (err == nil) != want || err != nil && !granary.IsKind(err, granary.KindPermission) {
 		t.Errorf("%+v as %+v: %v, want success: %t", q, cred, err, want)
 	}

@@ -82,7 +82,7 @@ func (t *txn) applyItem(it item) granary.Result {
 	if isMutation {
 		return t.applyMutation(m)
 	}
-	t.cred, t.unchecked = granary.Cred{}, false
+	t.cred, t.unchecked, t.asking = granary.Cred{}, false, 0
 	r := t.doItem(it)
 	t.settle(&r)
 	return r
@@ -183,14 +183,22 @@ func (t *txn) applyMutation(m *mutation) granary.Result {
 			"request %d of session %d: it has acknowledged results below %d only, and %d at most are kept",
 			seq, m.Session, session.Lowest, granary.UnackedMax)}
 	}
-	t.cred, t.unchecked = m.Request.Cred, m.unchecked
-	r := t.do(m.Session, &m.Request)
+	t.cred, t.unchecked, t.asking = m.Request.Cred, m.unchecked, m.Session
+	var r granary.Result
+	if m.Request.Under == nil {
+		r = t.do(m.Session, &m.Request)
+	} else {
+		r = t.doUnder(m.Session, &m.Request)
+	}
 	if r.Err == nil {
 		if err := t.checkQuotas(op); err != nil {
 			r = granary.Result{Err: err}
 		}
 	}
 	t.settle(&r)
+	if kindIs(r.Err, granary.KindDelegated) {
+		return r // as if it had not come: it may come again, under the same number
+	}
 	if _, closed := m.Request.Op.(*granary.CloseSession); closed {
 		return r
 	}
@@ -241,6 +249,12 @@ func (t *txn) do(session granary.SessionID, request *granary.Request) granary.Re
 		return t.releaseLock(session, op)
 	case *granary.CancelLock:
 		return t.cancelLock(session, op)
+	case *granary.LeaseInodes:
+		return t.leaseInodes(session, op)
+	case *granary.TakeDelegation:
+		return t.takeDelegation(session, op)
+	case *granary.ReturnDelegation:
+		return t.returnDelegation(session, op)
 	case *granary.SetUser:
 		return t.setUser(op)
 	case *granary.Allocate:
@@ -272,6 +286,8 @@ func (t *txn) do(session granary.SessionID, request *granary.Request) granary.Re
 	}
 	return failed(granary.KindNotSupported, opName(request.Op), "", "this master does not know the operation")
 }
+
+func kindIs(err *granary.Error, k granary.Kind) bool { return err != nil && err.Kind == k }
 
 // failed is a result that is an error.
 func failed(kind granary.Kind, op, subject, format string, args ...any) granary.Result {
@@ -319,6 +335,12 @@ func opName(op granary.Op) string {
 		return "release lock"
 	case *granary.CancelLock:
 		return "cancel lock"
+	case *granary.LeaseInodes:
+		return "lease inodes"
+	case *granary.TakeDelegation:
+		return "take delegation"
+	case *granary.ReturnDelegation:
+		return "return delegation"
 	case *granary.SetUser:
 		return "set user"
 	case *granary.Allocate:

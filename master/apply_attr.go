@@ -15,6 +15,9 @@ func (t *txn) setAttr(op *granary.SetAttr) granary.Result {
 	if r == nil {
 		return failed(granary.KindNotFound, "setattr", op.Inode.String(), "no such inode")
 	}
+	if err := t.reach("setattr", r); err != nil {
+		return granary.Result{Err: err}
+	}
 	if err := t.checkMatch("setattr", op.Inode.String(), op.Match, r); err != nil {
 		return granary.Result{Err: err}
 	}
@@ -202,6 +205,9 @@ func (t *txn) setXattr(op *granary.SetXattr) granary.Result {
 	if r == nil {
 		return failed(granary.KindNotFound, "setxattr", op.Inode.String(), "no such inode")
 	}
+	if err := t.reach("setxattr", r); err != nil {
+		return granary.Result{Err: err}
+	}
 	if err := t.maySetXattr("setxattr", op.Xattr.Name, r); err != nil {
 		return granary.Result{Err: err}
 	}
@@ -224,6 +230,9 @@ func (t *txn) removeXattr(op *granary.RemoveXattr) granary.Result {
 	if r == nil {
 		return failed(granary.KindNotFound, "removexattr", op.Inode.String(), "no such inode")
 	}
+	if err := t.reach("removexattr", r); err != nil {
+		return granary.Result{Err: err}
+	}
 	if err := t.maySetXattr("removexattr", op.Name, r); err != nil {
 		return granary.Result{Err: err}
 	}
@@ -245,6 +254,9 @@ func (t *txn) setPolicy(op *granary.SetPolicy) granary.Result {
 	r := t.inode(op.Inode)
 	if r == nil {
 		return failed(granary.KindNotFound, "set policy", op.Inode.String(), "no such inode")
+	}
+	if err := t.reach("set policy", r); err != nil {
+		return granary.Result{Err: err}
 	}
 	if err := t.onlySuper("set policy", op.Inode.String()); err != nil {
 		return granary.Result{Err: err}

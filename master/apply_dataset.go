@@ -74,6 +74,9 @@ func (t *txn) addDataset(id granary.DatasetID, root *inodeRecord) *inodeRecord {
 // knows of none.
 func (t *txn) removeDataset(dir, root *inodeRecord, name string) granary.Result {
 	id := root.Inode.Dataset()
+	if err := t.reachDataset("rmdir", id); err != nil {
+		return granary.Result{Err: err}
+	}
 	system := t.inode(id.System())
 	if system.Entries > 0 {
 		return failed(granary.KindNotEmpty, "rmdir", name, "uploads are in progress")

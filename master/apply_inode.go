@@ -138,6 +138,9 @@ func (t *txn) directory(op string, id granary.InodeID) (*inodeRecord, *granary.E
 	case !t.alive(r):
 		return nil, granary.Errorf(granary.KindNotFound, op, id.String(), "the directory is being removed")
 	}
+	if err := t.reach(op, r); err != nil {
+		return nil, err
+	}
 	if err := t.permit(op, id.String(), r, granary.AccessExecute); err != nil {
 		return nil, err
 	}
@@ -189,6 +192,7 @@ func (t *txn) dispose(r *inodeRecord) {
 	t.inodes.remove(id)
 	t.pending.recall.names.forget(id)
 	t.forgetLocks(id)
+	t.forgetDelegation(r)
 	if r.ExtentBytes == 0 && r.Trim == 0 && r.Xattrs == 0 && r.Entries == 0 {
 		if r.Inline > 0 {
 			t.del(keyInline(id))

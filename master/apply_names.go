@@ -35,7 +35,10 @@ func (t *txn) walk(op string, base granary.InodeID, path string, owner *granary.
 		if i == len(names)-1 {
 			break
 		}
-		if dir, err = t.descend(op, dir, name, owner); err != nil {
+		if dir, err = t.descend(op, dir, name, owner); err == nil {
+			err = t.reach(op, dir)
+		}
+		if err != nil {
 			return nil, err
 		}
 		if err := t.permit(op, path, dir, granary.AccessExecute); err != nil {
@@ -118,6 +121,9 @@ func (t *txn) create(session granary.SessionID, op *granary.Create) granary.Resu
 	var old *inodeRecord
 	if d := t.find(dir.Inode, name); d != nil {
 		old = t.inode(d.Inode)
+	}
+	if err := t.reach("create", old); err != nil {
+		return granary.Result{Err: err}
 	}
 	if err := t.checkMatch("create", op.Name, op.Match, old); err != nil {
 		return granary.Result{Err: err}
@@ -249,7 +255,11 @@ func (t *txn) createInode(session granary.SessionID, op *granary.Create, dir *in
 			return nil, err
 		}
 	default:
-		r.Inode = t.nextInode(dir.Inode.Dataset())
+		id, err := t.newInode(session, op, dir.Inode.Dataset())
+		if err != nil {
+			return nil, err
+		}
+		r.Inode = id
 		t.addInode(r, op.Type)
 	}
 	if err := t.inheritACL("create", dir, r, op.Umask); err != nil {

@@ -187,9 +187,9 @@ func (t *txn) reclaimTrim(id granary.InodeID, left *int) bool {
 	return done
 }
 
-// reclaimSession removes what a session left: locks, inodes that it kept, and results.
+// reclaimSession removes what a session left: locks, delegations, inodes that it kept, and results.
 func (t *txn) reclaimSession(id granary.SessionID, left *int) bool {
-	if !t.endLocks(id, left) {
+	if !t.endLocks(id, left) || !t.endDelegations(id, left) {
 		return false
 	}
 	done := true

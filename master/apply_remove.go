@@ -19,6 +19,9 @@ func (t *txn) unlink(op *granary.Unlink) granary.Result {
 	if d != nil {
 		r = t.inode(d.Inode)
 	}
+	if err := t.reach("unlink", r); err != nil {
+		return granary.Result{Err: err}
+	}
 	if err := t.checkMatch("unlink", op.Name, op.Match, r); err != nil {
 		return granary.Result{Err: err}
 	}
@@ -126,7 +129,8 @@ func (t *txn) victim(op string, parent granary.InodeID, name string) (dir, r *in
 	if d.Inode == granary.BucketsInode {
 		return nil, nil, granary.Errorf(granary.KindNotOwner, op, name, "the directory of buckets stays where it is")
 	}
-	return dir, t.inode(d.Inode), nil
+	r = t.inode(d.Inode)
+	return dir, r, t.reach(op, r)
 }
 
 // emptyTree reports whether a directory holds implicit directories only, all the way down. More of

@@ -28,6 +28,9 @@ func (t *txn) rename(op *granary.Rename) granary.Result {
 	if d := t.find(op.DstParent, op.DstName); d != nil {
 		dst = t.inode(d.Inode)
 	}
+	if err := t.reach("rename", dst); err != nil {
+		return granary.Result{Err: err}
+	}
 	if err := t.checkRename(op, srcDir, dstDir, src, dst); err != nil {
 		return granary.Result{Err: err}
 	}

@@ -18,10 +18,11 @@ type txn struct {
 	now     granary.Time  // of the command
 
 	cred      granary.Cred // who asks for what is applied
-	unchecked bool         // … before permissions were checked
-	acls      bool         // the command is of a version that knows access control lists and capabilities
-	marks     bool         // the command is of a version that marks windows that are cut too finely
-	places    bool         // the command is of a version that keeps the tables of places, and what volumes have since
+	asking    granary.SessionID
+	unchecked bool // … before permissions were checked
+	acls      bool // the command is of a version that knows access control lists and capabilities
+	marks     bool // the command is of a version that marks windows that are cut too finely
+	places    bool // the command is of a version that keeps the tables of places, and what volumes have since
 
 	inodes   table[granary.InodeID, inodeRecord, *inodeRecord]
 	blocks   table[granary.BlockID, blockRecord, *blockRecord]

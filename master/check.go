@@ -101,6 +101,9 @@ type audit struct {
 	locks     []*locksRecord
 	lockMarks map[lockMark]uint64
 	unlocking map[granary.InodeID]bool // gone, with locks in the queue
+
+	delegations map[granary.InodeID]granary.SessionID
+	delegates   map[granary.InodeID]granary.SessionID // as indexed by session
 }
 
 func (a *audit) bad(format string, args ...any) {
@@ -153,6 +156,7 @@ func newAudit() *audit {
 		owners: map[ownerKey]*ownerRecord{}, rootNames: map[granary.DatasetID]string{}, forgotten: map[granary.DatasetID]bool{},
 		lockMarks: map[lockMark]uint64{}, unlocking: map[granary.InodeID]bool{},
 		assemblies: map[granary.InodeID]*assemblyRecord{}, partsDone: map[granary.InodeID]uint64{},
+		delegations: map[granary.InodeID]granary.SessionID{}, delegates: map[granary.InodeID]granary.SessionID{},
 	}
 }
 
@@ -160,7 +164,7 @@ func newAudit() *audit {
 func (a *audit) run(ctx context.Context, r pebble.Reader) error {
 	for _, table := range []byte{tableHead, tableInode, tableQueue, tableAssembly, tableSession, tableDentry, tableOrphan, tableNoName, tableExtent, tableInline,
 		tableXattr, tableBlock, tableHash, tableVolume, tableWriting, tablePlace, tableHolds, tableDisk, tableDataset, tableOwner,
-		tableFine, tableSweep, tableSwept, tableLocks, tableLocker} {
+		tableFine, tableSweep, tableSwept, tableLocks, tableLocker, tableDelegation, tableDelegate} {
 		if err := a.scan(ctx, r, table); err != nil {
 			return err
 		}
@@ -172,6 +176,7 @@ func (a *audit) run(ctx context.Context, r pebble.Reader) error {
 	a.checkSums()
 	a.checkUsage()
 	a.checkLocks()
+	a.checkDelegations()
 	return nil
 }
 
@@ -280,6 +285,10 @@ func (a *audit) load(k, b []byte) {
 		a.loadLocks(k, b)
 	case tableLocker:
 		a.loadLockOwner(k, b)
+	case tableDelegation:
+		a.delegations[inode] = decoded[delegationRecord](a, k, b).Session
+	case tableDelegate:
+		a.delegates[granary.InodeID(keyID(k, 1))] = granary.SessionID(inode)
 	}
 }
 

@@ -136,6 +136,7 @@ const (
 	tagServersAbsent
 	tagAdoptShard
 	tagSweepAt
+	tagMutationUnder // a mutation that its session has done already
 )
 
 // marshal encodes the command. It fails only for an op that wire cannot encode.
@@ -250,7 +251,14 @@ func putMutation(e *encoder, m *mutation) error {
 	if err != nil {
 		return err
 	}
-	e.u8(tagMutation)
+	if u := m.Request.Under; u != nil {
+		e.u8(tagMutationUnder)
+		e.u64(u.Order)
+		e.u64(uint64(u.Fence))
+		e.i64(int64(u.At))
+	} else {
+		e.u8(tagMutation)
+	}
 	e.u64(uint64(m.Session))
 	e.u64(m.LowestUnacked)
 	e.u64(m.Request.Seq)
@@ -293,7 +301,9 @@ func unmarshalCommand(b []byte) (*command, error) {
 func takeItem(d *decoder) (item, error) {
 	switch tag := d.u8(); tag {
 	case tagMutation:
-		return takeMutation(d)
+		return takeMutation(d, nil)
+	case tagMutationUnder:
+		return takeMutation(d, &granary.Under{Order: d.u64(), Fence: granary.Index(d.u64()), At: granary.Time(d.i64())})
 	case tagOpenSession:
 		return &openSession{Client: d.str(), Nonce: d.u64()}, nil
 	case tagExpireSession:
@@ -332,8 +342,8 @@ func takeItem(d *decoder) (item, error) {
 	}
 }
 
-func takeMutation(d *decoder) (item, error) {
-	m := &mutation{Session: granary.SessionID(d.u64()), LowestUnacked: d.u64()}
+func takeMutation(d *decoder, under *granary.Under) (item, error) {
+	m := &mutation{Session: granary.SessionID(d.u64()), LowestUnacked: d.u64(), Request: granary.Request{Under: under}}
 	m.Request.Seq = d.u64()
 	m.Request.Cred = granary.Cred{UID: d.u32(), GID: d.u32()}
 	for range d.count() {

@@ -96,6 +96,9 @@
 //     at once if they are few (TestLockModel, TestManyLocksEndInSteps, check).
 //  34. What Raft takes for committed is durable on a majority, and what a node promises in a term is durable when it does, though a leader
 //     sends entries while its own disk still writes them (aheadLog, TestLeaderSendsBeforeItSyncs, TestTermWaitsForTheLog).
+//  35. Of a directory that a session holds no other session is answered attributes or entries, nor is led through it, nor changes
+//     it, until it is given back or the session ends. What the holder did before it told it is applied in the order in which it was
+//     done, under the ids that were leased to it, or not at all (TestGolden, TestDelegationsHideNothing, TestOrderIsKept).
 //
 // # Permissions
 //
@@ -151,7 +154,8 @@
 //	table  key                          value
 //	c      (nothing)                    head: applied index and term, last time, cluster, last ids given
 //	                                    out, cluster-wide sums, number of queued removals,
-//	                                    digest of what the last entries wrote, how far y and D are complete
+//	                                    digest of what the last entries wrote, how far y and D are complete; from
+//	                                    format 5 on the number of delegations, and the entry that granted the last
 //	t      dataset                      next inode counter, inodes, files, bytes, whether it is deleted, how
 //	                                    many of the inodes are queued, limits, name of its root
 //	g      dataset, scope, uid or gid   bytes and inodes of a user (scope 1) or group (2) in the dataset, and
@@ -181,7 +185,8 @@
 //	F      inode, window                mark: the window is cut too finely; of inode 0 and window 0, the entry that made the first mark
 //	w      owner (0: none), volume      mark: the volume is not sealed yet
 //	k      server id                    address, zone, rack, disks
-//	s      session                      client, nonce, when opened, which results are forgotten
+//	s      session                      client, nonce, when opened, which results are forgotten; from format 5 on how many
+//	                                    requests it did before it told them, and the inode ids that it has leased
 //	r      session, sequence            results of an entry for the session: sequence and what wire.MarshalResult
 //	                                    gives, of each; the key has the highest sequence. Before format 3: one result
 //	o      session, inode               mark: the session keeps the inode, which has no name
@@ -197,12 +202,14 @@
 //	                                    mode, process, since when, token, whether it waits for what is held alone
 //	O      session, space (1 byte),     whether the owner holds a lock on the inode (1), waits for one (2), or both (3)
 //	       owner, inode
+//	G      directory inode              session that holds it, token
+//	H      session, directory inode     mark: the session holds the directory, or held it until it ended
 //	p      policy                       the policy; equal ones have one id
 //	u      access key                   S3 user
 //	m      node id                      gRPC address of a node of the Raft group, whether it was added by command
 //	j      node id                      mark: the node has stored entries or voted
 //
-// A value is a format version (1 byte, now 4; those from 1 on are read too), the Raft index of the entry that last changed it
+// A value is a format version (1 byte, now 5; those from 1 on are read too), the Raft index of the entry that last changed it
 // (varint), and its fields in the order of format_records.go: unsigned numbers as varints, signed
 // ones as zigzag varints, hashes as 32 bytes, text and bytes with a varint length before them. In a
 // window, each piece is the distance from the end of the one before, its length, block and offset in

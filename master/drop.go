@@ -42,7 +42,7 @@ func (l *leadership) open(ctx context.Context, st *heldState, session granary.Se
 	if err := l.renew("lookup", session); err != nil {
 		return nil, 0, err
 	}
-	found, index, err := l.lookup(ctx, st, cred, q)
+	found, index, err := l.lookup(ctx, st, session, cred, q)
 	for range openTries {
 		switch {
 		case err != nil:
@@ -55,7 +55,7 @@ func (l *leadership) open(ctx context.Context, st *heldState, session granary.Se
 		if !ok {
 			return nil, 0, granary.Errorf(granary.KindExpired, "lookup", fmt.Sprintf("session %d", session), "")
 		}
-		found, index, err = l.lookup(ctx, st, cred, q)
+		found, index, err = l.lookup(ctx, st, session, cred, q)
 		same := err == nil && found.Entry.Attr.Inode == inode
 		dead := same && found.Entry.Attr.Nlink == 0 && !had
 		l.opens.opened(session, inode, same && !dead)
@@ -69,8 +69,8 @@ func (l *leadership) open(ctx context.Context, st *heldState, session granary.Se
 	return nil, 0, granary.Errorf(granary.KindUnavailable, "lookup", q.Path, "the path leads elsewhere each time")
 }
 
-func (l *leadership) lookup(ctx context.Context, st *heldState, cred *granary.Cred, q *granary.Lookup) (*granary.Found, granary.Index, error) {
-	a, index, err := st.queryFor(ctx, cred, q, l.live)
+func (l *leadership) lookup(ctx context.Context, st *heldState, session granary.SessionID, cred *granary.Cred, q *granary.Lookup) (*granary.Found, granary.Index, error) {
+	a, index, err := st.queryFor(ctx, session, cred, q, l.live)
 	if err != nil {
 		return nil, 0, err
 	}

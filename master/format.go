@@ -42,11 +42,14 @@ const (
 	tableFine     = 'F' // windows of files that are cut too finely
 	tableLocks    = 'L' // locks on inodes, and what waits for them
 	tableLocker   = 'O' // inodes that an owner of locks has some on, or waits for
+
+	tableDelegation = 'G' // directories that a session holds
+	tableDelegate   = 'H' // those, by session
 )
 
 // formatVersion begins every value that is written. Values of earlier versions are read as well: they lack the fields
 // that came later, which are zero then.
-const formatVersion = 4
+const formatVersion = 5
 
 // errFormat is the cause of every decoding error.
 var errFormat = errors.New("malformed value")

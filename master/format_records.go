@@ -63,6 +63,10 @@ type headRecord struct {
 	IndexBlock  granary.BlockID  // … and all blocks in table y
 
 	Restored []granary.VolumeID // since format 4, of each restore the last volume of the backup. Never changed in place
+
+	// Since format 5.
+	Delegations uint64        // records of directories that sessions hold, or held until they ended
+	Delegated   granary.Index // the last entry that granted one
 }
 
 // made reports whether the state can tell what became of a volume: it gave out the id. Ids that a restore skipped may be of
@@ -93,6 +97,8 @@ func (r *headRecord) put(e *encoder) {
 	for _, v := range r.Restored {
 		e.u64(uint64(v))
 	}
+	e.u64(r.Delegations)
+	e.u64(uint64(r.Delegated))
 }
 
 func (r *headRecord) take(d *decoder) {
@@ -115,6 +121,9 @@ func (r *headRecord) take(d *decoder) {
 		for range d.count() {
 			r.Restored = append(r.Restored, granary.VolumeID(d.u64()))
 		}
+	}
+	if d.version >= 5 {
+		r.Delegations, r.Delegated = d.u64(), granary.Index(d.u64())
 	}
 }
 
@@ -308,6 +317,10 @@ type sessionRecord struct {
 	Nonce  uint64
 	Opened granary.Time
 	Lowest uint64 // results of sequences below this are forgotten
+
+	// Since format 5.
+	Ordered uint64                             // the last request with Under that was applied
+	Leases  [granary.InodeLeasesMax]inodeLease // ids that it may use, the oldest range first; then empty ones
 }
 
 func (r *sessionRecord) put(e *encoder) {
@@ -316,12 +329,34 @@ func (r *sessionRecord) put(e *encoder) {
 	e.i64(int64(r.Opened))
 	e.u64(r.Lowest)
 	e.u64(0) // until format 3, how far results had been deleted
+	e.u64(r.Ordered)
+	n := 0
+	for n < len(r.Leases) && r.Leases[n] != (inodeLease{}) {
+		n++
+	}
+	e.u64(uint64(n))
+	for _, l := range r.Leases[:n] {
+		e.u64(uint64(l.Next))
+		e.u64(uint64(l.End))
+	}
 }
 
 func (r *sessionRecord) take(d *decoder) {
 	r.Client, r.Nonce, r.Opened = d.str(), d.u64(), granary.Time(d.i64())
 	r.Lowest = d.u64()
 	d.u64()
+	if d.version < 5 {
+		return
+	}
+	r.Ordered = d.u64()
+	n := d.count()
+	if n > len(r.Leases) {
+		d.fail()
+		return
+	}
+	for i := range n {
+		r.Leases[i] = inodeLease{granary.InodeID(d.u64()), granary.InodeID(d.u64())}
+	}
 }
 
 // datasetRecord is a dataset. It outlives its root until its last inode is reclaimed. It is held by a ledger.

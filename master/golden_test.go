@@ -29,6 +29,10 @@ type script struct {
 	shown     *shown
 	moved     []granary.BlockMove // by the last move
 
+	other    granary.SessionID // another session, if there is one
+	otherSeq uint64
+	leased   granary.InodeID // the first id of the last lease
+
 	pretending bool // what is there is not what the log made
 }
 
@@ -82,6 +86,9 @@ func (s *script) run(statement string) string {
 	if s.args[0] == "as" {
 		s.cred, s.args = parseCred(s.args[1]), s.args[2:]
 	}
+	if outcome, ok := s.heldOps(); ok {
+		return outcome
+	}
 	switch s.args[0] {
 	case "stat":
 		return s.stat(s.args[1])
@@ -128,6 +135,8 @@ func (s *script) outcome(op granary.Op, r *granary.Result) string {
 		if op.Anonymous {
 			s.anonymous = r.Attr.Inode
 		}
+	case *granary.LeaseInodes:
+		s.leased = granary.InodeID(r.Offset)
 	case *granary.OpenVolume:
 		s.volumes[s.args[1]] = r.Volume.ID
 		return fmt.Sprintf("ok, %s %d+%d", r.Volume.State, r.Volume.DataShards, r.Volume.ParityShards)
@@ -181,6 +190,9 @@ func (s *script) attr(name string) (granary.Attr, error) {
 	}
 	q.Path = strings.Trim(name, "/")
 	a, err := s.m.query(q)
+	if granary.IsKind(err, granary.KindDelegated) {
+		a, _, err = s.m.s.queryFor(s.m.t.Context(), s.other, nil, q, allUp{})
+	}
 	if err != nil {
 		return granary.Attr{}, err
 	}
@@ -234,7 +246,7 @@ func (s *script) ask() string {
 	case "xattrs":
 		q = &granary.Lookup{Base: granary.RootInode, Path: rel, Xattrs: true}
 	}
-	a, _, err := s.m.s.queryFor(s.m.t.Context(), &s.cred, q, allUp{})
+	a, _, err := s.m.s.queryFor(s.m.t.Context(), s.m.session, &s.cred, q, allUp{})
 	if err != nil {
 		return granary.KindOf(err).String()
 	}
@@ -261,6 +273,9 @@ func (s *script) op() granary.Op {
 		return op
 	}
 	if op := s.opOfLock(); op != nil {
+		return op
+	}
+	if op := s.opOfDelegation(); op != nil {
 		return op
 	}
 	if op := s.opOfName(); op != nil {

@@ -70,7 +70,7 @@ func TestOldStateIsIndexed(t *testing.T) {
 	head.IndexVolume, head.IndexBlock = 0, 0
 	old := marshal(&head, 1)
 	old[0] = 3
-	if r, err := unmarshal[headRecord](old[:len(old)-3]); err != nil || !reflect.DeepEqual(*r, before) {
+	if r, err := unmarshal[headRecord](old[:len(old)-5]); err != nil || !reflect.DeepEqual(*r, before) {
 		t.Fatalf("%+v, %v, want %+v", r, err, before)
 	}
 }

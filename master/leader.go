@@ -29,6 +29,7 @@ type leadership struct {
 	opens    *openTable
 	live     *liveTable
 	curator  *curator
+	recalls  *recallTable
 	sealNow  chan struct{} // says that there may be something to seal
 	changing chan struct{} // held by the change of members under way
 	tasks    sync.WaitGroup
@@ -140,6 +141,7 @@ func (s *Server) takeOffice(ctx context.Context) (*leadership, error) {
 		prop:     newProposer(s.raft, s.raft.gone, st.lastTime(), s.now, s.metrics),
 		sessions: newSessionTable(s.opts.SessionTTL, s.metrics),
 		opens:    newOpenTable(),
+		recalls:  newRecallTable(),
 		live:     newLiveTable(now, s.opts.ServerDownAfter, s.now),
 		sealNow:  make(chan struct{}, 1),
 		changing: make(chan struct{}, 1),

@@ -148,7 +148,7 @@ func (m *machine) dropAll() {
 }
 
 func (m *machine) query(q granary.Query) (granary.Answer, error) {
-	a, _, err := m.s.query(context.Background(), q, allUp{})
+	a, _, err := m.s.queryFor(context.Background(), m.session, nil, q, allUp{})
 	return a, err
 }
 

@@ -245,7 +245,7 @@ func (c *change) write(b *pebble.Batch) {
 // those of files, which are often changed again soon after they were made.
 func cacheable(k []byte) bool {
 	switch k[0] {
-	case tableInode, tableDentry, tableSession, tableDataset, tableOwner, tableVolume, tablePolicy:
+	case tableInode, tableDentry, tableSession, tableDataset, tableOwner, tableVolume, tablePolicy, tableDelegation:
 		return true
 	}
 	return false

@@ -253,7 +253,7 @@ func (p *posixRun) lookup(*rapid.T) {
 	c, base := p.cred(), p.dir("base")
 	names, access := p.path(base), granary.Access(rapid.IntRange(0, 7).Draw(p.T, "access"))
 	n, rest, k := p.fs.lookup(c, base, names, access)
-	a, _, err := p.m.s.queryFor(p.Context(), &c, &granary.Lookup{Base: base.id, Path: strings.Join(names, "/"), Access: access, Xattrs: true}, allUp{})
+	a, _, err := p.m.s.queryFor(p.Context(), 0, &c, &granary.Lookup{Base: base.id, Path: strings.Join(names, "/"), Access: access, Xattrs: true}, allUp{})
 	if granary.KindOf(err) != k {
 		p.Fatalf("%v, want %v", err, k)
 	}
@@ -278,7 +278,7 @@ func (p *posixRun) readdir(*rapid.T) {
 	if k == success && !d.permits(c, granary.AccessRead) {
 		k = eacces
 	}
-	a, _, err := p.m.s.queryFor(p.Context(), &c, &granary.ReadDir{Inode: d.id}, allUp{})
+	a, _, err := p.m.s.queryFor(p.Context(), 0, &c, &granary.ReadDir{Inode: d.id}, allUp{})
 	if granary.KindOf(err) != k {
 		p.Fatalf("%v, want %v", err, k)
 	}

@@ -20,15 +20,21 @@ type view struct {
 	walk   walker
 	looked int           // how often done was called
 	cred   *granary.Cred // who asks; nil: nothing is refused
+
+	asking  granary.SessionID // which asks; 0 for none
+	holders bool              // there may be sessions that hold directories
 }
 
 // query answers a query from one snapshot, and returns the index of an entry that the snapshot holds, the last or nearly so.
 func (s *state) query(ctx context.Context, q granary.Query, live liveness) (granary.Answer, granary.Index, error) {
-	return s.queryFor(ctx, nil, q, live)
+	return s.queryFor(ctx, 0, nil, q, live)
 }
 
-// queryFor is query on behalf of a caller.
-func (s *state) queryFor(ctx context.Context, cred *granary.Cred, q granary.Query, live liveness) (granary.Answer, granary.Index, error) {
+// queryFor is query on behalf of a session, and of a caller.
+//
+// Whether sessions hold directories is read before the snapshot is taken and after it: if there are none, and none was granted
+// between, none is held in the snapshot.
+func (s *state) queryFor(ctx context.Context, asking granary.SessionID, cred *granary.Cred, q granary.Query, live liveness) (granary.Answer, granary.Index, error) {
 	s.life.RLock()
 	defer s.life.RUnlock()
 	if s.closed {
@@ -37,7 +43,9 @@ func (s *state) queryFor(ctx context.Context, cred *granary.Cred, q granary.Quer
 	head := s.current() // before the snapshot: the state is at least as new as the index says
 	snap := s.db.NewSnapshot()
 	defer func() { must(snap.Close()) }()
-	v := &view{ctx: ctx, r: snap, head: head, places: s.places.Load(), live: live, cred: cred}
+	after := s.current()
+	v := &view{ctx: ctx, r: snap, head: head, places: s.places.Load(), live: live, cred: cred, asking: asking,
+		holders: head.Delegations+after.Delegations > 0 || head.Delegated != after.Delegated}
 	a, err := v.answer(q)
 	if err := firstError(err, v.walk.close()); err != nil {
 		return nil, granary.Index(v.head.Applied), err

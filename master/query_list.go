@@ -69,6 +69,9 @@ func (l *lister) walk(dir granary.InodeID, path string) (bool, error) {
 	if !ok {
 		return true, nil
 	}
+	if err := l.v.reach("list", dir); err != nil {
+		return false, err
+	}
 	prefix := key(tableDentry, uint64(dir))
 	for valid := l.it.SeekGE(append(bytes.Clone(prefix), seek...)); valid; {
 		if !bytes.HasPrefix(l.it.Key(), prefix) {
@@ -173,6 +176,9 @@ func (l *lister) visit(full string, d dentryRecord) (next, error) {
 	if isFolded {
 		return l.visitFolded(full, folded, dir)
 	}
+	if err := l.v.reach("list", d.Inode); err != nil {
+		return nextEnd, err
+	}
 	if dir.Flags&granary.FlagMarker != 0 && l.wanted(full) {
 		if more, err := l.emit(full, d.Inode); err != nil || !more {
 			return nextEnd, err
@@ -216,8 +222,11 @@ func (l *lister) holds(dir *inodeRecord, path string) (bool, error) {
 		return true, nil
 	}
 	seek, ok := l.from(path)
-	if !ok || dir.Entries == 0 {
+	if !ok {
 		return false, nil
+	}
+	if err := l.v.reach("list", dir.Inode); err != nil || dir.Entries == 0 {
+		return false, err
 	}
 	prefix := key(tableDentry, uint64(dir.Inode))
 	for valid := l.it.SeekGE(append(bytes.Clone(prefix), seek...)); valid && bytes.HasPrefix(l.it.Key(), prefix); {

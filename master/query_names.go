@@ -35,6 +35,9 @@ func (v *view) resolve(q *granary.Lookup) (*granary.Found, *inodeRecord, error) 
 	if r == nil {
 		return nil, nil, granary.Errorf(granary.KindNotFound, "lookup", q.Base.String(), "no such inode")
 	}
+	if err := v.reach("lookup", q.Base); err != nil {
+		return nil, nil, err
+	}
 	if q.Path == "" {
 		return &granary.Found{Entry: entryOf("", r), Parent: r.Parent}, r, v.permit("lookup", q.Base.String(), r, q.Access)
 	}
@@ -49,7 +52,10 @@ func (v *view) resolve(q *granary.Lookup) (*granary.Found, *inodeRecord, error) 
 			return nil, nil, err
 		}
 		parent := r
-		if r, err = v.step(q, parent, name, rest == ""); err != nil {
+		if r, err = v.step(q, parent, name, rest == ""); err == nil && r.IsDir() {
+			err = v.reach("lookup", r.Inode)
+		}
+		if err != nil {
 			return nil, nil, err
 		}
 		if rest == "" {
@@ -177,6 +183,9 @@ func (v *view) readDir(q *granary.ReadDir) (granary.Answer, error) {
 	case !r.IsDir():
 		return nil, granary.Errorf(granary.KindNotDir, "readdir", q.Inode.String(), "")
 	}
+	if err := v.reach("readdir", q.Inode); err != nil {
+		return nil, err
+	}
 	if err := v.permit("readdir", q.Inode.String(), r, granary.AccessRead); err != nil {
 		return nil, err
 	}
@@ -191,6 +200,7 @@ func (v *view) readDir(q *granary.ReadDir) (granary.Answer, error) {
 	}
 	a := &granary.Directory{}
 	var d dentryRecord
+	var held []granary.InodeID // directories of which others have the attributes
 	err = v.scan(lower, keyEnd(prefix), func(k, b []byte) (bool, error) {
 		if len(a.Entries) == limit {
 			a.More = true
@@ -203,12 +213,23 @@ func (v *view) readDir(q *granary.ReadDir) (granary.Answer, error) {
 		if err != nil {
 			return false, err
 		}
+		if child.IsDir() && v.holders {
+			if is, err := v.delegated(d.Inode); err != nil {
+				return false, err
+			} else if is {
+				held = append(held, d.Inode)
+				return len(held) < delegatedNamed, nil
+			}
+		}
 		name, _ := dentryName(k)
 		a.Entries = append(roomFor(a.Entries, limit), entryOf(name, child))
 		return true, nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	if len(held) > 0 {
+		return nil, errDelegated("readdir", held...)
 	}
 	return a, nil
 }

@@ -59,6 +59,13 @@ func (s *Server) ended(ctx context.Context) error {
 
 // Query implements wire.Master.
 func (s *Server) Query(ctx context.Context, req *granary.QueryRequest) (granary.Answer, granary.Index, error) {
+	if q, ok := req.Query.(*granary.AwaitReturn); ok {
+		a, err := s.awaitReturn(ctx, req.Session, q)
+		if err != nil {
+			return nil, 0, err
+		}
+		return a, req.MinIndex, nil
+	}
 	o := s.QueryMany(ctx, []*granary.QueryRequest{req})[0]
 	return o.Answer, o.Index, o.Err
 }
@@ -121,7 +128,7 @@ func (l *leadership) query(ctx context.Context, st *heldState, req *granary.Quer
 
 // answer answers from a state.
 func (s *Server) answer(ctx context.Context, st *heldState, req *granary.QueryRequest, live liveness) (granary.Answer, granary.Index, error) {
-	answer, index, err := st.queryFor(ctx, req.Cred, req.Query, live)
+	answer, index, err := st.queryFor(ctx, req.Session, req.Cred, req.Query, live)
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(context.Cause(ctx), errClosing) {
 			return nil, 0, s.notLeader("query")

@@ -1,0 +1,77 @@
+package master
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/dsorchard/granary"
+)
+
+// recallTable is what sessions are to give back, in the leader's memory: who waits for it says so again to a new leader.
+type recallTable struct {
+	mu       sync.Mutex
+	sessions map[granary.SessionID]*recalled
+}
+
+// recalled is what one session is to give back.
+type recalled struct {
+	dirs map[granary.InodeID]struct{}
+	more chan struct{} // closed when there is more
+}
+
+func newRecallTable() *recallTable {
+	return &recallTable{sessions: map[granary.SessionID]*recalled{}}
+}
+
+func (t *recallTable) of(id granary.SessionID) *recalled {
+	r := t.sessions[id]
+	if r == nil {
+		r = &recalled{dirs: map[granary.InodeID]struct{}{}, more: make(chan struct{})}
+		t.sessions[id] = r
+	}
+	return r
+}
+
+// add has directories recalled from who holds them.
+func (t *recallTable) add(held map[granary.InodeID]granary.SessionID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, session := range held {
+		r := t.of(session)
+		if _, known := r.dirs[id]; known {
+			continue
+		}
+		r.dirs[id] = struct{}{}
+		close(r.more)
+		r.more = make(chan struct{})
+	}
+}
+
+// pending returns the directories that a session is to give back, and what is closed when there are more.
+func (t *recallTable) pending(session granary.SessionID) (dirs []granary.InodeID, more <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.of(session)
+	return slices.Sorted(maps.Keys(r.dirs)), r.more
+}
+
+// done notes that a session has been told to give directories back: who waits for them still says so again.
+func (t *recallTable) done(session granary.SessionID, dirs []granary.InodeID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.sessions[session]
+	if r == nil {
+		return
+	}
+	for _, id := range dirs {
+		delete(r.dirs, id)
+	}
+}
+
+// forget takes out a session that has ended.
+func (t *recallTable) forget(session granary.SessionID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.sessions, session)
+}
