@@ -145,6 +145,13 @@ func (c *cache) leave(id granary.BlockID) {
 	c.next = (c.next + 1) % len(c.left)
 }
 
+// hold is one more hold of a chunk that the caller holds.
+func (c *cache) hold(ch *chunk) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ch.holders++
+}
+
 // drop ends a hold.
 func (c *cache) drop(ch *chunk) {
 	c.mu.Lock()

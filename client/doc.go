@@ -15,7 +15,8 @@
 // ReadLayout takes chunks from the cache or reads whole blocks, once for all who want them (read.go).
 // A block comes from its own shard or, when that is down, slow or wrong, from k others (fetch.go,
 // rebuild.go). How long a slow one is waited for is measured (latency.go), and a sealed shard whose bytes do not verify is looked at
-// by its server (look.go). Nothing that did not verify is handed out or cached.
+// by its server (look.go). Nothing that did not verify is handed out or cached. A local disk, if there is one, is asked before
+// volume servers are (local.go).
 //
 // # Maintenance
 //

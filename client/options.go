@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/chunkcache"
 	"github.com/dsorchard/granary/internal/wire"
 )
 
@@ -38,6 +39,10 @@ type Options struct {
 	AppendWithin time.Duration // a shard append that takes longer fails the shard; default 5 s
 	RetryFor     time.Duration // how long a call looks for a leader before KindUnavailable; default 60 s
 	Log          *slog.Logger
+
+	// Chunks, if set, is a cache on a local disk. It is asked before volume servers are, and is given what they answer. It stays open when
+	// the client is closed; whoever closes it does so after the client.
+	Chunks *chunkcache.Cache
 
 	// ReadFollowers spreads queries over all masters. The answers are as new as the leader's; each costs a message
 	// between two masters, shared by those who ask at the same time, and the leader answers fewer.

@@ -145,9 +145,12 @@ func (c *Client) cached(b *granary.BlockInfo, at int, dst []byte) bool {
 // readChunk fills dst from a chunk that is not in the cache.
 func (c *Client) readChunk(ctx context.Context, v *granary.Volume, b *granary.BlockInfo, at int, dst []byte) error {
 	if f, ok := block.FramesOf(b.RawLength, b.Location.Length); ok && len(dst) < smallRead && b.RawLength > smallChunk {
-		got, err := c.fetch(ctx, v, b, frames(f, b, at, len(dst)))
+		got, kept, err := c.obtain(ctx, v, b, at, len(dst), frames(f, b, at, len(dst)))
 		if err == nil {
 			got.plain.CopyTo(dst, at)
+			if !kept {
+				c.keepPart(b, at, len(dst), got.memory)
+			}
 			c.slabs.put(got.memory)
 		}
 		return err
@@ -231,13 +234,16 @@ func (c *Client) loadInto(v *granary.Volume, b *granary.BlockInfo) (*chunk, erro
 		return nil, err
 	}
 	s.lent = true
-	got, err := c.fetch(c.ctx, v, b, s)
+	got, kept, err := c.obtain(c.ctx, v, b, 0, int(b.RawLength), s)
 	if err != nil {
 		c.cache.release(room)
 		return nil, err
 	}
 	ch := &chunk{block: b.ID, hash: b.Hash, verified: got, holders: 1}
 	c.cache.put(ch, room)
+	if !kept {
+		c.keepWhole(b, ch)
+	}
 	return ch, nil
 }
 

@@ -54,13 +54,7 @@ func (c *Codec) Append(dst []byte, dataset granary.DatasetID, hash granary.Hash,
 
 func appendRaw(dst []byte, h Header, data []byte, frameSize int) []byte {
 	h.Codec, h.FrameSize, h.StoredLength = granary.CompressionNone, frameSize, uncompressedSize(h.RawLength, frameSize)
-	dst = h.appendTo(dst)
-	for i := range h.frames() {
-		start := len(dst)
-		dst = append(dst, data[i*h.FrameSize:][:h.frameLength(i)]...)
-		dst = appendTrailer(dst, start, h.Hash, i, false)
-	}
-	return dst
+	return Frames{len(data), frameSize}.Append(h.appendTo(dst), h.Hash, data)
 }
 
 // appendCompressed appends a compressed block, or reports false if that saves less than 1/16.

@@ -48,7 +48,7 @@ func IsUncompressed(rawLength, storedLength uint32) bool {
 
 // uncompressedSize returns the bytes that a block takes uncompressed with frames of a size.
 func uncompressedSize(rawLength uint32, frameSize int) uint32 {
-	return HeaderSize + rawLength + TrailerSize*uint32(frames(int(rawLength), frameSize))
+	return HeaderSize + uint32(Frames{int(rawLength), frameSize}.Size())
 }
 
 // StoredSizeMax returns the most bytes that a block of rawLength bytes of plaintext can take.

@@ -22,6 +22,34 @@ func FramesOf(rawLength, storedLength uint32) (Frames, bool) {
 	return f, storedLength == uncompressedSize(rawLength, frameSize)
 }
 
+// FramesNow returns the frames of a chunk as it is written uncompressed today.
+func FramesNow(rawLength uint32) Frames { return Frames{int(rawLength), frameSizeSmall} }
+
+// Size returns the bytes of all frames with their trailers, which is a block but for its header.
+func (f Frames) Size() int { return f.raw + TrailerSize*frames(f.raw, f.size) }
+
+// Append appends the frames of a chunk to dst.
+func (f Frames) Append(dst []byte, hash granary.Hash, data []byte) []byte {
+	for i := range frames(f.raw, f.size) {
+		start := len(dst)
+		dst = append(dst, data[i*f.size:][:frameLength(i, f.raw, f.size)]...)
+		dst = appendTrailer(dst, start, hash, i, false)
+	}
+	return dst
+}
+
+// Holes reports whether the trailer of one of the frames that cover a range is nothing but zeros, as it is where nothing was written.
+func (f Frames) Holes(stored []byte, rawOffset, rawLength int) bool {
+	for i := rawOffset / f.size; i <= (rawOffset+rawLength-1)/f.size && len(stored) >= TrailerSize; i++ {
+		n := min(frameLength(i, f.raw, f.size)+TrailerSize, len(stored))
+		if [TrailerSize]byte(stored[n-TrailerSize:n]) == [TrailerSize]byte{} {
+			return true
+		}
+		stored = stored[n:]
+	}
+	return false
+}
+
 // Span returns which bytes of the block hold the frames that cover the plaintext range [rawOffset, rawOffset+rawLength),
 // trailers included. The range must lie within the chunk; of an empty one the span is empty.
 func (f Frames) Span(rawOffset, rawLength int) (storedOffset, storedLength int) {
