@@ -57,8 +57,10 @@ type verified struct {
 
 // CacheStats tells how the cache of decoded chunks fares.
 type CacheStats struct {
-	Hits, Misses uint64
-	Bytes, Max   int64
+	Hits   uint64 `json:"hits"`
+	Misses uint64 `json:"misses"`
+	Bytes  int64  `json:"bytes"`
+	Max    int64  `json:"max"`
 }
 
 func newCache(bytesMax int64, s *slabs) *cache {

@@ -50,6 +50,7 @@ type Client struct {
 	latency latency
 	hedging *hedging
 	looks   *looks
+	reads   readCount
 }
 
 // Open finds the leader, opens a session and keeps it alive until Close. ctx bounds Open alone.

@@ -26,7 +26,9 @@ func (c *Client) obtain(ctx context.Context, v *granary.Volume, b *granary.Block
 			return got, true, nil
 		}
 	}
+	began := time.Now()
 	got, err = c.fetch(ctx, v, b, s)
+	c.reads.note(began, s.length, err)
 	return got, false, err
 }
 

@@ -21,6 +21,7 @@ type FS struct {
 	flushAfter  time.Duration
 	pieceSize   int
 	memoryMax   int64
+	patience    time.Duration
 	buffers     *buffers
 	users       users
 	owner       *granary.Cred
@@ -39,6 +40,8 @@ type FS struct {
 	locks  map[granary.InodeID]*held
 
 	locked atomic.Int64 // len(locks)
+
+	queries, changes callCount
 }
 
 // New makes a FS. Its flusher runs until Close.
@@ -51,9 +54,10 @@ func New(o Options) *FS {
 func newFS(o Options, s store) *FS {
 	o = o.withDefaults()
 	fs := &FS{
-		store: s, log: o.Log,
+		log:         o.Log,
 		writeBuffer: o.WriteBuffer, flushAfter: o.FlushAfter, pieceSize: o.pieceSize(),
-		memoryMax: max(memoryMax, o.WriteBuffer),
+		memoryMax: max(o.WriteMemory, o.WriteBuffer),
+		patience:  o.Patience,
 		buffers:   &buffers{},
 		users:     users{known: map[string]knownUser{}},
 		owner:     o.Owner,
@@ -64,6 +68,7 @@ func newFS(o Options, s store) *FS {
 		freed:     make(chan struct{}),
 		locks:     map[granary.InodeID]*held{},
 	}
+	fs.store = counted{s, &fs.queries, &fs.changes}
 	// The background belongs to no caller: it ends with Close.
 	fs.ctx, fs.stop = context.WithCancel(context.Background())
 	fs.wg.Go(fs.flusher)

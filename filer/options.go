@@ -12,8 +12,7 @@ const (
 	writeBufferDefault = 32 << 20
 	flushAfterDefault  = time.Second
 
-	// memoryMax bounds the write buffers of all inodes of a FS together, in bytes.
-	memoryMax = 256 << 20
+	writeMemoryDefault = 256 << 20
 	// pieceMax is the longest range that the buffer keeps in one piece, and what makes a piece worth
 	// flushing while its file is still being written.
 	pieceMax = 8 << 20
@@ -29,7 +28,12 @@ type Options struct {
 	Client      *client.Client
 	Log         *slog.Logger
 	WriteBuffer int64         // dirty bytes that a file may gather; default 32 MiB
+	WriteMemory int64         // bytes of the write buffers of all files together; default 256 MiB
 	FlushAfter  time.Duration // how long dirty data may wait; default 1 s
+
+	// Patience is how long reads and flushes of handles wait for volume servers that do not answer, before they fail. 0: not at all. How
+	// long masters are waited for is the client's to say.
+	Patience time.Duration
 
 	// Owner has the uid and gid of what is made with the authority of uid 0: gateways act with it, for they decide
 	// themselves who may do what, but what they make is for those who use the file system otherwise, too. nil: who makes
@@ -42,8 +46,10 @@ func (o *Options) Validate() error {
 	switch {
 	case o.WriteBuffer < 0:
 		return granary.Errorf(granary.KindInvalid, "filer", "", "a write buffer of %d bytes", o.WriteBuffer)
-	case o.FlushAfter < 0:
-		return granary.Errorf(granary.KindInvalid, "filer", "", "a flush after %v", o.FlushAfter)
+	case o.WriteMemory < 0:
+		return granary.Errorf(granary.KindInvalid, "filer", "", "write buffers of %d bytes", o.WriteMemory)
+	case o.FlushAfter < 0 || o.Patience < 0:
+		return granary.Errorf(granary.KindInvalid, "filer", "", "a flush after %v, patience for %v", o.FlushAfter, o.Patience)
 	}
 	return nil
 }
@@ -54,6 +60,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.WriteBuffer <= 0 {
 		o.WriteBuffer = writeBufferDefault
+	}
+	if o.WriteMemory <= 0 {
+		o.WriteMemory = writeMemoryDefault
 	}
 	if o.FlushAfter <= 0 {
 		o.FlushAfter = flushAfterDefault

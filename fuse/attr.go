@@ -62,7 +62,7 @@ func typeOf(mode uint32) (granary.FileType, bool) {
 }
 
 // fillAttr writes what stat shows.
-func fillAttr(out *gofuse.Attr, a *granary.Attr) {
+func (m *Server) fillAttr(out *gofuse.Attr, a *granary.Attr) {
 	out.Ino = uint64(a.Inode)
 	out.Size = a.Size
 	out.Blocks = (a.Allocated + 511) / 512
@@ -72,16 +72,17 @@ func fillAttr(out *gofuse.Attr, a *granary.Attr) {
 		out.Nlink = 2 + uint32(a.Subdirs)
 		out.Size = 4096
 	}
-	out.Uid, out.Gid, out.Rdev = a.UID, a.GID, a.Rdev
+	ids := &m.options.IDs
+	out.Uid, out.Gid, out.Rdev = ids.Users.toHost(a.UID), ids.Groups.toHost(a.GID), a.Rdev
 	out.Blksize = blockSize
 	at, mt, ct := a.Atime.Std(), a.Mtime.Std(), a.Ctime.Std()
 	out.SetTimes(&at, &mt, &ct)
 }
 
 // fillStatx writes what statx shows.
-func fillStatx(out *gofuse.Statx, a *granary.Attr) {
+func (m *Server) fillStatx(out *gofuse.Statx, a *granary.Attr) {
 	var st gofuse.Attr
-	fillAttr(&st, a)
+	m.fillAttr(&st, a)
 	out.Mask = unix.STATX_BASIC_STATS | unix.STATX_BTIME
 	out.Blksize, out.Nlink, out.Uid, out.Gid, out.Mode = st.Blksize, st.Nlink, st.Uid, st.Gid, uint16(st.Mode)
 	out.Ino, out.Size, out.Blocks = st.Ino, st.Size, st.Blocks

@@ -31,7 +31,7 @@ func (m *Server) caller(ctx context.Context) granary.Cred {
 	if cred.UID != 0 { // the superuser needs no groups
 		cred.Groups = m.groups.of(c, time.Now())
 	}
-	return cred
+	return m.options.IDs.cred(cred)
 }
 
 // as is the context of a request on behalf of who asked: see Interrupts for why it is not the request's own.

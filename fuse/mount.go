@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -32,6 +33,11 @@ type Options struct {
 	Source     string          // first column of df
 	AllowOther bool            // let other users in; /etc/fuse.conf must allow it for ordinary users
 	ReadOnly   bool
+	NoExec     bool
+	Suid, Dev  bool // let set-id bits and device files count; of root's mounts alone
+	IDs        IDs  // who the users of this host are
+	NodesMax   int  // files that the kernel is to remember at most, as far as it can be told; 0: any number
+	MemoryMax  int64
 	Log        *slog.Logger
 }
 
@@ -55,8 +61,12 @@ type Server struct {
 	groups  *groups
 	missed  missed
 	server  *gofuse.Server
+	meter   *meter
+	nodes   *nodes
+	since   time.Time
 	ctx     context.Context // of every request; ends when the mount has gone
 	cancel  context.CancelFunc
+	wg      sync.WaitGroup // what runs until ctx ends
 }
 
 // Mount mounts the file system at a directory and returns when it can be used.
@@ -64,7 +74,7 @@ func Mount(mountPoint string, o Options) (*Server, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	m := &Server{options: o, groups: newGroups()}
+	m := &Server{options: o, groups: newGroups(), nodes: newNodes(o.NodesMax), since: time.Now()}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	server, err := m.serve(mountPoint)
 	if err != nil {
@@ -75,6 +85,7 @@ func Mount(mountPoint string, o Options) (*Server, error) {
 		return nil, fmt.Errorf("mount %s: %w", mountPoint, err)
 	}
 	m.server = server
+	m.wg.Go(func() { m.nodes.run(m.ctx, o.FS.InUse) })
 	if err := raiseReadAhead(mountPoint); err != nil {
 		o.Log.Debug("the kernel's readahead stays as it is", "mount", mountPoint, "err", err)
 	}
@@ -85,7 +96,8 @@ func Mount(mountPoint string, o Options) (*Server, error) {
 func (m *Server) serve(mountPoint string) (*gofuse.Server, error) {
 	options := m.mountOptions()
 	nodes := gofs.NewNodeFS(&node{m: m, ino: m.options.Root}, options)
-	server, err := gofuse.NewServer(newLocks(umasks{nodes}), mountPoint, &options.MountOptions)
+	m.meter = &meter{RawFileSystem: newLocks(umasks{nodes}), about: m.about}
+	server, err := gofuse.NewServer(m.meter, mountPoint, &options.MountOptions)
 	if err != nil {
 		return nil, err
 	}
@@ -121,11 +133,27 @@ func (m *Server) mountOptions() *gofs.Options {
 		Logger:            slog.NewLogLogger(m.options.Log.Handler(), slog.LevelDebug),
 		PanicHandler:      m.panicked,
 	}
+	o.MountOptions.Options = append(o.MountOptions.Options, m.options.names()...)
 	if m.options.ReadOnly {
-		o.MountOptions.Options = append(o.MountOptions.Options, "ro")
 		o.MountOptions.DirectMountFlags = syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_RDONLY
 	}
 	return o
+}
+
+// names are options as mount(8) has them. Programs get no rights from set-id bits and device files unless that is asked for.
+func (o *Options) names() []string {
+	var names []string
+	for _, n := range []struct {
+		is   bool
+		name string
+	}{
+		{o.ReadOnly, "ro"}, {o.NoExec, "noexec"}, {o.Suid && os.Geteuid() == 0, "suid"}, {o.Dev && os.Geteuid() == 0, "dev"},
+	} {
+		if n.is {
+			names = append(names, n.name)
+		}
+	}
+	return names
 }
 
 // panicked turns a broken invariant in one request into EIO of that request: the mount holds other
@@ -139,6 +167,7 @@ func (m *Server) panicked(p any) gofuse.Status {
 func (m *Server) Wait() {
 	m.server.Wait()
 	m.cancel()
+	m.wg.Wait()
 }
 
 // Unmount takes the mount away; it fails while something in it is in use.

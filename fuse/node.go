@@ -22,6 +22,8 @@ type node struct {
 	flags atomic.Uint32
 	// cached is the content version that the kernel's pages may hold: that of the last open.
 	cached atomic.Uint64
+	// known says that the kernel has been told of it, and used that it was so again.
+	known, used atomic.Bool
 }
 
 // What the bridge to the kernel calls.
@@ -54,13 +56,20 @@ func (n *node) fs() *filer.FS { return n.m.options.FS }
 
 // child makes the kernel's node of an entry and fills in its attributes.
 func (n *node) child(ctx context.Context, e *granary.Entry, out *gofuse.EntryOut) *gofs.Inode {
-	fillAttr(&out.Attr, &e.Attr)
+	n.m.fillAttr(&out.Attr, &e.Attr)
 	if e.Attr.IsDir() {
 		out.SetEntryTimeout(directoryFor)
 	}
 	out.SetAttrTimeout(attrFor(&e.Attr))
-	inode := n.NewInode(ctx, &node{m: n.m, ino: e.Attr.Inode}, stableAttr(&e.Attr))
-	inode.Operations().(*node).tell(&e.Attr)
+	// A node that the kernel knows is told what is new: one that is made anew would be dropped for it, unheard.
+	stable := stableAttr(&e.Attr)
+	inode := n.GetChild(e.Name)
+	if inode == nil || inode.StableAttr() != stable {
+		inode = n.NewInode(ctx, &node{m: n.m, ino: e.Attr.Inode}, stable)
+	}
+	known := inode.Operations().(*node)
+	known.tell(&e.Attr)
+	n.m.nodes.add(known)
 	return inode
 }
 
@@ -87,7 +96,7 @@ func (n *node) Getattr(_ context.Context, _ gofs.FileHandle, out *gofuse.AttrOut
 		return ofInode(err)
 	}
 	n.tell(&a)
-	fillAttr(&out.Attr, &a)
+	n.m.fillAttr(&out.Attr, &a)
 	out.SetTimeout(attrFor(&a))
 	return 0
 }
@@ -99,19 +108,23 @@ func (n *node) Statx(_ context.Context, _ gofs.FileHandle, _, _ uint32, out *gof
 		return ofInode(err)
 	}
 	n.tell(&a)
-	fillStatx(&out.Statx, &a)
+	n.m.fillStatx(&out.Statx, &a)
 	out.SetTimeout(attrFor(&a))
 	return 0
 }
 
 // Setattr is chmod, chown, truncate and utimes.
 func (n *node) Setattr(ctx context.Context, _ gofs.FileHandle, in *gofuse.SetAttrIn, out *gofuse.AttrOut) syscall.Errno {
-	a, err := n.fs().SetAttr(n.m.ctx, n.m.caller(ctx), setAttrOf(n.ino, in))
+	op := setAttrOf(n.ino, in)
+	if !n.m.options.IDs.owner(op) {
+		return syscall.EINVAL
+	}
+	a, err := n.fs().SetAttr(n.m.ctx, n.m.caller(ctx), op)
 	if err != nil {
 		return ofInode(err)
 	}
 	n.tell(&a)
-	fillAttr(&out.Attr, &a)
+	n.m.fillAttr(&out.Attr, &a)
 	out.SetTimeout(attrFor(&a))
 	return 0
 }

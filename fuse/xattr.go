@@ -21,9 +21,11 @@ func settable(name string) syscall.Errno {
 	return known(name)
 }
 
+func isACL(name string) bool { return name == granary.XattrACL || name == granary.XattrDefaultACL }
+
 // known refuses names in no namespace that is stored. Of system. there are access control lists.
 func known(name string) syscall.Errno {
-	if name == granary.XattrACL || name == granary.XattrDefaultACL {
+	if isACL(name) {
 		return 0
 	}
 	for _, space := range [...]string{"user.", "trusted.", "security."} {
@@ -60,6 +62,9 @@ func (n *node) Getxattr(ctx context.Context, name string, dest []byte) (uint32, 
 	if err != nil {
 		return 0, ofInode(err)
 	}
+	if isACL(name) {
+		value, _ = n.m.options.IDs.acl(value, true)
+	}
 	return copyOut(dest, value)
 }
 
@@ -82,6 +87,12 @@ func (n *node) Listxattr(ctx context.Context, dest []byte) (uint32, syscall.Errn
 func (n *node) Setxattr(ctx context.Context, name string, data []byte, flags uint32) syscall.Errno {
 	if errno := settable(name); errno != 0 {
 		return errno
+	}
+	if isACL(name) {
+		var ok bool
+		if data, ok = n.m.options.IDs.acl(data, false); !ok {
+			return syscall.EINVAL
+		}
 	}
 	op := &granary.SetXattr{
 		Inode:       n.ino,

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -116,19 +115,14 @@ func splitMasters(flag string, texts []string) ([]string, error) {
 	return addrs, nil
 }
 
-// connect opens a client of the cluster for a role; patience is how long its calls look for a leader (0: the default).
-func (env *environment) connect(ctx context.Context, name string, patience time.Duration, log *slog.Logger) (*client.Client, error) {
+// connect opens a client of the cluster for a role, with what o says of it.
+func (env *environment) connect(ctx context.Context, o client.Options) (*client.Client, error) {
 	masters, err := env.masters()
 	if err != nil {
 		return nil, err
 	}
-	return client.Open(ctx, client.Options{
-		Masters:  masters,
-		Shards:   volume.NewClient(),
-		Name:     sessionName(name),
-		RetryFor: patience,
-		Log:      log,
-	})
+	o.Masters, o.Shards = masters, volume.NewClient()
+	return client.Open(ctx, o)
 }
 
 // sessionName says what runs and where, for listings of sessions.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -30,12 +31,7 @@ func main() {
 func run(ctx context.Context, args []string) int {
 	env := newEnvironment()
 	root := rootCommand(env)
-	if filepath.Base(args[0]) == "mount.granary" {
-		root.SetArgs(append([]string{"mount"}, fstabArguments(args[1:])...))
-	} else {
-		root.SetArgs(args[1:])
-	}
-	err := root.ExecuteContext(ctx)
+	err := execute(ctx, root, args)
 	if err == nil {
 		return 0
 	}
@@ -45,6 +41,20 @@ func run(ctx context.Context, args []string) int {
 		return exitUsage
 	}
 	return exitFailure
+}
+
+// execute runs a command line, or that of mount(8).
+func execute(ctx context.Context, root *cobra.Command, args []string) error {
+	args, helper := args[1:], strings.HasPrefix(filepath.Base(args[0]), "mount.")
+	if helper {
+		flags, fake, err := fstabArguments(args)
+		if err != nil || fake {
+			return err
+		}
+		args = append([]string{"mount"}, flags...)
+	}
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
 }
 
 // usageError is a mistake on the command line.
@@ -75,7 +85,7 @@ an S3 service and HTTP.
 	})
 	root.PersistentFlags().StringVar(&env.logLevel, "log-level", env.logLevel, "what is logged to standard error: debug, info, warn or error")
 	root.AddCommand(
-		serveCommand(env), mountCommand(env), umountCommand(env), fsCommand(env),
+		serveCommand(env), mountCommand(env), umountCommand(env), statsCommand(env), fsCommand(env),
 		clusterCommand(env), serverCommand(env), diskCommand(env), volumeCommand(env), datasetCommand(env), policyCommand(env), lockCommand(env), fsckCommand(env), versionCommand(env),
 	)
 	requireSubcommands(root)

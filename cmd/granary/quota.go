@@ -179,7 +179,7 @@ func usageOf(ctx context.Context, c *client.Client, d *granary.Dataset, op *gran
 // parseBytes reads a number of bytes, with a unit of 1024 ("10GiB" or "10G") or of 1000 ("10GB").
 func parseBytes(text string) (uint64, error) {
 	bad := func() (uint64, error) {
-		return 0, usagef("--bytes %q is not a size, such as 1000000, 500MiB or 10GiB", text)
+		return 0, usagef("%q is not a size, such as 1000000, 500MiB or 10GiB", text)
 	}
 	digits := strings.TrimRight(text, "KMGTPEkiB ")
 	unit := strings.TrimSpace(text[len(digits):])

@@ -35,6 +35,7 @@ type serveOptions struct {
 	zone, rack string
 	sync       string
 	workers    int
+	cache      cacheOptions
 	owner      ownerValue
 	clockSkew  time.Duration // added to the clock; for tests
 }
@@ -362,6 +363,7 @@ func serveFilerCommand(env *environment) *cobra.Command {
 	}
 	o.listenOptions.flags(cmd)
 	o.syncFlag(cmd)
+	o.cache.flags(cmd)
 	o.owner.flag(cmd, "to whom belongs what is made through HTTP and S3")
 	env.clusterFlag(cmd)
 	return cmd
@@ -374,7 +376,14 @@ func serveFiler(ctx context.Context, env *environment, o *serveOptions) (err err
 	}
 	p := newProcess(log)
 	defer func() { err = errors.Join(err, p.stop()) }()
-	c, err := env.connect(ctx, "filer", 0, log)
+	chunks, err := o.cache.open(log)
+	if err != nil {
+		return err
+	}
+	if chunks != nil {
+		p.onStop(func(context.Context) error { return chunks.Close() })
+	}
+	c, err := env.connect(ctx, client.Options{Name: sessionName("filer"), Chunks: chunks, Log: log})
 	if err != nil {
 		return err
 	}

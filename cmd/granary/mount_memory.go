@@ -1,0 +1,25 @@
+package main
+
+import "github.com/dsorchard/granary"
+
+// memoryShare is how a mount divides its memory: the rest is for what is under way and for the garbage collector.
+type memoryShare struct {
+	cache  int64 // decoded chunks
+	writes int64 // dirty data
+	nodes  int   // files that the kernel remembers
+}
+
+const (
+	memoryLeast = 128 << 20
+	// nodeBytes is what a file that the kernel remembers takes in this process: measured, 800 to 900 bytes.
+	nodeBytes = 1 << 10
+)
+
+// shareMemory divides memory, and has the garbage collector keep to it.
+func shareMemory(bytes int64) (memoryShare, error) {
+	if bytes < memoryLeast {
+		return memoryShare{}, usagef("--memory %s is less than the %s that a mount needs", byteText(uint64(bytes)), byteText(memoryLeast))
+	}
+	limitMemory(bytes / 10 * 9) // what the collector does not know of, such as memory that servers fill, comes on top
+	return memoryShare{cache: max(bytes/4, 2*granary.ChunkSizeMax), writes: bytes / 5, nodes: int(bytes / 4 / nodeBytes)}, nil
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// checkMountPoint refuses what cannot be mounted on, and clears away mounts whose process died.
+func checkMountPoint(ctx context.Context, dir string) error {
+	st, err := os.Stat(dir)
+	for tries := 0; errors.Is(err, syscall.ENOTCONN) && tries < 8; tries++ { // one may hide another
+		if err := detach(ctx, dir); err != nil {
+			return fmt.Errorf("%s is a mount whose process died and cannot be unmounted: %w", dir, err)
+		}
+		st, err = os.Stat(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("mount point: %w", err)
+	}
+	if !st.IsDir() {
+		return fmt.Errorf("mount point %s is not a directory", dir)
+	}
+	return nil
+}
+
+// detach takes a mount away at once, whoever uses it.
+func detach(ctx context.Context, dir string) error { return unmountWith(ctx, dir, true) }
+
+// unmountWith is umount(2), which only root may call, or fusermount3.
+func unmountWith(ctx context.Context, dir string, lazy bool) error {
+	flags, option := 0, "-u"
+	if lazy {
+		flags, option = unix.MNT_DETACH, "-uz"
+	}
+	err := unix.Unmount(dir, flags)
+	if err == nil || !errors.Is(err, syscall.EPERM) {
+		return err
+	}
+	out, err := exec.CommandContext(ctx, "fusermount3", option, dir).CombinedOutput()
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		return errors.New("fusermount3 is missing: install the package fuse3")
+	case err != nil:
+		return errors.New(strings.TrimSpace(string(out)))
+	}
+	return nil
+}
