@@ -8,6 +8,11 @@ import "fmt"
 // Wherever an op names an entry by (Parent, Name), Name is one component; with MakeParents it may be
 // a relative path, whose missing directories are made with FlagImplicit, mode 0755 and the owner of the new
 // entry.
+//
+// With Key, Name is the key of an object below Parent, as it came: "/" alone parts it, and nothing between two is out of the
+// question: "", "." and "..", any length. What precedes the last "/" are directories, and what follows is the name of something
+// else, "" of a key that ends in "/". So there may be "a" beside "a/b", which ops with names have under escapes (see the master's
+// package comment). Missing directories are made, and those that a removal leaves empty are removed if they are implicit.
 type Op interface{ op() }
 
 // Precondition makes an op conditional on the entry that is there. Violations are KindPrecondition.
@@ -24,6 +29,9 @@ type (
 	//
 	// A Create of a directory with FlagMarker, where a directory without it is, sets flag and Xattrs
 	// on that one.
+	//
+	// With Key the entry is no directory. Without content, one whose key ends in "/" is a mark on that directory (FlagMarker),
+	// which gets the Xattrs; whatever else is an object has them itself.
 	//
 	// Result: Attr; Created is false when an existing regular file was opened, or an existing
 	// directory marked; Replaced when one was replaced.
@@ -50,6 +58,8 @@ type (
 		Delegate bool    // with Under: the session holds the new directory as it holds the Parent
 		// With Under, what the holder has changed of the new inode since: nil for Under.At.
 		Atime, Mtime, Ctime *Time
+
+		Key bool
 	}
 
 	// Unlink removes a dentry that is not a directory. An inode left without a name stays for as long as a session has
@@ -63,6 +73,7 @@ type (
 		Path   bool
 		Prune  bool
 		Match  *Precondition
+		Key    bool
 	}
 
 	// Rmdir removes an empty directory. The root of a dataset goes only if no uploads are in progress, and its dataset goes
@@ -99,6 +110,7 @@ type (
 		MakeParents bool
 		Xattrs      []Xattr // set on the inode in the same step
 		Match       *Precondition
+		Key         bool
 	}
 
 	// SetAttr changes what is not nil. A change of Size truncates or extends. The leader's time

@@ -18,6 +18,9 @@ type (
 	// With the caller's Cred, each directory on the way must be searchable, and what is found must allow Access; else it
 	// is KindPermission. With Open, the regular file that is found counts as opened by the request's session
 	// (KeepAlive), and is kept when its last name goes.
+	//
+	// With Key, Path is the key of an object (see Op): what is found is no directory, unless it is marked as one (FlagMarker).
+	// Nearest finds the last directory on its way that there is, instead.
 	Lookup struct {
 		Base   InodeID
 		Path   string
@@ -25,6 +28,9 @@ type (
 		Layout *Range // regular files
 		Access Access
 		Open   bool
+
+		Key     bool
+		Nearest bool
 	}
 	// Found answers Lookup.
 	Found struct {

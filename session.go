@@ -102,13 +102,19 @@ type HeartbeatReply struct {
 
 // ETagOf returns the ETag of a file, unquoted: the stored one, or one made of the inode and its
 // content's version, which changes whenever the content does. The suffix tells S3 clients, as that of
-// a multipart upload does, that it is no MD5 to check the content against.
+// a multipart upload does, that it is no MD5 to check the content against. That of a directory, as an object, is of no bytes.
 func ETagOf(a *Attr, stored string) string {
-	if stored != "" {
+	switch {
+	case stored != "":
 		return stored
+	case a.IsDir():
+		return ETagEmpty
 	}
 	return fmt.Sprintf("%016x%016x-1", uint64(a.Inode), uint64(a.ContentVersion))
 }
+
+// ETagEmpty is the ETag of no bytes.
+const ETagEmpty = "d41d8cd98f00b204e9800998ecf8427e"
 
 // XattrETag is where S3 keeps the ETag of an object, unquoted.
 const XattrETag = XattrContentPrefix + "etag"

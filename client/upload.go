@@ -216,7 +216,7 @@ func (u *Upload) send() error {
 func (u *Upload) commit() error {
 	if u.inode == 0 {
 		op := u.o.Create
-		op.Anonymous, op.Content, op.Match, op.Exclusive, op.Replace, op.MakeParents = true, nil, nil, false, false, false
+		op.Anonymous, op.Content, op.Match, op.Exclusive, op.Replace, op.MakeParents, op.Key = true, nil, nil, false, false, false, false
 		op.Parent, op.Name, op.Type = u.o.Home, "", granary.TypeRegular
 		r, err := u.c.Do(u.ctx, u.o.Cred, &op)
 		if granary.IsKind(err, granary.KindNotFound) && u.o.Home != u.o.Create.Parent { // pruned, to be made again by Link
@@ -377,7 +377,7 @@ func (u *Upload) link(xattrs []granary.Xattr) (granary.Result, error) {
 	}
 	return u.c.Do(u.ctx, u.o.Cred, &granary.Link{
 		Inode: u.inode, Parent: c.Parent, Name: c.Name, Replace: c.Replace && !c.Exclusive, MakeParents: c.MakeParents,
-		Xattrs: xattrs, Match: c.Match,
+		Xattrs: xattrs, Match: c.Match, Key: c.Key,
 	})
 }
 

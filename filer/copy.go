@@ -23,6 +23,7 @@ type CopyOptions struct {
 	ReplaceXattrs bool
 	Match         *granary.Precondition // on the destination
 	SrcMatch      *granary.Precondition // on the source: Version and ETag
+	Key           bool                  // SrcPath and DstPath are keys of objects
 }
 
 // Copy makes a file refer to the same blocks as another, where they are in one dataset, and else
@@ -30,11 +31,7 @@ type CopyOptions struct {
 // KindStale if that keeps changing.
 func (fs *FS) Copy(ctx context.Context, o CopyOptions) (*Info, error) {
 	ctx = client.WithCred(ctx, o.Cred)
-	dst, err := named("copy", o.DstPath)
-	if err != nil {
-		return nil, err
-	}
-	p, err := fs.placeFile(ctx, "copy", o.DstRoot, dst)
+	p, err := fs.placeOf(ctx, "copy", o.DstRoot, o.DstPath, o.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +44,7 @@ func (fs *FS) Copy(ctx context.Context, o CopyOptions) (*Info, error) {
 }
 
 func (fs *FS) copyOnce(ctx context.Context, o CopyOptions, p place) (*Info, error) {
-	src, err := fs.OpenFile(ctx, o.SrcRoot, o.SrcPath, true)
+	src, err := fs.openSource(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +58,7 @@ func (fs *FS) copyOnce(ctx context.Context, o CopyOptions, p place) (*Info, erro
 	uid, gid := fs.ownerOf(o.Cred)
 	create := granary.Create{
 		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: src.Info.Attr.Mode,
-		UID: uid, GID: gid, Xattrs: o.Xattrs, Replace: true, MakeParents: true, Match: o.Match,
+		UID: uid, GID: gid, Xattrs: o.Xattrs, Replace: true, MakeParents: true, Match: o.Match, Key: o.Key,
 	}
 	if l := src.first(); len(l.Extents) == 0 && !l.Truncated && len(l.Inline) > 0 {
 		create.Content = &granary.Content{Inline: l.Inline, Size: l.Size}
@@ -77,6 +74,13 @@ func (fs *FS) copyOnce(ctx context.Context, o CopyOptions, p place) (*Info, erro
 		return fs.copyBytes(ctx, o.Cred, &p.home, src, create)
 	}
 	return info, err
+}
+
+func (fs *FS) openSource(ctx context.Context, o CopyOptions) (*File, error) {
+	if o.Key {
+		return fs.OpenKey(ctx, o.SrcRoot, o.SrcPath)
+	}
+	return fs.OpenFile(ctx, o.SrcRoot, o.SrcPath, true)
 }
 
 // first returns the layout that came when the file was opened.
@@ -156,18 +160,14 @@ type Parts struct {
 // multipart upload. Parts must not be inline (Upload them with NoInline) and lie in the file's dataset. Their directory
 // goes in the same step, with all that is in it. KindStale if anything was put into it since Version.
 func (fs *FS) Compose(ctx context.Context, o UploadOptions, parts Parts) (*Info, error) {
-	rel, err := named("compose", o.Path)
-	if err != nil {
-		return nil, err
-	}
-	p, err := fs.placeFile(ctx, "compose", o.Root, rel)
+	p, err := fs.placeOf(ctx, "compose", o.Root, o.Path, o.Key)
 	if err != nil {
 		return nil, err
 	}
 	uid, gid := fs.ownerOf(o.Cred)
 	create := granary.Create{
 		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: o.Mode,
-		UID: uid, GID: gid, Xattrs: o.Xattrs, Exclusive: o.Exclusive, Replace: !o.Exclusive, MakeParents: true, Match: o.Match,
+		UID: uid, GID: gid, Xattrs: o.Xattrs, Exclusive: o.Exclusive, Replace: !o.Exclusive, MakeParents: true, Match: o.Match, Key: o.Key,
 	}
 	r, err := fs.store.Do(ctx, o.Cred, &granary.Assemble{
 		Create: create, Upload: parts.Dir, UploadName: parts.Name, Version: parts.Version, Parts: parts.Names,
@@ -236,7 +236,7 @@ func (fs *FS) assemble(ctx context.Context, cred granary.Cred, home granary.Inod
 	if err == nil {
 		r, err = fs.store.Do(ctx, cred, &granary.Link{
 			Inode: dst, Parent: create.Parent, Name: create.Name,
-			Replace: create.Replace, MakeParents: true, Xattrs: create.Xattrs, Match: create.Match,
+			Replace: create.Replace, MakeParents: true, Xattrs: create.Xattrs, Match: create.Match, Key: create.Key,
 		})
 	}
 	if err != nil {

@@ -48,6 +48,17 @@ func relative(op, path string) (string, error) {
 	return clean[1:], nil
 }
 
+// relativeOrKey is relative, or the key as it is.
+func relativeOrKey(op, path string, isKey bool) (string, error) {
+	switch {
+	case !isKey:
+		return relative(op, path)
+	case path == "":
+		return "", granary.Errorf(granary.KindInvalid, op, "", "the key is empty")
+	}
+	return path, nil
+}
+
 // named is relative, for paths that must not be the root.
 func named(op, path string) (string, error) {
 	rel, err := relative(op, path)
@@ -73,7 +84,10 @@ type walker struct {
 func (w *walker) walk(ctx context.Context, path string, follow bool, q granary.Lookup) (*granary.Found, error) {
 	base, rest := w.root, path
 	for {
-		names, dots, tail := cutDots(rest)
+		names, dots, tail := rest, "", ""
+		if !q.Key {
+			names, dots, tail = cutDots(rest)
+		}
 		q.Base, q.Path = base, names
 		found, err := ask[*granary.Found](ctx, w.m, &q)
 		if err != nil {
@@ -81,6 +95,7 @@ func (w *walker) walk(ctx context.Context, path string, follow bool, q granary.L
 		}
 		ends := found.Rest == "" && dots == ""
 		if found.Entry.Attr.Type == granary.TypeSymlink && (follow || !ends) {
+			q.Key = false // what a link leads to is a path
 			if base, rest, err = w.follow(found, base, joinPath(found.Rest, dots, tail)); err != nil {
 				return nil, err
 			}
@@ -191,6 +206,27 @@ func (fs *FS) place(ctx context.Context, root granary.InodeID, rel string) (plac
 		}
 		return place{root, rel, found.Entry.Attr}, nil
 	}
+}
+
+// placeKey returns where the object of a key is or will be.
+func (fs *FS) placeKey(ctx context.Context, root granary.InodeID, key string) (place, error) {
+	found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: root, Path: key, Key: true, Nearest: true})
+	if err != nil {
+		return place{}, err
+	}
+	return place{base: root, rel: key, home: found.Entry.Attr}, nil
+}
+
+// placeOf returns where a file at a path, or the object of a key, is or will be.
+func (fs *FS) placeOf(ctx context.Context, op string, root granary.InodeID, path string, isKey bool) (place, error) {
+	if isKey {
+		return fs.placeKey(ctx, root, path)
+	}
+	rel, err := named(op, path)
+	if err != nil {
+		return place{}, err
+	}
+	return fs.placeFile(ctx, op, root, rel)
 }
 
 // placeFile returns where a file at rel is or will be, and what directory it takes dataset and

@@ -43,18 +43,18 @@ func (i *Info) Xattr(name string) ([]byte, bool) {
 }
 
 // StatOptions says how to look: Follow a symbolic link at the end (those on the way always are),
-// fetch Xattrs.
-type StatOptions struct{ Follow, Xattrs bool }
+// fetch Xattrs. With Key the path is the key of an object.
+type StatOptions struct{ Follow, Xattrs, Key bool }
 
 // Stat finds what is at a path below root. Paths are as CleanPath returns them; the leading slash
 // may be missing. Absolute symbolic links are relative to root, and ".." in them stays below it.
 func (fs *FS) Stat(ctx context.Context, root granary.InodeID, path string, o StatOptions) (*Info, error) {
-	rel, err := relative("stat", path)
+	rel, err := relativeOrKey("stat", path, o.Key)
 	if err != nil {
 		return nil, err
 	}
 	w := walker{m: fs.store, root: root}
-	found, err := w.walk(ctx, rel, o.Follow, granary.Lookup{Xattrs: o.Xattrs})
+	found, err := w.walk(ctx, rel, o.Follow, granary.Lookup{Xattrs: o.Xattrs, Key: o.Key})
 	if err != nil {
 		return nil, err
 	}
@@ -74,11 +74,15 @@ type RemoveOptions struct {
 	Recursive, Prune bool
 	Match            *granary.Precondition
 	Cred             granary.Cred
+	Key              bool // the path is the key of an object
 }
 
 // Remove removes a file, a symbolic link, or an empty directory.
 func (fs *FS) Remove(ctx context.Context, root granary.InodeID, path string, o RemoveOptions) error {
 	ctx = client.WithCred(ctx, o.Cred)
+	if o.Key {
+		return fs.unlink(ctx, o.Cred, &granary.Unlink{Parent: root, Name: path, Prune: o.Prune, Match: o.Match, Key: true})
+	}
 	rel, err := named("remove", path)
 	if err != nil {
 		return err

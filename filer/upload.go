@@ -17,6 +17,7 @@ type UploadOptions struct {
 	Match     *granary.Precondition // checked when the upload is committed
 	NoInline  bool                  // as parts of Compose must be
 	Exclusive bool                  // an existing entry is KindExists; otherwise it is replaced
+	Key       bool                  // Path is the key of an object below Root
 }
 
 // Upload is a stream on its way to become a file. It is not safe for concurrent use.
@@ -31,11 +32,7 @@ type Upload struct {
 // symbolic link at the path is replaced too, not followed. The context bounds the whole upload.
 func (fs *FS) Upload(ctx context.Context, o UploadOptions) (*Upload, error) {
 	ctx = client.WithCred(ctx, o.Cred)
-	rel, err := named("upload", o.Path)
-	if err != nil {
-		return nil, err
-	}
-	p, err := fs.placeFile(ctx, "upload", o.Root, rel)
+	p, err := fs.placeOf(ctx, "upload", o.Root, o.Path, o.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +40,7 @@ func (fs *FS) Upload(ctx context.Context, o UploadOptions) (*Upload, error) {
 	create := granary.Create{
 		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: o.Mode,
 		UID: uid, GID: gid, Xattrs: o.Xattrs,
-		Exclusive: o.Exclusive, Replace: !o.Exclusive, MakeParents: true, Match: o.Match,
+		Exclusive: o.Exclusive, Replace: !o.Exclusive, MakeParents: true, Match: o.Match, Key: o.Key,
 	}
 	policy, err := fs.policyOf(ctx, &p.home)
 	if err != nil {
@@ -55,7 +52,7 @@ func (fs *FS) Upload(ctx context.Context, o UploadOptions) (*Upload, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, name := splitPath(rel)
+	_, name := splitPath(p.rel)
 	return &Upload{up: up, name: name, xattrs: o.Xattrs, absent: o.Exclusive && o.Match == nil}, nil
 }
 

@@ -59,6 +59,7 @@ func (t *txn) applyEntry(e entry) []granary.Result {
 		panic(fmt.Sprintf("master: log entry %d: %v", e.Index, err))
 	}
 	t.acls = c.version > commandVersionNoACLs
+	t.escapes = c.version > commandVersionNoEscapes
 	t.marks = c.version > commandVersionNoMarks
 	if t.places = c.version > commandVersionNoPlaces; !t.places {
 		t.head.IndexVolume, t.head.IndexBlock = 1, 1

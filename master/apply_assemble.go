@@ -28,7 +28,7 @@ func (t *txn) assemble(session granary.SessionID, op *granary.Assemble) granary.
 	case op.Version != 0 && dir.Version != op.Version, dir.Version != op.Sources.Version:
 		return failed(granary.KindStale, "assemble", op.Upload.String(), "something was put into the upload: its version is %d", dir.Version)
 	}
-	if d := t.find(above.Inode, op.UploadName); d == nil || d.Inode != op.Upload {
+	if d := t.find(above.Inode, entryName{op.UploadName, dirName}); d == nil || d.Inode != op.Upload {
 		return failed(granary.KindNotFound, "assemble", op.UploadName, "no such upload, or not under this name")
 	}
 	if err := t.mayRemove("assemble", op.UploadName, above, dir); err != nil {

@@ -26,7 +26,7 @@ func (t *txn) createDataset(op *granary.CreateDataset) granary.Result {
 	if err != nil {
 		return granary.Result{Err: err}
 	}
-	if t.find(dir.Inode, op.Name) != nil {
+	if t.find(dir.Inode, entryName{raw: op.Name}) != nil {
 		return failed(granary.KindExists, name, op.Name, "")
 	}
 	err = t.mayAdd(name, op.Name, dir)

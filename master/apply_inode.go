@@ -57,31 +57,51 @@ func (t *txn) setSize(r *inodeRecord, size uint64) {
 	r.Size = size
 }
 
-// find returns what a name in a directory leads to, or nil. A name is either a directory's or
-// another's, and the two have different keys.
-func (t *txn) find(parent granary.InodeID, name string) *dentryRecord {
-	if t.pending.recall.names.lacks(parent, name) {
+// find returns what a name in a directory leads to, or nil. A directory's name and that of anything else have different
+// keys.
+func (t *txn) find(parent granary.InodeID, name entryName) *dentryRecord {
+	if t.pending.recall.names.lacks(parent, name.raw) {
 		return nil
 	}
-	dirs, others := true, true
+	dirs, others := name.kind != fileName, name.kind != dirName
 	if p := t.inode(parent); p != nil { // which counts its names: most directories have none of one sort
-		dirs, others = p.Subdirs > 0, p.Entries > p.Subdirs
+		dirs, others = dirs && p.Subdirs > 0, others && p.Entries > p.Subdirs
 	}
 	if others {
-		if d := fetch[dentryRecord](t, t.dentryKey(parent, name, false)); d != nil {
+		d := fetch[dentryRecord](t, t.dentryKey(parent, name.raw, false))
+		if d != nil && !(d.Twin && dirs) {
 			return d
 		}
 	}
 	if !dirs {
 		return nil
 	}
-	return fetch[dentryRecord](t, t.dentryKey(parent, name, true))
+	return fetch[dentryRecord](t, t.dentryKey(parent, name.raw, true))
 }
 
-// addName makes a name for an inode.
+// setTwin says of what has the same name as a directory and is none whether there is that directory.
+func (t *txn) setTwin(parent *inodeRecord, name string, twin bool) {
+	if parent.Entries == parent.Subdirs || t.pending.recall.names.lacks(parent.Inode, name) {
+		return
+	}
+	d := fetch[dentryRecord](t, t.dentryKey(parent.Inode, name, false))
+	if d == nil {
+		return
+	}
+	d.Twin = twin
+	store(t, t.dentryKey(parent.Inode, name, false), d)
+}
+
+// addName makes a name for an inode, of which the directory has none of this kind.
 func (t *txn) addName(parent *inodeRecord, name string, child *inodeRecord) {
 	dir := child.IsDir()
-	store(t, t.dentryKey(parent.Inode, name, dir), &dentryRecord{Inode: child.Inode, Type: child.Type})
+	d := dentryRecord{Inode: child.Inode, Type: child.Type}
+	if dir {
+		t.setTwin(parent, name, true)
+	} else {
+		d.Twin = t.find(parent.Inode, entryName{name, dirName}) != nil
+	}
+	store(t, t.dentryKey(parent.Inode, name, dir), &d)
 	t.pending.recall.names.add(parent.Inode, name, parent.Entries)
 	parent.Entries++
 	if dir {
@@ -106,6 +126,9 @@ func (t *txn) addName(parent *inodeRecord, name string, child *inodeRecord) {
 func (t *txn) removeName(parent *inodeRecord, name string, child *inodeRecord) {
 	dir := child.IsDir()
 	t.del(t.dentryKey(parent.Inode, name, dir))
+	if dir {
+		t.setTwin(parent, name, false)
+	}
 	t.pending.recall.names.remove(parent.Inode, name)
 	parent.Entries--
 	if dir {

@@ -9,12 +9,12 @@ import (
 // step is one directory on the way of a relative path.
 type step struct {
 	dir  *inodeRecord
-	name string // of the next component in dir
+	name entryName // of the next component in dir
 }
 
-// walk follows all but the last component of a relative path. With owner set, it makes the
+// walk follows all but the last component of a relative path, or of a key. With owner set, it makes the
 // directories that are missing, for the owner of the entry that shall be made.
-func (t *txn) walk(op string, base granary.InodeID, path string, owner *granary.Attr) ([]step, *granary.Error) {
+func (t *txn) walk(op string, base granary.InodeID, path string, isKey bool, owner *granary.Attr) ([]step, *granary.Error) {
 	dir, err := t.directory(op, base)
 	if err != nil {
 		return nil, err
@@ -23,19 +23,29 @@ func (t *txn) walk(op string, base granary.InodeID, path string, owner *granary.
 		return nil, granary.Errorf(granary.KindNameTooLong, op, path[:64]+"…", "%d bytes, of %d at most", len(path), granary.PathLengthMax)
 	}
 	names := strings.Split(path, "/")
-	if len(names) > granary.PathDepthMax {
+	if len(names) > granary.PathDepthMax+1 || !isKey && len(names) > granary.PathDepthMax {
 		return nil, granary.Errorf(granary.KindNameTooLong, op, path[:64]+"…", "more than %d components", granary.PathDepthMax)
 	}
+	if isKey && path == "" {
+		return nil, granary.Errorf(granary.KindInvalid, op, "", "the key is empty")
+	}
 	steps := make([]step, 0, len(names))
-	for i, name := range names {
-		if err := checkName(op, name); err != nil {
-			return nil, err
+	w := descent{owner: owner}
+	for i, raw := range names {
+		name := entryName{raw, fileName}
+		switch {
+		case isKey && i < len(names)-1:
+			name.kind = dirName
+		case !isKey:
+			if name, err = t.entry(op, dir, raw); err != nil {
+				return nil, err
+			}
 		}
 		steps = append(steps, step{dir, name})
 		if i == len(names)-1 {
 			break
 		}
-		if dir, err = t.descend(op, dir, name, owner); err == nil {
+		if dir, err = t.descend(op, dir, name, &w); err == nil {
 			err = t.reach(op, dir)
 		}
 		if err != nil {
@@ -48,23 +58,36 @@ func (t *txn) walk(op string, base granary.InodeID, path string, owner *granary.
 	return steps, nil
 }
 
-// descend goes down one component, which it makes if owner is set.
-func (t *txn) descend(op string, dir *inodeRecord, name string, owner *granary.Attr) (*inodeRecord, *granary.Error) {
+// descent is what a walk knows on its way down.
+type descent struct {
+	owner *granary.Attr // of directories that it makes; nil: it makes none
+	made  int           // the depth of the directory that it made last; 0: none yet
+}
+
+// descend goes down one component, which it makes if there is an owner for it.
+func (t *txn) descend(op string, dir *inodeRecord, name entryName, w *descent) (*inodeRecord, *granary.Error) {
 	d := t.find(dir.Inode, name)
-	if d == nil && owner != nil && dir.Inode != granary.BucketsInode {
-		return t.addImplicit(op, dir, name, owner)
+	if d == nil && w.owner != nil && dir.Inode != granary.BucketsInode {
+		return t.addImplicit(op, dir, name, w)
 	}
 	if d == nil {
-		return nil, granary.Errorf(granary.KindNotFound, op, name, "")
+		return nil, granary.Errorf(granary.KindNotFound, op, name.raw, "")
 	}
 	if d.Type != granary.TypeDirectory {
-		return nil, granary.Errorf(granary.KindNotDir, op, name, "")
+		return nil, granary.Errorf(granary.KindNotDir, op, name.raw, "")
 	}
 	return t.inode(d.Inode), nil
 }
 
-func (t *txn) addImplicit(op string, dir *inodeRecord, name string, owner *granary.Attr) (*inodeRecord, *granary.Error) {
-	if t.depth(dir) >= granary.PathDepthMax {
+func (t *txn) addImplicit(op string, dir *inodeRecord, entry entryName, w *descent) (*inodeRecord, *granary.Error) {
+	owner, name := w.owner, entry.raw
+	if entry.kind == fileName {
+		return nil, granary.Errorf(granary.KindNotDir, op, name, "the escape is not of a directory")
+	}
+	if w.made == 0 {
+		w.made = t.depth(dir)
+	}
+	if w.made++; w.made > granary.PathDepthMax {
 		return nil, granary.Errorf(granary.KindInvalid, op, name, "more than %d directories deep", granary.PathDepthMax)
 	}
 	if err := t.mayAdd(op, name, dir); err != nil {
@@ -114,19 +137,24 @@ func (t *txn) create(session granary.SessionID, op *granary.Create) granary.Resu
 	if op.Anonymous {
 		return t.createAnonymous(session, op)
 	}
-	dir, name, err := t.createIn(op)
+	dir, entry, err := t.createIn(op)
 	if err != nil {
 		return granary.Result{Err: err}
 	}
-	var old *inodeRecord
-	if d := t.find(dir.Inode, name); d != nil {
-		old = t.inode(d.Inode)
-	}
+	name := entry.raw
+	old := t.target(dir, entry, op.Key)
 	if err := t.reach("create", old); err != nil {
 		return granary.Result{Err: err}
 	}
 	if err := t.checkMatch("create", op.Name, op.Match, old); err != nil {
 		return granary.Result{Err: err}
+	}
+	marked := old == dir // the object is a mark on its directory
+	if marked || old == nil && op.Key && name == "" {
+		if empty(op.Content) {
+			return t.markAgain(op, dir, marked)
+		}
+		old = nil
 	}
 	if old != nil && !mayReplace(op, old) {
 		return t.createOver(op, old)
@@ -145,8 +173,41 @@ func (t *txn) create(session granary.SessionID, op *granary.Create) granary.Resu
 		t.removeName(dir, name, old)
 		t.lose(old)
 	}
+	if marked {
+		t.clearMark(dir)
+	}
 	t.addName(dir, name, r)
-	return granary.Result{Attr: r.Attr, Created: true, Replaced: old != nil}
+	return granary.Result{Attr: r.Attr, Created: true, Replaced: old != nil || marked}
+}
+
+// target returns what is there under a name, or nil. The object of a key that ends in "/" may be a mark on the directory that
+// it would be in: then it is that directory.
+func (t *txn) target(dir *inodeRecord, name entryName, isKey bool) *inodeRecord {
+	if d := t.find(dir.Inode, name); d != nil {
+		return t.inode(d.Inode)
+	}
+	if isKey && name.raw == "" && dir.Flags&granary.FlagMarker != 0 {
+		return dir
+	}
+	return nil
+}
+
+// empty reports whether a content is none.
+func empty(c *granary.Content) bool {
+	return c == nil || len(c.Inline) == 0 && len(c.Extents) == 0 && c.Size == 0
+}
+
+// markAgain makes a directory the object "name/", or another one.
+func (t *txn) markAgain(op *granary.Create, dir *inodeRecord, marked bool) granary.Result {
+	if err := t.mayAdd("create", op.Name, dir); err != nil {
+		return granary.Result{Err: err}
+	}
+	if marked {
+		t.clearMark(dir)
+	}
+	r := t.mark(op, dir)
+	r.Created, r.Replaced = !marked, marked
+	return r
 }
 
 // mayPut refuses to make a name, or to replace one, if the caller may not.
@@ -182,26 +243,42 @@ func checkCreate(op *granary.Create) *granary.Error {
 }
 
 // createIn finds the directory of a new entry, and makes those on the way with MakeParents.
-func (t *txn) createIn(op *granary.Create) (*inodeRecord, string, *granary.Error) {
-	dir, name, err := t.parentOf("create", op.Parent, op.Name, op.MakeParents, &granary.Attr{UID: op.UID, GID: op.GID})
-	if err == nil && dir.Inode == granary.BucketsInode && op.Type != granary.TypeDirectory {
+func (t *txn) createIn(op *granary.Create) (*inodeRecord, entryName, *granary.Error) {
+	dir, name, err := t.parentOf("create", op.Parent, op.Name, op.MakeParents, op.Key, &granary.Attr{UID: op.UID, GID: op.GID})
+	switch {
+	case err != nil:
+	case dir.Inode == granary.BucketsInode && op.Type != granary.TypeDirectory:
 		err = granary.Errorf(granary.KindNotOwner, "create", op.Name, "only directories can be made among the buckets")
+	default:
+		err = checkKind("create", name, op.Type == granary.TypeDirectory)
 	}
 	return dir, name, err
 }
 
-// parentOf resolves (parent, name): a path whose directories are made if parents is set.
-func (t *txn) parentOf(op string, parent granary.InodeID, name string, parents bool, owner *granary.Attr) (*inodeRecord, string, *granary.Error) {
-	if !parents {
+// checkKind refuses a directory under the escape of what is none, and the reverse.
+func checkKind(op string, name entryName, dir bool) *granary.Error {
+	if name.kind == anyName || (name.kind == dirName) == dir {
+		return nil
+	}
+	return granary.Errorf(granary.KindInvalid, op, name.raw, "the escape is of a name of another kind")
+}
+
+// parentOf resolves (parent, name): a path whose directories are made if parents is set, or a key.
+func (t *txn) parentOf(op string, parent granary.InodeID, name string, parents, isKey bool, owner *granary.Attr) (*inodeRecord, entryName, *granary.Error) {
+	if !parents && !isKey {
 		if err := checkName(op, name); err != nil {
-			return nil, "", err
+			return nil, entryName{}, err
 		}
 		dir, err := t.directory(op, parent)
-		return dir, name, err
+		if err != nil {
+			return nil, entryName{}, err
+		}
+		entry, err := t.entry(op, dir, name)
+		return dir, entry, err
 	}
-	steps, err := t.walk(op, parent, name, owner)
+	steps, err := t.walk(op, parent, name, isKey, owner)
 	if err != nil {
-		return nil, "", err
+		return nil, entryName{}, err
 	}
 	last := steps[len(steps)-1]
 	return last.dir, last.name, nil
@@ -309,11 +386,16 @@ func (t *txn) link(session granary.SessionID, op *granary.Link) granary.Result {
 	if !r.IsDir() && r.Nlink == 0 && t.get(orphan) == nil {
 		return failed(granary.KindNotFound, "link", op.Inode.String(), "the inode has no name and belongs to another session")
 	}
-	dir, name, err := t.parentOf("link", op.Parent, op.Name, op.MakeParents, &r.Attr)
+	dir, entry, err := t.parentOf("link", op.Parent, op.Name, op.MakeParents, op.Key, &r.Attr)
 	if err != nil {
 		return granary.Result{Err: err}
 	}
-	old, err := t.linkOver(op, dir, name)
+	name := entry.raw
+	old, err := t.linkOver(op, dir, entry)
+	marked := old == dir
+	if marked {
+		old = nil
+	}
 	if err == nil {
 		err = t.checkLink(op, dir, r, old)
 	}
@@ -338,21 +420,24 @@ func (t *txn) link(session granary.SessionID, op *granary.Link) granary.Result {
 		t.removeName(dir, name, old)
 		t.lose(old)
 	}
+	if marked {
+		t.clearMark(dir)
+	}
 	t.addName(dir, name, r)
-	return granary.Result{Attr: r.Attr, Created: true, Replaced: old != nil}
+	return granary.Result{Attr: r.Attr, Created: true, Replaced: old != nil || marked}
 }
 
-// linkOver returns what a Link replaces: nil for nothing.
-func (t *txn) linkOver(op *granary.Link, dir *inodeRecord, name string) (*inodeRecord, *granary.Error) {
-	var old *inodeRecord
-	if d := t.find(dir.Inode, name); d != nil {
-		old = t.inode(d.Inode)
+// linkOver returns what a Link replaces: nil for nothing, the directory itself for a mark on it.
+func (t *txn) linkOver(op *granary.Link, dir *inodeRecord, name entryName) (*inodeRecord, *granary.Error) {
+	if err := checkKind("link", name, false); err != nil {
+		return nil, err
 	}
+	old := t.target(dir, name, op.Key)
 	if err := t.checkMatch("link", op.Name, op.Match, old); err != nil {
 		return nil, err
 	}
 	switch {
-	case old == nil:
+	case old == nil || old == dir:
 	case !op.Replace:
 		return nil, granary.Errorf(granary.KindExists, "link", op.Name, "")
 	case old.IsDir():

@@ -14,11 +14,7 @@ func (t *txn) unlink(op *granary.Unlink) granary.Result {
 		return granary.Result{Err: err}
 	}
 	last := steps[len(steps)-1]
-	d := t.find(last.dir.Inode, last.name)
-	var r *inodeRecord
-	if d != nil {
-		r = t.inode(d.Inode)
-	}
+	r := t.target(last.dir, last.name, op.Key)
 	if err := t.reach("unlink", r); err != nil {
 		return granary.Result{Err: err}
 	}
@@ -32,12 +28,14 @@ func (t *txn) unlink(op *granary.Unlink) granary.Result {
 		return granary.Result{Err: err}
 	}
 	switch {
+	case r == last.dir: // the object is a mark on its directory
+		return t.unmark(steps)
 	case r.IsDir() && op.Prune && r.Flags&granary.FlagMarker != 0:
 		return t.unmark(append(steps, step{dir: r}))
 	case r.IsDir():
 		return failed(granary.KindIsDir, "unlink", op.Name, "")
 	}
-	t.removeName(last.dir, last.name, r)
+	t.removeName(last.dir, last.name.raw, r)
 	attr := r.Attr
 	t.lose(r)
 	if op.Prune {
@@ -47,20 +45,25 @@ func (t *txn) unlink(op *granary.Unlink) granary.Result {
 }
 
 func (t *txn) unlinkSteps(op *granary.Unlink) ([]step, *granary.Error) {
-	if op.Path {
-		return t.walk("unlink", op.Parent, op.Name, nil)
+	if op.Path || op.Key {
+		return t.walk("unlink", op.Parent, op.Name, op.Key, nil)
 	}
-	if err := checkName("unlink", op.Name); err != nil {
-		return nil, err
-	}
-	dir, err := t.directory("unlink", op.Parent)
-	return []step{{dir, op.Name}}, err
+	dir, name, err := t.parentOf("unlink", op.Parent, op.Name, false, false, nil)
+	return []step{{dir, name}}, err
 }
 
 // unmark removes the object "name/" that S3 put on a directory, and the attributes that the store
 // keeps for it; the directory is an implicit one again. The last step is the directory itself.
 func (t *txn) unmark(steps []step) granary.Result {
 	r := steps[len(steps)-1].dir
+	t.clearMark(r)
+	attr := r.Attr
+	t.prune(steps)
+	return granary.Result{Attr: attr}
+}
+
+// clearMark takes the mark of an object, and what the store keeps for it, from a directory.
+func (t *txn) clearMark(r *inodeRecord) {
 	r.Flags = r.Flags&^granary.FlagMarker | granary.FlagImplicit
 	r.Ctime = t.now
 	t.touch(r)
@@ -71,9 +74,6 @@ func (t *txn) unmark(steps []step) granary.Result {
 			return true
 		})
 	}
-	attr := r.Attr
-	t.prune(steps)
-	return granary.Result{Attr: attr}
 }
 
 // prune removes the implicit directories that are empty, from the end of a path towards its base.
@@ -84,17 +84,17 @@ func (t *txn) prune(steps []step) {
 		if dir.Entries > 0 || dir.Flags&granary.FlagImplicit == 0 || dir.Inode == dir.Inode.Dataset().Root() {
 			return
 		}
-		if t.mayRemove("unlink", above.name, above.dir, dir) != nil {
+		if t.mayRemove("unlink", above.name.raw, above.dir, dir) != nil {
 			return // it stays, as any other empty directory
 		}
-		t.removeName(above.dir, above.name, dir)
+		t.removeName(above.dir, above.name.raw, dir)
 		t.dispose(dir)
 	}
 }
 
 // rmdir removes an empty directory, or a dataset without content.
 func (t *txn) rmdir(op *granary.Rmdir) granary.Result {
-	dir, r, err := t.victim("rmdir", op.Parent, op.Name)
+	dir, r, name, err := t.victim("rmdir", op.Parent, op.Name)
 	if err == nil {
 		err = t.mayRemove("rmdir", op.Name, dir, r)
 	}
@@ -105,32 +105,30 @@ func (t *txn) rmdir(op *granary.Rmdir) granary.Result {
 	case !r.IsDir():
 		return failed(granary.KindNotDir, "rmdir", op.Name, "")
 	case r.isDatasetRoot():
-		return t.removeDataset(dir, r, op.Name)
+		return t.removeDataset(dir, r, name)
 	case r.Entries > 0:
 		return failed(granary.KindNotEmpty, "rmdir", op.Name, "")
 	}
-	t.removeName(dir, op.Name, r)
+	t.removeName(dir, name, r)
 	t.dispose(r)
 	return granary.Result{}
 }
 
-// victim finds an entry that shall be removed or moved.
-func (t *txn) victim(op string, parent granary.InodeID, name string) (dir, r *inodeRecord, err *granary.Error) {
-	if err := checkName(op, name); err != nil {
-		return nil, nil, err
+// victim finds an entry that shall be removed or moved, and its name as the directory has it.
+func (t *txn) victim(op string, parent granary.InodeID, shown string) (dir, r *inodeRecord, name string, err *granary.Error) {
+	dir, entry, err := t.parentOf(op, parent, shown, false, false, nil)
+	if err != nil {
+		return nil, nil, "", err
 	}
-	if dir, err = t.directory(op, parent); err != nil {
-		return nil, nil, err
-	}
-	d := t.find(parent, name)
+	d := t.find(parent, entry)
 	if d == nil {
-		return nil, nil, granary.Errorf(granary.KindNotFound, op, name, "")
+		return nil, nil, "", granary.Errorf(granary.KindNotFound, op, shown, "")
 	}
 	if d.Inode == granary.BucketsInode {
-		return nil, nil, granary.Errorf(granary.KindNotOwner, op, name, "the directory of buckets stays where it is")
+		return nil, nil, "", granary.Errorf(granary.KindNotOwner, op, shown, "the directory of buckets stays where it is")
 	}
 	r = t.inode(d.Inode)
-	return dir, r, t.reach(op, r)
+	return dir, r, entry.raw, t.reach(op, r)
 }
 
 // emptyTree reports whether a directory holds implicit directories only, all the way down. More of
@@ -156,7 +154,7 @@ func (t *txn) emptyTree(r *inodeRecord, left *int) bool {
 // the dataset until reclaim comes to it. A dataset is not removed so: nothing but its own removal may end it. Nobody looks
 // at what is below, so a directory that holds something is the superuser's to remove so: others remove entry by entry.
 func (t *txn) removeTree(op *granary.RemoveTree) granary.Result {
-	dir, r, err := t.victim("remove tree", op.Parent, op.Name)
+	dir, r, name, err := t.victim("remove tree", op.Parent, op.Name)
 	if err == nil {
 		err = t.mayRemove("remove tree", op.Name, dir, r)
 	}
@@ -168,7 +166,7 @@ func (t *txn) removeTree(op *granary.RemoveTree) granary.Result {
 	case r.IsDir() && r.Entries > 0 && !t.super():
 		return failed(granary.KindNotOwner, "remove tree", op.Name, "only the superuser removes a directory with all that is in it")
 	}
-	t.removeName(dir, op.Name, r)
+	t.removeName(dir, name, r)
 	if r.IsDir() {
 		t.dispose(r)
 	} else {

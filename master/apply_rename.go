@@ -20,16 +20,26 @@ func (t *txn) rename(op *granary.Rename) granary.Result {
 	if err != nil {
 		return granary.Result{Err: err}
 	}
-	srcDir, src, err := t.victim("rename", op.SrcParent, op.SrcName)
+	srcDir, src, srcName, err := t.victim("rename", op.SrcParent, op.SrcName)
 	if err != nil {
 		return granary.Result{Err: err}
 	}
+	dstEntry, err := t.entry("rename", dstDir, op.DstName)
+	if err != nil {
+		return granary.Result{Err: err}
+	}
+	dstName := dstEntry.raw
 	var dst *inodeRecord
-	if d := t.find(op.DstParent, op.DstName); d != nil {
+	if d := t.find(op.DstParent, dstEntry); d != nil {
 		dst = t.inode(d.Inode)
 	}
 	if err := t.reach("rename", dst); err != nil {
 		return granary.Result{Err: err}
+	}
+	if dst == nil || op.Exchange {
+		if err := checkKind("rename", dstEntry, src.IsDir()); err != nil {
+			return granary.Result{Err: err}
+		}
 	}
 	if err := t.checkRename(op, srcDir, dstDir, src, dst); err != nil {
 		return granary.Result{Err: err}
@@ -38,17 +48,17 @@ func (t *txn) rename(op *granary.Rename) granary.Result {
 	case src == dst:
 		// Two names of one inode, or one name: rename(2) leaves both.
 	case op.Exchange:
-		t.removeName(srcDir, op.SrcName, src)
-		t.removeName(dstDir, op.DstName, dst)
-		t.addName(srcDir, op.SrcName, dst)
-		t.addName(dstDir, op.DstName, src)
+		t.removeName(srcDir, srcName, src)
+		t.removeName(dstDir, dstName, dst)
+		t.addName(srcDir, srcName, dst)
+		t.addName(dstDir, dstName, src)
 	default:
 		if dst != nil {
-			t.removeName(dstDir, op.DstName, dst)
+			t.removeName(dstDir, dstName, dst)
 			t.renameOver(dst)
 		}
-		t.removeName(srcDir, op.SrcName, src)
-		t.addName(dstDir, op.DstName, src)
+		t.removeName(srcDir, srcName, src)
+		t.addName(dstDir, dstName, src)
 	}
 	return granary.Result{Attr: src.Attr, Replaced: dst != nil && dst != src && !op.Exchange}
 }

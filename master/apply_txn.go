@@ -21,6 +21,7 @@ type txn struct {
 	asking    granary.SessionID
 	unchecked bool // … before permissions were checked
 	acls      bool // the command is of a version that knows access control lists and capabilities
+	escapes   bool // the command is of a version that knows escapes of names
 	marks     bool // the command is of a version that marks windows that are cut too finely
 	places    bool // the command is of a version that keeps the tables of places, and what volumes have since
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/cockroachdb/pebble/v2"
@@ -60,37 +61,40 @@ func CheckState(ctx context.Context, dir string) (*StateReport, error) {
 
 // audit recounts everything that the state keeps counts of.
 type audit struct {
-	report   StateReport
-	head     headRecord
-	inodes   map[granary.InodeID]*inodeRecord
-	queued   map[granary.InodeID]*inodeRecord
-	names    map[granary.InodeID]uint64 // dentries that lead to an inode
-	entries  map[granary.InodeID]uint64
-	subdirs  map[granary.InodeID]uint64
-	orphans  map[granary.InodeID]granary.SessionID
-	nameless map[granary.InodeID]granary.Index
-	extents  map[granary.InodeID]uint64
-	windows0 map[granary.InodeID]*windowRecord
-	inline   map[granary.InodeID]uint64
-	xattrs   map[granary.InodeID]uint64
-	lists    map[granary.InodeID][]byte        // access control lists
-	special  map[granary.InodeID]granary.Flags // that tell of attributes which are there
-	blocks   map[granary.BlockID]*blockRecord
-	refs     map[granary.BlockID]uint64
-	hashes   map[granary.BlockID]uint64 // digest of the key that leads to a block
-	volumes  map[granary.VolumeID]*volumeRecord
-	writing  map[granary.VolumeID]granary.SessionID
-	placed   uint64 // blocks in table y
-	holds    map[granary.DiskID]uint64
-	fine     map[[2]uint64]granary.Index       // windows that are cut too finely, and which entry stored them
-	marked   map[[2]uint64]bool                // … and those that are marked as such
-	marksAt  granary.Index                     // the entry that made the first mark
-	sweeps   map[granary.InodeID]granary.Index // inodes whose policy was changed
-	disks    map[granary.DiskID]*diskRecord
-	datasets map[granary.DatasetID]*datasetRecord
-	sessions map[granary.SessionID]bool
-	ending   map[granary.SessionID]bool
-	queue    uint64
+	report  StateReport
+	head    headRecord
+	inodes  map[granary.InodeID]*inodeRecord
+	queued  map[granary.InodeID]*inodeRecord
+	names   map[granary.InodeID]uint64 // dentries that lead to an inode
+	entries map[granary.InodeID]uint64
+	subdirs map[granary.InodeID]uint64
+	orphans map[granary.InodeID]granary.SessionID
+
+	dirNames   map[string]bool // keys of dentries, of directories and without their '/' …
+	otherNames map[string]bool // … and of what is none: whether they say that there is such a directory, too
+	nameless   map[granary.InodeID]granary.Index
+	extents    map[granary.InodeID]uint64
+	windows0   map[granary.InodeID]*windowRecord
+	inline     map[granary.InodeID]uint64
+	xattrs     map[granary.InodeID]uint64
+	lists      map[granary.InodeID][]byte        // access control lists
+	special    map[granary.InodeID]granary.Flags // that tell of attributes which are there
+	blocks     map[granary.BlockID]*blockRecord
+	refs       map[granary.BlockID]uint64
+	hashes     map[granary.BlockID]uint64 // digest of the key that leads to a block
+	volumes    map[granary.VolumeID]*volumeRecord
+	writing    map[granary.VolumeID]granary.SessionID
+	placed     uint64 // blocks in table y
+	holds      map[granary.DiskID]uint64
+	fine       map[[2]uint64]granary.Index       // windows that are cut too finely, and which entry stored them
+	marked     map[[2]uint64]bool                // … and those that are marked as such
+	marksAt    granary.Index                     // the entry that made the first mark
+	sweeps     map[granary.InodeID]granary.Index // inodes whose policy was changed
+	disks      map[granary.DiskID]*diskRecord
+	datasets   map[granary.DatasetID]*datasetRecord
+	sessions   map[granary.SessionID]bool
+	ending     map[granary.SessionID]bool
+	queue      uint64
 
 	owners     map[ownerKey]*ownerRecord
 	rootNames  map[granary.DatasetID]string
@@ -143,6 +147,7 @@ func newAudit() *audit {
 	return &audit{
 		inodes: map[granary.InodeID]*inodeRecord{}, queued: map[granary.InodeID]*inodeRecord{},
 		names: map[granary.InodeID]uint64{}, entries: map[granary.InodeID]uint64{}, subdirs: map[granary.InodeID]uint64{},
+		dirNames: map[string]bool{}, otherNames: map[string]bool{},
 		orphans: map[granary.InodeID]granary.SessionID{}, nameless: map[granary.InodeID]granary.Index{}, extents: map[granary.InodeID]uint64{},
 		windows0: map[granary.InodeID]*windowRecord{},
 		inline:   map[granary.InodeID]uint64{}, xattrs: map[granary.InodeID]uint64{},
@@ -170,6 +175,7 @@ func (a *audit) run(ctx context.Context, r pebble.Reader) error {
 		}
 	}
 	a.checkInodes()
+	a.checkNames()
 	a.checkAssemblies()
 	a.checkBlocks()
 	a.checkMarks()
@@ -312,8 +318,13 @@ func (a *audit) loadDentry(k, b []byte) {
 	d := decoded[dentryRecord](a, k, b)
 	parent := granary.InodeID(keyID(k, 0))
 	name, dir := dentryName(k)
-	if err := checkName("check", name); err != nil {
-		a.bad("dentry %q: %v", k, err)
+	if dir {
+		a.dirNames[string(k[1:len(k)-1])] = true
+	} else {
+		a.otherNames[string(k[1:])] = d.Twin
+	}
+	if strings.IndexByte(name, '/') >= 0 || dir && d.Twin {
+		a.bad("dentry %q is no name, or a directory's that says it is none", k)
 	}
 	child := a.inodes[d.Inode]
 	switch {

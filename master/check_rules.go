@@ -49,6 +49,15 @@ func (a *audit) checkInodes() {
 	}
 }
 
+// checkNames verifies that what has the name of a directory, and is none, says so.
+func (a *audit) checkNames() {
+	for k, twin := range a.otherNames {
+		if twin != a.dirNames[k] {
+			a.bad("dentry %q: says that there is a directory of the same name: %t", k, twin)
+		}
+	}
+}
+
 // checkLists verifies that flags tell which attributes there are, and that an access control list is that of the mode. A
 // capability of before there was a flag has none.
 func (a *audit) checkLists(id granary.InodeID, r *inodeRecord) {

@@ -100,9 +100,11 @@ func (*verifyDigest) item()   {}
 // Earlier versions are still read, and what they hold is applied as it was then, or replicas would differ by which release
 // they applied it with: in version 1 mutations were applied without looking at who asked for them, until version 2
 // nothing was entered into the tables of places, nor into the fields that volumes have since, and until version 3 access control
-// lists were refused, and capabilities an attribute like others, and no window was marked as cut too finely.
+// lists were refused, and capabilities an attribute like others, and no window was marked as cut too finely. Until version 4 a name that
+// now is an escape was a name like others.
 const (
-	commandVersion              = 4
+	commandVersion              = 5
+	commandVersionNoEscapes     = 4
 	commandVersionNoMarks       = 3
 	commandVersionNoACLs        = 3
 	commandVersionNoPlaces      = 2

@@ -21,7 +21,9 @@
 //     commits (TestCommitRules).
 //  6. A block has as many references as pieces of extents name it, at least one; with the last, it
 //     and its hash leave the store (CheckState recounts all).
-//  7. A name is a directory's or another's: of the keys "name" and "name/" at most one exists.
+//  7. Of the keys "name" and "name/" of a directory both exist only where an object's key and another's directory are the
+//     same; then the value of "name" says so. Each entry has one name under which doors with paths have it, and no two of a
+//     directory have the same (Names, TestShownNames, TestKeysAgainstModel, check).
 //  8. Nothing in one entry is unbounded: removals, large truncations and ended sessions go to the
 //     queue, and leave it in steps of at most 2,000 keys (TestReclaimInSteps, TestLargeTruncation).
 //     Nor does removing a file do more than list it as nameless: the leader proposes by name which of those listed
@@ -100,6 +102,15 @@
 //     it, until it is given back or the session ends. What the holder did before it told it is applied in the order in which it was
 //     done, under the ids that were leased to it, or not at all (TestGolden, TestDelegationsHideNothing, TestOrderIsKept).
 //
+// # Names
+//
+// The keys of table d hold names as keys of objects have them: any bytes but '/', none at all, and of any length. So the order
+// of the table is that of S3, and a listing costs what it lists. Doors with paths (ops without Key) see a name as it is, unless it is "",
+// "." or "..", longer than 255 bytes, has a NUL, begins as an escape does, or is not a directory's while a directory has
+// the same. Those they see as %file:NAME, or as %dir:NAME if it is a directory, with %25 for '%' and %00 for NUL; if that is too
+// long, what it begins with, "%~" and the first 32 hexadecimal digits of the name's SHA-256. Such a name leads to the entry, and
+// can be given to one if it is not cut. Where the own name would do, an escape is refused (keyname.go).
+//
 // # Permissions
 //
 // apply checks whether the caller of a request (Request.Cred) may do what it asks for, as Linux does for a local file
@@ -162,7 +173,8 @@
 //	                                    limits; counted from format 2 on
 //	i      inode                        attributes, symlink target, what hangs on the inode, when it lost its last name
 //	d      parent inode, name           inode, type. The name of a directory ends in '/', so that a walk
-//	                                    in key order is in the order of full paths
+//	                                    in key order is in the order of full paths. The type's highest bit says that a
+//	                                    directory has the same name
 //	n      inode                        inline content
 //	x      inode, name                  value of an extended attribute
 //	e      inode, window                pieces of extents in 16 MiB of the file
@@ -216,7 +228,8 @@
 // the chunk. The index of a value of t and g is that of the last entry whose items, taken together or one by one, left it
 // otherwise than it was. Pebble's own checksums cover all of it. Fields are only ever added under a new version.
 //
-// A log entry is a command: version (1 byte, now 4; 1 is read too, and was applied without checks of permissions, 2, which
-// is applied without y and D and what volumes have since format 4, and 3, which knows no access control lists and makes no marks in F), time (zigzag varint), number of items, and each
+// A log entry is a command: version (1 byte, now 5; 1 is read too, and was applied without checks of permissions, 2, which
+// is applied without y and D and what volumes have since format 4, 3, which knows no access control lists and makes no marks in F, and 4,
+// which knows no escapes of names), time (zigzag varint), number of items, and each
 // item as a tag and its fields (command.go). A node stops at a version or tag that it does not know.
 package master

@@ -184,12 +184,24 @@ func (r *inodeRecord) take(d *decoder) {
 type dentryRecord struct {
 	Inode granary.InodeID
 	Type  granary.FileType
+	Twin  bool // it is no directory, and there is one of the same name: a bit of the stored type
 }
 
-func (r *dentryRecord) put(e *encoder) { e.u64(uint64(r.Inode)); e.u8(uint8(r.Type)) }
+const dentryTwin = 0x80
+
+func (r *dentryRecord) put(e *encoder) {
+	e.u64(uint64(r.Inode))
+	typ := uint8(r.Type)
+	if r.Twin {
+		typ |= dentryTwin
+	}
+	e.u8(typ)
+}
+
 func (r *dentryRecord) take(d *decoder) {
 	r.Inode = granary.InodeID(d.u64())
-	r.Type = granary.FileType(d.u8())
+	typ := d.u8()
+	r.Type, r.Twin = granary.FileType(typ&^dentryTwin), typ&dentryTwin != 0
 }
 
 // bytesRecord is inline content, or the value of an extended attribute.

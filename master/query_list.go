@@ -23,7 +23,7 @@ func pastPrefix(prefix string) string {
 // the order of keys is the order of paths.
 //
 // Keys are those of regular files, and of directories with FlagMarker. One counts if it begins with the prefix and is
-// greater than the start. Those in which the delimiter follows the prefix are folded into one common prefix, which is
+// greater than the start, and are what the keys of the table say, without escapes. Those in which the delimiter follows the prefix are folded into one common prefix, which is
 // listed if any of them counts; what it covers is not looked at any more.
 type lister struct {
 	v      *view

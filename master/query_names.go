@@ -44,15 +44,19 @@ func (v *view) resolve(q *granary.Lookup) (*granary.Found, *inodeRecord, error) 
 	if len(q.Path) > granary.PathLengthMax {
 		return nil, nil, granary.Errorf(granary.KindNameTooLong, "lookup", q.Path[:64]+"…", "%d bytes, of %d at most", len(q.Path), granary.PathLengthMax)
 	}
+	if q.Key {
+		return v.resolveKey(q, r)
+	}
 	rest := q.Path
 	for {
 		var name string
 		name, rest, _ = strings.Cut(rest, "/")
-		if err := checkName("lookup", name); err != nil {
-			return nil, nil, err
-		}
 		parent := r
-		if r, err = v.step(q, parent, name, rest == ""); err == nil && r.IsDir() {
+		entry, err := v.entry("lookup", parent.Inode, name)
+		if err == nil {
+			r, err = v.step(q, parent, entry, rest == "")
+		}
+		if err == nil && r.IsDir() {
 			err = v.reach("lookup", r.Inode)
 		}
 		if err != nil {
@@ -67,9 +71,59 @@ func (v *view) resolve(q *granary.Lookup) (*granary.Found, *inodeRecord, error) 
 	}
 }
 
+// resolveKey finds an object, or the last directory on the way to it. A symbolic link in the place of a directory, or of the
+// object, is found itself.
+func (v *view) resolveKey(q *granary.Lookup, r *inodeRecord) (*granary.Found, *inodeRecord, error) {
+	if !r.IsDir() {
+		return nil, nil, granary.Errorf(granary.KindNotDir, "lookup", q.Path, "the key is below no directory")
+	}
+	rest := q.Path
+	for {
+		name, below, more := strings.Cut(rest, "/")
+		parent := r
+		next, err := v.step(q, parent, entryName{name, partKind(more)}, !more)
+		if more && granary.IsKind(err, granary.KindNotFound) {
+			next, err = v.step(q, parent, entryName{name, fileName}, true)
+			if err == nil && (q.Nearest || next.Type != granary.TypeSymlink) {
+				err = granary.Errorf(granary.KindNotFound, "lookup", q.Path, "")
+			}
+		}
+		if err == nil && next.IsDir() {
+			err = v.reach("lookup", next.Inode)
+		}
+		switch {
+		case q.Nearest && (!more || granary.IsKind(err, granary.KindNotFound)):
+			parent, err = v.child(parent.Inode)
+			return &granary.Found{Entry: entryOf("", parent), Parent: parent.Parent}, parent, err
+		case !more && name == "" && granary.IsKind(err, granary.KindNotFound):
+			parent, err = v.child(parent.Inode)
+			if err == nil && parent.Flags&granary.FlagMarker == 0 {
+				err = granary.Errorf(granary.KindNotFound, "lookup", q.Path, "")
+			}
+			return &granary.Found{Entry: entryOf("", parent), Parent: parent.Parent}, parent, err
+		case err != nil:
+			return nil, nil, err
+		case !more:
+			return &granary.Found{Entry: entryOf(name, next), Parent: parent.Inode}, next, v.permit("lookup", q.Path, next, q.Access)
+		case next.Type == granary.TypeSymlink:
+			return &granary.Found{Entry: entryOf(name, next), Parent: parent.Inode, Rest: below}, next, nil
+		}
+		r, rest = next, below
+	}
+}
+
+// partKind is the kind of a key's component.
+func partKind(more bool) nameKind {
+	if more {
+		return dirName
+	}
+	return fileName
+}
+
 // step goes from a directory to one of its entries. A directory on the way, about which nobody is to be asked for
 // permission, is not read: of its record inode and type are set.
-func (v *view) step(q *granary.Lookup, dir *inodeRecord, name string, last bool) (*inodeRecord, error) {
+func (v *view) step(q *granary.Lookup, dir *inodeRecord, entry entryName, last bool) (*inodeRecord, error) {
+	name := entry.raw
 	if !dir.IsDir() {
 		return nil, granary.Errorf(granary.KindNotDir, "lookup", q.Path, "before %q", name)
 	}
@@ -79,11 +133,7 @@ func (v *view) step(q *granary.Lookup, dir *inodeRecord, name string, last bool)
 		return nil, granary.Errorf(granary.KindPermission, "lookup", q.Path, "the directory that holds %q may not be searched: it is %d:%d with mode %04o",
 			name, dir.Attr.UID, dir.Attr.GID, dir.Attr.Mode)
 	}
-	// A name on the way is most likely a directory's, the last one another's.
-	d, err := read[dentryRecord](v, keyDentry(dir.Inode, name, !last))
-	if err == nil && d == nil {
-		d, err = read[dentryRecord](v, keyDentry(dir.Inode, name, last))
-	}
+	d, err := v.find(dir.Inode, entry, last)
 	switch {
 	case err != nil:
 		return nil, err
@@ -93,6 +143,19 @@ func (v *view) step(q *granary.Lookup, dir *inodeRecord, name string, last bool)
 		return &inodeRecord{Attr: granary.Attr{Inode: d.Inode, Type: d.Type}}, nil
 	}
 	return v.child(d.Inode)
+}
+
+// find reads what a name in a directory leads to; nil if it leads nowhere. A name on the way is most likely a directory's, the
+// last one another's.
+func (v *view) find(dir granary.InodeID, entry entryName, last bool) (*dentryRecord, error) {
+	if entry.kind != anyName {
+		return read[dentryRecord](v, keyDentry(dir, entry.raw, entry.kind == dirName))
+	}
+	d, err := read[dentryRecord](v, keyDentry(dir, entry.raw, !last))
+	if err == nil && (d == nil || d.Twin) {
+		d, err = read[dentryRecord](v, keyDentry(dir, entry.raw, last))
+	}
+	return d, err
 }
 
 func entryOf(name string, r *inodeRecord) granary.Entry {
@@ -196,7 +259,9 @@ func (v *view) readDir(q *granary.ReadDir) (granary.Answer, error) {
 	prefix := key(tableDentry, uint64(q.Inode))
 	lower := prefix
 	if q.After != "" {
-		lower = append(keyDentry(q.Inode, q.After, q.AfterDir), 0)
+		if lower, err = v.after(q); err != nil {
+			return nil, err
+		}
 	}
 	a := &granary.Directory{}
 	var d dentryRecord
@@ -221,8 +286,8 @@ func (v *view) readDir(q *granary.ReadDir) (granary.Answer, error) {
 				return len(held) < delegatedNamed, nil
 			}
 		}
-		name, _ := dentryName(k)
-		a.Entries = append(roomFor(a.Entries, limit), entryOf(name, child))
+		name, dir := dentryName(k)
+		a.Entries = append(roomFor(a.Entries, limit), entryOf(shownName(name, dir, d.Twin), child))
 		return true, nil
 	})
 	if err != nil {
@@ -232,4 +297,21 @@ func (v *view) readDir(q *granary.ReadDir) (granary.Answer, error) {
 		return nil, errDelegated("readdir", held...)
 	}
 	return a, nil
+}
+
+// after returns the first key that may follow an entry of a directory. Of an escape whose entry is gone, the beginning of the
+// name still says where it was.
+func (v *view) after(q *granary.ReadDir) ([]byte, error) {
+	if !isEscape(q.After) {
+		return append(keyDentry(q.Inode, q.After, q.AfterDir), 0), nil
+	}
+	e, err := v.entry("readdir", q.Inode, q.After)
+	switch {
+	case err == nil:
+		return append(keyDentry(q.Inode, e.raw, e.kind == dirName), 0), nil
+	case granary.KindOf(err) != granary.KindNotFound:
+		return nil, err
+	}
+	gone, _ := parseEscape(q.After)
+	return keyDentry(q.Inode, gone.raw, false), nil
 }

@@ -157,7 +157,7 @@ func (q *request) complete(root granary.InodeID, m *multipart, asked []completeP
 		parts.Names = append(parts.Names, partName(p.number))
 	}
 	_, err = q.h.store.Compose(ctx, filer.UploadOptions{
-		Root: root, Path: q.key, Mode: fileMode, Xattrs: append(contentXattrs(etag, sums), m.metadata...), Match: match,
+		Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: append(contentXattrs(etag, sums), m.metadata...), Match: match,
 	}, parts)
 	if granary.IsKind(err, granary.KindNotFound) {
 		return nil, noSuchUpload() // aborted, or completed by another request

@@ -45,7 +45,7 @@ func (q *request) statSource(s copySource) (*filer.Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	if evaluate(q.r.Header, "X-Amz-Copy-Source-", etagOf(info), info.Attr.Mtime.Std()) != proceed {
+	if evaluate(q.r.Header, "X-Amz-Copy-Source-", info.ETag(), info.Attr.Mtime.Std()) != proceed {
 		return nil, refuse(codePrecondition, "At least one of the pre-conditions you specified did not hold.")
 	}
 	return info, nil
@@ -136,13 +136,8 @@ func (q *request) copyFrom(source copySource, root granary.InodeID, match *grana
 
 func (q *request) copyVersion(info *filer.Info, source copySource, root granary.InodeID, match *granary.Precondition, xattrs []granary.Xattr) (*filer.Info, error) {
 	ctx := q.r.Context()
-	switch {
-	case isMarkerKey(q.key) && sizeOf(&info.Attr) != 0:
-		return nil, refuse(codeInvalidArgument, "A key that ends in a slash is a directory here, and can have no content.")
-	case isMarkerKey(q.key):
-		return q.copyToMarker(ctx, root, xattrs, match)
-	case info.Attr.IsDir():
-		return q.emptyObject(ctx, filer.UploadOptions{Root: root, Path: q.key, Mode: fileMode, Xattrs: xattrs, Match: match})
+	if info.Attr.IsDir() {
+		return q.emptyObject(ctx, filer.UploadOptions{Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: xattrs, Match: match})
 	}
 	for _, x := range info.Xattrs {
 		if strings.HasPrefix(x.Name, granary.XattrContentPrefix) {
@@ -150,19 +145,9 @@ func (q *request) copyVersion(info *filer.Info, source copySource, root granary.
 		}
 	}
 	return q.h.store.Copy(ctx, filer.CopyOptions{
-		SrcRoot: source.root, SrcPath: source.key, DstRoot: root, DstPath: q.key,
+		SrcRoot: source.root, SrcPath: source.key, DstRoot: root, DstPath: q.key, Key: true,
 		Xattrs: xattrs, ReplaceXattrs: true, Match: match, SrcMatch: &granary.Precondition{Version: info.Attr.Version},
 	})
-}
-
-func (q *request) copyToMarker(ctx context.Context, root granary.InodeID, xattrs []granary.Xattr, match *granary.Precondition) (*filer.Info, error) {
-	if match != nil && !match.Absent {
-		return nil, refuse(codeNotImplemented, "If-Match is not implemented for keys that end in a slash.")
-	}
-	if err := q.makeMarker(root, q.key, xattrs, match != nil); err != nil {
-		return nil, err
-	}
-	return q.h.store.Stat(ctx, root, strings.TrimSuffix(q.key, "/"), filer.StatOptions{Follow: true, Xattrs: true})
 }
 
 // emptyObject publishes a file without content.
@@ -172,14 +157,14 @@ func (q *request) emptyObject(ctx context.Context, o filer.UploadOptions) (*file
 		return nil, err
 	}
 	defer up.Abort()
-	return up.Commit(contentXattrs(emptyETag, nil))
+	return up.Commit(contentXattrs(granary.ETagEmpty, nil))
 }
 
 // copiedETag returns the ETag of a copy: the source's stored one, which was copied, or what the copy's
 // own inode gives.
 func copiedETag(source, copied *filer.Info) string {
 	if source.Attr.IsDir() || copied.Attr.IsDir() {
-		return emptyETag
+		return granary.ETagEmpty
 	}
 	stored, _ := source.Xattr(granary.XattrETag)
 	return granary.ETagOf(&copied.Attr, string(stored))

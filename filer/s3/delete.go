@@ -2,7 +2,6 @@ package s3
 
 import (
 	"net/http"
-	"strings"
 	"sync"
 
 	"github.com/dsorchard/granary"
@@ -36,18 +35,7 @@ func (q *request) deleteObject() error {
 
 // removeKey removes an object; that there is none is success.
 func (q *request) removeKey(root granary.InodeID, key string, match *granary.Precondition) error {
-	if !readableKey(key) {
-		return nil
-	}
-	ctx, path := q.r.Context(), strings.TrimSuffix(key, "/")
-	info, err := q.h.store.Stat(ctx, root, path, filer.StatOptions{})
-	if err == nil && isMarkerKey(key) != isMarker(info) || err == nil && info.Attr.IsDir() && !isMarker(info) {
-		return nil // a directory is no object unless it is a marker, and then its key ends in a slash
-	}
-	if err == nil {
-		// Of a marker this removes the mark; its directory stays if it has entries.
-		err = q.h.store.Remove(ctx, root, path, filer.RemoveOptions{Prune: true, Match: match})
-	}
+	err := q.h.store.Remove(q.r.Context(), root, key, filer.RemoveOptions{Key: true, Prune: true, Match: match})
 	switch granary.KindOf(err) {
 	case granary.KindNotFound, granary.KindNotDir, granary.KindNameTooLong:
 		if match != nil {

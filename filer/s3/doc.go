@@ -3,15 +3,15 @@
 //
 // A bucket is a directory of /buckets, and a dataset. The object "a/b" is the file b in the
 // directory a: the same file that a mount sees. Directories that an upload makes on its way are
-// implicit, and go with the last object in them. A key that ends in a slash is a directory that lists
-// as an object (a marker).
+// implicit, and go with the last object in them. An empty object whose key ends in a slash is a mark on its directory; other
+// directories are no objects.
+//
+// A key is a key, of 1 to 1,024 bytes of UTF-8, whatever a path could make of it: "a" beside "a/b", "a//b", "..". Where a mount
+// cannot have such a name it has an escape of it: package master, Names.
 //
 // # Differences from AWS
 //
-// Keys are paths. A key with an empty component, "." or ".." is refused, and so is a component of more
-// than 255 bytes. An object "a" and objects "a/…" exclude each other: the second PUT is refused with
-// 409 and ObjectParentIsFile or ObjectIsDirectory. A symbolic link that a mount made is followed by
-// GET and HEAD, and never listed.
+// A symbolic link that a mount made is followed by GET and HEAD, and never listed.
 //
 // Every user may do everything. What is made belongs to the Owner of the file system's options. There is no versioning, and there are no policies, ACLs, tags,
 // encryption by the server, object locks or lifecycle rules: reading them answers that there are none, and setting

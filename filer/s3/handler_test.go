@@ -15,6 +15,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -27,13 +29,13 @@ import (
 // server is a gateway over a store in memory, with one bucket "bucket".
 type server struct {
 	*httptest.Server
-	store   *fakeStore
+	store   *testStore
 	handler *Handler
 }
 
 func newServer(t *testing.T) *server {
 	t.Helper()
-	f := newFakeStore()
+	f := newTestStore(t)
 	if err := f.CreateBucket(t.Context(), "bucket"); err != nil {
 		t.Fatal(err)
 	}
@@ -332,23 +334,57 @@ func TestConditionalWrites(t *testing.T) {
 	s.do(t, call{method: "DELETE", target: "/bucket/lock", header: map[string]string{"If-Match": "*"}}).want(t, 204)
 }
 
-func TestKeysThatCannotBe(t *testing.T) {
+// TestAnyKey: a key is a key, whatever a path could make of it.
+func TestAnyKey(t *testing.T) {
 	s := newServer(t)
-	s.put(t, "a", "1")
-	s.put(t, "d/x", "1")
-	s.do(t, call{method: "PUT", target: "/bucket/a/b", body: "x"}).wantCode(t, codeParentIsFile)
-	s.do(t, call{method: "PUT", target: "/bucket/d", body: "x"}).wantCode(t, codeIsDirectory)
-	s.do(t, call{method: "PUT", target: "/bucket/a//b", body: "x"}).wantCode(t, codeInvalidArgument)
-	s.do(t, call{method: "PUT", target: "/bucket/a/%2E%2E/b", body: "x"}).wantCode(t, codeInvalidArgument)
-	s.do(t, call{method: "PUT", target: "/bucket//b", body: "x"}).wantCode(t, codeInvalidArgument)
-	s.do(t, call{method: "PUT", target: "/bucket/" + strings.Repeat("x", 256), body: "x"}).wantCode(t, codeKeyTooLong)
-	s.do(t, call{method: "PUT", target: "/bucket/" + strings.Repeat("x/", 513), body: ""}).wantCode(t, codeKeyTooLong)
-	s.do(t, call{method: "PUT", target: "/bucket/dir/", body: "x"}).wantCode(t, codeInvalidArgument)
-	s.do(t, call{method: "DELETE", target: "/bucket/d"}).want(t, 204)
-	s.do(t, call{method: "DELETE", target: "/bucket/a//b"}).want(t, 204)
-	if got := s.keys(t); len(got) != 2 {
+	keys := []string{
+		"a", "a/b", "a/", "a//b", "a//", "/", "//", "/b", ".", "./x", "..", "../x", "a/../b", "a!", "%file:a", "%25", "n\x00l", "c\x01\x1f", "ü/ß",
+		strings.Repeat("x", 1024), strings.Repeat("x/", 512), strings.Repeat("/", 1024),
+	}
+	for _, key := range keys {
+		s.do(t, call{method: "PUT", target: "/bucket/" + uriEncode(key, true), body: "of " + key}).want(t, 200)
+	}
+	for _, key := range keys {
+		if a := s.do(t, call{method: "GET", target: "/bucket/" + uriEncode(key, true)}).want(t, 200); a.body != "of "+key {
+			t.Errorf("%q holds %q", key, a.body)
+		}
+		if a := s.do(t, call{method: "HEAD", target: "/bucket/" + uriEncode(key, true)}).want(t, 200); a.header.Get("Content-Length") != strconv.Itoa(len("of "+key)) {
+			t.Errorf("%q: %v", key, a.header)
+		}
+	}
+	slices.Sort(keys)
+	if got := s.keys(t); !slices.Equal(got, keys) {
+		t.Errorf("listed %q", got)
+	}
+	s.do(t, call{method: "PUT", target: "/bucket/" + strings.Repeat("x", 1025)}).wantCode(t, codeKeyTooLong)
+	s.do(t, call{method: "PUT", target: "/bucket/copy/../", header: map[string]string{"X-Amz-Copy-Source": "bucket/a/%2E%2E/b"}}).want(t, 200)
+	if a := s.do(t, call{method: "GET", target: "/bucket/copy/../"}).want(t, 200); a.body != "of a/../b" {
+		t.Error(a.body)
+	}
+	for _, key := range append(keys, "copy/../", "never/was") {
+		s.do(t, call{method: "DELETE", target: "/bucket/" + uriEncode(key, true)}).want(t, 204)
+	}
+	if got := s.keys(t); len(got) != 0 {
+		t.Errorf("left %q", got)
+	}
+	s.do(t, call{method: "DELETE", target: "/bucket"}).want(t, 204)
+}
+
+// TestDirectoriesAreNoObjects: what other doors make of directories is not seen, and is not in the way.
+func TestDirectoriesAreNoObjects(t *testing.T) {
+	s := newServer(t)
+	if _, err := s.store.MkdirAll(t.Context(), granary.Cred{}, granary.RootInode, "/buckets/bucket/made/below", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, target := range []string{"/bucket/made", "/bucket/made/", "/bucket/made/below/"} {
+		s.do(t, call{method: "HEAD", target: target}).want(t, 404)
+	}
+	s.put(t, "made", "an object")
+	if got := s.keys(t); fmt.Sprint(got) != "[made]" {
 		t.Fatal(got)
 	}
+	s.do(t, call{method: "DELETE", target: "/bucket/made/"}).want(t, 204)
+	s.do(t, call{method: "HEAD", target: "/bucket/made"}).want(t, 200)
 }
 
 func TestMarkers(t *testing.T) {

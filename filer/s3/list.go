@@ -147,9 +147,6 @@ func (l *listQuery) fill(document *listBucketResult, listing *granary.Listing, o
 }
 
 func itemETag(item *granary.ListItem) string {
-	if item.Attr.IsDir() {
-		return emptyETag
-	}
 	return granary.ETagOf(&item.Attr, item.ETag)
 }
 

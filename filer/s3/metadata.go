@@ -21,7 +21,6 @@ const metadataSizeMax = 2 << 10
 const (
 	contentTypeDefault = "binary/octet-stream"
 	contentTypeMarker  = "application/x-directory; charset=UTF-8"
-	emptyETag          = "d41d8cd98f00b204e9800998ecf8427e"
 )
 
 // storedHeaders are the headers that an object keeps besides user metadata.

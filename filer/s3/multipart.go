@@ -69,9 +69,6 @@ func (q *request) createMultipartUpload() error {
 	if err := checkKey(q.key); err != nil {
 		return err
 	}
-	if isMarkerKey(q.key) {
-		return refuse(codeInvalidArgument, "A key that ends in a slash is a directory here, and can have no content.")
-	}
 	xattrs, err := q.metadataOf()
 	if err != nil {
 		return err
@@ -244,7 +241,7 @@ func (q *request) uploadPartCopy() error {
 
 func (q *request) copyPart(m *multipart, number int, source copySource, info *filer.Info, part byteRange) (any, error) {
 	ctx := q.r.Context()
-	file, err := q.h.store.OpenFile(ctx, source.root, source.key, true)
+	file, err := q.h.store.OpenKey(ctx, source.root, source.key)
 	if err != nil {
 		return nil, readError(err)
 	}

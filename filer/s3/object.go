@@ -12,12 +12,8 @@ import (
 	"github.com/dsorchard/granary/filer"
 )
 
-// fileMode is the mode of files that objects are, dirMode that of markers. The owner is root, as the
-// gateway is.
-const (
-	fileMode = 0o644
-	dirMode  = 0o755
-)
+// fileMode is the mode of files that objects are.
+const fileMode = 0o644
 
 // copyBufferSize bounds the buffer between a request's body and the store.
 const copyBufferSize = 256 << 10
@@ -38,32 +34,25 @@ func readError(err error) error {
 	}
 }
 
-// isMarker reports whether a directory is also an object.
-func isMarker(info *filer.Info) bool {
-	return info.Attr.IsDir() && info.Attr.Flags&granary.FlagMarker != 0
+// isObject reports whether what a key led to is an object: a regular file, or a directory that is marked as one and stands for
+// a key that ends in a slash.
+func isObject(a *granary.Attr, key string) bool {
+	if a.IsDir() {
+		return a.Flags&granary.FlagMarker != 0 && strings.HasSuffix(key, "/")
+	}
+	return a.Type == granary.TypeRegular
 }
 
-// statObject finds an object: a regular file, or a marker if the key ends in a slash.
+// statObject finds an object.
 func (q *request) statObject(root granary.InodeID, key string) (*filer.Info, error) {
-	if !readableKey(key) {
-		return nil, noSuchKey()
-	}
-	info, err := q.h.store.Stat(q.r.Context(), root, strings.TrimSuffix(key, "/"), filer.StatOptions{Follow: true, Xattrs: true})
+	info, err := q.h.store.Stat(q.r.Context(), root, key, filer.StatOptions{Follow: true, Xattrs: true, Key: true})
 	switch {
 	case err != nil:
 		return nil, readError(err)
-	case isMarkerKey(key) && !isMarker(info), !isMarkerKey(key) && info.Attr.Type != granary.TypeRegular:
+	case !isObject(&info.Attr, key):
 		return nil, noSuchKey()
 	}
 	return info, nil
-}
-
-// etagOf returns an object's ETag, unquoted. Markers have no content.
-func etagOf(info *filer.Info) string {
-	if info.Attr.IsDir() {
-		return emptyETag
-	}
-	return info.ETag()
 }
 
 func sizeOf(attr *granary.Attr) int64 {
@@ -91,17 +80,6 @@ func (q *request) getObject() error {
 	if err != nil {
 		return err
 	}
-	if isMarkerKey(q.key) {
-		info, err := q.statObject(root, q.key)
-		if err != nil {
-			return err
-		}
-		_, _, err = q.beginObject(info)
-		return err
-	}
-	if !readableKey(q.key) {
-		return noSuchKey()
-	}
 	for attempt := 1; ; attempt++ {
 		err := q.sendObject(root)
 		if !granary.IsKind(err, granary.KindStale) || q.w.began || attempt == staleRetriesMax {
@@ -113,7 +91,10 @@ func (q *request) getObject() error {
 // sendObject answers with a file. The answer begins with the first byte read: what fails before is
 // still a proper error, and what fails later cuts the answer off.
 func (q *request) sendObject(root granary.InodeID) error {
-	file, err := q.h.store.OpenFile(q.r.Context(), root, q.key, true)
+	file, err := q.h.store.OpenKey(q.r.Context(), root, q.key)
+	if granary.IsKind(err, granary.KindIsDir) { // a marker, which has no content
+		return q.headObject()
+	}
 	if err != nil {
 		return readError(err)
 	}
@@ -163,7 +144,7 @@ func (q *request) beginObject(info *filer.Info) (int, byteRange, error) {
 
 // prepareObject evaluates conditions and Range, and sets the headers of the answer.
 func (q *request) prepareObject(info *filer.Info) (status int, part byteRange, err error) {
-	etag, modified, size := etagOf(info), info.Attr.Mtime.Std(), sizeOf(&info.Attr)
+	etag, modified, size := info.ETag(), info.Attr.Mtime.Std(), sizeOf(&info.Attr)
 	header, asked := q.w.Header(), q.r.Header
 	header.Set("Etag", quoteETag(etag))
 	header.Set("Last-Modified", modified.UTC().Format(http.TimeFormat))
@@ -251,14 +232,11 @@ func (q *request) putObject() error {
 	if err != nil {
 		return err
 	}
-	if isMarkerKey(q.key) {
-		return q.putMarker(root, metadata, match)
-	}
 	if err := q.checkEarly(root, match); err != nil {
 		return err
 	}
 	q.body.computeMD5()
-	_, err = q.publish(filer.UploadOptions{Root: root, Path: q.key, Mode: fileMode, Xattrs: metadata, Match: match})
+	_, err = q.publish(filer.UploadOptions{Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: metadata, Match: match})
 	if err != nil {
 		return explain(err, codeNoSuchBucket)
 	}
@@ -274,7 +252,7 @@ func (q *request) checkEarly(root granary.InodeID, match *granary.Precondition) 
 	if match == nil {
 		return nil
 	}
-	info, err := q.h.store.Stat(q.r.Context(), root, q.key, filer.StatOptions{Xattrs: true})
+	info, err := q.h.store.Stat(q.r.Context(), root, q.key, filer.StatOptions{Xattrs: true, Key: true})
 	switch kind := granary.KindOf(err); {
 	case kind == granary.KindNotFound && match.Absent:
 		return nil
@@ -282,7 +260,7 @@ func (q *request) checkEarly(root granary.InodeID, match *granary.Precondition) 
 		return noSuchKey()
 	case err != nil:
 		return err
-	case match.Absent, match.ETag != "" && match.ETag != etagOf(info):
+	case match.Absent, match.ETag != "" && match.ETag != info.ETag():
 		return refuse(codePrecondition, "At least one of the pre-conditions you specified did not hold.")
 	}
 	return nil
@@ -305,69 +283,6 @@ func (q *request) publish(o filer.UploadOptions) (*filer.Info, error) {
 
 // onlyWriter hides other methods of a writer, so that CopyBuffer uses its buffer.
 type onlyWriter struct{ io.Writer }
-
-// putMarker makes a directory that lists as an object.
-func (q *request) putMarker(root granary.InodeID, metadata []granary.Xattr, match *granary.Precondition) error {
-	if q.body.size != 0 {
-		return refuse(codeInvalidArgument, "A key that ends in a slash is a directory here, and can have no content.")
-	}
-	q.body.computeMD5()
-	if err := q.body.drain(0); err != nil {
-		return err
-	}
-	if match != nil && !match.Absent {
-		return refuse(codeNotImplemented, "If-Match is not implemented for keys that end in a slash.")
-	}
-	if err := q.makeMarker(root, q.key, metadata, match != nil); err != nil {
-		return err
-	}
-	q.w.Header().Set("Etag", quoteETag(emptyETag))
-	setChecksums(q.w.Header(), q.body.sums())
-	q.w.WriteHeader(http.StatusOK)
-	return nil
-}
-
-// makeMarker makes a directory a marker, whether it is there or not. If exclusive, it must not be one
-// yet; the store lets only one of several win.
-func (q *request) makeMarker(root granary.InodeID, key string, metadata []granary.Xattr, exclusive bool) error {
-	ctx, path := q.r.Context(), strings.TrimSuffix(key, "/")
-	_, err := q.h.store.MakeDir(ctx, filer.DirOptions{
-		Root: root, Path: path, Mode: dirMode, Flags: granary.FlagMarker, Xattrs: metadata,
-	})
-	if !granary.IsKind(err, granary.KindExists) {
-		return err
-	}
-	info, err := q.h.store.Stat(ctx, root, path, filer.StatOptions{Follow: true, Xattrs: true})
-	switch {
-	case err != nil:
-		return err
-	case !info.Attr.IsDir():
-		return refuse(codeParentIsFile, "There is an object by that name without the slash, and an object cannot hold others.")
-	case exclusive:
-		return refuse(codePrecondition, "At least one of the pre-conditions you specified did not hold.")
-	}
-	return q.replaceMetadata(info, metadata)
-}
-
-// replaceMetadata gives a marker other metadata.
-func (q *request) replaceMetadata(info *filer.Info, metadata []granary.Xattr) error {
-	ctx := q.r.Context()
-	for _, x := range info.Xattrs {
-		if !isMetadata(x) {
-			continue
-		}
-		err := q.h.store.RemoveXattr(ctx, granary.Cred{}, info.Attr.Inode, x.Name)
-		if err != nil && !granary.IsKind(err, granary.KindNoData) {
-			return err
-		}
-	}
-	for _, x := range metadata {
-		if err := q.h.store.SetXattr(ctx, granary.Cred{}, &granary.SetXattr{Inode: info.Attr.Inode, Xattr: x}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 func (q *request) getObjectACL() error {
 	if _, err := q.existing(); err != nil {

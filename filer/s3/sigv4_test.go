@@ -2,6 +2,7 @@ package s3
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -23,7 +24,18 @@ const (
 var awsExampleTime = time.Date(2013, 5, 24, 0, 0, 0, 0, time.UTC)
 
 func fixedHandler(now time.Time) *Handler {
-	return newHandler(newFakeStore(), Options{Now: func() time.Time { return now }})
+	return newHandler(oneUser{}, Options{Now: func() time.Time { return now }})
+}
+
+// oneUser is a store that knows nothing but a user.
+type oneUser struct{ store }
+
+// User implements store.
+func (oneUser) User(_ context.Context, accessKey string) (granary.User, error) {
+	if accessKey != testAccessKey {
+		return granary.User{}, granary.Errorf(granary.KindNotFound, "user", accessKey, "")
+	}
+	return granary.User{AccessKey: testAccessKey, SecretKey: testSecretKey, Name: "root", Root: true}, nil
 }
 
 func authorization(headers, signature string) string {

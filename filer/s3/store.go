@@ -8,8 +8,8 @@ import (
 	"github.com/dsorchard/granary/filer"
 )
 
-// store is what the gateway needs of the file system: fsStore over a filer.FS, and one in memory in
-// the tests. Each method is that of filer.FS by the same name.
+// store is what the gateway needs of the file system: fsStore over a filer.FS, which
+// the tests make fail. Each method is that of filer.FS by the same name.
 type store interface {
 	accounts
 	objects
@@ -26,7 +26,7 @@ type accounts interface {
 
 type objects interface {
 	Stat(ctx context.Context, root granary.InodeID, path string, o filer.StatOptions) (*filer.Info, error)
-	OpenFile(ctx context.Context, root granary.InodeID, path string, follow bool) (object, error)
+	OpenKey(ctx context.Context, root granary.InodeID, key string) (object, error)
 	Upload(ctx context.Context, o filer.UploadOptions) (upload, error)
 	Copy(ctx context.Context, o filer.CopyOptions) (*filer.Info, error)
 	Compose(ctx context.Context, o filer.UploadOptions, parts filer.Parts) (*filer.Info, error)
@@ -37,8 +37,6 @@ type directories interface {
 	MakeDir(ctx context.Context, o filer.DirOptions) (*filer.Info, error)
 	ReadDir(ctx context.Context, ino granary.InodeID, fn func(granary.Entry) bool) error
 	List(ctx context.Context, q *granary.List) (*granary.Listing, error)
-	SetXattr(ctx context.Context, cred granary.Cred, op *granary.SetXattr) error
-	RemoveXattr(ctx context.Context, cred granary.Cred, ino granary.InodeID, name string) error
 }
 
 // object is a file open for reading, as filer.File is.
@@ -58,9 +56,9 @@ type upload interface {
 // fsStore is the store over a filer.FS.
 type fsStore struct{ *filer.FS }
 
-// OpenFile implements store.
-func (s fsStore) OpenFile(ctx context.Context, root granary.InodeID, path string, follow bool) (object, error) {
-	f, err := s.FS.OpenFile(ctx, root, path, follow)
+// OpenKey implements store.
+func (s fsStore) OpenKey(ctx context.Context, root granary.InodeID, key string) (object, error) {
+	f, err := s.FS.OpenKey(ctx, root, key)
 	if err != nil {
 		return nil, err
 	}

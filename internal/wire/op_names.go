@@ -28,6 +28,7 @@ func (f *fields) create(o *granary.Create) {
 	f.optionalTime(21, &o.Atime)
 	f.optionalTime(22, &o.Mtime)
 	f.optionalTime(23, &o.Ctime)
+	f.flag(24, &o.Key)
 }
 
 func (f *fields) precondition(m *granary.Precondition) {
@@ -44,6 +45,7 @@ func (f *fields) unlink(o *granary.Unlink) {
 	f.flag(4, &o.Path)
 	f.flag(5, &o.Prune)
 	optional(f, 6, &o.Match, (*fields).precondition)
+	f.flag(7, &o.Key)
 }
 
 func (f *fields) rmdir(o *granary.Rmdir) {
@@ -74,6 +76,7 @@ func (f *fields) link(o *granary.Link) {
 	f.flag(5, &o.MakeParents)
 	list(f, 6, &o.Xattrs, (*fields).xattr)
 	optional(f, 7, &o.Match, (*fields).precondition)
+	f.flag(8, &o.Key)
 }
 
 func (f *fields) setAttr(o *granary.SetAttr) {

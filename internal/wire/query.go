@@ -165,7 +165,8 @@ func (d *decoder) query(p *pb.Query) granary.Query {
 }
 
 func lookupTo(q *granary.Lookup) *pb.Lookup {
-	p := &pb.Lookup{Base: uint64(q.Base), Path: []byte(q.Path), Xattrs: q.Xattrs, Access: uint32(q.Access), Open: q.Open}
+	p := &pb.Lookup{Base: uint64(q.Base), Path: []byte(q.Path), Xattrs: q.Xattrs, Access: uint32(q.Access), Open: q.Open,
+		Key: q.Key, Nearest: q.Nearest}
 	if q.Layout != nil {
 		p.Layout = &pb.Range{Offset: q.Layout.Offset, Length: q.Layout.Length}
 	}
@@ -179,6 +180,9 @@ func (d *decoder) lookup(p *pb.Lookup) *granary.Lookup {
 		Xattrs: p.Xattrs,
 		Access: granary.Access(d.uint8(p.Access, "access")),
 		Open:   p.Open,
+
+		Key:     p.Key,
+		Nearest: p.Nearest,
 	}
 	if p.Layout != nil {
 		q.Layout = &granary.Range{Offset: p.Layout.Offset, Length: p.Layout.Length}

@@ -2144,6 +2144,7 @@ type Create struct {
 	Atime         *int64                 `protobuf:"varint,21,opt,name=atime,proto3,oneof" json:"atime,omitempty"`
 	Mtime         *int64                 `protobuf:"varint,22,opt,name=mtime,proto3,oneof" json:"mtime,omitempty"`
 	Ctime         *int64                 `protobuf:"varint,23,opt,name=ctime,proto3,oneof" json:"ctime,omitempty"`
+	Key           bool                   `protobuf:"varint,24,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2339,6 +2340,13 @@ func (x *Create) GetCtime() int64 {
 	return 0
 }
 
+func (x *Create) GetKey() bool {
+	if x != nil {
+		return x.Key
+	}
+	return false
+}
+
 type Unlink struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Parent        uint64                 `protobuf:"varint,1,opt,name=parent,proto3" json:"parent,omitempty"`
@@ -2346,6 +2354,7 @@ type Unlink struct {
 	Path          bool                   `protobuf:"varint,4,opt,name=path,proto3" json:"path,omitempty"`
 	Prune         bool                   `protobuf:"varint,5,opt,name=prune,proto3" json:"prune,omitempty"`
 	Match         *Precondition          `protobuf:"bytes,6,opt,name=match,proto3" json:"match,omitempty"`
+	Key           bool                   `protobuf:"varint,7,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2413,6 +2422,13 @@ func (x *Unlink) GetMatch() *Precondition {
 		return x.Match
 	}
 	return nil
+}
+
+func (x *Unlink) GetKey() bool {
+	if x != nil {
+		return x.Key
+	}
+	return false
 }
 
 type Rmdir struct {
@@ -2612,6 +2628,7 @@ type Link struct {
 	MakeParents   bool                   `protobuf:"varint,5,opt,name=make_parents,json=makeParents,proto3" json:"make_parents,omitempty"`
 	Xattrs        []*Xattr               `protobuf:"bytes,6,rep,name=xattrs,proto3" json:"xattrs,omitempty"`
 	Match         *Precondition          `protobuf:"bytes,7,opt,name=match,proto3" json:"match,omitempty"`
+	Key           bool                   `protobuf:"varint,8,opt,name=key,proto3" json:"key,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2693,6 +2710,13 @@ func (x *Link) GetMatch() *Precondition {
 		return x.Match
 	}
 	return nil
+}
+
+func (x *Link) GetKey() bool {
+	if x != nil {
+		return x.Key
+	}
+	return false
 }
 
 type SetAttr struct {
@@ -8632,6 +8656,8 @@ type Lookup struct {
 	Layout        *Range                 `protobuf:"bytes,4,opt,name=layout,proto3" json:"layout,omitempty"`
 	Access        uint32                 `protobuf:"varint,5,opt,name=access,proto3" json:"access,omitempty"`
 	Open          bool                   `protobuf:"varint,6,opt,name=open,proto3" json:"open,omitempty"`
+	Key           bool                   `protobuf:"varint,7,opt,name=key,proto3" json:"key,omitempty"`
+	Nearest       bool                   `protobuf:"varint,8,opt,name=nearest,proto3" json:"nearest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -8704,6 +8730,20 @@ func (x *Lookup) GetAccess() uint32 {
 func (x *Lookup) GetOpen() bool {
 	if x != nil {
 		return x.Open
+	}
+	return false
+}
+
+func (x *Lookup) GetKey() bool {
+	if x != nil {
+		return x.Key
+	}
+	return false
+}
+
+func (x *Lookup) GetNearest() bool {
+	if x != nil {
+		return x.Nearest
 	}
 	return false
 }
@@ -11672,7 +11712,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x06absent\x18\x01 \x01(\bR\x06absent\x12\x18\n" +
 	"\apresent\x18\x02 \x01(\bR\apresent\x12\x12\n" +
 	"\x04etag\x18\x03 \x01(\fR\x04etag\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\x04R\aversion\"\x90\x05\n" +
+	"\aversion\x18\x04 \x01(\x04R\aversion\"\xa2\x05\n" +
 	"\x06Create\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\x04R\x06parent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x12\n" +
@@ -11697,16 +11737,18 @@ const file_granary_proto_rawDesc = "" +
 	"\bdelegate\x18\x14 \x01(\bR\bdelegate\x12\x19\n" +
 	"\x05atime\x18\x15 \x01(\x03H\x00R\x05atime\x88\x01\x01\x12\x19\n" +
 	"\x05mtime\x18\x16 \x01(\x03H\x01R\x05mtime\x88\x01\x01\x12\x19\n" +
-	"\x05ctime\x18\x17 \x01(\x03H\x02R\x05ctime\x88\x01\x01B\b\n" +
+	"\x05ctime\x18\x17 \x01(\x03H\x02R\x05ctime\x88\x01\x01\x12\x10\n" +
+	"\x03key\x18\x18 \x01(\bR\x03keyB\b\n" +
 	"\x06_atimeB\b\n" +
 	"\x06_mtimeB\b\n" +
-	"\x06_ctime\"\x94\x01\n" +
+	"\x06_ctime\"\xa6\x01\n" +
 	"\x06Unlink\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\x04R\x06parent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x12\n" +
 	"\x04path\x18\x04 \x01(\bR\x04path\x12\x14\n" +
 	"\x05prune\x18\x05 \x01(\bR\x05prune\x12.\n" +
-	"\x05match\x18\x06 \x01(\v2\x18.granary.v1.PreconditionR\x05matchJ\x04\b\x03\x10\x04\"3\n" +
+	"\x05match\x18\x06 \x01(\v2\x18.granary.v1.PreconditionR\x05match\x12\x10\n" +
+	"\x03key\x18\a \x01(\bR\x03keyJ\x04\b\x03\x10\x04\"3\n" +
 	"\x05Rmdir\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\x04R\x06parent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\"8\n" +
@@ -11723,7 +11765,7 @@ const file_granary_proto_rawDesc = "" +
 	"\bdst_name\x18\x04 \x01(\fR\adstName\x12\x1d\n" +
 	"\n" +
 	"no_replace\x18\x05 \x01(\bR\tnoReplace\x12\x1a\n" +
-	"\bexchange\x18\x06 \x01(\bR\bexchangeJ\x04\b\a\x10\b\"\xe0\x01\n" +
+	"\bexchange\x18\x06 \x01(\bR\bexchangeJ\x04\b\a\x10\b\"\xf2\x01\n" +
 	"\x04Link\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x16\n" +
 	"\x06parent\x18\x02 \x01(\x04R\x06parent\x12\x12\n" +
@@ -11731,7 +11773,8 @@ const file_granary_proto_rawDesc = "" +
 	"\areplace\x18\x04 \x01(\bR\areplace\x12!\n" +
 	"\fmake_parents\x18\x05 \x01(\bR\vmakeParents\x12)\n" +
 	"\x06xattrs\x18\x06 \x03(\v2\x11.granary.v1.XattrR\x06xattrs\x12.\n" +
-	"\x05match\x18\a \x01(\v2\x18.granary.v1.PreconditionR\x05match\"\x96\x03\n" +
+	"\x05match\x18\a \x01(\v2\x18.granary.v1.PreconditionR\x05match\x12\x10\n" +
+	"\x03key\x18\b \x01(\bR\x03key\"\x96\x03\n" +
 	"\aSetAttr\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x17\n" +
 	"\x04mode\x18\x02 \x01(\rH\x00R\x04mode\x88\x01\x01\x12\x15\n" +
@@ -12235,14 +12278,16 @@ const file_granary_proto_rawDesc = "" +
 	"\x06answer\"7\n" +
 	"\x05Range\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x16\n" +
-	"\x06length\x18\x02 \x01(\x04R\x06length\"\x9f\x01\n" +
+	"\x06length\x18\x02 \x01(\x04R\x06length\"\xcb\x01\n" +
 	"\x06Lookup\x12\x12\n" +
 	"\x04base\x18\x01 \x01(\x04R\x04base\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\fR\x04path\x12\x16\n" +
 	"\x06xattrs\x18\x03 \x01(\bR\x06xattrs\x12)\n" +
 	"\x06layout\x18\x04 \x01(\v2\x11.granary.v1.RangeR\x06layout\x12\x16\n" +
 	"\x06access\x18\x05 \x01(\rR\x06access\x12\x12\n" +
-	"\x04open\x18\x06 \x01(\bR\x04open\"\xed\x01\n" +
+	"\x04open\x18\x06 \x01(\bR\x04open\x12\x10\n" +
+	"\x03key\x18\a \x01(\bR\x03key\x12\x18\n" +
+	"\anearest\x18\b \x01(\bR\anearest\"\xed\x01\n" +
 	"\x05Found\x12'\n" +
 	"\x05entry\x18\x01 \x01(\v2\x11.granary.v1.EntryR\x05entry\x12\x16\n" +
 	"\x06parent\x18\x02 \x01(\x04R\x06parent\x12\x12\n" +
