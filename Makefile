@@ -3,7 +3,7 @@ GO      ?= go
 BIN     := bin/granary
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: all build run cluster test unit check e2e chaos fsx posix bench blockbench metabench golden fuzz generate clean
+.PHONY: all build run cluster test unit check e2e chaos fsx programs posix bench blockbench metabench golden fuzz generate clean
 
 all: build
 
@@ -39,6 +39,10 @@ chaos: build
 # Random changes of files against a model, in one mount and in two: CHANGES of each, for tens of minutes.
 fsx: build
 	GRANARY_CHANGES=$(or $(CHANGES),20000) bash tests/run.sh fsx
+
+# git, go build, rsync, tar, sqlite3, PostgreSQL, fio and stress-ng on a mount whose servers are killed meanwhile.
+programs:
+	bash tests/run.sh programs
 
 # pjdfstest, a checkout of which PJDFSTEST names, as root on a mount; TESTS="rename chmod/00.t" runs some of it.
 posix: build

@@ -2,7 +2,8 @@
 # The test command. Without an argument it runs everything that CI runs: formatting and vet, the
 # unit tests (with the race detector where a C compiler is there), then the end-to-end tests with a
 # real kernel mount and real S3 clients. "e2e", "chaos" (with ten minutes of trouble, or what
-# GRANARY_CHAOS says, for the metadata and for the storage), "unit" or "fuzz" runs that part only; "fsx" changes files at random,
+# GRANARY_CHAOS says, for the metadata and for the storage), "unit", "programs" (on a
+# mount whose servers are killed) or "fuzz" runs that part only; "fsx" changes files at random,
 # as often as GRANARY_CHANGES says.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -51,12 +52,22 @@ fuzz() {
   done
 }
 
+# Real programs on a mount; only briefly if it is said so. It takes root.
+programs() {
+  mkdir -p bin
+  CGO_ENABLED=0 go build -trimpath -o bin/granary ./cmd/granary
+  local run=(env GRANARY_BINARY="$PWD/bin/granary" bash tests/programs/run.sh "$@")
+  if [ "$(id -u)" != 0 ]; then run=(sudo "${run[@]}"); fi
+  "${run[@]}"
+}
+
 case "$part" in
-  all) unit; e2e; storage ;;
+  all) unit; e2e; programs --short; storage ;;
   unit) unit ;;
   e2e) e2e '^TestE2E' ;;
   chaos) export GRANARY_CHAOS=${GRANARY_CHAOS:-10m}; e2e '^TestChaos'; storage ;;
+  programs) programs ;;
   fsx) export GRANARY_CHANGES=${GRANARY_CHANGES:-20000}; e2e '^TestE2ERandomChanges$' ;;
   fuzz) fuzz ;;
-  *) echo "usage: tests/run.sh [unit|e2e|chaos|fsx|fuzz]" >&2; exit 2 ;;
+  *) echo "usage: tests/run.sh [unit|e2e|chaos|programs|fsx|fuzz]" >&2; exit 2 ;;
 esac
