@@ -81,7 +81,7 @@ type Attr struct {
 	Version        Index // of the entry that last changed anything of the inode
 	ContentVersion Index // of the entry that last changed its content
 	Policy         PolicyID
-	Parent         InodeID // directories only: the directory that holds it; 0 otherwise
+	Parent         InodeID // the directory that holds it; of a file with several names that of the last one it got, 0 if that went or is not known
 	Entries        uint64  // directories only: number of entries
 	Subdirs        uint64  // directories only: number of entries that are directories
 }

@@ -44,6 +44,8 @@ const (
 	KindWouldBlock         // EAGAIN: a lock is another's
 	KindDeadlock           // EDEADLK: owners would wait for each other
 	KindDelegated          // another session holds a directory: wait for it (AwaitReturn), and ask again
+	KindLocked             // a mandatory lock is another's
+	KindFenced             // a lock whose token the request carries is not held any more, or another's is newer
 )
 
 var kindNames = [...]string{
@@ -53,7 +55,7 @@ var kindNames = [...]string{
 	"cross-dataset", "precondition failed", "not implemented", "session expired",
 	"missing chunks", "too many symbolic links", "name too long", "no such attribute",
 	"file too large", "too many links", "operation not permitted",
-	"would block", "deadlock", "delegated",
+	"would block", "deadlock", "delegated", "locked", "fenced off",
 }
 
 // String returns the kind in words, as an error's text shows it.

@@ -7,6 +7,7 @@ type LockSpace uint8
 const (
 	LockRanges LockSpace = iota + 1 // of fcntl(2): an owner's locks on a range replace those that it had there, and merge
 	LockWhole                       // of flock(2): the whole file; another of the same owner is converted
+	LockPaths                       // on paths: see AcquirePaths. In a LockKey, Owner is the LockID then, and the rest is 0
 )
 
 // LockEnd is the End of a range that goes to the end of the file, wherever that will be.

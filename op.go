@@ -426,10 +426,11 @@ func (*AdoptVolume) op()   {}
 
 // Request is one mutation of a session. Seq counts from 1 and is used once; a retry repeats it.
 type Request struct {
-	Seq   uint64
-	Cred  Cred
-	Op    Op
-	Under *Under // nil: it is done when it is applied
+	Seq    uint64
+	Cred   Cred
+	Op     Op
+	Under  *Under         // nil: it is done when it is applied
+	Fences []FencingToken // of locks that must be held for the mutation to happen; at most FencesMax
 }
 
 // MutateRequest carries requests of one session, applied in order, each for itself. All results of

@@ -379,7 +379,8 @@ func AnyNodeAnswers(q Query) bool {
 	switch q := q.(type) {
 	case *Lookup:
 		return !q.Open
-	case *ReadDir, *List, *HasChunks, *GetPolicy, *ListVolumes, *GetVolume, *ListBlocks, *ListDatasets, *ListUsage, *GetUpkeep:
+	case *ReadDir, *List, *HasChunks, *GetPolicy, *ListVolumes, *GetVolume, *ListBlocks, *ListDatasets, *ListUsage, *GetUpkeep,
+		*ListPathLocks:
 		return true
 	}
 	return false

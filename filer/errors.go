@@ -28,11 +28,11 @@ func errno(k granary.Kind) syscall.Errno {
 		return syscall.EISDIR
 	case granary.KindNotEmpty:
 		return syscall.ENOTEMPTY
-	case granary.KindPermission:
+	case granary.KindPermission, granary.KindLocked:
 		return syscall.EACCES
 	case granary.KindNotOwner:
 		return syscall.EPERM
-	case granary.KindStale, granary.KindPrecondition:
+	case granary.KindStale, granary.KindPrecondition, granary.KindFenced:
 		return syscall.ESTALE
 	case granary.KindBusy, granary.KindDelegated:
 		return syscall.EBUSY
@@ -84,9 +84,9 @@ func httpStatus(k granary.Kind) int {
 	case granary.KindExists, granary.KindNotDir, granary.KindIsDir, granary.KindNotEmpty, granary.KindStale,
 		granary.KindCrossDataset, granary.KindLoop, granary.KindTooManyLinks, granary.KindDeadlock:
 		return http.StatusConflict
-	case granary.KindWouldBlock:
+	case granary.KindWouldBlock, granary.KindLocked:
 		return http.StatusLocked
-	case granary.KindPrecondition:
+	case granary.KindPrecondition, granary.KindFenced:
 		return http.StatusPreconditionFailed
 	case granary.KindInvalid, granary.KindNameTooLong:
 		return http.StatusBadRequest

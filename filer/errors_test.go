@@ -30,7 +30,7 @@ func TestEveryKindHasNumbers(t *testing.T) {
 			t.Errorf("%v: errno %v", k, e)
 		}
 	}
-	if last != granary.KindDelegated {
+	if last != granary.KindFenced {
 		t.Errorf("the last kind is %v: are the new ones in the tables?", last)
 	}
 	if Errno(nil) != 0 || HTTPStatus(nil) != http.StatusOK {

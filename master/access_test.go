@@ -9,8 +9,14 @@ import (
 // doAs logs and applies one request on behalf of a caller.
 func (m *machine) doAs(cred granary.Cred, op granary.Op) granary.Result {
 	m.t.Helper()
+	return m.doFenced(cred, op, nil)
+}
+
+// doFenced is doAs with fencing tokens.
+func (m *machine) doFenced(cred granary.Cred, op granary.Op, fences []granary.FencingToken) granary.Result {
+	m.t.Helper()
 	m.seq++
-	return m.item(&mutation{Session: m.session, LowestUnacked: m.seq, Request: granary.Request{Seq: m.seq, Cred: cred, Op: op}})
+	return m.item(&mutation{Session: m.session, LowestUnacked: m.seq, Request: granary.Request{Seq: m.seq, Cred: cred, Op: op, Fences: fences}})
 }
 
 // failsAs is doAs that must fail with a kind.

@@ -33,6 +33,7 @@ func (s *state) apply(entries []entry) [][]granary.Result {
 		volumes := s.changes.of(t.pending)
 		t.pending.commit()
 		s.changes.note(volumes)
+		s.leases.note(t.leases)
 	}
 	s.head = t.head
 	if t.serversChanged {
@@ -58,6 +59,7 @@ func (t *txn) applyEntry(e entry) []granary.Result {
 	if err != nil {
 		panic(fmt.Sprintf("master: log entry %d: %v", e.Index, err))
 	}
+	t.parents = c.version > commandVersionNoParents
 	t.acls = c.version > commandVersionNoACLs
 	t.escapes = c.version > commandVersionNoEscapes
 	t.marks = c.version > commandVersionNoMarks
@@ -83,7 +85,7 @@ func (t *txn) applyItem(it item) granary.Result {
 	if isMutation {
 		return t.applyMutation(m)
 	}
-	t.cred, t.unchecked, t.asking = granary.Cred{}, false, 0
+	t.cred, t.unchecked, t.asking, t.fences = granary.Cred{}, false, 0, nil
 	r := t.doItem(it)
 	t.settle(&r)
 	return r
@@ -157,6 +159,8 @@ func (t *txn) doUpkeep(it item) granary.Result {
 		return t.serversAbsent(it)
 	case *adoptShard:
 		return t.adoptShard(it)
+	case *expirePaths:
+		return t.expirePaths(it)
 	}
 	panic(fmt.Sprintf("master: item %T is not known", it))
 }
@@ -184,10 +188,10 @@ func (t *txn) applyMutation(m *mutation) granary.Result {
 			"request %d of session %d: it has acknowledged results below %d only, and %d at most are kept",
 			seq, m.Session, session.Lowest, granary.UnackedMax)}
 	}
-	t.cred, t.unchecked, t.asking = m.Request.Cred, m.unchecked, m.Session
+	t.cred, t.unchecked, t.asking, t.fences = m.Request.Cred, m.unchecked, m.Session, nil
 	var r granary.Result
 	if m.Request.Under == nil {
-		r = t.do(m.Session, &m.Request)
+		r = t.doFenced(m.Session, &m.Request)
 	} else {
 		r = t.doUnder(m.Session, &m.Request)
 	}
@@ -206,6 +210,25 @@ func (t *txn) applyMutation(m *mutation) granary.Result {
 	b, err := wire.MarshalResult(&r)
 	must(err)
 	t.storeResult(m.Session, seq, b)
+	return r
+}
+
+// doFenced does a request if the locks that it depends on are held, and brings path locks to where what they are on is now.
+func (t *txn) doFenced(session granary.SessionID, request *granary.Request) granary.Result {
+	if !fenced(request.Op) {
+		return t.do(session, request)
+	}
+	if len(request.Fences) > 0 {
+		if err := t.checkFences(request); err != nil {
+			return granary.Result{Err: err}
+		}
+	}
+	r := t.do(session, request)
+	if r.Err == nil {
+		if err := t.settleMoved(opName(request.Op), ""); err != nil {
+			r = granary.Result{Err: err}
+		}
+	}
 	return r
 }
 
@@ -256,6 +279,12 @@ func (t *txn) do(session granary.SessionID, request *granary.Request) granary.Re
 		return t.takeDelegation(session, op)
 	case *granary.ReturnDelegation:
 		return t.returnDelegation(session, op)
+	case *granary.AcquirePaths:
+		return t.acquirePaths(session, op)
+	case *granary.RenewPaths:
+		return t.renewPaths(op)
+	case *granary.ReleasePaths:
+		return t.releasePaths(session, op)
 	case *granary.SetUser:
 		return t.setUser(op)
 	case *granary.Allocate:
@@ -342,6 +371,12 @@ func opName(op granary.Op) string {
 		return "take delegation"
 	case *granary.ReturnDelegation:
 		return "return delegation"
+	case *granary.AcquirePaths:
+		return "lock paths"
+	case *granary.RenewPaths:
+		return "renew lock"
+	case *granary.ReleasePaths:
+		return "release lock"
 	case *granary.SetUser:
 		return "set user"
 	case *granary.Allocate:

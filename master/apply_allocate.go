@@ -14,6 +14,9 @@ func (t *txn) allocate(op *granary.Allocate) granary.Result {
 	if err == nil {
 		err = checkAllocate(op)
 	}
+	if err == nil {
+		err = t.guardInode("allocate", r)
+	}
 	if err != nil {
 		return granary.Result{Err: err}
 	}

@@ -29,7 +29,11 @@ func (t *txn) setAttr(op *granary.SetAttr) granary.Result {
 	case r.Flags&granary.FlagPart != 0 && (op.UID != nil && *op.UID != r.UID || op.GID != nil && *op.GID != r.GID):
 		return failed(granary.KindInvalid, "setattr", op.Inode.String(), "the part of an upload has the upload's owner")
 	}
-	if err := t.maySetAttr(op, r); err != nil {
+	err := t.maySetAttr(op, r)
+	if err == nil {
+		err = t.guardInode("setattr", r)
+	}
+	if err != nil {
 		return granary.Result{Err: err}
 	}
 	if op.Size != nil {
@@ -211,6 +215,9 @@ func (t *txn) setXattr(op *granary.SetXattr) granary.Result {
 	if err := t.maySetXattr("setxattr", op.Xattr.Name, r); err != nil {
 		return granary.Result{Err: err}
 	}
+	if err := t.guardInode("setxattr", r); err != nil {
+		return granary.Result{Err: err}
+	}
 	there := t.get(keyXattr(op.Inode, op.Xattr.Name)) != nil
 	switch {
 	case op.CreateOnly && there:
@@ -234,6 +241,9 @@ func (t *txn) removeXattr(op *granary.RemoveXattr) granary.Result {
 		return granary.Result{Err: err}
 	}
 	if err := t.maySetXattr("removexattr", op.Name, r); err != nil {
+		return granary.Result{Err: err}
+	}
+	if err := t.guardInode("removexattr", r); err != nil {
 		return granary.Result{Err: err}
 	}
 	if t.get(keyXattr(op.Inode, op.Name)) == nil && !isACL(op.Name) {
@@ -266,6 +276,11 @@ func (t *txn) setPolicy(op *granary.SetPolicy) granary.Result {
 	}
 	if op.Inherited && r.Flags&granary.FlagPolicy != 0 {
 		return failed(granary.KindStale, "set policy", op.Inode.String(), "it has a policy of its own")
+	}
+	if !op.Inherited {
+		if err := t.guardInode("set policy", r); err != nil {
+			return granary.Result{Err: err}
+		}
 	}
 	r.Policy = t.internPolicy(op.Policy)
 	if !op.Inherited {

@@ -18,6 +18,9 @@ func (t *txn) commit(session granary.SessionID, op *granary.Commit) granary.Resu
 	if op.Rewrite != 0 {
 		return t.rewrite(session, r, op)
 	}
+	if err := t.guardInode("commit", r); err != nil {
+		return granary.Result{Err: err}
+	}
 	base := uint64(0)
 	if op.AtEnd {
 		base = r.Size

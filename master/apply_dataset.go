@@ -31,6 +31,9 @@ func (t *txn) createDataset(op *granary.CreateDataset) granary.Result {
 	}
 	err = t.mayAdd(name, op.Name, dir)
 	if err == nil {
+		err = t.guard(name, dir, op.Name, nil)
+	}
+	if err == nil {
 		err = t.mayCreate(&granary.Create{Name: op.Name, Type: granary.TypeDirectory, UID: op.UID, GID: op.GID}, dir)
 	}
 	if err != nil {
@@ -45,6 +48,7 @@ func (t *txn) createDataset(op *granary.CreateDataset) granary.Result {
 		return granary.Result{Err: err}
 	}
 	t.addName(dir, op.Name, root)
+	t.placesMade(dir.Inode, op.Name)
 	return granary.Result{Attr: root.Attr, Created: true}
 }
 
@@ -86,7 +90,15 @@ func (t *txn) removeDataset(dir, root *inodeRecord, name string) granary.Result 
 	if !empty {
 		return failed(granary.KindNotEmpty, "rmdir", name, "")
 	}
+	err := t.guardBelow("rmdir", name, root)
+	if err == nil {
+		err = t.endPlacesBelow("rmdir", name, root)
+	}
+	if err != nil {
+		return granary.Result{Err: err}
+	}
 	t.removeName(dir, name, root)
+	t.placesLost(dir.Inode, name, root)
 	t.datasets.get(t, id).Deleted = true
 	t.datasets.touch(id)
 	t.dispose(root)

@@ -104,6 +104,8 @@ func (t *txn) undecidable(r *inodeRecord) string {
 		return "buckets and uploads have rules of their own"
 	case r.Flags&(granary.FlagACL|granary.FlagDefaultACL) != 0:
 		return "it has an access control list"
+	case t.paths().lockedAbout(r.Inode):
+		return "there are locks on paths there"
 	case t.datasets.get(t, id).Limit != granary.Quota{} || t.ownersLimited(id):
 		return "there are quotas in its dataset"
 	}
@@ -201,7 +203,7 @@ func (t *txn) doUnder(session granary.SessionID, request *granary.Request) grana
 	if u.At != 0 {
 		t.now = u.At
 	}
-	r := t.do(session, request)
+	r := t.doFenced(session, request)
 	if op, ok := request.Op.(*granary.Create); ok && r.Err == nil {
 		r.Err = t.createdUnder(session, op, holds, &r)
 	}

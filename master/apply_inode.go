@@ -115,6 +115,9 @@ func (t *txn) addName(parent *inodeRecord, name string, child *inodeRecord) {
 		parent.Nlink++
 	} else {
 		child.Nlink++
+		if t.parents {
+			child.Parent = parent.Inode
+		}
 		if parent.isUpload() {
 			child.Flags |= granary.FlagPart
 		}
@@ -136,6 +139,9 @@ func (t *txn) removeName(parent *inodeRecord, name string, child *inodeRecord) {
 		parent.Nlink--
 	} else {
 		child.Nlink--
+		if t.parents && child.Parent == parent.Inode {
+			child.Parent = 0
+		}
 		if parent.isUpload() {
 			child.Flags &^= granary.FlagPart
 		}

@@ -15,6 +15,9 @@ func (t *txn) locks(id granary.InodeID, space granary.LockSpace) *locksRecord {
 		r = &locksRecord{}
 	}
 	r.locate(id, space)
+	if p := t.paths(); len(p.inodes[id]) > 0 {
+		r.paths = p
+	}
 	return r
 }
 
@@ -59,6 +62,9 @@ func (t *txn) settleLocks(r *locksRecord, changed ...*fileLock) int {
 		l := &granted[i]
 		t.markLock(r, l)
 		t.lockNews = append(t.lockNews, lockWaiter{l.Session, granary.LockKey{Inode: r.inode, Space: r.space, Owner: l.Owner}})
+	}
+	if r.paths != nil {
+		t.settlePathsOn(r.inode)
 	}
 	return len(granted)
 }

@@ -88,7 +88,7 @@ func (t *txn) endLocks(session granary.SessionID, left *int) (done bool) {
 			return false
 		})
 		if first == nil {
-			return true
+			return t.endPathLocks(session, left)
 		}
 		_, k := lockOwnerOf(first)
 		r := t.locks(k.Inode, k.Space)

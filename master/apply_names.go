@@ -93,6 +93,9 @@ func (t *txn) addImplicit(op string, dir *inodeRecord, entry entryName, w *desce
 	if err := t.mayAdd(op, name, dir); err != nil {
 		return nil, err
 	}
+	if err := t.guard(op, dir, name, nil); err != nil {
+		return nil, err
+	}
 	uid, gid := owner.UID, owner.GID
 	if !t.owns(&inodeRecord{Attr: *owner}) { // a link to what is another's
 		uid, gid = t.cred.UID, t.cred.GID
@@ -105,6 +108,7 @@ func (t *txn) addImplicit(op string, dir *inodeRecord, entry entryName, w *desce
 		return nil, err
 	}
 	t.addName(dir, name, child)
+	t.placesMade(dir.Inode, name)
 	return child, nil
 }
 
@@ -162,6 +166,9 @@ func (t *txn) create(session granary.SessionID, op *granary.Create) granary.Resu
 	if err := t.mayPut(op, name, dir, old); err != nil {
 		return granary.Result{Err: err}
 	}
+	if err := t.guard("create", dir, name, old); err != nil {
+		return granary.Result{Err: err}
+	}
 	if op.Type == granary.TypeDirectory && t.depth(dir) >= granary.PathDepthMax {
 		return failed(granary.KindInvalid, "create", op.Name, "more than %d directories deep", granary.PathDepthMax)
 	}
@@ -170,13 +177,13 @@ func (t *txn) create(session granary.SessionID, op *granary.Create) granary.Resu
 		return granary.Result{Err: err}
 	}
 	if old != nil {
-		t.removeName(dir, name, old)
-		t.lose(old)
+		t.replaceName(dir, name, old)
 	}
 	if marked {
 		t.clearMark(dir)
 	}
 	t.addName(dir, name, r)
+	t.placesMade(dir.Inode, name)
 	return granary.Result{Attr: r.Attr, Created: true, Replaced: old != nil || marked}
 }
 
@@ -208,6 +215,13 @@ func (t *txn) markAgain(op *granary.Create, dir *inodeRecord, marked bool) grana
 	r := t.mark(op, dir)
 	r.Created, r.Replaced = !marked, marked
 	return r
+}
+
+// replaceName takes a name from what is no directory, for another to get it.
+func (t *txn) replaceName(dir *inodeRecord, name string, old *inodeRecord) {
+	t.removeName(dir, name, old)
+	t.placesLost(dir.Inode, name, old)
+	t.lose(old)
 }
 
 // mayPut refuses to make a name, or to replace one, if the caller may not.
@@ -308,6 +322,9 @@ func (t *txn) mark(op *granary.Create, r *inodeRecord) granary.Result {
 	if !t.owns(r) {
 		return failed(granary.KindNotOwner, "create", op.Name, "the directory is %d's", r.UID)
 	}
+	if err := t.guardInode("create", r); err != nil {
+		return granary.Result{Err: err}
+	}
 	r.Flags = r.Flags&^granary.FlagImplicit | granary.FlagMarker
 	r.Ctime = t.now
 	t.touch(r)
@@ -399,6 +416,12 @@ func (t *txn) link(session granary.SessionID, op *granary.Link) granary.Result {
 	if err == nil {
 		err = t.checkLink(op, dir, r, old)
 	}
+	if err == nil {
+		err = t.guard("link", dir, name, old)
+	}
+	if err == nil && r.Nlink > 0 {
+		err = t.guardInode("link", r)
+	}
 	if err != nil {
 		return granary.Result{Err: err}
 	}
@@ -417,13 +440,13 @@ func (t *txn) link(session granary.SessionID, op *granary.Link) granary.Result {
 		t.del(orphan)
 	}
 	if old != nil {
-		t.removeName(dir, name, old)
-		t.lose(old)
+		t.replaceName(dir, name, old)
 	}
 	if marked {
 		t.clearMark(dir)
 	}
 	t.addName(dir, name, r)
+	t.placesMade(dir.Inode, name)
 	return granary.Result{Attr: r.Attr, Created: true, Replaced: old != nil || marked}
 }
 

@@ -110,6 +110,9 @@ func (t *txn) reclaimEntries(r *inodeRecord, left *int) bool {
 			return true
 		}
 		child.Nlink--
+		if t.parents && child.Parent == r.Inode {
+			child.Parent = 0
+		}
 		child.Ctime = t.now
 		t.touch(child)
 		t.lose(child)

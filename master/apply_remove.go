@@ -27,6 +27,9 @@ func (t *txn) unlink(op *granary.Unlink) granary.Result {
 	if err := t.mayRemove("unlink", op.Name, last.dir, r); err != nil {
 		return granary.Result{Err: err}
 	}
+	if err := t.guard("unlink", last.dir, last.name.raw, r); err != nil {
+		return granary.Result{Err: err}
+	}
 	switch {
 	case r == last.dir: // the object is a mark on its directory
 		return t.unmark(steps)
@@ -36,6 +39,7 @@ func (t *txn) unlink(op *granary.Unlink) granary.Result {
 		return failed(granary.KindIsDir, "unlink", op.Name, "")
 	}
 	t.removeName(last.dir, last.name.raw, r)
+	t.placesLost(last.dir.Inode, last.name.raw, r)
 	attr := r.Attr
 	t.lose(r)
 	if op.Prune {
@@ -84,10 +88,11 @@ func (t *txn) prune(steps []step) {
 		if dir.Entries > 0 || dir.Flags&granary.FlagImplicit == 0 || dir.Inode == dir.Inode.Dataset().Root() {
 			return
 		}
-		if t.mayRemove("unlink", above.name.raw, above.dir, dir) != nil {
+		if t.mayRemove("unlink", above.name.raw, above.dir, dir) != nil || t.guard("unlink", above.dir, above.name.raw, dir) != nil {
 			return // it stays, as any other empty directory
 		}
 		t.removeName(above.dir, above.name.raw, dir)
+		t.placesLost(above.dir.Inode, above.name.raw, dir)
 		t.dispose(dir)
 	}
 }
@@ -97,6 +102,9 @@ func (t *txn) rmdir(op *granary.Rmdir) granary.Result {
 	dir, r, name, err := t.victim("rmdir", op.Parent, op.Name)
 	if err == nil {
 		err = t.mayRemove("rmdir", op.Name, dir, r)
+	}
+	if err == nil {
+		err = t.guard("rmdir", dir, name, r)
 	}
 	if err != nil {
 		return granary.Result{Err: err}
@@ -110,6 +118,7 @@ func (t *txn) rmdir(op *granary.Rmdir) granary.Result {
 		return failed(granary.KindNotEmpty, "rmdir", op.Name, "")
 	}
 	t.removeName(dir, name, r)
+	t.placesLost(dir.Inode, name, r)
 	t.dispose(r)
 	return granary.Result{}
 }
@@ -166,7 +175,17 @@ func (t *txn) removeTree(op *granary.RemoveTree) granary.Result {
 	case r.IsDir() && r.Entries > 0 && !t.super():
 		return failed(granary.KindNotOwner, "remove tree", op.Name, "only the superuser removes a directory with all that is in it")
 	}
+	if err = t.guard("remove tree", dir, name, r); err == nil && r.IsDir() {
+		err = t.guardBelow("remove tree", op.Name, r)
+	}
+	if err == nil && r.IsDir() {
+		err = t.endPlacesBelow("remove tree", op.Name, r)
+	}
+	if err != nil {
+		return granary.Result{Err: err}
+	}
 	t.removeName(dir, name, r)
+	t.placesLost(dir.Inode, name, r)
 	if r.IsDir() {
 		t.dispose(r)
 	} else {

@@ -41,7 +41,14 @@ func (t *txn) rename(op *granary.Rename) granary.Result {
 			return granary.Result{Err: err}
 		}
 	}
-	if err := t.checkRename(op, srcDir, dstDir, src, dst); err != nil {
+	err = t.checkRename(op, srcDir, dstDir, src, dst)
+	if err == nil {
+		err = t.guard("rename", srcDir, srcName, src)
+	}
+	if err == nil {
+		err = t.guard("rename", dstDir, dstName, dst)
+	}
+	if err != nil {
 		return granary.Result{Err: err}
 	}
 	switch {
@@ -52,13 +59,20 @@ func (t *txn) rename(op *granary.Rename) granary.Result {
 		t.removeName(dstDir, dstName, dst)
 		t.addName(srcDir, srcName, dst)
 		t.addName(dstDir, dstName, src)
+		t.placesRenamed(srcDir.Inode, srcName, dstDir.Inode, dstName, src)
+		t.placesRenamed(dstDir.Inode, dstName, srcDir.Inode, srcName, dst)
+		t.placesMade(dstDir.Inode, dstName)
+		t.placesMade(srcDir.Inode, srcName)
 	default:
 		if dst != nil {
 			t.removeName(dstDir, dstName, dst)
+			t.placesLost(dstDir.Inode, dstName, dst)
 			t.renameOver(dst)
 		}
 		t.removeName(srcDir, srcName, src)
 		t.addName(dstDir, dstName, src)
+		t.placesRenamed(srcDir.Inode, srcName, dstDir.Inode, dstName, src)
+		t.placesMade(dstDir.Inode, dstName)
 	}
 	return granary.Result{Attr: src.Attr, Replaced: dst != nil && dst != src && !op.Exchange}
 }

@@ -101,6 +101,9 @@ func (t *txn) copyRange(op *granary.CopyRange) granary.Result {
 		return granary.Result{Err: err}
 	}
 	dst, err := t.writable(name, op.Dst)
+	if err == nil {
+		err = t.guardInode(name, dst)
+	}
 	if err != nil {
 		return granary.Result{Err: err}
 	}

@@ -24,6 +24,7 @@ type txn struct {
 	escapes   bool // the command is of a version that knows escapes of names
 	marks     bool // the command is of a version that marks windows that are cut too finely
 	places    bool // the command is of a version that keeps the tables of places, and what volumes have since
+	parents   bool // the command is of a version that keeps the directory of files
 
 	inodes   table[granary.InodeID, inodeRecord, *inodeRecord]
 	blocks   table[granary.BlockID, blockRecord, *blockRecord]
@@ -33,6 +34,14 @@ type txn struct {
 	sessions ledger[granary.SessionID, sessionRecord, *sessionRecord]
 
 	lockNews []lockWaiter // of the batch: whose locks and requests changed
+	leases   []leaseNews  // … and what became of leases …
+
+	leasesKept int // … before the item
+
+	fences    []granary.FencingToken // that the request carries
+	moved     []granary.LockID       // path locks that the item has brought elsewhere
+	movedDirs []granary.InodeID      // … and directories with what is locked below
+	unmet     []granary.InodeID      // … and what path locks are not on any more
 
 	answers map[granary.SessionID][]storedResult // of the entry
 
@@ -56,6 +65,7 @@ func newTxn(s *state) *txn {
 	}
 	t.inodes.prefix, t.blocks.prefix, t.volumes.prefix = tableInode, tableBlock, tableVolume
 	t.datasets.key, t.owners.key, t.sessions.key = keyDataset, keyOwner, keySession
+	s.recall.paths.above = t.dirAbove
 	t.begin(s)
 	return t
 }
@@ -63,7 +73,7 @@ func newTxn(s *state) *txn {
 // begin begins a batch.
 func (t *txn) begin(s *state) {
 	t.head, t.saved = s.head, s.head
-	t.lockNews = t.lockNews[:0]
+	t.lockNews, t.leases, t.leasesKept = t.lockNews[:0], t.leases[:0], 0
 	t.serversChanged, t.membersChanged = false, false
 	s.recall.begin()
 }
@@ -80,6 +90,9 @@ func (t *txn) keep() {
 	t.grown = nil
 	t.pending.keep()
 	t.pending.recall.names.keep()
+	t.pending.recall.paths.keep()
+	t.forgetMoved()
+	t.leasesKept = len(t.leases)
 	t.saved = t.head
 }
 
@@ -105,7 +118,14 @@ func (t *txn) drop() {
 	t.grown = nil
 	t.pending.drop()
 	t.pending.recall.names.drop()
+	t.pending.recall.paths.drop()
+	t.forgetMoved()
+	t.leases = t.leases[:t.leasesKept]
 	t.head = t.saved
+}
+
+func (t *txn) forgetMoved() {
+	t.moved, t.movedDirs, t.unmet = t.moved[:0], t.movedDirs[:0], t.unmet[:0]
 }
 
 // must panics on an error of the store: going on would make this replica differ from the others.

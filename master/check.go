@@ -108,6 +108,9 @@ type audit struct {
 
 	delegations map[granary.InodeID]granary.SessionID
 	delegates   map[granary.InodeID]granary.SessionID // as indexed by session
+	paths       *pathLocks
+	lockedNames map[lockedName][]granary.InodeID // what path locks say that names lead to …
+	leadTo      map[lockedName][]granary.InodeID // … and where they lead
 }
 
 func (a *audit) bad(format string, args ...any) {
@@ -144,7 +147,7 @@ func (s *state) audit(ctx context.Context) (*StateReport, error) {
 }
 
 func newAudit() *audit {
-	return &audit{
+	a := &audit{
 		inodes: map[granary.InodeID]*inodeRecord{}, queued: map[granary.InodeID]*inodeRecord{},
 		names: map[granary.InodeID]uint64{}, entries: map[granary.InodeID]uint64{}, subdirs: map[granary.InodeID]uint64{},
 		dirNames: map[string]bool{}, otherNames: map[string]bool{},
@@ -162,12 +165,15 @@ func newAudit() *audit {
 		lockMarks: map[lockMark]uint64{}, unlocking: map[granary.InodeID]bool{},
 		assemblies: map[granary.InodeID]*assemblyRecord{}, partsDone: map[granary.InodeID]uint64{},
 		delegations: map[granary.InodeID]granary.SessionID{}, delegates: map[granary.InodeID]granary.SessionID{},
+		lockedNames: map[lockedName][]granary.InodeID{}, leadTo: map[lockedName][]granary.InodeID{},
 	}
+	a.paths = newPathLocks(func(id granary.InodeID) granary.InodeID { return a.inodes[id].Parent })
+	return a
 }
 
 // run reads all tables, and then compares.
 func (a *audit) run(ctx context.Context, r pebble.Reader) error {
-	for _, table := range []byte{tableHead, tableInode, tableQueue, tableAssembly, tableSession, tableDentry, tableOrphan, tableNoName, tableExtent, tableInline,
+	for _, table := range []byte{tableHead, tableInode, tableQueue, tableAssembly, tableSession, tablePathLock, tableDentry, tableOrphan, tableNoName, tableExtent, tableInline,
 		tableXattr, tableBlock, tableHash, tableVolume, tableWriting, tablePlace, tableHolds, tableDisk, tableDataset, tableOwner,
 		tableFine, tableSweep, tableSwept, tableLocks, tableLocker, tableDelegation, tableDelegate} {
 		if err := a.scan(ctx, r, table); err != nil {
@@ -183,6 +189,8 @@ func (a *audit) run(ctx context.Context, r pebble.Reader) error {
 	a.checkUsage()
 	a.checkLocks()
 	a.checkDelegations()
+	a.checkPathLocks()
+	a.checkPathNames()
 	return nil
 }
 
@@ -251,6 +259,8 @@ func (a *audit) load(k, b []byte) {
 		a.queued[r.Upload] = &r.Dir
 	case tableSession:
 		a.sessions[granary.SessionID(inode)] = true
+	case tablePathLock:
+		a.loadPathLock(k, b)
 	case tableDentry:
 		a.loadDentry(k, b)
 	case tableOrphan:
@@ -338,6 +348,7 @@ func (a *audit) loadDentry(k, b []byte) {
 	case dir && child.Parent != parent:
 		a.bad("%d/%s: the directory's parent is %d", parent, name, child.Parent)
 	}
+	a.checkPathName(parent, name, d)
 	if id := d.Inode.Dataset(); d.Inode == id.Root() {
 		a.rootNames[id] = name
 	}

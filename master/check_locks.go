@@ -28,6 +28,9 @@ func (a *audit) loadLockOwner(k, b []byte) {
 func (a *audit) checkLocks() {
 	marks := map[lockMark]uint64{}
 	for _, r := range a.locks {
+		if len(a.paths.inodes[r.inode]) > 0 {
+			r.paths = a.paths
+		}
 		if a.inodes[r.inode] == nil && !a.unlocking[r.inode] {
 			a.bad("inode %d has locks, and does not exist", r.inode)
 		}

@@ -80,6 +80,9 @@ type (
 		Format        uint8
 		Index, Digest uint64
 	}
+
+	// expirePaths ends leases of path locks that have run out: at most expireMax. Result.Offset is their number.
+	expirePaths struct{ Tokens []granary.FencingToken }
 )
 
 func (*mutation) item()       {}
@@ -95,16 +98,18 @@ func (*addMember) item()      {}
 func (*memberJoined) item()   {}
 func (*setRoot) item()        {}
 func (*verifyDigest) item()   {}
+func (*expirePaths) item()    {}
 
 // commandVersion begins every encoded command. A node that reads another stops: it must not guess.
 // Earlier versions are still read, and what they hold is applied as it was then, or replicas would differ by which release
 // they applied it with: in version 1 mutations were applied without looking at who asked for them, until version 2
 // nothing was entered into the tables of places, nor into the fields that volumes have since, and until version 3 access control
 // lists were refused, and capabilities an attribute like others, and no window was marked as cut too finely. Until version 4 a name that
-// now is an escape was a name like others.
+// now is an escape was a name like others, and files did not know their directory.
 const (
 	commandVersion              = 5
 	commandVersionNoEscapes     = 4
+	commandVersionNoParents     = 4
 	commandVersionNoMarks       = 3
 	commandVersionNoACLs        = 3
 	commandVersionNoPlaces      = 2
@@ -138,7 +143,9 @@ const (
 	tagServersAbsent
 	tagAdoptShard
 	tagSweepAt
-	tagMutationUnder // a mutation that its session has done already
+	tagMutationUnder  // a mutation that its session has done already
+	tagMutationFenced // a mutation that carries fencing tokens
+	tagExpirePaths
 )
 
 // marshal encodes the command. It fails only for an op that wire cannot encode.
@@ -214,6 +221,9 @@ func putItem(e *encoder, it item) error {
 		e.u8(it.Format)
 		e.u64(it.Index)
 		e.u64(it.Digest)
+	case *expirePaths:
+		e.u8(tagExpirePaths)
+		putTokens(e, it.Tokens)
 	default:
 		return putUpkeepItem(e, it)
 	}
@@ -253,6 +263,10 @@ func putMutation(e *encoder, m *mutation) error {
 	if err != nil {
 		return err
 	}
+	if len(m.Request.Fences) > 0 {
+		e.u8(tagMutationFenced)
+		putTokens(e, m.Request.Fences)
+	}
 	if u := m.Request.Under; u != nil {
 		e.u8(tagMutationUnder)
 		e.u64(u.Order)
@@ -272,6 +286,20 @@ func putMutation(e *encoder, m *mutation) error {
 	}
 	e.blob(op)
 	return nil
+}
+
+func putTokens(e *encoder, tokens []granary.FencingToken) {
+	e.u64(uint64(len(tokens)))
+	for _, token := range tokens {
+		e.u64(uint64(token))
+	}
+}
+
+func takeTokens(d *decoder) (tokens []granary.FencingToken) {
+	for range d.count() {
+		tokens = append(tokens, granary.FencingToken(d.u64()))
+	}
+	return tokens
 }
 
 // unmarshalCommand decodes what marshal made.
@@ -304,6 +332,10 @@ func takeItem(d *decoder) (item, error) {
 	switch tag := d.u8(); tag {
 	case tagMutation:
 		return takeMutation(d, nil)
+	case tagMutationFenced:
+		return takeFenced(d)
+	case tagExpirePaths:
+		return &expirePaths{Tokens: takeTokens(d)}, nil
 	case tagMutationUnder:
 		return takeMutation(d, &granary.Under{Order: d.u64(), Fence: granary.Index(d.u64()), At: granary.Time(d.i64())})
 	case tagOpenSession:
@@ -342,6 +374,21 @@ func takeItem(d *decoder) (item, error) {
 	default:
 		return takeUpkeepItem(d, tag)
 	}
+}
+
+// takeFenced takes a mutation with what comes before it: its tokens.
+func takeFenced(d *decoder) (item, error) {
+	fences := takeTokens(d)
+	it, err := takeItem(d)
+	m, ok := it.(*mutation)
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok:
+		return nil, granary.Errorf(granary.KindInvalid, "command", "", "fencing tokens before what is no mutation")
+	}
+	m.Request.Fences = fences
+	return m, nil
 }
 
 func takeMutation(d *decoder, under *granary.Under) (item, error) {

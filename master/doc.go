@@ -101,6 +101,23 @@
 //  35. Of a directory that a session holds no other session is answered attributes or entries, nor is led through it, nor changes
 //     it, until it is given back or the session ends. What the holder did before it told it is applied in the order in which it was
 //     done, under the ids that were leased to it, or not at all (TestGolden, TestDelegationsHideNothing, TestOrderIsKept).
+//  36. No two path locks that exclude each other are held, nor one and a lock of flock or fcntl on the same inode; what waits waits
+//     for one that is held, or was asked for earlier. A place of a lock is in the deepest directory that is there, and says what the path
+//     leads to. Tokens and the ids of requests are given out once, in ascending order, and are not below the index of their entry
+//     (TestPathLocks, TestManyPathLocks, TestTokensOfOneEntry, check).
+//  37. A mutation that carries fencing tokens takes effect only while all locks whose they are are held, and no mutation does that a mandatory
+//     lock of another forbids (TestGolden: paths.txt; TestPathLocksAreLinearizable). Where there are no path locks, nothing is looked up for that.
+//
+// # Path locks
+//
+// A name is looked up when it is locked, and what it leads to from then on: apply_paths_move.go says what becomes of
+// locks when names are made, replaced, renamed and removed. All path locks are in memory, too (pathLocks), in a tree of the directories that
+// they are in: so nothing is read from the store to find what excludes, forbids or waits.
+//
+// What changes a name is checked against the locks on that name, on what it leads to, and on the directories above with all
+// that is below them. What changes an inode (Commit, SetAttr, attributes) is checked against the locks on the inode and on the directories
+// above the one that inodeRecord.Parent says: for a file, that in which it got its last name. It says none for a file that lost that name and has
+// others, and for one that was named before commands of version 5: such a file is covered by locks on itself alone.
 //
 // # Names
 //
@@ -216,6 +233,9 @@
 //	       owner, inode
 //	G      directory inode              session that holds it, token
 //	H      session, directory inode     mark: the session holds the directory, or held it until it ended
+//	P      path lock                    who asked, when and how, token, lease, and its places: directory, rest of the path, what is
+//	                                    there, whether all below, path as asked for. Of 0: the number that was last given out to a
+//	                                    request or a grant, if it was above the index of its entry
 //	p      policy                       the policy; equal ones have one id
 //	u      access key                   S3 user
 //	m      node id                      gRPC address of a node of the Raft group, whether it was added by command
@@ -230,6 +250,6 @@
 //
 // A log entry is a command: version (1 byte, now 5; 1 is read too, and was applied without checks of permissions, 2, which
 // is applied without y and D and what volumes have since format 4, 3, which knows no access control lists and makes no marks in F, and 4,
-// which knows no escapes of names), time (zigzag varint), number of items, and each
+// which knows no escapes of names and keeps no directory of files), time (zigzag varint), number of items, and each
 // item as a tag and its fields (command.go). A node stops at a version or tag that it does not know.
 package master

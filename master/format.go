@@ -41,6 +41,7 @@ const (
 	tableSwept    = 'C' // how far that has come
 	tableFine     = 'F' // windows of files that are cut too finely
 	tableLocks    = 'L' // locks on inodes, and what waits for them
+	tablePathLock = 'P' // locks on paths, and requests for them
 	tableLocker   = 'O' // inodes that an owner of locks has some on, or waits for
 
 	tableDelegation = 'G' // directories that a session holds

@@ -53,6 +53,8 @@ type locksRecord struct {
 	inode         granary.InodeID // from the key
 	space         granary.LockSpace
 	Held, Waiting []fileLock
+
+	paths *pathLocks // that are on the inode, too; nil: none
 }
 
 func (r *locksRecord) put(e *encoder) {

@@ -31,7 +31,8 @@ type script struct {
 
 	other    granary.SessionID // another session, if there is one
 	otherSeq uint64
-	leased   granary.InodeID // the first id of the last lease
+	leased   granary.InodeID       // the first id of the last lease
+	plocks   map[string]scriptLock // path locks, by the names that the script gives them
 
 	pretending bool // what is there is not what the log made
 }
@@ -50,7 +51,7 @@ func TestGolden(t *testing.T) {
 				t.Fatal(err)
 			}
 			ran++
-			s := &script{m: newMachine(t), volumes: map[string]granary.VolumeID{}, shown: all}
+			s := &script{m: newMachine(t), volumes: map[string]granary.VolumeID{}, plocks: map[string]scriptLock{}, shown: all}
 			defer s.m.close()
 			var out strings.Builder
 			for line := range strings.Lines(string(text)) {
@@ -89,7 +90,24 @@ func (s *script) run(statement string) string {
 	if outcome, ok := s.heldOps(); ok {
 		return outcome
 	}
+	var fences []granary.FencingToken
+	if s.args[0] == "fence" {
+		for name := range strings.SplitSeq(s.args[1], ",") {
+			fences = append(fences, s.token(name))
+		}
+		s.args = s.args[2:]
+	}
 	switch s.args[0] {
+	case "plocks":
+		return s.showPathLocks()
+	case "expire":
+		return s.expire()
+	case "later":
+		s.m.time += granary.Time(s.number(1, 10)) * 1e9
+		return "ok"
+	case "session":
+		s.m.session, s.m.seq = granary.SessionID(s.m.item(&openSession{Client: "another"}).Offset), 0
+		return "ok"
 	case "stat":
 		return s.stat(s.args[1])
 	case "locks":
@@ -115,7 +133,7 @@ func (s *script) run(statement string) string {
 	if s.refused != nil {
 		return granary.KindOf(s.refused).String() + ", says the leader"
 	}
-	r := s.m.doAs(s.cred, op)
+	r := s.m.doFenced(s.cred, op, fences)
 	s.shown.add(op, &r)
 	return s.outcome(op, &r)
 }
@@ -141,6 +159,9 @@ func (s *script) outcome(op granary.Op, r *granary.Result) string {
 		s.volumes[s.args[1]] = r.Volume.ID
 		return fmt.Sprintf("ok, %s %d+%d", r.Volume.State, r.Volume.DataShards, r.Volume.ParityShards)
 	case *granary.AcquireLock:
+		return map[bool]string{true: "ok, held", false: "ok, waits"}[r.Created]
+	case *granary.AcquirePaths:
+		s.plocks[s.args[1]] = scriptLock{id: granary.LockID(r.Offset)}
 		return map[bool]string{true: "ok, held", false: "ok, waits"}[r.Created]
 	case *granary.CancelLock:
 		return map[bool]string{true: "ok, held", false: "ok"}[r.Created]
@@ -270,6 +291,9 @@ func (s *script) op() granary.Op {
 		return op
 	}
 	if op := s.opOfUpkeep(); op != nil {
+		return op
+	}
+	if op := s.opOfPathLock(); op != nil {
 		return op
 	}
 	if op := s.opOfLock(); op != nil {

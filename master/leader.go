@@ -108,6 +108,7 @@ func (s *Server) tryLead(ctx context.Context) error {
 	s.metrics.leading.Set(1)
 	s.log.Info("leading", "term", l.term, "cluster", l.cluster)
 	l.tasks.Go(func() { l.expireSessions(ctx) })
+	l.tasks.Go(func() { l.expirePathLocks(ctx) })
 	l.tasks.Go(func() { l.sealVolumes(ctx) })
 	l.tasks.Go(func() { l.reclaim(ctx) })
 	l.tasks.Go(func() { l.recordJoined(ctx) })

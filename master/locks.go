@@ -85,7 +85,11 @@ func (s *Server) AwaitLock(ctx context.Context, req *granary.AwaitLock) (granary
 // there may be another answer now.
 func (l *leadership) lookLock(ctx context.Context, req *granary.AwaitLock, timeout <-chan time.Time) (o granary.LockOutcome, waited bool, err error) {
 	st := l.s.states.acquire()
-	news, end := st.lockWatch.watch(lockWaiter{req.Session, req.Key}) // before the look, or news might come between
+	who := lockWaiter{req.Session, req.Key}
+	if req.Key.Space == granary.LockPaths {
+		who.session = 0 // what is asked for has an id of its own
+	}
+	news, end := st.lockWatch.watch(who) // before the look, or news might come between
 	retired := st.retired
 	o, err = st.lockOutcome(req)
 	st.release()

@@ -19,6 +19,9 @@ func (l *fileLock) conflicts(o *fileLock) bool {
 
 // blocked reports whether a request must wait for what is held, or for one of those that wait before it.
 func (r *locksRecord) blocked(q *fileLock, before []fileLock) bool {
+	if r.paths != nil && r.paths.pathsInTheWay(r.inode, q) {
+		return true
+	}
 	found := false
 	r.blockers(q, before, func(*fileLock) bool { found = true; return false })
 	return found

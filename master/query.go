@@ -89,6 +89,8 @@ func (v *view) answer(q granary.Query) (granary.Answer, error) {
 		return v.getLock(q)
 	case *granary.ListLocks:
 		return v.listLocks(q)
+	case *granary.ListPathLocks:
+		return v.listPathLocks(q)
 	}
 	return nil, granary.Errorf(granary.KindNotSupported, "query", "", "this master does not know %T", q)
 }

@@ -116,6 +116,9 @@ func (s *state) lockOutcome(req *granary.AwaitLock) (granary.LockOutcome, error)
 	if s.closed {
 		return granary.LockOutcome{}, errClosed("await lock")
 	}
+	if req.Key.Space == granary.LockPaths {
+		return s.pathLockOutcome(granary.LockID(req.Key.Owner))
+	}
 	r := &locksRecord{}
 	k := keyLocks(req.Key.Inode, req.Key.Space)
 	if b := readKey(s.db, k); b != nil {

@@ -17,6 +17,7 @@ type recall struct {
 	names recalledNames
 
 	locked map[granary.InodeID]struct{} // inodes that have locks, or had some since the node started
+	paths  *pathLocks                   // all there are: what the store says of them, too
 }
 
 // openedBy tells one attempt to open a session from all others.
@@ -34,6 +35,15 @@ func newRecall(db *pebble.DB, bytes int64) *recall {
 		names: newRecalledNames(), locked: map[granary.InodeID]struct{}{},
 	}
 	r.recallLocked(db)
+	r.paths = recallPaths(db, func(id granary.InodeID) granary.InodeID {
+		b := readKey(db, keyInode(id))
+		if b == nil {
+			return 0
+		}
+		inode, err := unmarshal[inodeRecord](b)
+		must(err)
+		return inode.Parent
+	})
 	prefix := key(tableSession)
 	it, err := db.NewIter(&pebble.IterOptions{LowerBound: prefix, UpperBound: keyEnd(prefix)})
 	must(err)

@@ -3,7 +3,10 @@ package master
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cespare/xxhash/v2"
@@ -136,6 +139,9 @@ func (m *machine) agree() {
 			}
 		})
 	}
+	if is, want := showRecalledPaths(m.s.recall.paths), showRecalledPaths(recallPaths(m.s.db, m.s.recall.paths.above)); is != want {
+		m.t.Fatalf("path locks are recalled as\n%s\nand are\n%s", is, want)
+	}
 	for id, want := range *readMembers(m.s.db) {
 		if is, ok := m.s.members()[id]; !ok || is != want {
 			m.t.Fatalf("member %q is recalled as %+v, and is %+v", id, is, want)
@@ -144,4 +150,34 @@ func (m *machine) agree() {
 	if is, want := len(m.s.members()), len(*readMembers(m.s.db)); is != want {
 		m.t.Fatalf("%d members are recalled, of %d", is, want)
 	}
+}
+
+// showRecalledPaths shows all that is remembered of path locks.
+func showRecalledPaths(p *pathLocks) string {
+	var b strings.Builder
+	for _, id := range slices.Sorted(maps.Keys(p.byID)) {
+		fmt.Fprintf(&b, "%d %+v\n", id, *p.byID[id])
+	}
+	for _, token := range slices.Sorted(maps.Keys(p.held)) {
+		fmt.Fprintf(&b, "token %d of %d\n", token, p.held[token].ID)
+	}
+	for _, l := range p.waiting {
+		fmt.Fprintf(&b, "%d waits\n", l.ID)
+	}
+	for _, id := range slices.Sorted(maps.Keys(p.ofOwner)) {
+		fmt.Fprintf(&b, "session %d: %v\n", id, slices.Sorted(maps.Keys(p.ofOwner[id])))
+	}
+	for _, dir := range slices.Sorted(maps.Keys(p.nodes)) {
+		n := p.nodes[dir]
+		above := granary.InodeID(0)
+		if n.above != nil {
+			above = n.above.dir
+		}
+		fmt.Fprintf(&b, "directory %d in %d, %d places, below %v\n", dir, above, len(n.own)+len(n.named), slices.Sorted(maps.Keys(n.below)))
+	}
+	for _, id := range slices.Sorted(maps.Keys(p.inodes)) {
+		fmt.Fprintf(&b, "inode %d: %d places\n", id, len(p.inodes[id]))
+	}
+	fmt.Fprintf(&b, "%d trees, %d saved, %d moved\n", p.trees, len(p.saved), len(p.moved))
+	return b.String()
 }

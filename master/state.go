@@ -37,6 +37,7 @@ type state struct {
 
 	changes   volumeChanges
 	lockWatch lockWatch
+	leases    pathLeases
 
 	digestEvery uint64
 
@@ -112,6 +113,11 @@ func openState(dir string, o stateOptions) (*state, error) {
 		s.head = *head
 		if b[0] < formatVersion {
 			s.head.beginWindow()
+		}
+	}
+	for _, l := range s.recall.paths.byID {
+		if l.Expires != 0 {
+			s.leases.note([]leaseNews{{l.Token, l.Expires, l.TTL}})
 		}
 	}
 	setDefault(&s.digestEvery, digestEntries)

@@ -13,7 +13,7 @@ import (
 type code string
 
 // The error codes this gateway answers with. Those that AWS does not know say what a directory tree
-// cannot do: codeParentIsFile, codeIsDirectory, codeStorageFull, codeQuota.
+// cannot do: codeParentIsFile, codeIsDirectory, codeStorageFull, codeQuota, codeLocked, codeFenced.
 const (
 	codeACLNotSupported     code = "AccessControlListNotSupported"
 	codeAccessDenied        code = "AccessDenied"
@@ -60,6 +60,9 @@ const (
 	codeTimeSkewed          code = "RequestTimeTooSkewed"
 	codeUnavailable         code = "ServiceUnavailable"
 
+	codeLocked code = "ResourceLocked" // not of S3: a mandatory lock is another's
+	codeFenced code = "FencedOff"      // not of S3: the lock whose token came along is lost
+
 	codeNoCORS           code = "NoSuchCORSConfiguration"
 	codeNoEncryption     code = "ServerSideEncryptionConfigurationNotFoundError"
 	codeNoLifecycle      code = "NoSuchLifecycleConfiguration"
@@ -89,7 +92,9 @@ func (c code) status() int {
 		return http.StatusConflict
 	case codeMissingLength:
 		return http.StatusLengthRequired
-	case codePrecondition:
+	case codeLocked:
+		return http.StatusLocked
+	case codePrecondition, codeFenced:
 		return http.StatusPreconditionFailed
 	case codeInvalidRange:
 		return http.StatusRequestedRangeNotSatisfiable
@@ -138,6 +143,10 @@ func codeOf(k granary.Kind, notFound code) code {
 		return codeOperationAborted
 	case granary.KindPermission, granary.KindNotOwner:
 		return codeAccessDenied
+	case granary.KindLocked:
+		return codeLocked
+	case granary.KindFenced:
+		return codeFenced
 	case granary.KindBusy, granary.KindDelegated:
 		return codeSlowDown
 	case granary.KindUnavailable, granary.KindExpired:

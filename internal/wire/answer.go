@@ -58,6 +58,8 @@ func answerTo(a granary.Answer) (*pb.Answer, error) {
 		p.Answer = &pb.Answer_Locks{Locks: &pb.Locks{Locks: listTo(a.Locks, fillLock), Next: uint64(a.Next)}}
 	case *granary.Returned:
 		p.Answer = &pb.Answer_Returned{Returned: new(pb.Returned)}
+	case *granary.PathLocks:
+		p.Answer = &pb.Answer_PathLocks{PathLocks: &pb.PathLocks{Locks: listTo(a.Locks, fillPathLock), More: a.More}}
 	default:
 		return nil, granary.Errorf(granary.KindInternal, "encode", "answer", "no encoding for %T", a)
 	}
@@ -118,6 +120,8 @@ func (d *decoder) answer(p *pb.Answer) granary.Answer {
 		return &granary.Returned{}
 	case *pb.Answer_Locks:
 		return &granary.Locks{Locks: listFrom(a.Locks.Locks, d.lock), Next: granary.InodeID(a.Locks.Next)}
+	case *pb.Answer_PathLocks:
+		return &granary.PathLocks{Locks: listFrom(a.PathLocks.Locks, d.pathLock), More: a.PathLocks.More}
 	default:
 		d.bad("no answer, or one that is not known here")
 		return nil

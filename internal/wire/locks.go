@@ -98,3 +98,35 @@ func lockOutcomeTo(o granary.LockOutcome) *pb.AwaitLockReply {
 func (d *decoder) lockOutcome(p *pb.AwaitLockReply) granary.LockOutcome {
 	return granary.LockOutcome{State: granary.LockState(d.uint8(p.State, "state of a lock")), Token: granary.Index(p.Token)}
 }
+
+func fillPathLock(p *pb.PathLock, l *granary.PathLock) {
+	p.Id, p.Token, p.Paths = uint64(l.ID), uint64(l.Token), listTo(l.Paths, fillLockedPath)
+	p.Exclusive, p.Mandatory, p.Session, p.Client, p.Uid = l.Exclusive, l.Mandatory, uint64(l.Session), []byte(l.Client), l.UID
+	p.Ttl, p.Expires, p.Owner, p.Note, p.Since = int64(l.TTL), int64(l.Expires), []byte(l.Owner), []byte(l.Note), int64(l.Since)
+}
+
+func (d *decoder) pathLock(p *pb.PathLock) granary.PathLock {
+	return granary.PathLock{
+		ID:        granary.LockID(p.Id),
+		Token:     granary.FencingToken(p.Token),
+		Paths:     listFrom(p.Paths, lockedPath),
+		Exclusive: p.Exclusive,
+		Mandatory: p.Mandatory,
+		Session:   granary.SessionID(p.Session),
+		Client:    string(p.Client),
+		UID:       p.Uid,
+		TTL:       granary.Time(p.Ttl),
+		Expires:   granary.Time(p.Expires),
+		Owner:     string(p.Owner),
+		Note:      string(p.Note),
+		Since:     granary.Time(p.Since),
+	}
+}
+
+func fillLockedPath(p *pb.LockedPath, l *granary.LockedPath) {
+	p.Path, p.Subtree, p.Inode = []byte(l.Path), l.Subtree, uint64(l.Inode)
+}
+
+func lockedPath(p *pb.LockedPath) granary.LockedPath {
+	return granary.LockedPath{Path: string(p.Path), Subtree: p.Subtree, Inode: granary.InodeID(p.Inode)}
+}

@@ -12,6 +12,7 @@ func (f *fields) request(r *granary.Request) {
 	required(f, 2, &r.Cred, (*fields).cred, "cred") // for a zero Cred is that of the superuser
 	required(f, 3, &r.Op, (*fields).op, "op")
 	optional(f, 4, &r.Under, (*fields).under)
+	numbers(f, 5, &r.Fences)
 }
 
 func (f *fields) cred(c *granary.Cred) {

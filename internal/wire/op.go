@@ -70,6 +70,13 @@ const (
 	numReturnDelegation
 )
 
+// 34 to 39 are left to others.
+const (
+	numAcquirePaths protowire.Number = iota + 40
+	numRenewPaths
+	numReleasePaths
+)
+
 // newOp returns an empty op of a number, or nil.
 func newOp(num protowire.Number) granary.Op {
 	switch num {
@@ -145,6 +152,12 @@ func newOp(num protowire.Number) granary.Op {
 		return new(granary.TakeDelegation)
 	case numReturnDelegation:
 		return new(granary.ReturnDelegation)
+	case numAcquirePaths:
+		return new(granary.AcquirePaths)
+	case numRenewPaths:
+		return new(granary.RenewPaths)
+	case numReleasePaths:
+		return new(granary.ReleasePaths)
 	}
 	return nil
 }
@@ -229,6 +242,12 @@ func (f *fields) op(op *granary.Op) {
 		required(f, numTakeDelegation, o, (*fields).takeDelegation, what)
 	case *granary.ReturnDelegation:
 		required(f, numReturnDelegation, o, (*fields).returnDelegation, what)
+	case *granary.AcquirePaths:
+		required(f, numAcquirePaths, o, (*fields).acquirePaths, what)
+	case *granary.RenewPaths:
+		required(f, numRenewPaths, o, (*fields).renewPaths, what)
+	case *granary.ReleasePaths:
+		required(f, numReleasePaths, o, (*fields).releasePaths, what)
 	default:
 		f.unknownOp(*op)
 	}

@@ -80,6 +80,8 @@ func queryTo(q granary.Query) (*pb.Query, error) {
 		p.Query = &pb.Query_ListLocks{ListLocks: &pb.ListLocks{Inode: uint64(q.Inode), After: uint64(q.After), Limit: int64(q.Limit)}}
 	case *granary.AwaitReturn:
 		p.Query = &pb.Query_AwaitReturn{AwaitReturn: &pb.AwaitReturn{Inodes: inodesTo(q.Inodes)}}
+	case *granary.ListPathLocks:
+		p.Query = &pb.Query_ListPathLocks{ListPathLocks: &pb.ListPathLocks{After: uint64(q.After), Limit: int64(q.Limit), Token: uint64(q.Token)}}
 	default:
 		return nil, granary.Errorf(granary.KindInvalid, "encode", "query", "no encoding for %T", q)
 	}
@@ -158,6 +160,12 @@ func (d *decoder) query(p *pb.Query) granary.Query {
 		}
 	case *pb.Query_AwaitReturn:
 		return &granary.AwaitReturn{Inodes: inodesFrom(q.AwaitReturn.Inodes)}
+	case *pb.Query_ListPathLocks:
+		return &granary.ListPathLocks{
+			After: granary.LockID(q.ListPathLocks.After),
+			Limit: d.int(q.ListPathLocks.Limit, "limit"),
+			Token: granary.FencingToken(q.ListPathLocks.Token),
+		}
 	default:
 		d.bad("no query, or one that is not known here")
 		return nil

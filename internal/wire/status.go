@@ -46,6 +46,8 @@ var kindCodes = [...]codes.Code{
 	granary.KindWouldBlock:    codes.FailedPrecondition,
 	granary.KindDeadlock:      codes.FailedPrecondition,
 	granary.KindDelegated:     codes.Aborted,
+	granary.KindLocked:        codes.PermissionDenied,
+	granary.KindFenced:        codes.FailedPrecondition,
 }
 
 // errorTextMax bounds the texts of an error in a status: trailers are no place for more.

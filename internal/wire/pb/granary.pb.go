@@ -1143,6 +1143,7 @@ type Request struct {
 	Cred          *Cred                  `protobuf:"bytes,2,opt,name=cred,proto3" json:"cred,omitempty"` // required
 	Op            *Op                    `protobuf:"bytes,3,opt,name=op,proto3" json:"op,omitempty"`     // required
 	Under         *Under                 `protobuf:"bytes,4,opt,name=under,proto3" json:"under,omitempty"`
+	Fences        []uint64               `protobuf:"varint,5,rep,packed,name=fences,proto3" json:"fences,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1201,6 +1202,13 @@ func (x *Request) GetOp() *Op {
 func (x *Request) GetUnder() *Under {
 	if x != nil {
 		return x.Under
+	}
+	return nil
+}
+
+func (x *Request) GetFences() []uint64 {
+	if x != nil {
+		return x.Fences
 	}
 	return nil
 }
@@ -1465,6 +1473,9 @@ type Op struct {
 	//	*Op_LeaseInodes
 	//	*Op_TakeDelegation
 	//	*Op_ReturnDelegation
+	//	*Op_AcquirePaths
+	//	*Op_RenewPaths
+	//	*Op_ReleasePaths
 	Op            isOp_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1831,6 +1842,33 @@ func (x *Op) GetReturnDelegation() *ReturnDelegation {
 	return nil
 }
 
+func (x *Op) GetAcquirePaths() *AcquirePaths {
+	if x != nil {
+		if x, ok := x.Op.(*Op_AcquirePaths); ok {
+			return x.AcquirePaths
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetRenewPaths() *RenewPaths {
+	if x != nil {
+		if x, ok := x.Op.(*Op_RenewPaths); ok {
+			return x.RenewPaths
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetReleasePaths() *ReleasePaths {
+	if x != nil {
+		if x, ok := x.Op.(*Op_ReleasePaths); ok {
+			return x.ReleasePaths
+		}
+	}
+	return nil
+}
+
 type isOp_Op interface {
 	isOp_Op()
 }
@@ -1979,6 +2017,18 @@ type Op_ReturnDelegation struct {
 	ReturnDelegation *ReturnDelegation `protobuf:"bytes,36,opt,name=return_delegation,json=returnDelegation,proto3,oneof"`
 }
 
+type Op_AcquirePaths struct {
+	AcquirePaths *AcquirePaths `protobuf:"bytes,40,opt,name=acquire_paths,json=acquirePaths,proto3,oneof"`
+}
+
+type Op_RenewPaths struct {
+	RenewPaths *RenewPaths `protobuf:"bytes,41,opt,name=renew_paths,json=renewPaths,proto3,oneof"`
+}
+
+type Op_ReleasePaths struct {
+	ReleasePaths *ReleasePaths `protobuf:"bytes,42,opt,name=release_paths,json=releasePaths,proto3,oneof"`
+}
+
 func (*Op_Create) isOp_Op() {}
 
 func (*Op_Unlink) isOp_Op() {}
@@ -2050,6 +2100,12 @@ func (*Op_LeaseInodes) isOp_Op() {}
 func (*Op_TakeDelegation) isOp_Op() {}
 
 func (*Op_ReturnDelegation) isOp_Op() {}
+
+func (*Op_AcquirePaths) isOp_Op() {}
+
+func (*Op_RenewPaths) isOp_Op() {}
+
+func (*Op_ReleasePaths) isOp_Op() {}
 
 type Precondition struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -4727,6 +4783,270 @@ func (x *CancelLock) GetLockKey() *LockKey {
 	return nil
 }
 
+type AcquirePaths struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Paths         []*LockPath            `protobuf:"bytes,1,rep,name=paths,proto3" json:"paths,omitempty"`
+	Exclusive     bool                   `protobuf:"varint,2,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
+	Mandatory     bool                   `protobuf:"varint,3,opt,name=mandatory,proto3" json:"mandatory,omitempty"`
+	Wait          bool                   `protobuf:"varint,4,opt,name=wait,proto3" json:"wait,omitempty"`
+	Ttl           int64                  `protobuf:"varint,5,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	Owner         []byte                 `protobuf:"bytes,6,opt,name=owner,proto3" json:"owner,omitempty"`
+	Note          []byte                 `protobuf:"bytes,7,opt,name=note,proto3" json:"note,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcquirePaths) Reset() {
+	*x = AcquirePaths{}
+	mi := &file_granary_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcquirePaths) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcquirePaths) ProtoMessage() {}
+
+func (x *AcquirePaths) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcquirePaths.ProtoReflect.Descriptor instead.
+func (*AcquirePaths) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *AcquirePaths) GetPaths() []*LockPath {
+	if x != nil {
+		return x.Paths
+	}
+	return nil
+}
+
+func (x *AcquirePaths) GetExclusive() bool {
+	if x != nil {
+		return x.Exclusive
+	}
+	return false
+}
+
+func (x *AcquirePaths) GetMandatory() bool {
+	if x != nil {
+		return x.Mandatory
+	}
+	return false
+}
+
+func (x *AcquirePaths) GetWait() bool {
+	if x != nil {
+		return x.Wait
+	}
+	return false
+}
+
+func (x *AcquirePaths) GetTtl() int64 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+func (x *AcquirePaths) GetOwner() []byte {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *AcquirePaths) GetNote() []byte {
+	if x != nil {
+		return x.Note
+	}
+	return nil
+}
+
+type LockPath struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Base          uint64                 `protobuf:"varint,1,opt,name=base,proto3" json:"base,omitempty"`
+	Path          []byte                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Subtree       bool                   `protobuf:"varint,3,opt,name=subtree,proto3" json:"subtree,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LockPath) Reset() {
+	*x = LockPath{}
+	mi := &file_granary_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LockPath) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LockPath) ProtoMessage() {}
+
+func (x *LockPath) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LockPath.ProtoReflect.Descriptor instead.
+func (*LockPath) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *LockPath) GetBase() uint64 {
+	if x != nil {
+		return x.Base
+	}
+	return 0
+}
+
+func (x *LockPath) GetPath() []byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *LockPath) GetSubtree() bool {
+	if x != nil {
+		return x.Subtree
+	}
+	return false
+}
+
+type RenewPaths struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         uint64                 `protobuf:"varint,1,opt,name=token,proto3" json:"token,omitempty"`
+	Ttl           int64                  `protobuf:"varint,2,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewPaths) Reset() {
+	*x = RenewPaths{}
+	mi := &file_granary_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewPaths) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewPaths) ProtoMessage() {}
+
+func (x *RenewPaths) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewPaths.ProtoReflect.Descriptor instead.
+func (*RenewPaths) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *RenewPaths) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *RenewPaths) GetTtl() int64 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+type ReleasePaths struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         uint64                 `protobuf:"varint,1,opt,name=token,proto3" json:"token,omitempty"`
+	Lock          uint64                 `protobuf:"varint,2,opt,name=lock,proto3" json:"lock,omitempty"`
+	Break         bool                   `protobuf:"varint,3,opt,name=break,proto3" json:"break,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleasePaths) Reset() {
+	*x = ReleasePaths{}
+	mi := &file_granary_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleasePaths) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleasePaths) ProtoMessage() {}
+
+func (x *ReleasePaths) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleasePaths.ProtoReflect.Descriptor instead.
+func (*ReleasePaths) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{66}
+}
+
+func (x *ReleasePaths) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *ReleasePaths) GetLock() uint64 {
+	if x != nil {
+		return x.Lock
+	}
+	return 0
+}
+
+func (x *ReleasePaths) GetBreak() bool {
+	if x != nil {
+		return x.Break
+	}
+	return false
+}
+
 type LockKey struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Inode         uint64                 `protobuf:"varint,1,opt,name=inode,proto3" json:"inode,omitempty"`
@@ -4738,7 +5058,7 @@ type LockKey struct {
 
 func (x *LockKey) Reset() {
 	*x = LockKey{}
-	mi := &file_granary_proto_msgTypes[63]
+	mi := &file_granary_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4750,7 +5070,7 @@ func (x *LockKey) String() string {
 func (*LockKey) ProtoMessage() {}
 
 func (x *LockKey) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[63]
+	mi := &file_granary_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4763,7 +5083,7 @@ func (x *LockKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockKey.ProtoReflect.Descriptor instead.
 func (*LockKey) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{63}
+	return file_granary_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *LockKey) GetInode() uint64 {
@@ -4797,7 +5117,7 @@ type LockRange struct {
 
 func (x *LockRange) Reset() {
 	*x = LockRange{}
-	mi := &file_granary_proto_msgTypes[64]
+	mi := &file_granary_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4809,7 +5129,7 @@ func (x *LockRange) String() string {
 func (*LockRange) ProtoMessage() {}
 
 func (x *LockRange) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[64]
+	mi := &file_granary_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4822,7 +5142,7 @@ func (x *LockRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockRange.ProtoReflect.Descriptor instead.
 func (*LockRange) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{64}
+	return file_granary_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *LockRange) GetStart() uint64 {
@@ -4854,7 +5174,7 @@ type Upkeep struct {
 
 func (x *Upkeep) Reset() {
 	*x = Upkeep{}
-	mi := &file_granary_proto_msgTypes[65]
+	mi := &file_granary_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4866,7 +5186,7 @@ func (x *Upkeep) String() string {
 func (*Upkeep) ProtoMessage() {}
 
 func (x *Upkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[65]
+	mi := &file_granary_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4879,7 +5199,7 @@ func (x *Upkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Upkeep.ProtoReflect.Descriptor instead.
 func (*Upkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{65}
+	return file_granary_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *Upkeep) GetRepairGrace() int64 {
@@ -4939,7 +5259,7 @@ type CloseSession struct {
 
 func (x *CloseSession) Reset() {
 	*x = CloseSession{}
-	mi := &file_granary_proto_msgTypes[66]
+	mi := &file_granary_proto_msgTypes[70]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4951,7 +5271,7 @@ func (x *CloseSession) String() string {
 func (*CloseSession) ProtoMessage() {}
 
 func (x *CloseSession) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[66]
+	mi := &file_granary_proto_msgTypes[70]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4964,7 +5284,7 @@ func (x *CloseSession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloseSession.ProtoReflect.Descriptor instead.
 func (*CloseSession) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{66}
+	return file_granary_proto_rawDescGZIP(), []int{70}
 }
 
 type SetUser struct {
@@ -4976,7 +5296,7 @@ type SetUser struct {
 
 func (x *SetUser) Reset() {
 	*x = SetUser{}
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[71]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4988,7 +5308,7 @@ func (x *SetUser) String() string {
 func (*SetUser) ProtoMessage() {}
 
 func (x *SetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[67]
+	mi := &file_granary_proto_msgTypes[71]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5001,7 +5321,7 @@ func (x *SetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetUser.ProtoReflect.Descriptor instead.
 func (*SetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{67}
+	return file_granary_proto_rawDescGZIP(), []int{71}
 }
 
 func (x *SetUser) GetUser() *User {
@@ -5023,7 +5343,7 @@ type User struct {
 
 func (x *User) Reset() {
 	*x = User{}
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[72]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5035,7 +5355,7 @@ func (x *User) String() string {
 func (*User) ProtoMessage() {}
 
 func (x *User) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[68]
+	mi := &file_granary_proto_msgTypes[72]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5048,7 +5368,7 @@ func (x *User) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use User.ProtoReflect.Descriptor instead.
 func (*User) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{68}
+	return file_granary_proto_rawDescGZIP(), []int{72}
 }
 
 func (x *User) GetAccessKey() []byte {
@@ -5107,7 +5427,7 @@ type Attr struct {
 
 func (x *Attr) Reset() {
 	*x = Attr{}
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[73]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5119,7 +5439,7 @@ func (x *Attr) String() string {
 func (*Attr) ProtoMessage() {}
 
 func (x *Attr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[69]
+	mi := &file_granary_proto_msgTypes[73]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5132,7 +5452,7 @@ func (x *Attr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attr.ProtoReflect.Descriptor instead.
 func (*Attr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{69}
+	return file_granary_proto_rawDescGZIP(), []int{73}
 }
 
 func (x *Attr) GetInode() uint64 {
@@ -5286,7 +5606,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[74]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5298,7 +5618,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[70]
+	mi := &file_granary_proto_msgTypes[74]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5311,7 +5631,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{70}
+	return file_granary_proto_rawDescGZIP(), []int{74}
 }
 
 func (x *Entry) GetName() []byte {
@@ -5345,7 +5665,7 @@ type Xattr struct {
 
 func (x *Xattr) Reset() {
 	*x = Xattr{}
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[75]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5357,7 +5677,7 @@ func (x *Xattr) String() string {
 func (*Xattr) ProtoMessage() {}
 
 func (x *Xattr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[71]
+	mi := &file_granary_proto_msgTypes[75]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5370,7 +5690,7 @@ func (x *Xattr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Xattr.ProtoReflect.Descriptor instead.
 func (*Xattr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{71}
+	return file_granary_proto_rawDescGZIP(), []int{75}
 }
 
 func (x *Xattr) GetName() []byte {
@@ -5400,7 +5720,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[76]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5412,7 +5732,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[72]
+	mi := &file_granary_proto_msgTypes[76]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5425,7 +5745,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{72}
+	return file_granary_proto_rawDescGZIP(), []int{76}
 }
 
 func (x *Location) GetVolume() uint64 {
@@ -5476,7 +5796,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5488,7 +5808,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5501,7 +5821,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{73}
+	return file_granary_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *Chunk) GetHash() []byte {
@@ -5551,7 +5871,7 @@ type ExtentWrite struct {
 
 func (x *ExtentWrite) Reset() {
 	*x = ExtentWrite{}
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5563,7 +5883,7 @@ func (x *ExtentWrite) String() string {
 func (*ExtentWrite) ProtoMessage() {}
 
 func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5576,7 +5896,7 @@ func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtentWrite.ProtoReflect.Descriptor instead.
 func (*ExtentWrite) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{74}
+	return file_granary_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *ExtentWrite) GetOffset() uint64 {
@@ -5621,7 +5941,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5633,7 +5953,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5646,7 +5966,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{75}
+	return file_granary_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *Content) GetInline() []byte {
@@ -5703,7 +6023,7 @@ type BlockInfo struct {
 
 func (x *BlockInfo) Reset() {
 	*x = BlockInfo{}
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5715,7 +6035,7 @@ func (x *BlockInfo) String() string {
 func (*BlockInfo) ProtoMessage() {}
 
 func (x *BlockInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5728,7 +6048,7 @@ func (x *BlockInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockInfo.ProtoReflect.Descriptor instead.
 func (*BlockInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{76}
+	return file_granary_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *BlockInfo) GetId() uint64 {
@@ -5771,7 +6091,7 @@ type Extent struct {
 
 func (x *Extent) Reset() {
 	*x = Extent{}
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5783,7 +6103,7 @@ func (x *Extent) String() string {
 func (*Extent) ProtoMessage() {}
 
 func (x *Extent) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5796,7 +6116,7 @@ func (x *Extent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Extent.ProtoReflect.Descriptor instead.
 func (*Extent) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{77}
+	return file_granary_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *Extent) GetOffset() uint64 {
@@ -5842,7 +6162,7 @@ type Layout struct {
 
 func (x *Layout) Reset() {
 	*x = Layout{}
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5854,7 +6174,7 @@ func (x *Layout) String() string {
 func (*Layout) ProtoMessage() {}
 
 func (x *Layout) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5867,7 +6187,7 @@ func (x *Layout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Layout.ProtoReflect.Descriptor instead.
 func (*Layout) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{78}
+	return file_granary_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *Layout) GetSize() uint64 {
@@ -5933,7 +6253,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5945,7 +6265,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5958,7 +6278,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{79}
+	return file_granary_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *Policy) GetDataShards() int64 {
@@ -6018,7 +6338,7 @@ type ShardPlace struct {
 
 func (x *ShardPlace) Reset() {
 	*x = ShardPlace{}
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6030,7 +6350,7 @@ func (x *ShardPlace) String() string {
 func (*ShardPlace) ProtoMessage() {}
 
 func (x *ShardPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6043,7 +6363,7 @@ func (x *ShardPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardPlace.ProtoReflect.Descriptor instead.
 func (*ShardPlace) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{80}
+	return file_granary_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ShardPlace) GetDisk() []byte {
@@ -6120,7 +6440,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6132,7 +6452,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6145,7 +6465,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{81}
+	return file_granary_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *Volume) GetId() uint64 {
@@ -6278,7 +6598,7 @@ type ShardRef struct {
 
 func (x *ShardRef) Reset() {
 	*x = ShardRef{}
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6290,7 +6610,7 @@ func (x *ShardRef) String() string {
 func (*ShardRef) ProtoMessage() {}
 
 func (x *ShardRef) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6303,7 +6623,7 @@ func (x *ShardRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardRef.ProtoReflect.Descriptor instead.
 func (*ShardRef) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{82}
+	return file_granary_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *ShardRef) GetDisk() []byte {
@@ -6345,7 +6665,7 @@ type ShardInfo struct {
 
 func (x *ShardInfo) Reset() {
 	*x = ShardInfo{}
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6357,7 +6677,7 @@ func (x *ShardInfo) String() string {
 func (*ShardInfo) ProtoMessage() {}
 
 func (x *ShardInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6370,7 +6690,7 @@ func (x *ShardInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardInfo.ProtoReflect.Descriptor instead.
 func (*ShardInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{83}
+	return file_granary_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *ShardInfo) GetRef() *ShardRef {
@@ -6461,7 +6781,7 @@ type DiskUsage struct {
 
 func (x *DiskUsage) Reset() {
 	*x = DiskUsage{}
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6473,7 +6793,7 @@ func (x *DiskUsage) String() string {
 func (*DiskUsage) ProtoMessage() {}
 
 func (x *DiskUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6486,7 +6806,7 @@ func (x *DiskUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskUsage.ProtoReflect.Descriptor instead.
 func (*DiskUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{84}
+	return file_granary_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *DiskUsage) GetDisk() []byte {
@@ -6572,7 +6892,7 @@ type Scrub struct {
 
 func (x *Scrub) Reset() {
 	*x = Scrub{}
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6584,7 +6904,7 @@ func (x *Scrub) String() string {
 func (*Scrub) ProtoMessage() {}
 
 func (x *Scrub) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6597,7 +6917,7 @@ func (x *Scrub) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scrub.ProtoReflect.Descriptor instead.
 func (*Scrub) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{85}
+	return file_granary_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *Scrub) GetBegan() int64 {
@@ -6653,7 +6973,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6665,7 +6985,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6678,7 +6998,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{86}
+	return file_granary_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *Disk) GetId() []byte {
@@ -6766,7 +7086,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6778,7 +7098,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6791,7 +7111,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{87}
+	return file_granary_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *Server) GetId() []byte {
@@ -6863,7 +7183,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6875,7 +7195,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6888,7 +7208,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{88}
+	return file_granary_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *Task) GetId() uint64 {
@@ -6989,7 +7309,7 @@ type TaskReport struct {
 
 func (x *TaskReport) Reset() {
 	*x = TaskReport{}
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7001,7 +7321,7 @@ func (x *TaskReport) String() string {
 func (*TaskReport) ProtoMessage() {}
 
 func (x *TaskReport) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7014,7 +7334,7 @@ func (x *TaskReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskReport.ProtoReflect.Descriptor instead.
 func (*TaskReport) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{89}
+	return file_granary_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *TaskReport) GetTask() *Task {
@@ -7071,7 +7391,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7083,7 +7403,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7096,7 +7416,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{90}
+	return file_granary_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *WorkRequest) GetWorker() []byte {
@@ -7137,7 +7457,7 @@ type WorkReply struct {
 
 func (x *WorkReply) Reset() {
 	*x = WorkReply{}
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7149,7 +7469,7 @@ func (x *WorkReply) String() string {
 func (*WorkReply) ProtoMessage() {}
 
 func (x *WorkReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7162,7 +7482,7 @@ func (x *WorkReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkReply.ProtoReflect.Descriptor instead.
 func (*WorkReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{91}
+	return file_granary_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *WorkReply) GetTasks() []*Task {
@@ -7194,7 +7514,7 @@ type TaskStatus struct {
 
 func (x *TaskStatus) Reset() {
 	*x = TaskStatus{}
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7206,7 +7526,7 @@ func (x *TaskStatus) String() string {
 func (*TaskStatus) ProtoMessage() {}
 
 func (x *TaskStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7219,7 +7539,7 @@ func (x *TaskStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStatus.ProtoReflect.Descriptor instead.
 func (*TaskStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{92}
+	return file_granary_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *TaskStatus) GetTask() *Task {
@@ -7282,7 +7602,7 @@ type AwaitLockRequest struct {
 
 func (x *AwaitLockRequest) Reset() {
 	*x = AwaitLockRequest{}
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7294,7 +7614,7 @@ func (x *AwaitLockRequest) String() string {
 func (*AwaitLockRequest) ProtoMessage() {}
 
 func (x *AwaitLockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7307,7 +7627,7 @@ func (x *AwaitLockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitLockRequest.ProtoReflect.Descriptor instead.
 func (*AwaitLockRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{93}
+	return file_granary_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *AwaitLockRequest) GetSession() uint64 {
@@ -7341,7 +7661,7 @@ type AwaitLockReply struct {
 
 func (x *AwaitLockReply) Reset() {
 	*x = AwaitLockReply{}
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7353,7 +7673,7 @@ func (x *AwaitLockReply) String() string {
 func (*AwaitLockReply) ProtoMessage() {}
 
 func (x *AwaitLockReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7366,7 +7686,7 @@ func (x *AwaitLockReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitLockReply.ProtoReflect.Descriptor instead.
 func (*AwaitLockReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{94}
+	return file_granary_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *AwaitLockReply) GetState() uint32 {
@@ -7394,7 +7714,7 @@ type AttendRequest struct {
 
 func (x *AttendRequest) Reset() {
 	*x = AttendRequest{}
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7406,7 +7726,7 @@ func (x *AttendRequest) String() string {
 func (*AttendRequest) ProtoMessage() {}
 
 func (x *AttendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7419,7 +7739,7 @@ func (x *AttendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttendRequest.ProtoReflect.Descriptor instead.
 func (*AttendRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{95}
+	return file_granary_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *AttendRequest) GetSession() uint64 {
@@ -7456,7 +7776,7 @@ type Notices struct {
 
 func (x *Notices) Reset() {
 	*x = Notices{}
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7468,7 +7788,7 @@ func (x *Notices) String() string {
 func (*Notices) ProtoMessage() {}
 
 func (x *Notices) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7481,7 +7801,7 @@ func (x *Notices) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notices.ProtoReflect.Descriptor instead.
 func (*Notices) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{96}
+	return file_granary_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *Notices) GetAttendance() uint64 {
@@ -7530,7 +7850,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7542,7 +7862,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7555,7 +7875,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{97}
+	return file_granary_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *Change) GetInode() uint64 {
@@ -7593,7 +7913,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7605,7 +7925,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7618,7 +7938,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{98}
+	return file_granary_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *QueryRequest) GetMinIndex() uint64 {
@@ -7673,7 +7993,7 @@ type QueryManyRequest struct {
 
 func (x *QueryManyRequest) Reset() {
 	*x = QueryManyRequest{}
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7685,7 +8005,7 @@ func (x *QueryManyRequest) String() string {
 func (*QueryManyRequest) ProtoMessage() {}
 
 func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7698,7 +8018,7 @@ func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyRequest.ProtoReflect.Descriptor instead.
 func (*QueryManyRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{99}
+	return file_granary_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *QueryManyRequest) GetRequests() []*QueryRequest {
@@ -7717,7 +8037,7 @@ type QueryManyReply struct {
 
 func (x *QueryManyReply) Reset() {
 	*x = QueryManyReply{}
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7729,7 +8049,7 @@ func (x *QueryManyReply) String() string {
 func (*QueryManyReply) ProtoMessage() {}
 
 func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7742,7 +8062,7 @@ func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyReply.ProtoReflect.Descriptor instead.
 func (*QueryManyReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{100}
+	return file_granary_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *QueryManyReply) GetOutcomes() []*QueryOutcome {
@@ -7762,7 +8082,7 @@ type QueryOutcome struct {
 
 func (x *QueryOutcome) Reset() {
 	*x = QueryOutcome{}
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7774,7 +8094,7 @@ func (x *QueryOutcome) String() string {
 func (*QueryOutcome) ProtoMessage() {}
 
 func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7787,7 +8107,7 @@ func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryOutcome.ProtoReflect.Descriptor instead.
 func (*QueryOutcome) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{101}
+	return file_granary_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *QueryOutcome) GetReply() *QueryReply {
@@ -7814,7 +8134,7 @@ type QueryReply struct {
 
 func (x *QueryReply) Reset() {
 	*x = QueryReply{}
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7826,7 +8146,7 @@ func (x *QueryReply) String() string {
 func (*QueryReply) ProtoMessage() {}
 
 func (x *QueryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7839,7 +8159,7 @@ func (x *QueryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryReply.ProtoReflect.Descriptor instead.
 func (*QueryReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{102}
+	return file_granary_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *QueryReply) GetIndex() uint64 {
@@ -7880,6 +8200,7 @@ type Query struct {
 	//	*Query_GetLock
 	//	*Query_ListLocks
 	//	*Query_AwaitReturn
+	//	*Query_ListPathLocks
 	Query         isQuery_Query `protobuf_oneof:"query"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -7887,7 +8208,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7899,7 +8220,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7912,7 +8233,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{103}
+	return file_granary_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *Query) GetQuery() isQuery_Query {
@@ -8102,6 +8423,15 @@ func (x *Query) GetAwaitReturn() *AwaitReturn {
 	return nil
 }
 
+func (x *Query) GetListPathLocks() *ListPathLocks {
+	if x != nil {
+		if x, ok := x.Query.(*Query_ListPathLocks); ok {
+			return x.ListPathLocks
+		}
+	}
+	return nil
+}
+
 type isQuery_Query interface {
 	isQuery_Query()
 }
@@ -8186,6 +8516,10 @@ type Query_AwaitReturn struct {
 	AwaitReturn *AwaitReturn `protobuf:"bytes,20,opt,name=await_return,json=awaitReturn,proto3,oneof"`
 }
 
+type Query_ListPathLocks struct {
+	ListPathLocks *ListPathLocks `protobuf:"bytes,24,opt,name=list_path_locks,json=listPathLocks,proto3,oneof"`
+}
+
 func (*Query_Lookup) isQuery_Query() {}
 
 func (*Query_ReadDir) isQuery_Query() {}
@@ -8226,6 +8560,8 @@ func (*Query_ListLocks) isQuery_Query() {}
 
 func (*Query_AwaitReturn) isQuery_Query() {}
 
+func (*Query_ListPathLocks) isQuery_Query() {}
+
 type Answer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Answer:
@@ -8250,6 +8586,7 @@ type Answer struct {
 	//	*Answer_LockIs
 	//	*Answer_Locks
 	//	*Answer_Returned
+	//	*Answer_PathLocks
 	Answer        isAnswer_Answer `protobuf_oneof:"answer"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -8257,7 +8594,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8269,7 +8606,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8282,7 +8619,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{104}
+	return file_granary_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *Answer) GetAnswer() isAnswer_Answer {
@@ -8472,6 +8809,15 @@ func (x *Answer) GetReturned() *Returned {
 	return nil
 }
 
+func (x *Answer) GetPathLocks() *PathLocks {
+	if x != nil {
+		if x, ok := x.Answer.(*Answer_PathLocks); ok {
+			return x.PathLocks
+		}
+	}
+	return nil
+}
+
 type isAnswer_Answer interface {
 	isAnswer_Answer()
 }
@@ -8556,6 +8902,10 @@ type Answer_Returned struct {
 	Returned *Returned `protobuf:"bytes,20,opt,name=returned,proto3,oneof"`
 }
 
+type Answer_PathLocks struct {
+	PathLocks *PathLocks `protobuf:"bytes,24,opt,name=path_locks,json=pathLocks,proto3,oneof"`
+}
+
 func (*Answer_Found) isAnswer_Answer() {}
 
 func (*Answer_Directory) isAnswer_Answer() {}
@@ -8596,6 +8946,8 @@ func (*Answer_Locks) isAnswer_Answer() {}
 
 func (*Answer_Returned) isAnswer_Answer() {}
 
+func (*Answer_PathLocks) isAnswer_Answer() {}
+
 type Range struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Offset        uint64                 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
@@ -8606,7 +8958,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8618,7 +8970,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8631,7 +8983,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{105}
+	return file_granary_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *Range) GetOffset() uint64 {
@@ -8664,7 +9016,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8676,7 +9028,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8689,7 +9041,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{106}
+	return file_granary_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *Lookup) GetBase() uint64 {
@@ -8763,7 +9115,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8775,7 +9127,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8788,7 +9140,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{107}
+	return file_granary_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *Found) GetEntry() *Entry {
@@ -8852,7 +9204,7 @@ type ReadDir struct {
 
 func (x *ReadDir) Reset() {
 	*x = ReadDir{}
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8864,7 +9216,7 @@ func (x *ReadDir) String() string {
 func (*ReadDir) ProtoMessage() {}
 
 func (x *ReadDir) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8877,7 +9229,7 @@ func (x *ReadDir) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDir.ProtoReflect.Descriptor instead.
 func (*ReadDir) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{108}
+	return file_granary_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *ReadDir) GetInode() uint64 {
@@ -8919,7 +9271,7 @@ type Directory struct {
 
 func (x *Directory) Reset() {
 	*x = Directory{}
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8931,7 +9283,7 @@ func (x *Directory) String() string {
 func (*Directory) ProtoMessage() {}
 
 func (x *Directory) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8944,7 +9296,7 @@ func (x *Directory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Directory.ProtoReflect.Descriptor instead.
 func (*Directory) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{109}
+	return file_granary_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *Directory) GetEntries() []*Entry {
@@ -8981,7 +9333,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8993,7 +9345,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9006,7 +9358,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{110}
+	return file_granary_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *List) GetRoot() uint64 {
@@ -9056,7 +9408,7 @@ type ListItem struct {
 
 func (x *ListItem) Reset() {
 	*x = ListItem{}
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9068,7 +9420,7 @@ func (x *ListItem) String() string {
 func (*ListItem) ProtoMessage() {}
 
 func (x *ListItem) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9081,7 +9433,7 @@ func (x *ListItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListItem.ProtoReflect.Descriptor instead.
 func (*ListItem) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{111}
+	return file_granary_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *ListItem) GetKey() []byte {
@@ -9123,7 +9475,7 @@ type Listing struct {
 
 func (x *Listing) Reset() {
 	*x = Listing{}
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9135,7 +9487,7 @@ func (x *Listing) String() string {
 func (*Listing) ProtoMessage() {}
 
 func (x *Listing) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9148,7 +9500,7 @@ func (x *Listing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listing.ProtoReflect.Descriptor instead.
 func (*Listing) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{112}
+	return file_granary_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *Listing) GetItems() []*ListItem {
@@ -9183,7 +9535,7 @@ type HasChunks struct {
 
 func (x *HasChunks) Reset() {
 	*x = HasChunks{}
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9195,7 +9547,7 @@ func (x *HasChunks) String() string {
 func (*HasChunks) ProtoMessage() {}
 
 func (x *HasChunks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9208,7 +9560,7 @@ func (x *HasChunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HasChunks.ProtoReflect.Descriptor instead.
 func (*HasChunks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{113}
+	return file_granary_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *HasChunks) GetDataset() uint32 {
@@ -9241,7 +9593,7 @@ type ChunksHad struct {
 
 func (x *ChunksHad) Reset() {
 	*x = ChunksHad{}
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9253,7 +9605,7 @@ func (x *ChunksHad) String() string {
 func (*ChunksHad) ProtoMessage() {}
 
 func (x *ChunksHad) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9266,7 +9618,7 @@ func (x *ChunksHad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunksHad.ProtoReflect.Descriptor instead.
 func (*ChunksHad) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{114}
+	return file_granary_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *ChunksHad) GetHas() []bool {
@@ -9285,7 +9637,7 @@ type StatFS struct {
 
 func (x *StatFS) Reset() {
 	*x = StatFS{}
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9297,7 +9649,7 @@ func (x *StatFS) String() string {
 func (*StatFS) ProtoMessage() {}
 
 func (x *StatFS) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9310,7 +9662,7 @@ func (x *StatFS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatFS.ProtoReflect.Descriptor instead.
 func (*StatFS) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{115}
+	return file_granary_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *StatFS) GetInode() uint64 {
@@ -9332,7 +9684,7 @@ type FSStats struct {
 
 func (x *FSStats) Reset() {
 	*x = FSStats{}
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9344,7 +9696,7 @@ func (x *FSStats) String() string {
 func (*FSStats) ProtoMessage() {}
 
 func (x *FSStats) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9357,7 +9709,7 @@ func (x *FSStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FSStats.ProtoReflect.Descriptor instead.
 func (*FSStats) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{116}
+	return file_granary_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *FSStats) GetBytes() uint64 {
@@ -9398,7 +9750,7 @@ type ListDatasets struct {
 
 func (x *ListDatasets) Reset() {
 	*x = ListDatasets{}
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9410,7 +9762,7 @@ func (x *ListDatasets) String() string {
 func (*ListDatasets) ProtoMessage() {}
 
 func (x *ListDatasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9423,7 +9775,7 @@ func (x *ListDatasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatasets.ProtoReflect.Descriptor instead.
 func (*ListDatasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{117}
+	return file_granary_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *ListDatasets) GetAfter() uint32 {
@@ -9453,7 +9805,7 @@ type Dataset struct {
 
 func (x *Dataset) Reset() {
 	*x = Dataset{}
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9465,7 +9817,7 @@ func (x *Dataset) String() string {
 func (*Dataset) ProtoMessage() {}
 
 func (x *Dataset) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9478,7 +9830,7 @@ func (x *Dataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dataset.ProtoReflect.Descriptor instead.
 func (*Dataset) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{118}
+	return file_granary_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *Dataset) GetId() uint32 {
@@ -9526,7 +9878,7 @@ type Datasets struct {
 
 func (x *Datasets) Reset() {
 	*x = Datasets{}
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9538,7 +9890,7 @@ func (x *Datasets) String() string {
 func (*Datasets) ProtoMessage() {}
 
 func (x *Datasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9551,7 +9903,7 @@ func (x *Datasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Datasets.ProtoReflect.Descriptor instead.
 func (*Datasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{119}
+	return file_granary_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *Datasets) GetDatasets() []*Dataset {
@@ -9580,7 +9932,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9592,7 +9944,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9605,7 +9957,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{120}
+	return file_granary_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *Usage) GetId() uint32 {
@@ -9648,7 +10000,7 @@ type ListUsage struct {
 
 func (x *ListUsage) Reset() {
 	*x = ListUsage{}
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9660,7 +10012,7 @@ func (x *ListUsage) String() string {
 func (*ListUsage) ProtoMessage() {}
 
 func (x *ListUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9673,7 +10025,7 @@ func (x *ListUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsage.ProtoReflect.Descriptor instead.
 func (*ListUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{121}
+	return file_granary_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *ListUsage) GetDataset() uint32 {
@@ -9714,7 +10066,7 @@ type Usages struct {
 
 func (x *Usages) Reset() {
 	*x = Usages{}
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9726,7 +10078,7 @@ func (x *Usages) String() string {
 func (*Usages) ProtoMessage() {}
 
 func (x *Usages) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9739,7 +10091,7 @@ func (x *Usages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usages.ProtoReflect.Descriptor instead.
 func (*Usages) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{122}
+	return file_granary_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *Usages) GetUsages() []*Usage {
@@ -9765,7 +10117,7 @@ type GetPolicy struct {
 
 func (x *GetPolicy) Reset() {
 	*x = GetPolicy{}
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9777,7 +10129,7 @@ func (x *GetPolicy) String() string {
 func (*GetPolicy) ProtoMessage() {}
 
 func (x *GetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9790,7 +10142,7 @@ func (x *GetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicy.ProtoReflect.Descriptor instead.
 func (*GetPolicy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{123}
+	return file_granary_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *GetPolicy) GetPolicy() uint32 {
@@ -9809,7 +10161,7 @@ type PolicyIs struct {
 
 func (x *PolicyIs) Reset() {
 	*x = PolicyIs{}
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9821,7 +10173,7 @@ func (x *PolicyIs) String() string {
 func (*PolicyIs) ProtoMessage() {}
 
 func (x *PolicyIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9834,7 +10186,7 @@ func (x *PolicyIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyIs.ProtoReflect.Descriptor instead.
 func (*PolicyIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{124}
+	return file_granary_proto_rawDescGZIP(), []int{128}
 }
 
 func (x *PolicyIs) GetPolicy() *Policy {
@@ -9853,7 +10205,7 @@ type GetUser struct {
 
 func (x *GetUser) Reset() {
 	*x = GetUser{}
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[129]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9865,7 +10217,7 @@ func (x *GetUser) String() string {
 func (*GetUser) ProtoMessage() {}
 
 func (x *GetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[129]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9878,7 +10230,7 @@ func (x *GetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUser.ProtoReflect.Descriptor instead.
 func (*GetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{125}
+	return file_granary_proto_rawDescGZIP(), []int{129}
 }
 
 func (x *GetUser) GetAccessKey() []byte {
@@ -9897,7 +10249,7 @@ type UserIs struct {
 
 func (x *UserIs) Reset() {
 	*x = UserIs{}
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[130]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9909,7 +10261,7 @@ func (x *UserIs) String() string {
 func (*UserIs) ProtoMessage() {}
 
 func (x *UserIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[130]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9922,7 +10274,7 @@ func (x *UserIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserIs.ProtoReflect.Descriptor instead.
 func (*UserIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{126}
+	return file_granary_proto_rawDescGZIP(), []int{130}
 }
 
 func (x *UserIs) GetUser() *User {
@@ -9942,7 +10294,7 @@ type ListVolumes struct {
 
 func (x *ListVolumes) Reset() {
 	*x = ListVolumes{}
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[131]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9954,7 +10306,7 @@ func (x *ListVolumes) String() string {
 func (*ListVolumes) ProtoMessage() {}
 
 func (x *ListVolumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[131]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9967,7 +10319,7 @@ func (x *ListVolumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumes.ProtoReflect.Descriptor instead.
 func (*ListVolumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{127}
+	return file_granary_proto_rawDescGZIP(), []int{131}
 }
 
 func (x *ListVolumes) GetAfter() uint64 {
@@ -9994,7 +10346,7 @@ type Volumes struct {
 
 func (x *Volumes) Reset() {
 	*x = Volumes{}
-	mi := &file_granary_proto_msgTypes[128]
+	mi := &file_granary_proto_msgTypes[132]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10006,7 +10358,7 @@ func (x *Volumes) String() string {
 func (*Volumes) ProtoMessage() {}
 
 func (x *Volumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[128]
+	mi := &file_granary_proto_msgTypes[132]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10019,7 +10371,7 @@ func (x *Volumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volumes.ProtoReflect.Descriptor instead.
 func (*Volumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{128}
+	return file_granary_proto_rawDescGZIP(), []int{132}
 }
 
 func (x *Volumes) GetVolumes() []*Volume {
@@ -10045,7 +10397,7 @@ type GetVolume struct {
 
 func (x *GetVolume) Reset() {
 	*x = GetVolume{}
-	mi := &file_granary_proto_msgTypes[129]
+	mi := &file_granary_proto_msgTypes[133]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10057,7 +10409,7 @@ func (x *GetVolume) String() string {
 func (*GetVolume) ProtoMessage() {}
 
 func (x *GetVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[129]
+	mi := &file_granary_proto_msgTypes[133]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10070,7 +10422,7 @@ func (x *GetVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVolume.ProtoReflect.Descriptor instead.
 func (*GetVolume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{129}
+	return file_granary_proto_rawDescGZIP(), []int{133}
 }
 
 func (x *GetVolume) GetVolume() uint64 {
@@ -10089,7 +10441,7 @@ type VolumeIs struct {
 
 func (x *VolumeIs) Reset() {
 	*x = VolumeIs{}
-	mi := &file_granary_proto_msgTypes[130]
+	mi := &file_granary_proto_msgTypes[134]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10101,7 +10453,7 @@ func (x *VolumeIs) String() string {
 func (*VolumeIs) ProtoMessage() {}
 
 func (x *VolumeIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[130]
+	mi := &file_granary_proto_msgTypes[134]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10114,7 +10466,7 @@ func (x *VolumeIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeIs.ProtoReflect.Descriptor instead.
 func (*VolumeIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{130}
+	return file_granary_proto_rawDescGZIP(), []int{134}
 }
 
 func (x *VolumeIs) GetVolume() *Volume {
@@ -10136,7 +10488,7 @@ type ListBlocks struct {
 
 func (x *ListBlocks) Reset() {
 	*x = ListBlocks{}
-	mi := &file_granary_proto_msgTypes[131]
+	mi := &file_granary_proto_msgTypes[135]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10148,7 +10500,7 @@ func (x *ListBlocks) String() string {
 func (*ListBlocks) ProtoMessage() {}
 
 func (x *ListBlocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[131]
+	mi := &file_granary_proto_msgTypes[135]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10161,7 +10513,7 @@ func (x *ListBlocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBlocks.ProtoReflect.Descriptor instead.
 func (*ListBlocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{131}
+	return file_granary_proto_rawDescGZIP(), []int{135}
 }
 
 func (x *ListBlocks) GetVolume() uint64 {
@@ -10202,7 +10554,7 @@ type Blocks struct {
 
 func (x *Blocks) Reset() {
 	*x = Blocks{}
-	mi := &file_granary_proto_msgTypes[132]
+	mi := &file_granary_proto_msgTypes[136]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10214,7 +10566,7 @@ func (x *Blocks) String() string {
 func (*Blocks) ProtoMessage() {}
 
 func (x *Blocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[132]
+	mi := &file_granary_proto_msgTypes[136]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10227,7 +10579,7 @@ func (x *Blocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blocks.ProtoReflect.Descriptor instead.
 func (*Blocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{132}
+	return file_granary_proto_rawDescGZIP(), []int{136}
 }
 
 func (x *Blocks) GetBlocks() []*StoredBlock {
@@ -10255,7 +10607,7 @@ type StoredBlock struct {
 
 func (x *StoredBlock) Reset() {
 	*x = StoredBlock{}
-	mi := &file_granary_proto_msgTypes[133]
+	mi := &file_granary_proto_msgTypes[137]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10267,7 +10619,7 @@ func (x *StoredBlock) String() string {
 func (*StoredBlock) ProtoMessage() {}
 
 func (x *StoredBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[133]
+	mi := &file_granary_proto_msgTypes[137]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10280,7 +10632,7 @@ func (x *StoredBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredBlock.ProtoReflect.Descriptor instead.
 func (*StoredBlock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{133}
+	return file_granary_proto_rawDescGZIP(), []int{137}
 }
 
 func (x *StoredBlock) GetBlock() *BlockInfo {
@@ -10313,7 +10665,7 @@ type ListTasks struct {
 
 func (x *ListTasks) Reset() {
 	*x = ListTasks{}
-	mi := &file_granary_proto_msgTypes[134]
+	mi := &file_granary_proto_msgTypes[138]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10325,7 +10677,7 @@ func (x *ListTasks) String() string {
 func (*ListTasks) ProtoMessage() {}
 
 func (x *ListTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[134]
+	mi := &file_granary_proto_msgTypes[138]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10338,7 +10690,7 @@ func (x *ListTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasks.ProtoReflect.Descriptor instead.
 func (*ListTasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{134}
+	return file_granary_proto_rawDescGZIP(), []int{138}
 }
 
 func (x *ListTasks) GetLimit() int64 {
@@ -10358,7 +10710,7 @@ type Tasks struct {
 
 func (x *Tasks) Reset() {
 	*x = Tasks{}
-	mi := &file_granary_proto_msgTypes[135]
+	mi := &file_granary_proto_msgTypes[139]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10370,7 +10722,7 @@ func (x *Tasks) String() string {
 func (*Tasks) ProtoMessage() {}
 
 func (x *Tasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[135]
+	mi := &file_granary_proto_msgTypes[139]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10383,7 +10735,7 @@ func (x *Tasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tasks.ProtoReflect.Descriptor instead.
 func (*Tasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{135}
+	return file_granary_proto_rawDescGZIP(), []int{139}
 }
 
 func (x *Tasks) GetTasks() []*TaskStatus {
@@ -10410,7 +10762,7 @@ type GetDurability struct {
 
 func (x *GetDurability) Reset() {
 	*x = GetDurability{}
-	mi := &file_granary_proto_msgTypes[136]
+	mi := &file_granary_proto_msgTypes[140]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10422,7 +10774,7 @@ func (x *GetDurability) String() string {
 func (*GetDurability) ProtoMessage() {}
 
 func (x *GetDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[136]
+	mi := &file_granary_proto_msgTypes[140]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10435,7 +10787,7 @@ func (x *GetDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDurability.ProtoReflect.Descriptor instead.
 func (*GetDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{136}
+	return file_granary_proto_rawDescGZIP(), []int{140}
 }
 
 func (x *GetDurability) GetAfter() uint64 {
@@ -10462,7 +10814,7 @@ type Durability struct {
 
 func (x *Durability) Reset() {
 	*x = Durability{}
-	mi := &file_granary_proto_msgTypes[137]
+	mi := &file_granary_proto_msgTypes[141]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10474,7 +10826,7 @@ func (x *Durability) String() string {
 func (*Durability) ProtoMessage() {}
 
 func (x *Durability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[137]
+	mi := &file_granary_proto_msgTypes[141]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10487,7 +10839,7 @@ func (x *Durability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Durability.ProtoReflect.Descriptor instead.
 func (*Durability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{137}
+	return file_granary_proto_rawDescGZIP(), []int{141}
 }
 
 func (x *Durability) GetVolumes() []*VolumeDurability {
@@ -10523,7 +10875,7 @@ type VolumeDurability struct {
 
 func (x *VolumeDurability) Reset() {
 	*x = VolumeDurability{}
-	mi := &file_granary_proto_msgTypes[138]
+	mi := &file_granary_proto_msgTypes[142]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10535,7 +10887,7 @@ func (x *VolumeDurability) String() string {
 func (*VolumeDurability) ProtoMessage() {}
 
 func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[138]
+	mi := &file_granary_proto_msgTypes[142]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10548,7 +10900,7 @@ func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeDurability.ProtoReflect.Descriptor instead.
 func (*VolumeDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{138}
+	return file_granary_proto_rawDescGZIP(), []int{142}
 }
 
 func (x *VolumeDurability) GetVolume() uint64 {
@@ -10636,7 +10988,7 @@ type GetUpkeep struct {
 
 func (x *GetUpkeep) Reset() {
 	*x = GetUpkeep{}
-	mi := &file_granary_proto_msgTypes[139]
+	mi := &file_granary_proto_msgTypes[143]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10648,7 +11000,7 @@ func (x *GetUpkeep) String() string {
 func (*GetUpkeep) ProtoMessage() {}
 
 func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[139]
+	mi := &file_granary_proto_msgTypes[143]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10661,7 +11013,7 @@ func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUpkeep.ProtoReflect.Descriptor instead.
 func (*GetUpkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{139}
+	return file_granary_proto_rawDescGZIP(), []int{143}
 }
 
 type UpkeepIs struct {
@@ -10673,7 +11025,7 @@ type UpkeepIs struct {
 
 func (x *UpkeepIs) Reset() {
 	*x = UpkeepIs{}
-	mi := &file_granary_proto_msgTypes[140]
+	mi := &file_granary_proto_msgTypes[144]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10685,7 +11037,7 @@ func (x *UpkeepIs) String() string {
 func (*UpkeepIs) ProtoMessage() {}
 
 func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[140]
+	mi := &file_granary_proto_msgTypes[144]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10698,7 +11050,7 @@ func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpkeepIs.ProtoReflect.Descriptor instead.
 func (*UpkeepIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{140}
+	return file_granary_proto_rawDescGZIP(), []int{144}
 }
 
 func (x *UpkeepIs) GetUpkeep() *Upkeep {
@@ -10725,7 +11077,7 @@ type Lock struct {
 
 func (x *Lock) Reset() {
 	*x = Lock{}
-	mi := &file_granary_proto_msgTypes[141]
+	mi := &file_granary_proto_msgTypes[145]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10737,7 +11089,7 @@ func (x *Lock) String() string {
 func (*Lock) ProtoMessage() {}
 
 func (x *Lock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[141]
+	mi := &file_granary_proto_msgTypes[145]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10750,7 +11102,7 @@ func (x *Lock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lock.ProtoReflect.Descriptor instead.
 func (*Lock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{141}
+	return file_granary_proto_rawDescGZIP(), []int{145}
 }
 
 func (x *Lock) GetLockKey() *LockKey {
@@ -10825,7 +11177,7 @@ type AwaitReturn struct {
 
 func (x *AwaitReturn) Reset() {
 	*x = AwaitReturn{}
-	mi := &file_granary_proto_msgTypes[142]
+	mi := &file_granary_proto_msgTypes[146]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10837,7 +11189,7 @@ func (x *AwaitReturn) String() string {
 func (*AwaitReturn) ProtoMessage() {}
 
 func (x *AwaitReturn) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[142]
+	mi := &file_granary_proto_msgTypes[146]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10850,7 +11202,7 @@ func (x *AwaitReturn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitReturn.ProtoReflect.Descriptor instead.
 func (*AwaitReturn) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{142}
+	return file_granary_proto_rawDescGZIP(), []int{146}
 }
 
 func (x *AwaitReturn) GetInodes() []uint64 {
@@ -10868,7 +11220,7 @@ type Returned struct {
 
 func (x *Returned) Reset() {
 	*x = Returned{}
-	mi := &file_granary_proto_msgTypes[143]
+	mi := &file_granary_proto_msgTypes[147]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10880,7 +11232,7 @@ func (x *Returned) String() string {
 func (*Returned) ProtoMessage() {}
 
 func (x *Returned) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[143]
+	mi := &file_granary_proto_msgTypes[147]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10893,7 +11245,319 @@ func (x *Returned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Returned.ProtoReflect.Descriptor instead.
 func (*Returned) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{143}
+	return file_granary_proto_rawDescGZIP(), []int{147}
+}
+
+type PathLock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Token         uint64                 `protobuf:"varint,2,opt,name=token,proto3" json:"token,omitempty"`
+	Paths         []*LockedPath          `protobuf:"bytes,3,rep,name=paths,proto3" json:"paths,omitempty"`
+	Exclusive     bool                   `protobuf:"varint,4,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
+	Mandatory     bool                   `protobuf:"varint,5,opt,name=mandatory,proto3" json:"mandatory,omitempty"`
+	Session       uint64                 `protobuf:"varint,6,opt,name=session,proto3" json:"session,omitempty"`
+	Client        []byte                 `protobuf:"bytes,7,opt,name=client,proto3" json:"client,omitempty"`
+	Uid           uint32                 `protobuf:"varint,8,opt,name=uid,proto3" json:"uid,omitempty"`
+	Ttl           int64                  `protobuf:"varint,9,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	Expires       int64                  `protobuf:"varint,10,opt,name=expires,proto3" json:"expires,omitempty"`
+	Owner         []byte                 `protobuf:"bytes,11,opt,name=owner,proto3" json:"owner,omitempty"`
+	Note          []byte                 `protobuf:"bytes,12,opt,name=note,proto3" json:"note,omitempty"`
+	Since         int64                  `protobuf:"varint,13,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PathLock) Reset() {
+	*x = PathLock{}
+	mi := &file_granary_proto_msgTypes[148]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PathLock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PathLock) ProtoMessage() {}
+
+func (x *PathLock) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[148]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PathLock.ProtoReflect.Descriptor instead.
+func (*PathLock) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{148}
+}
+
+func (x *PathLock) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *PathLock) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+func (x *PathLock) GetPaths() []*LockedPath {
+	if x != nil {
+		return x.Paths
+	}
+	return nil
+}
+
+func (x *PathLock) GetExclusive() bool {
+	if x != nil {
+		return x.Exclusive
+	}
+	return false
+}
+
+func (x *PathLock) GetMandatory() bool {
+	if x != nil {
+		return x.Mandatory
+	}
+	return false
+}
+
+func (x *PathLock) GetSession() uint64 {
+	if x != nil {
+		return x.Session
+	}
+	return 0
+}
+
+func (x *PathLock) GetClient() []byte {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+func (x *PathLock) GetUid() uint32 {
+	if x != nil {
+		return x.Uid
+	}
+	return 0
+}
+
+func (x *PathLock) GetTtl() int64 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+func (x *PathLock) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *PathLock) GetOwner() []byte {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *PathLock) GetNote() []byte {
+	if x != nil {
+		return x.Note
+	}
+	return nil
+}
+
+func (x *PathLock) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+type LockedPath struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          []byte                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Subtree       bool                   `protobuf:"varint,2,opt,name=subtree,proto3" json:"subtree,omitempty"`
+	Inode         uint64                 `protobuf:"varint,3,opt,name=inode,proto3" json:"inode,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LockedPath) Reset() {
+	*x = LockedPath{}
+	mi := &file_granary_proto_msgTypes[149]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LockedPath) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LockedPath) ProtoMessage() {}
+
+func (x *LockedPath) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[149]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LockedPath.ProtoReflect.Descriptor instead.
+func (*LockedPath) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{149}
+}
+
+func (x *LockedPath) GetPath() []byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *LockedPath) GetSubtree() bool {
+	if x != nil {
+		return x.Subtree
+	}
+	return false
+}
+
+func (x *LockedPath) GetInode() uint64 {
+	if x != nil {
+		return x.Inode
+	}
+	return 0
+}
+
+type ListPathLocks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	After         uint64                 `protobuf:"varint,1,opt,name=after,proto3" json:"after,omitempty"`
+	Limit         int64                  `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	Token         uint64                 `protobuf:"varint,3,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListPathLocks) Reset() {
+	*x = ListPathLocks{}
+	mi := &file_granary_proto_msgTypes[150]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListPathLocks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListPathLocks) ProtoMessage() {}
+
+func (x *ListPathLocks) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[150]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListPathLocks.ProtoReflect.Descriptor instead.
+func (*ListPathLocks) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{150}
+}
+
+func (x *ListPathLocks) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+func (x *ListPathLocks) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListPathLocks) GetToken() uint64 {
+	if x != nil {
+		return x.Token
+	}
+	return 0
+}
+
+type PathLocks struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Locks         []*PathLock            `protobuf:"bytes,1,rep,name=locks,proto3" json:"locks,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PathLocks) Reset() {
+	*x = PathLocks{}
+	mi := &file_granary_proto_msgTypes[151]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PathLocks) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PathLocks) ProtoMessage() {}
+
+func (x *PathLocks) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[151]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PathLocks.ProtoReflect.Descriptor instead.
+func (*PathLocks) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{151}
+}
+
+func (x *PathLocks) GetLocks() []*PathLock {
+	if x != nil {
+		return x.Locks
+	}
+	return nil
+}
+
+func (x *PathLocks) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
 }
 
 type GetLock struct {
@@ -10908,7 +11572,7 @@ type GetLock struct {
 
 func (x *GetLock) Reset() {
 	*x = GetLock{}
-	mi := &file_granary_proto_msgTypes[144]
+	mi := &file_granary_proto_msgTypes[152]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10920,7 +11584,7 @@ func (x *GetLock) String() string {
 func (*GetLock) ProtoMessage() {}
 
 func (x *GetLock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[144]
+	mi := &file_granary_proto_msgTypes[152]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10933,7 +11597,7 @@ func (x *GetLock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLock.ProtoReflect.Descriptor instead.
 func (*GetLock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{144}
+	return file_granary_proto_rawDescGZIP(), []int{152}
 }
 
 func (x *GetLock) GetLockKey() *LockKey {
@@ -10973,7 +11637,7 @@ type LockIs struct {
 
 func (x *LockIs) Reset() {
 	*x = LockIs{}
-	mi := &file_granary_proto_msgTypes[145]
+	mi := &file_granary_proto_msgTypes[153]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10985,7 +11649,7 @@ func (x *LockIs) String() string {
 func (*LockIs) ProtoMessage() {}
 
 func (x *LockIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[145]
+	mi := &file_granary_proto_msgTypes[153]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10998,7 +11662,7 @@ func (x *LockIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockIs.ProtoReflect.Descriptor instead.
 func (*LockIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{145}
+	return file_granary_proto_rawDescGZIP(), []int{153}
 }
 
 func (x *LockIs) GetLock() *Lock {
@@ -11019,7 +11683,7 @@ type ListLocks struct {
 
 func (x *ListLocks) Reset() {
 	*x = ListLocks{}
-	mi := &file_granary_proto_msgTypes[146]
+	mi := &file_granary_proto_msgTypes[154]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11031,7 +11695,7 @@ func (x *ListLocks) String() string {
 func (*ListLocks) ProtoMessage() {}
 
 func (x *ListLocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[146]
+	mi := &file_granary_proto_msgTypes[154]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11044,7 +11708,7 @@ func (x *ListLocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLocks.ProtoReflect.Descriptor instead.
 func (*ListLocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{146}
+	return file_granary_proto_rawDescGZIP(), []int{154}
 }
 
 func (x *ListLocks) GetInode() uint64 {
@@ -11078,7 +11742,7 @@ type Locks struct {
 
 func (x *Locks) Reset() {
 	*x = Locks{}
-	mi := &file_granary_proto_msgTypes[147]
+	mi := &file_granary_proto_msgTypes[155]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11090,7 +11754,7 @@ func (x *Locks) String() string {
 func (*Locks) ProtoMessage() {}
 
 func (x *Locks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[147]
+	mi := &file_granary_proto_msgTypes[155]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11103,7 +11767,7 @@ func (x *Locks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locks.ProtoReflect.Descriptor instead.
 func (*Locks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{147}
+	return file_granary_proto_rawDescGZIP(), []int{155}
 }
 
 func (x *Locks) GetLocks() []*Lock {
@@ -11128,7 +11792,7 @@ type ListDisks struct {
 
 func (x *ListDisks) Reset() {
 	*x = ListDisks{}
-	mi := &file_granary_proto_msgTypes[148]
+	mi := &file_granary_proto_msgTypes[156]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11140,7 +11804,7 @@ func (x *ListDisks) String() string {
 func (*ListDisks) ProtoMessage() {}
 
 func (x *ListDisks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[148]
+	mi := &file_granary_proto_msgTypes[156]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11153,7 +11817,7 @@ func (x *ListDisks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDisks.ProtoReflect.Descriptor instead.
 func (*ListDisks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{148}
+	return file_granary_proto_rawDescGZIP(), []int{156}
 }
 
 type Disks struct {
@@ -11166,7 +11830,7 @@ type Disks struct {
 
 func (x *Disks) Reset() {
 	*x = Disks{}
-	mi := &file_granary_proto_msgTypes[149]
+	mi := &file_granary_proto_msgTypes[157]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11178,7 +11842,7 @@ func (x *Disks) String() string {
 func (*Disks) ProtoMessage() {}
 
 func (x *Disks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[149]
+	mi := &file_granary_proto_msgTypes[157]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11191,7 +11855,7 @@ func (x *Disks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disks.ProtoReflect.Descriptor instead.
 func (*Disks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{149}
+	return file_granary_proto_rawDescGZIP(), []int{157}
 }
 
 func (x *Disks) GetServers() []*Server {
@@ -11216,7 +11880,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_granary_proto_msgTypes[150]
+	mi := &file_granary_proto_msgTypes[158]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11228,7 +11892,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[150]
+	mi := &file_granary_proto_msgTypes[158]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11241,7 +11905,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{150}
+	return file_granary_proto_rawDescGZIP(), []int{158}
 }
 
 type MasterStatus struct {
@@ -11260,7 +11924,7 @@ type MasterStatus struct {
 
 func (x *MasterStatus) Reset() {
 	*x = MasterStatus{}
-	mi := &file_granary_proto_msgTypes[151]
+	mi := &file_granary_proto_msgTypes[159]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11272,7 +11936,7 @@ func (x *MasterStatus) String() string {
 func (*MasterStatus) ProtoMessage() {}
 
 func (x *MasterStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[151]
+	mi := &file_granary_proto_msgTypes[159]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11285,7 +11949,7 @@ func (x *MasterStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterStatus.ProtoReflect.Descriptor instead.
 func (*MasterStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{151}
+	return file_granary_proto_rawDescGZIP(), []int{159}
 }
 
 func (x *MasterStatus) GetId() []byte {
@@ -11374,7 +12038,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_granary_proto_msgTypes[152]
+	mi := &file_granary_proto_msgTypes[160]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11386,7 +12050,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[152]
+	mi := &file_granary_proto_msgTypes[160]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11399,7 +12063,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{152}
+	return file_granary_proto_rawDescGZIP(), []int{160}
 }
 
 func (x *Status) GetCluster() []byte {
@@ -11635,12 +12299,13 @@ const file_granary_proto_rawDesc = "" +
 	"\x0elowest_unacked\x18\x02 \x01(\x04R\rlowestUnacked\x12\x1a\n" +
 	"\brequests\x18\x03 \x03(\fR\brequests\"'\n" +
 	"\vMutateReply\x12\x18\n" +
-	"\aresults\x18\x01 \x03(\fR\aresults\"\x8a\x01\n" +
+	"\aresults\x18\x01 \x03(\fR\aresults\"\xa2\x01\n" +
 	"\aRequest\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x04cred\x18\x02 \x01(\v2\x10.granary.v1.CredR\x04cred\x12\x1e\n" +
 	"\x02op\x18\x03 \x01(\v2\x0e.granary.v1.OpR\x02op\x12'\n" +
-	"\x05under\x18\x04 \x01(\v2\x11.granary.v1.UnderR\x05under\"C\n" +
+	"\x05under\x18\x04 \x01(\v2\x11.granary.v1.UnderR\x05under\x12\x16\n" +
+	"\x06fences\x18\x05 \x03(\x04R\x06fences\"C\n" +
 	"\x05Under\x12\x14\n" +
 	"\x05order\x18\x01 \x01(\x04R\x05order\x12\x14\n" +
 	"\x05fence\x18\x02 \x01(\x04R\x05fence\x12\x0e\n" +
@@ -11657,7 +12322,7 @@ const file_granary_proto_rawDesc = "" +
 	"\breplaced\x18\x05 \x01(\bR\breplaced\x12\x16\n" +
 	"\x06offset\x18\x06 \x01(\x04R\x06offset\x12*\n" +
 	"\x06volume\x18\a \x01(\v2\x12.granary.v1.VolumeR\x06volume\x12\x18\n" +
-	"\amissing\x18\b \x03(\rR\amissing\"\xff\x0f\n" +
+	"\amissing\x18\b \x03(\rR\amissing\"\xbc\x11\n" +
 	"\x02Op\x12,\n" +
 	"\x06create\x18\x01 \x01(\v2\x12.granary.v1.CreateH\x00R\x06create\x12,\n" +
 	"\x06unlink\x18\x02 \x01(\v2\x12.granary.v1.UnlinkH\x00R\x06unlink\x12)\n" +
@@ -11706,7 +12371,11 @@ const file_granary_proto_rawDesc = "" +
 	"cancelLock\x12<\n" +
 	"\flease_inodes\x18\" \x01(\v2\x17.granary.v1.LeaseInodesH\x00R\vleaseInodes\x12E\n" +
 	"\x0ftake_delegation\x18# \x01(\v2\x1a.granary.v1.TakeDelegationH\x00R\x0etakeDelegation\x12K\n" +
-	"\x11return_delegation\x18$ \x01(\v2\x1c.granary.v1.ReturnDelegationH\x00R\x10returnDelegationB\x04\n" +
+	"\x11return_delegation\x18$ \x01(\v2\x1c.granary.v1.ReturnDelegationH\x00R\x10returnDelegation\x12?\n" +
+	"\racquire_paths\x18( \x01(\v2\x18.granary.v1.AcquirePathsH\x00R\facquirePaths\x129\n" +
+	"\vrenew_paths\x18) \x01(\v2\x16.granary.v1.RenewPathsH\x00R\n" +
+	"renewPaths\x12?\n" +
+	"\rrelease_paths\x18* \x01(\v2\x18.granary.v1.ReleasePathsH\x00R\freleasePathsB\x04\n" +
 	"\x02op\"n\n" +
 	"\fPrecondition\x12\x16\n" +
 	"\x06absent\x18\x01 \x01(\bR\x06absent\x12\x18\n" +
@@ -11937,7 +12606,27 @@ const file_granary_proto_rawDesc = "" +
 	"lock_range\x18\x02 \x01(\v2\x15.granary.v1.LockRangeR\tlockRange\"<\n" +
 	"\n" +
 	"CancelLock\x12.\n" +
-	"\block_key\x18\x01 \x01(\v2\x13.granary.v1.LockKeyR\alockKey\"K\n" +
+	"\block_key\x18\x01 \x01(\v2\x13.granary.v1.LockKeyR\alockKey\"\xc6\x01\n" +
+	"\fAcquirePaths\x12*\n" +
+	"\x05paths\x18\x01 \x03(\v2\x14.granary.v1.LockPathR\x05paths\x12\x1c\n" +
+	"\texclusive\x18\x02 \x01(\bR\texclusive\x12\x1c\n" +
+	"\tmandatory\x18\x03 \x01(\bR\tmandatory\x12\x12\n" +
+	"\x04wait\x18\x04 \x01(\bR\x04wait\x12\x10\n" +
+	"\x03ttl\x18\x05 \x01(\x03R\x03ttl\x12\x14\n" +
+	"\x05owner\x18\x06 \x01(\fR\x05owner\x12\x12\n" +
+	"\x04note\x18\a \x01(\fR\x04note\"L\n" +
+	"\bLockPath\x12\x12\n" +
+	"\x04base\x18\x01 \x01(\x04R\x04base\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\fR\x04path\x12\x18\n" +
+	"\asubtree\x18\x03 \x01(\bR\asubtree\"4\n" +
+	"\n" +
+	"RenewPaths\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x10\n" +
+	"\x03ttl\x18\x02 \x01(\x03R\x03ttl\"N\n" +
+	"\fReleasePaths\x12\x14\n" +
+	"\x05token\x18\x01 \x01(\x04R\x05token\x12\x12\n" +
+	"\x04lock\x18\x02 \x01(\x04R\x04lock\x12\x14\n" +
+	"\x05break\x18\x03 \x01(\bR\x05break\"K\n" +
 	"\aLockKey\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x14\n" +
 	"\x05space\x18\x02 \x01(\rR\x05space\x12\x14\n" +
@@ -12216,7 +12905,7 @@ const file_granary_proto_rawDesc = "" +
 	"\n" +
 	"QueryReply\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12*\n" +
-	"\x06answer\x18\x02 \x01(\v2\x12.granary.v1.AnswerR\x06answer\"\xdf\b\n" +
+	"\x06answer\x18\x02 \x01(\v2\x12.granary.v1.AnswerR\x06answer\"\xa4\t\n" +
 	"\x05Query\x12,\n" +
 	"\x06lookup\x18\x01 \x01(\v2\x12.granary.v1.LookupH\x00R\x06lookup\x120\n" +
 	"\bread_dir\x18\x02 \x01(\v2\x13.granary.v1.ReadDirH\x00R\areadDir\x12&\n" +
@@ -12248,8 +12937,9 @@ const file_granary_proto_rawDesc = "" +
 	"\bget_lock\x18\x12 \x01(\v2\x13.granary.v1.GetLockH\x00R\agetLock\x126\n" +
 	"\n" +
 	"list_locks\x18\x13 \x01(\v2\x15.granary.v1.ListLocksH\x00R\tlistLocks\x12<\n" +
-	"\fawait_return\x18\x14 \x01(\v2\x17.granary.v1.AwaitReturnH\x00R\vawaitReturnB\a\n" +
-	"\x05query\"\xbe\a\n" +
+	"\fawait_return\x18\x14 \x01(\v2\x17.granary.v1.AwaitReturnH\x00R\vawaitReturn\x12C\n" +
+	"\x0flist_path_locks\x18\x18 \x01(\v2\x19.granary.v1.ListPathLocksH\x00R\rlistPathLocksB\a\n" +
+	"\x05query\"\xf6\a\n" +
 	"\x06Answer\x12)\n" +
 	"\x05found\x18\x01 \x01(\v2\x11.granary.v1.FoundH\x00R\x05found\x12\x1e\n" +
 	"\tdirectory\x18\x02 \x01(\fH\x00R\tdirectory\x12\x1a\n" +
@@ -12274,7 +12964,9 @@ const file_granary_proto_rawDesc = "" +
 	"\tupkeep_is\x18\x11 \x01(\v2\x14.granary.v1.UpkeepIsH\x00R\bupkeepIs\x12-\n" +
 	"\alock_is\x18\x12 \x01(\v2\x12.granary.v1.LockIsH\x00R\x06lockIs\x12)\n" +
 	"\x05locks\x18\x13 \x01(\v2\x11.granary.v1.LocksH\x00R\x05locks\x122\n" +
-	"\breturned\x18\x14 \x01(\v2\x14.granary.v1.ReturnedH\x00R\breturnedB\b\n" +
+	"\breturned\x18\x14 \x01(\v2\x14.granary.v1.ReturnedH\x00R\breturned\x126\n" +
+	"\n" +
+	"path_locks\x18\x18 \x01(\v2\x15.granary.v1.PathLocksH\x00R\tpathLocksB\b\n" +
 	"\x06answer\"7\n" +
 	"\x05Range\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x16\n" +
@@ -12441,7 +13133,34 @@ const file_granary_proto_rawDesc = "" +
 	"\vAwaitReturn\x12\x16\n" +
 	"\x06inodes\x18\x01 \x03(\x04R\x06inodes\"\n" +
 	"\n" +
-	"\bReturned\"\xa7\x01\n" +
+	"\bReturned\"\xca\x02\n" +
+	"\bPathLock\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\x04R\x05token\x12,\n" +
+	"\x05paths\x18\x03 \x03(\v2\x16.granary.v1.LockedPathR\x05paths\x12\x1c\n" +
+	"\texclusive\x18\x04 \x01(\bR\texclusive\x12\x1c\n" +
+	"\tmandatory\x18\x05 \x01(\bR\tmandatory\x12\x18\n" +
+	"\asession\x18\x06 \x01(\x04R\asession\x12\x16\n" +
+	"\x06client\x18\a \x01(\fR\x06client\x12\x10\n" +
+	"\x03uid\x18\b \x01(\rR\x03uid\x12\x10\n" +
+	"\x03ttl\x18\t \x01(\x03R\x03ttl\x12\x18\n" +
+	"\aexpires\x18\n" +
+	" \x01(\x03R\aexpires\x12\x14\n" +
+	"\x05owner\x18\v \x01(\fR\x05owner\x12\x12\n" +
+	"\x04note\x18\f \x01(\fR\x04note\x12\x14\n" +
+	"\x05since\x18\r \x01(\x03R\x05since\"P\n" +
+	"\n" +
+	"LockedPath\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\fR\x04path\x12\x18\n" +
+	"\asubtree\x18\x02 \x01(\bR\asubtree\x12\x14\n" +
+	"\x05inode\x18\x03 \x01(\x04R\x05inode\"Q\n" +
+	"\rListPathLocks\x12\x14\n" +
+	"\x05after\x18\x01 \x01(\x04R\x05after\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x03R\x05limit\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\x04R\x05token\"K\n" +
+	"\tPathLocks\x12*\n" +
+	"\x05locks\x18\x01 \x03(\v2\x14.granary.v1.PathLockR\x05locks\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\xa7\x01\n" +
 	"\aGetLock\x12.\n" +
 	"\block_key\x18\x01 \x01(\v2\x13.granary.v1.LockKeyR\alockKey\x124\n" +
 	"\n" +
@@ -12527,7 +13246,7 @@ func file_granary_proto_rawDescGZIP() []byte {
 	return file_granary_proto_rawDescData
 }
 
-var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 153)
+var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 161)
 var file_granary_proto_goTypes = []any{
 	(*OpenSessionRequest)(nil), // 0: granary.v1.OpenSessionRequest
 	(*SessionInfo)(nil),        // 1: granary.v1.SessionInfo
@@ -12592,109 +13311,117 @@ var file_granary_proto_goTypes = []any{
 	(*AcquireLock)(nil),        // 60: granary.v1.AcquireLock
 	(*ReleaseLock)(nil),        // 61: granary.v1.ReleaseLock
 	(*CancelLock)(nil),         // 62: granary.v1.CancelLock
-	(*LockKey)(nil),            // 63: granary.v1.LockKey
-	(*LockRange)(nil),          // 64: granary.v1.LockRange
-	(*Upkeep)(nil),             // 65: granary.v1.Upkeep
-	(*CloseSession)(nil),       // 66: granary.v1.CloseSession
-	(*SetUser)(nil),            // 67: granary.v1.SetUser
-	(*User)(nil),               // 68: granary.v1.User
-	(*Attr)(nil),               // 69: granary.v1.Attr
-	(*Entry)(nil),              // 70: granary.v1.Entry
-	(*Xattr)(nil),              // 71: granary.v1.Xattr
-	(*Location)(nil),           // 72: granary.v1.Location
-	(*Chunk)(nil),              // 73: granary.v1.Chunk
-	(*ExtentWrite)(nil),        // 74: granary.v1.ExtentWrite
-	(*Content)(nil),            // 75: granary.v1.Content
-	(*BlockInfo)(nil),          // 76: granary.v1.BlockInfo
-	(*Extent)(nil),             // 77: granary.v1.Extent
-	(*Layout)(nil),             // 78: granary.v1.Layout
-	(*Policy)(nil),             // 79: granary.v1.Policy
-	(*ShardPlace)(nil),         // 80: granary.v1.ShardPlace
-	(*Volume)(nil),             // 81: granary.v1.Volume
-	(*ShardRef)(nil),           // 82: granary.v1.ShardRef
-	(*ShardInfo)(nil),          // 83: granary.v1.ShardInfo
-	(*DiskUsage)(nil),          // 84: granary.v1.DiskUsage
-	(*Scrub)(nil),              // 85: granary.v1.Scrub
-	(*Disk)(nil),               // 86: granary.v1.Disk
-	(*Server)(nil),             // 87: granary.v1.Server
-	(*Task)(nil),               // 88: granary.v1.Task
-	(*TaskReport)(nil),         // 89: granary.v1.TaskReport
-	(*WorkRequest)(nil),        // 90: granary.v1.WorkRequest
-	(*WorkReply)(nil),          // 91: granary.v1.WorkReply
-	(*TaskStatus)(nil),         // 92: granary.v1.TaskStatus
-	(*AwaitLockRequest)(nil),   // 93: granary.v1.AwaitLockRequest
-	(*AwaitLockReply)(nil),     // 94: granary.v1.AwaitLockReply
-	(*AttendRequest)(nil),      // 95: granary.v1.AttendRequest
-	(*Notices)(nil),            // 96: granary.v1.Notices
-	(*Change)(nil),             // 97: granary.v1.Change
-	(*QueryRequest)(nil),       // 98: granary.v1.QueryRequest
-	(*QueryManyRequest)(nil),   // 99: granary.v1.QueryManyRequest
-	(*QueryManyReply)(nil),     // 100: granary.v1.QueryManyReply
-	(*QueryOutcome)(nil),       // 101: granary.v1.QueryOutcome
-	(*QueryReply)(nil),         // 102: granary.v1.QueryReply
-	(*Query)(nil),              // 103: granary.v1.Query
-	(*Answer)(nil),             // 104: granary.v1.Answer
-	(*Range)(nil),              // 105: granary.v1.Range
-	(*Lookup)(nil),             // 106: granary.v1.Lookup
-	(*Found)(nil),              // 107: granary.v1.Found
-	(*ReadDir)(nil),            // 108: granary.v1.ReadDir
-	(*Directory)(nil),          // 109: granary.v1.Directory
-	(*List)(nil),               // 110: granary.v1.List
-	(*ListItem)(nil),           // 111: granary.v1.ListItem
-	(*Listing)(nil),            // 112: granary.v1.Listing
-	(*HasChunks)(nil),          // 113: granary.v1.HasChunks
-	(*ChunksHad)(nil),          // 114: granary.v1.ChunksHad
-	(*StatFS)(nil),             // 115: granary.v1.StatFS
-	(*FSStats)(nil),            // 116: granary.v1.FSStats
-	(*ListDatasets)(nil),       // 117: granary.v1.ListDatasets
-	(*Dataset)(nil),            // 118: granary.v1.Dataset
-	(*Datasets)(nil),           // 119: granary.v1.Datasets
-	(*Usage)(nil),              // 120: granary.v1.Usage
-	(*ListUsage)(nil),          // 121: granary.v1.ListUsage
-	(*Usages)(nil),             // 122: granary.v1.Usages
-	(*GetPolicy)(nil),          // 123: granary.v1.GetPolicy
-	(*PolicyIs)(nil),           // 124: granary.v1.PolicyIs
-	(*GetUser)(nil),            // 125: granary.v1.GetUser
-	(*UserIs)(nil),             // 126: granary.v1.UserIs
-	(*ListVolumes)(nil),        // 127: granary.v1.ListVolumes
-	(*Volumes)(nil),            // 128: granary.v1.Volumes
-	(*GetVolume)(nil),          // 129: granary.v1.GetVolume
-	(*VolumeIs)(nil),           // 130: granary.v1.VolumeIs
-	(*ListBlocks)(nil),         // 131: granary.v1.ListBlocks
-	(*Blocks)(nil),             // 132: granary.v1.Blocks
-	(*StoredBlock)(nil),        // 133: granary.v1.StoredBlock
-	(*ListTasks)(nil),          // 134: granary.v1.ListTasks
-	(*Tasks)(nil),              // 135: granary.v1.Tasks
-	(*GetDurability)(nil),      // 136: granary.v1.GetDurability
-	(*Durability)(nil),         // 137: granary.v1.Durability
-	(*VolumeDurability)(nil),   // 138: granary.v1.VolumeDurability
-	(*GetUpkeep)(nil),          // 139: granary.v1.GetUpkeep
-	(*UpkeepIs)(nil),           // 140: granary.v1.UpkeepIs
-	(*Lock)(nil),               // 141: granary.v1.Lock
-	(*AwaitReturn)(nil),        // 142: granary.v1.AwaitReturn
-	(*Returned)(nil),           // 143: granary.v1.Returned
-	(*GetLock)(nil),            // 144: granary.v1.GetLock
-	(*LockIs)(nil),             // 145: granary.v1.LockIs
-	(*ListLocks)(nil),          // 146: granary.v1.ListLocks
-	(*Locks)(nil),              // 147: granary.v1.Locks
-	(*ListDisks)(nil),          // 148: granary.v1.ListDisks
-	(*Disks)(nil),              // 149: granary.v1.Disks
-	(*GetStatus)(nil),          // 150: granary.v1.GetStatus
-	(*MasterStatus)(nil),       // 151: granary.v1.MasterStatus
-	(*Status)(nil),             // 152: granary.v1.Status
+	(*AcquirePaths)(nil),       // 63: granary.v1.AcquirePaths
+	(*LockPath)(nil),           // 64: granary.v1.LockPath
+	(*RenewPaths)(nil),         // 65: granary.v1.RenewPaths
+	(*ReleasePaths)(nil),       // 66: granary.v1.ReleasePaths
+	(*LockKey)(nil),            // 67: granary.v1.LockKey
+	(*LockRange)(nil),          // 68: granary.v1.LockRange
+	(*Upkeep)(nil),             // 69: granary.v1.Upkeep
+	(*CloseSession)(nil),       // 70: granary.v1.CloseSession
+	(*SetUser)(nil),            // 71: granary.v1.SetUser
+	(*User)(nil),               // 72: granary.v1.User
+	(*Attr)(nil),               // 73: granary.v1.Attr
+	(*Entry)(nil),              // 74: granary.v1.Entry
+	(*Xattr)(nil),              // 75: granary.v1.Xattr
+	(*Location)(nil),           // 76: granary.v1.Location
+	(*Chunk)(nil),              // 77: granary.v1.Chunk
+	(*ExtentWrite)(nil),        // 78: granary.v1.ExtentWrite
+	(*Content)(nil),            // 79: granary.v1.Content
+	(*BlockInfo)(nil),          // 80: granary.v1.BlockInfo
+	(*Extent)(nil),             // 81: granary.v1.Extent
+	(*Layout)(nil),             // 82: granary.v1.Layout
+	(*Policy)(nil),             // 83: granary.v1.Policy
+	(*ShardPlace)(nil),         // 84: granary.v1.ShardPlace
+	(*Volume)(nil),             // 85: granary.v1.Volume
+	(*ShardRef)(nil),           // 86: granary.v1.ShardRef
+	(*ShardInfo)(nil),          // 87: granary.v1.ShardInfo
+	(*DiskUsage)(nil),          // 88: granary.v1.DiskUsage
+	(*Scrub)(nil),              // 89: granary.v1.Scrub
+	(*Disk)(nil),               // 90: granary.v1.Disk
+	(*Server)(nil),             // 91: granary.v1.Server
+	(*Task)(nil),               // 92: granary.v1.Task
+	(*TaskReport)(nil),         // 93: granary.v1.TaskReport
+	(*WorkRequest)(nil),        // 94: granary.v1.WorkRequest
+	(*WorkReply)(nil),          // 95: granary.v1.WorkReply
+	(*TaskStatus)(nil),         // 96: granary.v1.TaskStatus
+	(*AwaitLockRequest)(nil),   // 97: granary.v1.AwaitLockRequest
+	(*AwaitLockReply)(nil),     // 98: granary.v1.AwaitLockReply
+	(*AttendRequest)(nil),      // 99: granary.v1.AttendRequest
+	(*Notices)(nil),            // 100: granary.v1.Notices
+	(*Change)(nil),             // 101: granary.v1.Change
+	(*QueryRequest)(nil),       // 102: granary.v1.QueryRequest
+	(*QueryManyRequest)(nil),   // 103: granary.v1.QueryManyRequest
+	(*QueryManyReply)(nil),     // 104: granary.v1.QueryManyReply
+	(*QueryOutcome)(nil),       // 105: granary.v1.QueryOutcome
+	(*QueryReply)(nil),         // 106: granary.v1.QueryReply
+	(*Query)(nil),              // 107: granary.v1.Query
+	(*Answer)(nil),             // 108: granary.v1.Answer
+	(*Range)(nil),              // 109: granary.v1.Range
+	(*Lookup)(nil),             // 110: granary.v1.Lookup
+	(*Found)(nil),              // 111: granary.v1.Found
+	(*ReadDir)(nil),            // 112: granary.v1.ReadDir
+	(*Directory)(nil),          // 113: granary.v1.Directory
+	(*List)(nil),               // 114: granary.v1.List
+	(*ListItem)(nil),           // 115: granary.v1.ListItem
+	(*Listing)(nil),            // 116: granary.v1.Listing
+	(*HasChunks)(nil),          // 117: granary.v1.HasChunks
+	(*ChunksHad)(nil),          // 118: granary.v1.ChunksHad
+	(*StatFS)(nil),             // 119: granary.v1.StatFS
+	(*FSStats)(nil),            // 120: granary.v1.FSStats
+	(*ListDatasets)(nil),       // 121: granary.v1.ListDatasets
+	(*Dataset)(nil),            // 122: granary.v1.Dataset
+	(*Datasets)(nil),           // 123: granary.v1.Datasets
+	(*Usage)(nil),              // 124: granary.v1.Usage
+	(*ListUsage)(nil),          // 125: granary.v1.ListUsage
+	(*Usages)(nil),             // 126: granary.v1.Usages
+	(*GetPolicy)(nil),          // 127: granary.v1.GetPolicy
+	(*PolicyIs)(nil),           // 128: granary.v1.PolicyIs
+	(*GetUser)(nil),            // 129: granary.v1.GetUser
+	(*UserIs)(nil),             // 130: granary.v1.UserIs
+	(*ListVolumes)(nil),        // 131: granary.v1.ListVolumes
+	(*Volumes)(nil),            // 132: granary.v1.Volumes
+	(*GetVolume)(nil),          // 133: granary.v1.GetVolume
+	(*VolumeIs)(nil),           // 134: granary.v1.VolumeIs
+	(*ListBlocks)(nil),         // 135: granary.v1.ListBlocks
+	(*Blocks)(nil),             // 136: granary.v1.Blocks
+	(*StoredBlock)(nil),        // 137: granary.v1.StoredBlock
+	(*ListTasks)(nil),          // 138: granary.v1.ListTasks
+	(*Tasks)(nil),              // 139: granary.v1.Tasks
+	(*GetDurability)(nil),      // 140: granary.v1.GetDurability
+	(*Durability)(nil),         // 141: granary.v1.Durability
+	(*VolumeDurability)(nil),   // 142: granary.v1.VolumeDurability
+	(*GetUpkeep)(nil),          // 143: granary.v1.GetUpkeep
+	(*UpkeepIs)(nil),           // 144: granary.v1.UpkeepIs
+	(*Lock)(nil),               // 145: granary.v1.Lock
+	(*AwaitReturn)(nil),        // 146: granary.v1.AwaitReturn
+	(*Returned)(nil),           // 147: granary.v1.Returned
+	(*PathLock)(nil),           // 148: granary.v1.PathLock
+	(*LockedPath)(nil),         // 149: granary.v1.LockedPath
+	(*ListPathLocks)(nil),      // 150: granary.v1.ListPathLocks
+	(*PathLocks)(nil),          // 151: granary.v1.PathLocks
+	(*GetLock)(nil),            // 152: granary.v1.GetLock
+	(*LockIs)(nil),             // 153: granary.v1.LockIs
+	(*ListLocks)(nil),          // 154: granary.v1.ListLocks
+	(*Locks)(nil),              // 155: granary.v1.Locks
+	(*ListDisks)(nil),          // 156: granary.v1.ListDisks
+	(*Disks)(nil),              // 157: granary.v1.Disks
+	(*GetStatus)(nil),          // 158: granary.v1.GetStatus
+	(*MasterStatus)(nil),       // 159: granary.v1.MasterStatus
+	(*Status)(nil),             // 160: granary.v1.Status
 }
 var file_granary_proto_depIdxs = []int32{
-	84,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
-	83,  // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
-	83,  // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
+	88,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
+	87,  // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
+	87,  // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
 	15,  // 3: granary.v1.ErrorDetail.not_leader:type_name -> granary.v1.NotLeader
 	16,  // 4: granary.v1.ErrorDetail.delegated:type_name -> granary.v1.Delegated
 	21,  // 5: granary.v1.Request.cred:type_name -> granary.v1.Cred
 	23,  // 6: granary.v1.Request.op:type_name -> granary.v1.Op
 	20,  // 7: granary.v1.Request.under:type_name -> granary.v1.Under
 	14,  // 8: granary.v1.Result.err:type_name -> granary.v1.ErrorDetail
-	69,  // 9: granary.v1.Result.attr:type_name -> granary.v1.Attr
-	81,  // 10: granary.v1.Result.volume:type_name -> granary.v1.Volume
+	73,  // 9: granary.v1.Result.attr:type_name -> granary.v1.Attr
+	85,  // 10: granary.v1.Result.volume:type_name -> granary.v1.Volume
 	25,  // 11: granary.v1.Op.create:type_name -> granary.v1.Create
 	26,  // 12: granary.v1.Op.unlink:type_name -> granary.v1.Unlink
 	27,  // 13: granary.v1.Op.rmdir:type_name -> granary.v1.Rmdir
@@ -12710,8 +13437,8 @@ var file_granary_proto_depIdxs = []int32{
 	43,  // 23: granary.v1.Op.set_policy:type_name -> granary.v1.SetPolicy
 	44,  // 24: granary.v1.Op.open_volume:type_name -> granary.v1.OpenVolume
 	46,  // 25: granary.v1.Op.seal_volume:type_name -> granary.v1.SealVolume
-	66,  // 26: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
-	67,  // 27: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
+	70,  // 26: granary.v1.Op.close_session:type_name -> granary.v1.CloseSession
+	71,  // 27: granary.v1.Op.set_user:type_name -> granary.v1.SetUser
 	36,  // 28: granary.v1.Op.allocate:type_name -> granary.v1.Allocate
 	37,  // 29: granary.v1.Op.assemble:type_name -> granary.v1.Assemble
 	39,  // 30: granary.v1.Op.create_dataset:type_name -> granary.v1.CreateDataset
@@ -12731,158 +13458,166 @@ var file_granary_proto_depIdxs = []int32{
 	57,  // 44: granary.v1.Op.lease_inodes:type_name -> granary.v1.LeaseInodes
 	58,  // 45: granary.v1.Op.take_delegation:type_name -> granary.v1.TakeDelegation
 	59,  // 46: granary.v1.Op.return_delegation:type_name -> granary.v1.ReturnDelegation
-	71,  // 47: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
-	75,  // 48: granary.v1.Create.content:type_name -> granary.v1.Content
-	24,  // 49: granary.v1.Create.match:type_name -> granary.v1.Precondition
-	24,  // 50: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
-	71,  // 51: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
-	24,  // 52: granary.v1.Link.match:type_name -> granary.v1.Precondition
-	24,  // 53: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
-	71,  // 54: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
-	75,  // 55: granary.v1.Commit.content:type_name -> granary.v1.Content
-	24,  // 56: granary.v1.Commit.match:type_name -> granary.v1.Precondition
-	25,  // 57: granary.v1.Assemble.create:type_name -> granary.v1.Create
-	38,  // 58: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
-	41,  // 59: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
-	79,  // 60: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
-	45,  // 61: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
-	49,  // 62: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
-	72,  // 63: granary.v1.BlockMove.from:type_name -> granary.v1.Location
-	72,  // 64: granary.v1.BlockMove.to:type_name -> granary.v1.Location
-	65,  // 65: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
-	49,  // 66: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
-	63,  // 67: granary.v1.AcquireLock.lock_key:type_name -> granary.v1.LockKey
-	64,  // 68: granary.v1.AcquireLock.lock_range:type_name -> granary.v1.LockRange
-	63,  // 69: granary.v1.ReleaseLock.lock_key:type_name -> granary.v1.LockKey
-	64,  // 70: granary.v1.ReleaseLock.lock_range:type_name -> granary.v1.LockRange
-	63,  // 71: granary.v1.CancelLock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 72: granary.v1.SetUser.user:type_name -> granary.v1.User
-	69,  // 73: granary.v1.Entry.attr:type_name -> granary.v1.Attr
-	72,  // 74: granary.v1.Chunk.location:type_name -> granary.v1.Location
-	74,  // 75: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
-	73,  // 76: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
-	72,  // 77: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
-	77,  // 78: granary.v1.Layout.extents:type_name -> granary.v1.Extent
-	76,  // 79: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
-	81,  // 80: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
-	80,  // 81: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
-	82,  // 82: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
-	85,  // 83: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
-	84,  // 84: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
-	80,  // 85: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
-	88,  // 86: granary.v1.TaskReport.task:type_name -> granary.v1.Task
-	89,  // 87: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
-	88,  // 88: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
-	88,  // 89: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
-	63,  // 90: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
-	97,  // 91: granary.v1.Notices.changes:type_name -> granary.v1.Change
-	103, // 92: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
-	21,  // 93: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
-	98,  // 94: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
-	101, // 95: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
-	102, // 96: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
-	14,  // 97: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
-	104, // 98: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
-	106, // 99: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
-	108, // 100: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
-	110, // 101: granary.v1.Query.list:type_name -> granary.v1.List
-	113, // 102: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
-	115, // 103: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
-	123, // 104: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
-	125, // 105: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
-	127, // 106: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
-	148, // 107: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
-	150, // 108: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
-	117, // 109: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
-	121, // 110: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
-	129, // 111: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
-	131, // 112: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
-	134, // 113: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
-	136, // 114: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
-	139, // 115: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
-	144, // 116: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
-	146, // 117: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
-	142, // 118: granary.v1.Query.await_return:type_name -> granary.v1.AwaitReturn
-	107, // 119: granary.v1.Answer.found:type_name -> granary.v1.Found
-	114, // 120: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	116, // 121: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	124, // 122: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	126, // 123: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	128, // 124: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	149, // 125: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	152, // 126: granary.v1.Answer.status:type_name -> granary.v1.Status
-	119, // 127: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
-	122, // 128: granary.v1.Answer.usages:type_name -> granary.v1.Usages
-	130, // 129: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
-	132, // 130: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
-	135, // 131: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
-	137, // 132: granary.v1.Answer.durability:type_name -> granary.v1.Durability
-	140, // 133: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
-	145, // 134: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
-	147, // 135: granary.v1.Answer.locks:type_name -> granary.v1.Locks
-	143, // 136: granary.v1.Answer.returned:type_name -> granary.v1.Returned
-	105, // 137: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	70,  // 138: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	71,  // 139: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	78,  // 140: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	70,  // 141: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	69,  // 142: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	111, // 143: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	69,  // 144: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	120, // 145: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	118, // 146: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	41,  // 147: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	120, // 148: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	79,  // 149: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	68,  // 150: granary.v1.UserIs.user:type_name -> granary.v1.User
-	81,  // 151: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	81,  // 152: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
-	133, // 153: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
-	76,  // 154: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
-	92,  // 155: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
-	138, // 156: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
-	65,  // 157: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
-	63,  // 158: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
-	64,  // 159: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
-	63,  // 160: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
-	64,  // 161: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
-	141, // 162: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
-	141, // 163: granary.v1.Locks.locks:type_name -> granary.v1.Lock
-	87,  // 164: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	86,  // 165: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	151, // 166: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	79,  // 167: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	0,   // 168: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 169: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	17,  // 170: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	98,  // 171: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	99,  // 172: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
-	12,  // 173: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 174: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 175: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 176: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 177: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	90,  // 178: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
-	93,  // 179: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
-	95,  // 180: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
-	1,   // 181: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 182: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	18,  // 183: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	102, // 184: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	100, // 185: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
-	13,  // 186: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 187: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 188: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 189: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 190: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	91,  // 191: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
-	94,  // 192: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
-	96,  // 193: granary.v1.Master.Attend:output_type -> granary.v1.Notices
-	181, // [181:194] is the sub-list for method output_type
-	168, // [168:181] is the sub-list for method input_type
-	168, // [168:168] is the sub-list for extension type_name
-	168, // [168:168] is the sub-list for extension extendee
-	0,   // [0:168] is the sub-list for field type_name
+	63,  // 47: granary.v1.Op.acquire_paths:type_name -> granary.v1.AcquirePaths
+	65,  // 48: granary.v1.Op.renew_paths:type_name -> granary.v1.RenewPaths
+	66,  // 49: granary.v1.Op.release_paths:type_name -> granary.v1.ReleasePaths
+	75,  // 50: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
+	79,  // 51: granary.v1.Create.content:type_name -> granary.v1.Content
+	24,  // 52: granary.v1.Create.match:type_name -> granary.v1.Precondition
+	24,  // 53: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
+	75,  // 54: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
+	24,  // 55: granary.v1.Link.match:type_name -> granary.v1.Precondition
+	24,  // 56: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
+	75,  // 57: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
+	79,  // 58: granary.v1.Commit.content:type_name -> granary.v1.Content
+	24,  // 59: granary.v1.Commit.match:type_name -> granary.v1.Precondition
+	25,  // 60: granary.v1.Assemble.create:type_name -> granary.v1.Create
+	38,  // 61: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
+	41,  // 62: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
+	83,  // 63: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
+	45,  // 64: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
+	49,  // 65: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
+	76,  // 66: granary.v1.BlockMove.from:type_name -> granary.v1.Location
+	76,  // 67: granary.v1.BlockMove.to:type_name -> granary.v1.Location
+	69,  // 68: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
+	49,  // 69: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
+	67,  // 70: granary.v1.AcquireLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 71: granary.v1.AcquireLock.lock_range:type_name -> granary.v1.LockRange
+	67,  // 72: granary.v1.ReleaseLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 73: granary.v1.ReleaseLock.lock_range:type_name -> granary.v1.LockRange
+	67,  // 74: granary.v1.CancelLock.lock_key:type_name -> granary.v1.LockKey
+	64,  // 75: granary.v1.AcquirePaths.paths:type_name -> granary.v1.LockPath
+	72,  // 76: granary.v1.SetUser.user:type_name -> granary.v1.User
+	73,  // 77: granary.v1.Entry.attr:type_name -> granary.v1.Attr
+	76,  // 78: granary.v1.Chunk.location:type_name -> granary.v1.Location
+	78,  // 79: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
+	77,  // 80: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
+	76,  // 81: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
+	81,  // 82: granary.v1.Layout.extents:type_name -> granary.v1.Extent
+	80,  // 83: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
+	85,  // 84: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
+	84,  // 85: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
+	86,  // 86: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
+	89,  // 87: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
+	88,  // 88: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
+	84,  // 89: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
+	92,  // 90: granary.v1.TaskReport.task:type_name -> granary.v1.Task
+	93,  // 91: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
+	92,  // 92: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
+	92,  // 93: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
+	67,  // 94: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
+	101, // 95: granary.v1.Notices.changes:type_name -> granary.v1.Change
+	107, // 96: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
+	21,  // 97: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
+	102, // 98: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
+	105, // 99: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
+	106, // 100: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
+	14,  // 101: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
+	108, // 102: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
+	110, // 103: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
+	112, // 104: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
+	114, // 105: granary.v1.Query.list:type_name -> granary.v1.List
+	117, // 106: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
+	119, // 107: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
+	127, // 108: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
+	129, // 109: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
+	131, // 110: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
+	156, // 111: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
+	158, // 112: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
+	121, // 113: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
+	125, // 114: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
+	133, // 115: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
+	135, // 116: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
+	138, // 117: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
+	140, // 118: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
+	143, // 119: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
+	152, // 120: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
+	154, // 121: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
+	146, // 122: granary.v1.Query.await_return:type_name -> granary.v1.AwaitReturn
+	150, // 123: granary.v1.Query.list_path_locks:type_name -> granary.v1.ListPathLocks
+	111, // 124: granary.v1.Answer.found:type_name -> granary.v1.Found
+	118, // 125: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	120, // 126: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	128, // 127: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	130, // 128: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	132, // 129: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	157, // 130: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	160, // 131: granary.v1.Answer.status:type_name -> granary.v1.Status
+	123, // 132: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	126, // 133: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	134, // 134: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
+	136, // 135: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
+	139, // 136: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
+	141, // 137: granary.v1.Answer.durability:type_name -> granary.v1.Durability
+	144, // 138: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
+	153, // 139: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
+	155, // 140: granary.v1.Answer.locks:type_name -> granary.v1.Locks
+	147, // 141: granary.v1.Answer.returned:type_name -> granary.v1.Returned
+	151, // 142: granary.v1.Answer.path_locks:type_name -> granary.v1.PathLocks
+	109, // 143: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	74,  // 144: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	75,  // 145: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	82,  // 146: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	74,  // 147: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	73,  // 148: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	115, // 149: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	73,  // 150: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	124, // 151: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	122, // 152: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	41,  // 153: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	124, // 154: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	83,  // 155: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	72,  // 156: granary.v1.UserIs.user:type_name -> granary.v1.User
+	85,  // 157: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	85,  // 158: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
+	137, // 159: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
+	80,  // 160: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
+	96,  // 161: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
+	142, // 162: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
+	69,  // 163: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
+	67,  // 164: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 165: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
+	149, // 166: granary.v1.PathLock.paths:type_name -> granary.v1.LockedPath
+	148, // 167: granary.v1.PathLocks.locks:type_name -> granary.v1.PathLock
+	67,  // 168: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 169: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
+	145, // 170: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
+	145, // 171: granary.v1.Locks.locks:type_name -> granary.v1.Lock
+	91,  // 172: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	90,  // 173: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	159, // 174: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	83,  // 175: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	0,   // 176: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 177: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	17,  // 178: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	102, // 179: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	103, // 180: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 181: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 182: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 183: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 184: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 185: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	94,  // 186: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
+	97,  // 187: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
+	99,  // 188: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
+	1,   // 189: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 190: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	18,  // 191: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	106, // 192: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	104, // 193: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 194: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 195: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 196: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 197: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 198: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	95,  // 199: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
+	98,  // 200: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
+	100, // 201: granary.v1.Master.Attend:output_type -> granary.v1.Notices
+	189, // [189:202] is the sub-list for method output_type
+	176, // [176:189] is the sub-list for method input_type
+	176, // [176:176] is the sub-list for extension type_name
+	176, // [176:176] is the sub-list for extension extendee
+	0,   // [0:176] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
@@ -12928,14 +13663,17 @@ func file_granary_proto_init() {
 		(*Op_LeaseInodes)(nil),
 		(*Op_TakeDelegation)(nil),
 		(*Op_ReturnDelegation)(nil),
+		(*Op_AcquirePaths)(nil),
+		(*Op_RenewPaths)(nil),
+		(*Op_ReleasePaths)(nil),
 	}
 	file_granary_proto_msgTypes[25].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[31].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[34].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[51].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[75].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[78].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[103].OneofWrappers = []any{
+	file_granary_proto_msgTypes[79].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[82].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[107].OneofWrappers = []any{
 		(*Query_Lookup)(nil),
 		(*Query_ReadDir)(nil),
 		(*Query_List)(nil),
@@ -12956,8 +13694,9 @@ func file_granary_proto_init() {
 		(*Query_GetLock)(nil),
 		(*Query_ListLocks)(nil),
 		(*Query_AwaitReturn)(nil),
+		(*Query_ListPathLocks)(nil),
 	}
-	file_granary_proto_msgTypes[104].OneofWrappers = []any{
+	file_granary_proto_msgTypes[108].OneofWrappers = []any{
 		(*Answer_Found)(nil),
 		(*Answer_Directory)(nil),
 		(*Answer_Listing)(nil),
@@ -12978,6 +13717,7 @@ func file_granary_proto_init() {
 		(*Answer_LockIs)(nil),
 		(*Answer_Locks)(nil),
 		(*Answer_Returned)(nil),
+		(*Answer_PathLocks)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -12985,7 +13725,7 @@ func file_granary_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_proto_rawDesc), len(file_granary_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   153,
+			NumMessages:   161,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
