@@ -180,7 +180,9 @@ func TestCrash(t *testing.T) {
 				logs := entries(from, from+rapid.Uint64Range(0, 40).Draw(t, "more"), term)
 				m.do(m.now.store(logs), func() error { return m.l.StoreLogs(logs) })
 			},
-			"store ahead": func(t *rapid.T) { m.ahead(rapid.IntRange(1, 6).Draw(t, "calls"), term, rapid.IntRange(0, 2).Draw(t, "end")) },
+			"store ahead": func(t *rapid.T) {
+				m.ahead(rapid.IntRange(1, 6).Draw(t, "calls"), term, rapid.IntRange(0, 2).Draw(t, "end"))
+			},
 			"compact": func(t *rapid.T) {
 				hi := m.now.first() + rapid.Uint64Range(0, 60).Draw(t, "count")
 				m.do(m.now.delete(0, hi), func() error { return m.l.DeleteRange(m.now.first(), hi) })

@@ -31,9 +31,16 @@ type question struct {
 	ctx     context.Context
 	request *pb.QueryRequest
 	done    chan struct{} // closed when reply or err is set
+	flight  *flight       // that it is in; under gatherer.mu
 
 	reply *pb.QueryReply
 	err   error
+}
+
+// flight is a call under way with several questions. It is given up when nobody waits for any of them.
+type flight struct {
+	waiting int // questions that somebody waits for; under gatherer.mu
+	cancel  context.CancelFunc
 }
 
 // gathers reports whether a query is small: others would wait long for a large one that they share a call with.
@@ -60,16 +67,27 @@ func (g *gatherer) ask(ctx context.Context, p *pb.QueryRequest) (*pb.QueryReply,
 	case <-q.done:
 		return q.reply, q.err
 	case <-ctx.Done():
+		g.leave(q)
 		return nil, ctx.Err()
+	}
+}
+
+// leave says that nobody waits for a question any more.
+func (g *gatherer) leave(q *question) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if q.flight == nil {
+		return
+	}
+	if q.flight.waiting--; q.flight.waiting == 0 {
+		q.flight.cancel()
 	}
 }
 
 // fly sends a batch, and then what has gathered meanwhile, until there is nothing left.
 func (g *gatherer) fly(batch []*question) {
 	for len(batch) > 0 {
-		ctx, release := anyOf(batch)
-		g.send(ctx, batch)
-		release()
+		g.sendAll(batch)
 		for _, q := range batch {
 			close(q.done)
 		}
@@ -100,32 +118,27 @@ func (g *gatherer) take() []*question {
 	return batch
 }
 
-// anyOf is a context that lasts as long as any of the questions is waited for.
-func anyOf(batch []*question) (ctx context.Context, release func()) {
+// sendAll sends a batch, for as long as anybody waits for any of it.
+func (g *gatherer) sendAll(batch []*question) {
 	if len(batch) == 1 {
-		return batch[0].ctx, func() {}
+		g.send(batch[0].ctx, batch)
+		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	var (
-		mu   sync.Mutex
-		left = len(batch)
-	)
-	stops := make([]func() bool, len(batch))
-	for i, q := range batch {
-		stops[i] = context.AfterFunc(q.ctx, func() {
-			mu.Lock()
-			defer mu.Unlock()
-			if left--; left == 0 {
-				cancel()
-			}
-		})
-	}
-	return ctx, func() {
-		for _, stop := range stops {
-			stop()
+	defer cancel()
+	f := &flight{cancel: cancel}
+	g.mu.Lock()
+	for _, q := range batch {
+		if q.ctx.Err() == nil { // else it has left, or is about to
+			q.flight = f
+			f.waiting++
 		}
+	}
+	g.mu.Unlock()
+	if f.waiting == 0 {
 		cancel()
 	}
+	g.send(ctx, batch)
 }
 
 // sendQueries asks the questions of a batch, by one call.
