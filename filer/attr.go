@@ -49,7 +49,7 @@ func (in *inode) setAttr(ctx context.Context, cred granary.Cred, op *granary.Set
 	}
 	defer in.release()
 	if op.Size != nil {
-		if err := in.commit(context.WithoutCancel(ctx), true); err != nil {
+		if err := in.commit(context.WithoutCancel(ctx), ctx, true); err != nil {
 			return granary.Attr{}, err
 		}
 	}

@@ -100,7 +100,7 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 		return 0, granary.Errorf(granary.KindInvalid, "read", f.Info.Name, "at offset %d", off)
 	}
 	n := int(min(int64(len(p)), max(f.Size()-off, 0)))
-	if err := readWindows(f.ctx, f.fs.store, f, p[:n], uint64(off)); err != nil {
+	if err := f.fs.readWindows(f.ctx, f, p[:n], uint64(off)); err != nil {
 		return 0, err
 	}
 	if n < len(p) {

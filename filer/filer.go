@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/client"
 )
@@ -21,13 +23,16 @@ type FS struct {
 	flushAfter  time.Duration
 	pieceSize   int
 	memoryMax   int64
-	patience    time.Duration
+	stalls      stalls
 	buffers     *buffers
 	users       users
 	owner       *granary.Cred
 
 	ctx  context.Context // of the background; ends in Close
 	stop context.CancelFunc
+
+	closing sync.Once
+
 	wg   sync.WaitGroup // the flusher and what it started
 	wake chan struct{}  // the flusher has something to look at
 	busy chan struct{}  // holds a token for every background flush
@@ -57,7 +62,7 @@ func newFS(o Options, s store) *FS {
 		log:         o.Log,
 		writeBuffer: o.WriteBuffer, flushAfter: o.FlushAfter, pieceSize: o.pieceSize(),
 		memoryMax: max(o.WriteMemory, o.WriteBuffer),
-		patience:  o.Patience,
+		stalls:    stalls{patience: o.Patience, over: make(chan struct{})},
 		buffers:   &buffers{},
 		users:     users{known: map[string]knownUser{}},
 		owner:     o.Owner,
@@ -86,26 +91,43 @@ func WithCred(ctx context.Context, cred granary.Cred) context.Context {
 func (fs *FS) Client() *client.Client { return fs.client }
 
 // Close flushes every handle and stops the flusher. The client stays open. It returns the errors of
-// the flushes; what they could not commit is lost.
+// the flushes; what they could not commit before ctx ended is lost.
 func (fs *FS) Close(ctx context.Context) error {
-	var errs []error
-	for _, in := range fs.dirtyInodes() {
-		errs = append(errs, in.flush(ctx))
-		fs.put(in)
-	}
+	fs.closing.Do(func() { close(fs.stalls.over) })
+	err := fs.flushAll(func(in *inode) error {
+		if err := in.acquire(ctx, "close"); err != nil {
+			return err
+		}
+		defer in.release()
+		return in.commit(ctx, ctx, true)
+	})
 	fs.stop()
 	fs.wg.Wait()
-	return asError("close", errors.Join(errs...))
+	return asError("close", err)
 }
 
 // SyncAll returns when everything written through this FS before is committed: syncfs(2).
 func (fs *FS) SyncAll(ctx context.Context) error {
+	return asError("sync", fs.flushAll(func(in *inode) error { return in.flush(ctx) }))
+}
+
+// flushAll calls flush for all inodes with dirty data, several at a time, and returns all errors.
+func (fs *FS) flushAll(flush func(*inode) error) error {
+	var mu sync.Mutex
 	var errs []error
+	var group errgroup.Group
+	group.SetLimit(flushersMax)
 	for _, in := range fs.dirtyInodes() {
-		errs = append(errs, in.flush(ctx))
-		fs.put(in)
+		group.Go(func() error {
+			err := flush(in)
+			fs.put(in)
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+			return nil
+		})
 	}
-	return asError("sync", errors.Join(errs...))
+	return errors.Join(group.Wait(), errors.Join(errs...))
 }
 
 // asError makes one Error of joined ones, with the kind of the first.

@@ -109,7 +109,7 @@ func (in *inode) background() {
 		if !pending || due.After(now) {
 			return
 		}
-		if err := in.commit(in.fs.ctx, all); err != nil {
+		if err := in.commit(in.fs.ctx, in.fs.ctx, all); err != nil {
 			in.fs.log.Warn("background flush failed", "inode", in.id, "err", err)
 			return
 		}
@@ -129,7 +129,7 @@ func (in *inode) flush(ctx context.Context) error {
 		return err
 	}
 	defer in.release()
-	return in.commit(context.WithoutCancel(ctx), true)
+	return in.commit(context.WithoutCancel(ctx), ctx, true)
 }
 
 // job is one commit of dirty data.
@@ -145,19 +145,43 @@ type job struct {
 // the file waits while there are appends, so all that is in the first part lies before them, and the
 // store's end of file is ours when the appends arrive. After an error in the first part the second is
 // not tried.
-func (in *inode) commit(ctx context.Context, all bool) error {
+//
+// It ends with ctx, and waits for volume servers that do not answer no longer than waiting.
+func (in *inode) commit(ctx, waiting context.Context, all bool) error {
 	j, pending := in.launch(all)
 	if !pending {
 		return nil
 	}
-	err := in.fs.lost(in.id)
-	if err == nil {
-		err = in.commitRanges(ctx, j)
+	return in.land(in.push(ctx, waiting, j))
+}
+
+// push commits what flies. While volume servers do not answer it tries again: from the first time that they did not, for as long as the FS has
+// patience. After that each try fails at once, until one succeeds.
+func (in *inode) push(ctx, waiting context.Context, j job) error {
+	wait := in.fs.newStall(in.stalledSince())
+	defer wait.end()
+	for {
+		err := in.fs.lost(in.id)
+		if err == nil {
+			err = in.commitRanges(ctx, j)
+		}
+		if err == nil {
+			err = in.commitAppends(ctx, j)
+		}
+		if !wait.again(waiting, "flush", err) {
+			return err
+		}
 	}
-	if err == nil {
-		err = in.commitAppends(ctx, j)
+}
+
+// stalledSince returns since when volume servers have not answered: now, if they did the last time.
+func (in *inode) stalledSince() time.Time {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.stalled.IsZero() {
+		in.stalled = time.Now()
 	}
-	return in.land(err)
+	return in.stalled
 }
 
 // launch moves dirty data to where it flies.
@@ -241,6 +265,9 @@ func repeatable(err error) bool {
 func (in *inode) land(err error) error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if !granary.IsKind(err, granary.KindUnavailable) {
+		in.stalled = time.Time{}
+	}
 	if err == nil {
 		in.backoff, in.retryAt = 0, time.Time{}
 		in.settle()
@@ -253,6 +280,7 @@ func (in *inode) land(err error) error {
 		}
 		in.dirty.restore(&in.dirtyFlying)
 		in.appends.restore(&in.appendsFlying)
+		in.fs.nudge() // while it flew there was nothing for the flusher to wait for
 	} else {
 		in.fs.log.Error("dirty data dropped", "inode", in.id, "ranges", len(in.dirtyFlying.pieces),
 			"appends", len(in.appendsFlying.pieces), "err", err)

@@ -186,6 +186,8 @@ func (h *Handle) wait(ctx context.Context, freed <-chan struct{}) error {
 	changed := in.changed
 	in.mu.Unlock()
 	defer in.mu.Lock()
+	ctx, done := killable(ctx)
+	defer done()
 	select {
 	case <-changed:
 	case <-freed:
@@ -235,7 +237,7 @@ func (h *Handle) Allocate(ctx context.Context, mode granary.AllocateMode, off, l
 		return err
 	}
 	defer in.release()
-	if err := in.commit(context.WithoutCancel(ctx), true); err != nil {
+	if err := in.commit(context.WithoutCancel(ctx), ctx, true); err != nil {
 		in.mu.Lock()
 		defer in.mu.Unlock()
 		return h.report(err)

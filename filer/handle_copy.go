@@ -32,7 +32,7 @@ func (h *Handle) CopyTo(ctx context.Context, off uint64, dst *Handle, dstOff, n 
 		return 0, err
 	}
 	defer in.release()
-	if err := in.commit(context.WithoutCancel(ctx), true); err != nil {
+	if err := in.commit(context.WithoutCancel(ctx), ctx, true); err != nil {
 		in.mu.Lock()
 		defer in.mu.Unlock()
 		return 0, dst.report(err)

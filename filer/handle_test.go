@@ -150,7 +150,7 @@ func TestHandleModel(t *testing.T) {
 			"flush": func(t *rapid.T) { check(handles[rapid.IntRange(0, 2).Draw(t, "h")].Flush(ctx)) },
 			"flush full pieces": func(t *rapid.T) {
 				check(handles[0].in.acquire(ctx, "test"))
-				err := handles[0].in.commit(ctx, false)
+				err := handles[0].in.commit(ctx, ctx, false)
 				handles[0].in.release()
 				check(err)
 			},

@@ -51,6 +51,7 @@ type inode struct {
 	unseen   bool          // no handle has returned err yet
 	retryAt  time.Time     // when the background may try again
 	backoff  time.Duration // its last pause
+	stalled  time.Time     // when volume servers began not to answer; zero if they do
 }
 
 // Bits of a mode.
@@ -118,6 +119,13 @@ func (in *inode) all() [4]*dirty {
 
 // acquire takes the slot.
 func (in *inode) acquire(ctx context.Context, op string) error {
+	select {
+	case in.slot <- struct{}{}:
+		return nil
+	default:
+	}
+	ctx, done := killable(ctx)
+	defer done()
 	select {
 	case in.slot <- struct{}{}:
 		return nil

@@ -3,6 +3,7 @@ package filer
 import (
 	"context"
 	"math"
+	"time"
 
 	"github.com/dsorchard/granary"
 )
@@ -93,23 +94,34 @@ type windows interface {
 	name() string
 }
 
-// readWindows fills p. Windows that turn out to be out of date are fetched again.
-func readWindows(ctx context.Context, c content, ws windows, p []byte, off uint64) error {
+// readWindows fills p. Windows that turn out to be out of date are fetched again, and so are those of volumes whose servers do
+// not answer, as long as the FS has patience.
+func (fs *FS) readWindows(ctx context.Context, ws windows, p []byte, off uint64) error {
+	var wait stall
+	defer wait.end()
 	for retries := 0; len(p) > 0; {
 		w, err := ws.window(ctx, off)
 		if err != nil {
 			return err
 		}
-		n, err := w.read(ctx, c, p, off)
+		n, err := w.read(ctx, fs.store, p, off)
+		if err == nil {
+			p, off, retries = p[n:], off+uint64(n), 0
+			continue
+		}
 		if granary.IsKind(err, granary.KindStale) && retries < staleRetries {
 			retries++
 			ws.forget(w)
 			continue
 		}
-		if err != nil {
-			return unreadable(ws.name(), off, err)
+		if wait.fs == nil {
+			wait = fs.newStall(time.Now())
 		}
-		p, off, retries = p[n:], off+uint64(n), 0
+		err = unreadable(ws.name(), off, err)
+		if !wait.again(ctx, "read", err) {
+			return err
+		}
+		ws.forget(w) // it may have been repaired elsewhere
 	}
 	return nil
 }

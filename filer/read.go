@@ -32,7 +32,7 @@ func (in *inode) read(ctx context.Context, p []byte, off uint64) (int, error) {
 	}
 	in.mu.Unlock()
 	for _, g := range gaps {
-		if err := readWindows(ctx, in.fs.store, in, p[g.off-off:g.end-off], g.off); err != nil {
+		if err := in.fs.readWindows(ctx, in, p[g.off-off:g.end-off], g.off); err != nil {
 			return 0, err
 		}
 	}

@@ -24,6 +24,7 @@ type Stats struct {
 	Dirty   Dirty        `json:"dirty"`
 	Queries CallStats    `json:"queries"` // to the masters
 	Changes CallStats    `json:"changes"` // to the masters
+	Stalled int64        `json:"stalled"` // reads and flushes that wait for volume servers
 	Client  client.Stats `json:"client"`
 }
 
@@ -78,7 +79,7 @@ func (s counted) Query(ctx context.Context, q granary.Query) (granary.Answer, er
 
 // Stats returns how the FS fares.
 func (fs *FS) Stats() Stats {
-	s := Stats{Dirty: fs.Dirty(), Queries: fs.queries.stats(), Changes: fs.changes.stats()}
+	s := Stats{Dirty: fs.Dirty(), Queries: fs.queries.stats(), Changes: fs.changes.stats(), Stalled: fs.stalls.waiting.Load()}
 	if fs.client != nil {
 		s.Client = fs.client.Stats()
 	}

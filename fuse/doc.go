@@ -29,5 +29,6 @@
 //
 // Any signal to the calling program interrupts its request, also those that a language's runtime
 // sends itself. A mutation that has been proposed cannot be taken back, so requests do not end at
-// an interrupt: they end when they are answered, or when the client's patience for an absent master ends.
+// an interrupt: they end when they are answered, or when the client's patience for an absent master ends. Reads, writes and
+// flushes that wait for volume servers end when their process is killed (request).
 package fuse

@@ -31,8 +31,8 @@ var (
 )
 
 // Read fills dest; short only at the end of the file.
-func (f *file) Read(_ context.Context, dest []byte, off int64) (gofuse.ReadResult, syscall.Errno) {
-	n, err := f.h.ReadAt(f.m.ctx, dest, off)
+func (f *file) Read(ctx context.Context, dest []byte, off int64) (gofuse.ReadResult, syscall.Errno) {
+	n, err := f.h.ReadAt(f.m.request(ctx), dest, off)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, filer.Errno(err)
 	}
@@ -40,8 +40,8 @@ func (f *file) Read(_ context.Context, dest []byte, off int64) (gofuse.ReadResul
 }
 
 // Write gathers data; Flush and Fsync make it durable.
-func (f *file) Write(_ context.Context, data []byte, off int64) (uint32, syscall.Errno) {
-	n, err := f.h.WriteAt(f.m.ctx, data, off)
+func (f *file) Write(ctx context.Context, data []byte, off int64) (uint32, syscall.Errno) {
+	n, err := f.h.WriteAt(f.m.request(ctx), data, off)
 	if err != nil {
 		return 0, filer.Errno(err)
 	}
@@ -49,10 +49,14 @@ func (f *file) Write(_ context.Context, data []byte, off int64) (uint32, syscall
 }
 
 // Flush is close of one descriptor: when it returns, what was written is durable and everybody sees it.
-func (f *file) Flush(context.Context) syscall.Errno { return filer.Errno(f.h.Flush(f.m.ctx)) }
+func (f *file) Flush(ctx context.Context) syscall.Errno {
+	return filer.Errno(f.h.Flush(f.m.request(ctx)))
+}
 
 // Fsync makes what was written durable.
-func (f *file) Fsync(context.Context, uint32) syscall.Errno { return filer.Errno(f.h.Sync(f.m.ctx)) }
+func (f *file) Fsync(ctx context.Context, _ uint32) syscall.Errno {
+	return filer.Errno(f.h.Sync(f.m.request(ctx)))
+}
 
 // Allocate is fallocate. Space is not reserved: Granary places blocks when they are written.
 func (f *file) Allocate(_ context.Context, off, size uint64, flags uint32) syscall.Errno {

@@ -202,6 +202,16 @@ func (m *meter) Write(cancel <-chan struct{}, in *gofuse.WriteIn, data []byte) (
 	return n, m.note(opWrite, began, status)
 }
 
+func (m *meter) Writev(cancel <-chan struct{}, in *gofuse.WriteIn, data [][]byte) (uint32, gofuse.Status) {
+	began := time.Now()
+	n, status := m.RawFileSystem.Writev(cancel, in, data)
+	if status == gofuse.ENOSYS {
+		return n, status // then comes Write
+	}
+	m.bytesWritten.Add(uint64(n))
+	return n, m.note(opWrite, began, status)
+}
+
 func (m *meter) CopyFileRange(cancel <-chan struct{}, in *gofuse.CopyFileRangeIn) (uint32, gofuse.Status) {
 	began := time.Now()
 	n, status := m.RawFileSystem.CopyFileRange(cancel, in)

@@ -201,20 +201,30 @@ func (t *liveTable) settled(ctx context.Context) error {
 
 // candidates returns the disks that are up and take new volumes, with what placement has to know. What was decided about
 // disks, at says.
-func (t *liveTable) candidates(at *places) []candidate {
+func (t *liveTable) candidates(at *places) []candidate { return t.disks(at, true) }
+
+// away returns the disks that would take new volumes if their servers were up, as those had them last.
+func (t *liveTable) away(at *places) []candidate { return t.disks(at, false) }
+
+// disks returns the disks of the servers that are up, or of the others. Of one that was not heard since this master runs it is not known how
+// full it is: it counts as one with room.
+func (t *liveTable) disks(at *places, up bool) []candidate {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	var cs []candidate
 	for id, s := range t.registered {
 		h, ok := t.heard[id]
-		if !ok || t.now().Sub(h) > t.downAfter {
+		if (ok && t.now().Sub(h) <= t.downAfter) != up {
 			continue
 		}
 		for _, d := range s.Disks {
 			u, ok := t.usages[d]
 			r := at.disk(d)
-			if !ok || r.State != granary.DiskActive {
+			if !ok && up || r.State != granary.DiskActive {
 				continue
+			}
+			if !ok {
+				u.Free = placementFreeMin
 			}
 			cs = append(cs, candidate{
 				disk: d, server: id, name: s.Addr, zone: s.Zone, rack: s.Rack, free: u.Free, writable: u.ReadOnly == "",

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -164,4 +165,44 @@ func TestPlacementNeverCrowds(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAway: with disks whose servers are away there would be room, without them there is none.
+func TestAway(t *testing.T) {
+	t.Parallel()
+	now := time.Now().Add(time.Hour)
+	s := openAlone(t, t.TempDir(), nil)
+	for _, name := range []string{"s1", "s2", "s3"} {
+		beat(t, s, name)
+	}
+	live := s.leading.Load().live
+	live.mu.Lock()
+	live.now = func() time.Time { return now }
+	for id := range live.heard {
+		live.heard[id] = now
+	}
+	delete(live.heard, "s2")
+	live.heard["s3"] = now.Add(-time.Hour)
+	live.mu.Unlock()
+	at := newPlaces()
+	if up, away := live.candidates(at), live.away(at); len(up) != 1 || len(away) != 2 {
+		t.Fatalf("%d disks are up, %d away", len(up), len(away))
+	}
+	l := s.leading.Load()
+	if _, err := l.placeVolume(t.Context(), &granary.OpenVolume{Policy: 1}); err != nil {
+		t.Errorf("auto takes what is up: %v", err)
+	}
+	full := []granary.DiskID{}
+	for _, c := range live.candidates(at) {
+		full = append(full, c.disk)
+	}
+	if _, err := l.placeVolume(t.Context(), &granary.OpenVolume{Policy: 1, Exclude: full}); !granary.IsKind(err, granary.KindUnavailable) {
+		t.Errorf("with two disks away: %v", err)
+	}
+	for _, c := range live.away(at) {
+		full = append(full, c.disk)
+	}
+	if _, err := l.placeVolume(t.Context(), &granary.OpenVolume{Policy: 1, Exclude: full}); !granary.IsKind(err, granary.KindNoSpace) {
+		t.Errorf("without any: %v", err)
+	}
 }

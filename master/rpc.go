@@ -179,7 +179,8 @@ func (l *leadership) prepare(ctx context.Context, req *granary.MutateRequest) (i
 	return items, failed, nil
 }
 
-// placeVolume chooses the disks of a volume.
+// placeVolume chooses the disks of a volume. KindUnavailable says that there would be enough if servers that are away came back, KindNoSpace
+// that there are not.
 func (l *leadership) placeVolume(ctx context.Context, op *granary.OpenVolume) (*granary.Placement, error) {
 	if err := l.live.settled(ctx); err != nil {
 		return nil, err
@@ -191,7 +192,16 @@ func (l *leadership) placeVolume(ctx context.Context, op *granary.OpenVolume) (*
 	if !ok {
 		return nil, granary.Errorf(granary.KindNotFound, "open volume", fmt.Sprintf("policy %d", op.Policy), "")
 	}
-	return place(p, l.live.candidates(at), op.Exclude, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	dice := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
+	up := l.live.candidates(at)
+	placed, err := place(p, up, op.Exclude, dice)
+	if granary.IsKind(err, granary.KindNoSpace) {
+		away := l.live.away(at)
+		if _, later := place(p, append(away, up...), op.Exclude, dice); later == nil {
+			return nil, granary.Errorf(granary.KindUnavailable, "open volume", "", "%d disks are away: %w", len(away), err)
+		}
+	}
+	return placed, err
 }
 
 // resolve finds the parts of an assembled file.

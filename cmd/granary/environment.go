@@ -122,7 +122,11 @@ func (env *environment) connect(ctx context.Context, o client.Options) (*client.
 		return nil, err
 	}
 	o.Masters, o.Shards = masters, volume.NewClient()
-	return client.Open(ctx, o)
+	c, err := client.Open(ctx, o)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("no master answers at %s: %w", env.cluster, err)
+	}
+	return c, err
 }
 
 // sessionName says what runs and where, for listings of sessions.

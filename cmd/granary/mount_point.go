@@ -10,16 +10,18 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dsorchard/granary/fuse"
 )
 
 // checkMountPoint refuses what cannot be mounted on, and clears away mounts whose process died.
 func checkMountPoint(ctx context.Context, dir string) error {
-	st, err := os.Stat(dir)
+	st, err := lookAt(dir)
 	for tries := 0; errors.Is(err, syscall.ENOTCONN) && tries < 8; tries++ { // one may hide another
 		if err := detach(ctx, dir); err != nil {
 			return fmt.Errorf("%s is a mount whose process died and cannot be unmounted: %w", dir, err)
 		}
-		st, err = os.Stat(dir)
+		st, err = lookAt(dir)
 	}
 	if err != nil {
 		return fmt.Errorf("mount point: %w", err)
@@ -28,6 +30,14 @@ func checkMountPoint(ctx context.Context, dir string) error {
 		return fmt.Errorf("mount point %s is not a directory", dir)
 	}
 	return nil
+}
+
+// lookAt is stat; the error of a mount whose process died is ENOTCONN, also while the kernel still knows attributes that it was told.
+func lookAt(dir string) (os.FileInfo, error) {
+	if _, err := unix.Getxattr(dir, fuse.XattrMount, make([]byte, answerMax)); errors.Is(err, syscall.ENOTCONN) {
+		return nil, err
+	}
+	return os.Stat(dir)
 }
 
 // detach takes a mount away at once, whoever uses it.

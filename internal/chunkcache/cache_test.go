@@ -251,8 +251,10 @@ func TestPrivate(t *testing.T) {
 func TestMany(t *testing.T) {
 	dir := t.TempDir()
 	var wg sync.WaitGroup
+	var all []*Cache
 	for i := range 3 {
 		c := open(t, dir, granary.ChunkSizeMax)
+		all = append(all, c)
 		for worker := range 3 {
 			wg.Go(func() {
 				dice := rand.New(rand.NewPCG(uint64(i), uint64(worker)))
@@ -272,6 +274,11 @@ func TestMany(t *testing.T) {
 		}
 	}
 	wg.Wait()
+	for _, c := range all {
+		if err := c.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if n := bytesIn(t, dir); n > granary.ChunkSizeMax*3/2 {
 		t.Error(fmt.Sprint(n, " bytes"))
 	}

@@ -52,9 +52,9 @@ func (a *Access) S3cmd(t testing.TB, args ...string) Command {
 	return Command{Name: "s3cmd", Args: append([]string{"-c", config, "--no-progress"}, args...)}
 }
 
-// Mount mounts the cluster's root at a directory of the test, by the granary binary, and unmounts
+// Mount mounts the cluster's root at a directory of the test, by the granary binary with these flags, and unmounts
 // it when the test ends.
-func (a *Access) Mount(t testing.TB) string {
+func (a *Access) Mount(t testing.TB, flags ...string) string {
 	t.Helper()
 	point := filepath.Join(t.TempDir(), "mnt")
 	if a.As != nil {
@@ -69,7 +69,7 @@ func (a *Access) Mount(t testing.TB) string {
 		}
 	}
 	log := filepath.Join(a.Dir, "mount.log")
-	a.Granary("mount", "--log-file", log, point).Run(t)
+	a.Granary(append([]string{"mount", "--log-file", log, point}, flags...)...).Run(t)
 	t.Cleanup(func() {
 		if t.Failed() {
 			if text, err := os.ReadFile(log); err == nil {
