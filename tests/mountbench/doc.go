@@ -4,7 +4,10 @@
 //
 //	mountbench rows --path DIR --name NAME [--rows write,read,…] [--cold COMMAND] [--pids-by COMMAND] [--results FILE]
 //	mountbench compare --results FILE
+//	mountbench overwrite --path DIR [--for 15m] [--file 4096] [--space-by COMMAND]
 //
 // The command of --cold empties all caches that the directory's reads may come from: it unmounts and mounts again, and has the kernel
 // drop its own. It runs before what is measured cold. That of --pids-by prints the processes whose CPU time is charged.
+//
+// overwrite has a large file overwritten at random for long, which is to cost the same all the time.
 package main

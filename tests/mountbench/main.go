@@ -29,6 +29,8 @@ type settings struct {
 	tree    string // tar file
 	each    time.Duration
 	fileMiB int
+	length  time.Duration
+	spaceBy string
 	ours    string // compare: which target is to be better
 }
 
@@ -36,18 +38,21 @@ func run(ctx context.Context, args []string) error {
 	var s settings
 	flags := flag.NewFlagSet("mountbench", flag.ContinueOnError)
 	flags.StringVar(&s.name, "name", "directory", "what the results call it")
-	flags.StringVar(&s.path, "path", "", "rows: directory to work in")
+	flags.StringVar(&s.path, "path", "", "directory to work in")
 	flags.StringVar(&s.second, "second", "", "rows: the same directory in another mount; for the row coherence")
 	flags.StringVar(&s.rows, "rows", "", "rows: which, separated by commas (default all)")
 	flags.StringVar(&s.cold, "cold", "", "rows: shell command that empties caches")
-	flags.StringVar(&s.pidsBy, "pids-by", "", "rows: shell command that prints whose CPU time is charged")
+	flags.StringVar(&s.pidsBy, "pids-by", "", "shell command that prints whose CPU time is charged")
 	flags.StringVar(&s.results, "results", "", "file that results are added to, or read from")
 	flags.StringVar(&s.tree, "tree", "", "rows: tar file of a git work tree")
 	flags.DurationVar(&s.each, "each", 3*time.Second, "rows: time for what is repeated")
-	flags.IntVar(&s.fileMiB, "file", 512, "rows: MiB of large files")
+	flags.IntVar(&s.fileMiB, "file", 512, "MiB of large files")
+	flags.DurationVar(&s.length, "for", 15*time.Minute, "overwrite: how long")
+	flags.StringVar(&s.spaceBy, "space-by", "", "overwrite: shell command that prints what is stored")
 	flags.StringVar(&s.ours, "ours", "granary", "compare: the target that is to be better than others")
 	return measure.Dispatch(ctx, args, flags, &s, []measure.Command[settings]{
 		{Name: "rows", Run: measureRows},
+		{Name: "overwrite", Run: overwrite},
 		{Name: "compare", Run: compare},
 	})
 }
