@@ -48,6 +48,7 @@ type Client struct {
 	attached map[string]*Store
 
 	loans loans
+	peeks peeks
 }
 
 // NewClient returns a client. It connects when it is first asked something.
@@ -62,6 +63,7 @@ func NewClient(options ...ClientOption) *Client {
 		ExpectContinueTimeout: buildRefusedWithin,
 	}
 	c := &Client{http: &http.Client{Transport: transport}, scheme: "http", attached: make(map[string]*Store), loans: newLoans()}
+	c.peeks.files = make(map[peekKey]*peek)
 	transport.DialContext = c.dial
 	for _, option := range options {
 		option(c, transport)
@@ -115,6 +117,7 @@ func (c *Client) Attach(addr string, s *Store) {
 
 // Close closes the idle connections, and frees what Lend has returned.
 func (c *Client) Close() error {
+	c.peeks.close()
 	c.freeLoans()
 	c.http.CloseIdleConnections()
 	return nil
@@ -185,6 +188,11 @@ func (c *Client) ReadAt(ctx context.Context, addr string, ref granary.ShardRef, 
 	if s := c.local(addr); s != nil {
 		return s.ReadAt(ctx, ref, p, off)
 	}
+	if off >= 0 {
+		if length, ok := c.peek(addr, ref, p, off); ok {
+			return len(p), length, nil
+		}
+	}
 	return c.read(ctx, addr, ref, p, off, "")
 }
 
@@ -241,6 +249,7 @@ func (c *Client) readPart(ctx context.Context, addr string, ref granary.ShardRef
 	if err != nil {
 		return 0, 0, unreachable(ctx, opRead, subject, err)
 	}
+	c.learnPeek(addr, ref, resp, length)
 	return n, length, nil
 }
 

@@ -241,6 +241,7 @@ func (h *handler) read(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set(headerLoan, "1")
+	h.sayWhere(w, r, ref)
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Content-Length", strconv.Itoa(n))
 	w.Header().Set(headerShardLength, strconv.FormatUint(length, 10))

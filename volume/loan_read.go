@@ -106,6 +106,9 @@ func (c *Client) readLent(ctx context.Context, addr string, ref granary.ShardRef
 		return 0, 0, granary.Errorf(granary.KindInternal, opRead, subject, "%s does not say how much it has read: %w", addr, err)
 	}
 	length, err := readLength(resp, addr, subject, len(p), off, size)
+	if err == nil {
+		c.learnPeek(addr, ref, resp, length)
+	}
 	return int(size), length, err
 }
 
@@ -147,6 +150,7 @@ func (h *handler) readLent(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
+	h.sayWhere(w, r, ref)
 	w.Header().Set(headerBytes, strconv.Itoa(n))
 	w.Header().Set(headerShardLength, strconv.FormatUint(length, 10))
 	w.WriteHeader(http.StatusNoContent)

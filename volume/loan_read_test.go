@@ -34,6 +34,7 @@ func lendingServer(t *testing.T, data []byte, around func(serve func())) (c *Cli
 	t.Cleanup(server.Close)
 	addr, ref = strings.TrimPrefix(server.URL, "http://"), firstRef(store, 1)
 	c = NewClient()
+	c.peeks.closed = true // or it would read the file
 	t.Cleanup(func() { c.Close() })
 	if err := c.Append(t.Context(), addr, appendOf(ref, 0, 0, data)); err != nil {
 		t.Fatal(err)

@@ -21,6 +21,8 @@ const (
 	headerBytes        = "X-Granary-Bytes"
 	// headerLoan says in a request where its data lie, or shall go, and in the answer to an append or a read with a body that they might: see loan.
 	headerLoan = "X-Granary-Loan"
+	// headerFile says in the answer to a read where the shard's file lies: see peek.
+	headerFile = "X-Granary-File"
 )
 
 // statusNoLoan is the answer to a loan that the server cannot take.

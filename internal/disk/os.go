@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 
@@ -26,11 +27,21 @@ func OS(dir string) (FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &osFS{root: root}, nil
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	return &osFS{root: root, dir: abs}, nil
 }
 
 // osFS has no Close: the directory it holds is released when it is no longer referenced.
-type osFS struct{ root *os.Root }
+type osFS struct {
+	root *os.Root
+	dir  string
+}
+
+// Path returns where others find a file, as long as the directory has the place that it had.
+func (o *osFS) Path(name string) string { return filepath.Join(o.dir, name) }
 
 type osFile struct {
 	f      *os.File
