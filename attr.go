@@ -61,6 +61,14 @@ const (
 	FlagDefaultACL
 	// FlagCapability marks a file with XattrCapability.
 	FlagCapability
+	// FlagVersions marks a file that has a number among the versions of its object, and a directory that holds earlier versions.
+	FlagVersions
+	// FlagNoID marks a version of an object that has a number, and no id.
+	FlagNoID
+	// FlagRetention marks a file with XattrRetention.
+	FlagRetention
+	// FlagLegalHold marks a file with XattrLegalHold.
+	FlagLegalHold
 )
 
 // Attr is what stat returns, and a little more.
@@ -84,6 +92,7 @@ type Attr struct {
 	Parent         InodeID // the directory that holds it; of a file with several names that of the last one it got, 0 if that went or is not known
 	Entries        uint64  // directories only: number of entries
 	Subdirs        uint64  // directories only: number of entries that are directories
+	Object         ObjectVersion
 }
 
 // IsDir reports whether the inode is a directory.
@@ -130,6 +139,10 @@ func FlagOfXattr(name string) Flags {
 		return FlagDefaultACL
 	case XattrCapability:
 		return FlagCapability
+	case XattrRetention:
+		return FlagRetention
+	case XattrLegalHold:
+		return FlagLegalHold
 	}
 	return 0
 }

@@ -67,6 +67,10 @@ type (
 	// that this leaves empty are removed too, and a directory with FlagMarker only loses the flag and
 	// its attributes named "granary.…", and is an implicit one; with Path, Name is a relative path.
 	// Result: Attr of the inode as it is after.
+	//
+	// In a bucket with versioning the object stays as an earlier version, and the result is the delete marker that was made, with
+	// Marker: number, flags and times are set; with Key there need not be an object. Object takes that version away for good, or a
+	// delete marker, and what was before it is the newest again. Bypass does so under retention in the mode GOVERNANCE.
 	Unlink struct {
 		Parent InodeID
 		Name   string
@@ -74,6 +78,8 @@ type (
 		Prune  bool
 		Match  *Precondition
 		Key    bool
+		Object ObjectVersion
+		Bypass bool
 	}
 
 	// Rmdir removes an empty directory. The root of a dataset goes only if no uploads are in progress, and its dataset goes
@@ -136,12 +142,14 @@ type (
 		Xattr       Xattr
 		CreateOnly  bool
 		ReplaceOnly bool
+		Bypass      bool // of retention in the mode GOVERNANCE
 	}
 
 	// RemoveXattr removes one attribute.
 	RemoveXattr struct {
-		Inode InodeID
-		Name  string
+		Inode  InodeID
+		Name   string
+		Bypass bool // of retention in the mode GOVERNANCE
 	}
 
 	// Commit adds content to a regular file. With AtEnd the offsets in Content are relative to the
@@ -449,6 +457,7 @@ type Result struct {
 	Attr     Attr
 	Created  bool
 	Replaced bool
+	Marker   bool
 	Offset   uint64
 	Volume   *Volume
 	Missing  []uint32 // indices into Content.Chunks

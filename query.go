@@ -31,6 +31,8 @@ type (
 
 		Key     bool
 		Nearest bool
+		Object  ObjectVersion // with Key: which version of the object; 0 for the newest
+		Markers bool          // with Key: a delete marker is found, too
 	}
 	// Found answers Lookup.
 	Found struct {
@@ -39,6 +41,7 @@ type (
 		Rest   string
 		Xattrs []Xattr
 		Layout *Layout
+		Marker bool // what is found is a delete marker: of Entry.Attr, number, flags and times are set
 		// Missing, only with QueryRequest.Keep, says in place of KindNotFound that directory Parent has nothing by the first
 		// name of Rest. The Entry is empty then.
 		Missing    bool
@@ -71,12 +74,17 @@ type (
 		// any of them is left.
 		Delimiter string
 		Limit     int // at most ListMax; 0 for that
+		// Versions lists all versions of the objects and their delete markers, the newest of a key first. If StartAt is not nil,
+		// those of the key StartAfter that are earlier than that are listed, too.
+		Versions bool
+		StartAt  *ObjectVersion
 	}
 	// Listing answers List.
 	Listing struct {
 		Items     []ListItem // keys and prefixes together, in order
 		Truncated bool
 		Next      string // StartAfter of the next call, if Truncated: the last key, or something past the last prefix
+		NextAt    *ObjectVersion
 	}
 
 	// HasChunks asks which chunks a dataset already has, in volumes of at least Parity parity shards.
@@ -294,6 +302,8 @@ type ListItem struct {
 	IsPrefix bool
 	Attr     Attr
 	ETag     string // the stored ETag, or ""
+	Latest   bool   // with Versions: the newest version of the key
+	Marker   bool   // a delete marker: of Attr, number, flags and times are set
 }
 
 // MasterStatus is one node of the Raft group.

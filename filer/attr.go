@@ -115,6 +115,12 @@ func (fs *FS) RemoveXattr(ctx context.Context, cred granary.Cred, ino granary.In
 	return err
 }
 
+// DropXattr removes one attribute with the authority of the superuser.
+func (fs *FS) DropXattr(ctx context.Context, op *granary.RemoveXattr) error {
+	_, err := fs.store.Do(ctx, granary.Cred{}, op)
+	return err
+}
+
 // StatFS returns the space and the number of files where an inode lies: its dataset's, if that has a quota. With 0 they
 // are the cluster's.
 func (fs *FS) StatFS(ctx context.Context, ino granary.InodeID) (*granary.FSStats, error) {

@@ -24,6 +24,7 @@ type CopyOptions struct {
 	Match         *granary.Precondition // on the destination
 	SrcMatch      *granary.Precondition // on the source: Version and ETag
 	Key           bool                  // SrcPath and DstPath are keys of objects
+	SrcObject     granary.ObjectVersion // with Key: the version of the source
 }
 
 // Copy makes a file refer to the same blocks as another, where they are in one dataset, and else
@@ -78,7 +79,7 @@ func (fs *FS) copyOnce(ctx context.Context, o CopyOptions, p place) (*Info, erro
 
 func (fs *FS) openSource(ctx context.Context, o CopyOptions) (*File, error) {
 	if o.Key {
-		return fs.OpenKey(ctx, o.SrcRoot, o.SrcPath)
+		return fs.OpenKey(ctx, o.SrcRoot, o.SrcPath, o.SrcObject)
 	}
 	return fs.OpenFile(ctx, o.SrcRoot, o.SrcPath, true)
 }

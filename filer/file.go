@@ -32,21 +32,21 @@ func (fs *FS) OpenFile(ctx context.Context, root granary.InodeID, path string, f
 	if err != nil {
 		return nil, err
 	}
-	return fs.open(ctx, root, rel, path, follow, false)
+	return fs.open(ctx, root, rel, path, follow, granary.Lookup{})
 }
 
-// OpenKey is OpenFile for the object of a key.
-func (fs *FS) OpenKey(ctx context.Context, root granary.InodeID, key string) (*File, error) {
+// OpenKey is OpenFile for a version of the object of a key; 0 for the newest.
+func (fs *FS) OpenKey(ctx context.Context, root granary.InodeID, key string, object granary.ObjectVersion) (*File, error) {
 	rel, err := relativeOrKey("open", key, true)
 	if err != nil {
 		return nil, err
 	}
-	return fs.open(ctx, root, rel, key, true, true)
+	return fs.open(ctx, root, rel, key, true, granary.Lookup{Key: true, Object: object})
 }
 
 // open opens what a path or key leads to, which errors call by a name.
-func (fs *FS) open(ctx context.Context, root granary.InodeID, rel, path string, follow, isKey bool) (*File, error) {
-	found, err := fs.findFile(ctx, root, rel, follow, isKey)
+func (fs *FS) open(ctx context.Context, root granary.InodeID, rel, path string, follow bool, q granary.Lookup) (*File, error) {
+	found, err := fs.findFile(ctx, root, rel, follow, q)
 	if err != nil {
 		return nil, err
 	}
@@ -63,8 +63,8 @@ func (fs *FS) open(ctx context.Context, root granary.InodeID, rel, path string, 
 }
 
 // findFile walks to a file. What is dirty here is flushed first.
-func (fs *FS) findFile(ctx context.Context, root granary.InodeID, rel string, follow, isKey bool) (*granary.Found, error) {
-	q := granary.Lookup{Key: isKey, Xattrs: true, Layout: &granary.Range{Length: layoutSpan}, Access: granary.AccessRead}
+func (fs *FS) findFile(ctx context.Context, root granary.InodeID, rel string, follow bool, q granary.Lookup) (*granary.Found, error) {
+	q.Xattrs, q.Layout, q.Access = true, &granary.Range{Length: layoutSpan}, granary.AccessRead
 	w := walker{m: fs.store, root: root}
 	found, err := w.walk(ctx, rel, follow, q)
 	if err != nil {

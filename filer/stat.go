@@ -16,13 +16,14 @@ type Info struct {
 	Attr   granary.Attr
 	Target string          // symbolic links
 	Xattrs []granary.Xattr // if asked for
+	Marker bool            // a delete marker
 }
 
 // infoOf makes an Info of what a walk found.
 func infoOf(found *granary.Found) *Info {
 	return &Info{
 		Name: found.Entry.Name, Parent: found.Parent, Attr: found.Entry.Attr,
-		Target: found.Entry.Target, Xattrs: found.Xattrs,
+		Target: found.Entry.Target, Xattrs: found.Xattrs, Marker: found.Marker,
 	}
 }
 
@@ -43,8 +44,12 @@ func (i *Info) Xattr(name string) ([]byte, bool) {
 }
 
 // StatOptions says how to look: Follow a symbolic link at the end (those on the way always are),
-// fetch Xattrs. With Key the path is the key of an object.
-type StatOptions struct{ Follow, Xattrs, Key bool }
+// fetch Xattrs. With Key the path is the key of an object, of which Object is the version, 0 for the newest; with Markers a delete
+// marker is found, too.
+type StatOptions struct {
+	Follow, Xattrs, Key, Markers bool
+	Object                       granary.ObjectVersion
+}
 
 // Stat finds what is at a path below root. Paths are as CleanPath returns them; the leading slash
 // may be missing. Absolute symbolic links are relative to root, and ".." in them stays below it.
@@ -54,7 +59,7 @@ func (fs *FS) Stat(ctx context.Context, root granary.InodeID, path string, o Sta
 		return nil, err
 	}
 	w := walker{m: fs.store, root: root}
-	found, err := w.walk(ctx, rel, o.Follow, granary.Lookup{Xattrs: o.Xattrs, Key: o.Key})
+	found, err := w.walk(ctx, rel, o.Follow, granary.Lookup{Xattrs: o.Xattrs, Key: o.Key, Object: o.Object, Markers: o.Markers})
 	if err != nil {
 		return nil, err
 	}
@@ -74,15 +79,18 @@ type RemoveOptions struct {
 	Recursive, Prune bool
 	Match            *granary.Precondition
 	Cred             granary.Cred
-	Key              bool // the path is the key of an object
+}
+
+// RemoveKey removes the object of a key, or for good the version that op names. Parent, Name and what else the op says are the
+// caller's. It returns what the op did.
+func (fs *FS) RemoveKey(ctx context.Context, op *granary.Unlink) (granary.Result, error) {
+	op.Key, op.Prune = true, true
+	return fs.store.Do(ctx, granary.Cred{}, op)
 }
 
 // Remove removes a file, a symbolic link, or an empty directory.
 func (fs *FS) Remove(ctx context.Context, root granary.InodeID, path string, o RemoveOptions) error {
 	ctx = client.WithCred(ctx, o.Cred)
-	if o.Key {
-		return fs.unlink(ctx, o.Cred, &granary.Unlink{Parent: root, Name: path, Prune: o.Prune, Match: o.Match, Key: true})
-	}
 	rel, err := named("remove", path)
 	if err != nil {
 		return err
@@ -110,11 +118,11 @@ func (fs *FS) Remove(ctx context.Context, root granary.InodeID, path string, o R
 	return fs.Rmdir(ctx, o.Cred, parent, name)
 }
 
-// removeTree removes a directory with all that is in it: in one step, if the caller is the superuser or there is nothing in
-// it, and else entry by entry, each with the caller's permissions.
+// removeTree removes a directory with all that is in it: in one step, if the caller is the superuser and its bucket
+// keeps no versions, or there is nothing in it, and else entry by entry, each with the caller's permissions.
 func (fs *FS) removeTree(ctx context.Context, cred granary.Cred, parent granary.InodeID, name string) error {
 	_, err := fs.store.Do(ctx, cred, &granary.RemoveTree{Parent: parent, Name: name})
-	if cred.UID == 0 || !granary.IsKind(err, granary.KindNotOwner) {
+	if !granary.IsKind(err, granary.KindNotOwner) {
 		return err
 	}
 	dir, err := fs.Lookup(ctx, parent, name)

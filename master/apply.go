@@ -66,6 +66,7 @@ func (t *txn) applyEntry(e entry) []granary.Result {
 	if t.places = c.version > commandVersionNoPlaces; !t.places {
 		t.head.IndexVolume, t.head.IndexBlock = 1, 1
 	}
+	t.numbered = 0
 	t.closeWindow(e.Index)
 	t.now = max(c.Time, t.head.Time+1)
 	t.head.Time = t.now

@@ -127,11 +127,20 @@ func checkWritable(op string, r *inodeRecord) *granary.Error {
 	return nil
 }
 
-// writable returns a regular file whose content may change.
-func (t *txn) writable(op string, id granary.InodeID) (*inodeRecord, *granary.Error) {
+// movable returns a regular file whose content may be stored otherwise.
+func (t *txn) movable(op string, id granary.InodeID) (*inodeRecord, *granary.Error) {
 	r, err := t.regular(op, id)
 	if err == nil {
 		err = checkWritable(op, r)
+	}
+	return r, err
+}
+
+// writable returns a regular file whose content may change.
+func (t *txn) writable(op string, id granary.InodeID) (*inodeRecord, *granary.Error) {
+	r, err := t.movable(op, id)
+	if err == nil {
+		err = t.unlocked(op, id.String(), r, false)
 	}
 	return r, err
 }

@@ -37,6 +37,9 @@ func (t *txn) setAttr(op *granary.SetAttr) granary.Result {
 		return granary.Result{Err: err}
 	}
 	if op.Size != nil {
+		if err := t.unlocked("setattr", op.Inode.String(), r, false); err != nil {
+			return granary.Result{Err: err}
+		}
 		if err := t.resize(r, *op.Size); err != nil {
 			return granary.Result{Err: err}
 		}
@@ -143,6 +146,11 @@ func (t *txn) putXattr(op string, r *inodeRecord, x *granary.Xattr) *granary.Err
 	if isACL(x.Name) {
 		return t.putACL(op, r, x)
 	}
+	if x.Name == granary.XattrVersioning || x.Name == granary.XattrObjectLock {
+		if err := t.setVersioning(op, r, x); err != nil {
+			return err
+		}
+	}
 	r.Ctime = t.now
 	return t.storeXattr(op, r, x.Name, x.Value)
 }
@@ -171,6 +179,9 @@ func (t *txn) storeXattr(op string, r *inodeRecord, name string, value []byte) *
 func (t *txn) putXattrs(op string, r *inodeRecord, xattrs []granary.Xattr) *granary.Error {
 	for i := range xattrs {
 		if err := t.mayHaveXattr(op, xattrs[i].Name, r); err != nil {
+			return err
+		}
+		if err := t.mayRelock(op, r, xattrs[i].Name, &xattrs[i], false); err != nil {
 			return err
 		}
 		if err := t.putXattr(op, r, &xattrs[i]); err != nil {
@@ -225,6 +236,9 @@ func (t *txn) setXattr(op *granary.SetXattr) granary.Result {
 	case op.ReplaceOnly && !there:
 		return failed(granary.KindNoData, "setxattr", op.Xattr.Name, "")
 	}
+	if err := t.mayRelock("setxattr", r, op.Xattr.Name, &op.Xattr, op.Bypass); err != nil {
+		return granary.Result{Err: err}
+	}
 	if err := t.putXattr("setxattr", r, &op.Xattr); err != nil {
 		return granary.Result{Err: err}
 	}
@@ -248,6 +262,12 @@ func (t *txn) removeXattr(op *granary.RemoveXattr) granary.Result {
 	}
 	if t.get(keyXattr(op.Inode, op.Name)) == nil && !isACL(op.Name) {
 		return failed(granary.KindNoData, "removexattr", op.Name, "")
+	}
+	if op.Name == granary.XattrVersioning || op.Name == granary.XattrObjectLock {
+		return failed(granary.KindInvalid, "removexattr", op.Name, "it is never removed")
+	}
+	if err := t.mayRelock("removexattr", r, op.Name, nil, op.Bypass); err != nil {
+		return granary.Result{Err: err}
 	}
 	if isACL(op.Name) {
 		t.dropACL(r, op.Name)

@@ -8,7 +8,11 @@ import (
 
 // commit adds content to a file.
 func (t *txn) commit(session granary.SessionID, op *granary.Commit) granary.Result {
-	r, err := t.writable("commit", op.Inode)
+	find := t.writable
+	if op.Rewrite != 0 { // which changes nothing of what a lock is for
+		find = t.movable
+	}
+	r, err := find("commit", op.Inode)
 	if err != nil {
 		return granary.Result{Err: err}
 	}

@@ -86,7 +86,7 @@ func (t *txn) removeDataset(dir, root *inodeRecord, name string) granary.Result 
 		return failed(granary.KindNotEmpty, "rmdir", name, "uploads are in progress")
 	}
 	left := emptyTreeMax
-	empty := root.Entries == 0 || dir.Inode == granary.BucketsInode && t.emptyTree(root, &left)
+	empty := root.Entries == 0 && root.Versions == 0 || dir.Inode == granary.BucketsInode && t.emptyTree(root, &left)
 	if !empty {
 		return failed(granary.KindNotEmpty, "rmdir", name, "")
 	}

@@ -106,6 +106,8 @@ func (t *txn) undecidable(r *inodeRecord) string {
 		return "it has an access control list"
 	case t.paths().lockedAbout(r.Inode):
 		return "there are locks on paths there"
+	case t.datasets.get(t, id).Versioning != 0:
+		return "its bucket keeps versions"
 	case t.datasets.get(t, id).Limit != granary.Quota{} || t.ownersLimited(id):
 		return "there are quotas in its dataset"
 	}

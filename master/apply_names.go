@@ -154,7 +154,11 @@ func (t *txn) create(session granary.SessionID, op *granary.Create) granary.Resu
 		return granary.Result{Err: err}
 	}
 	marked := old == dir // the object is a mark on its directory
-	if marked || old == nil && op.Key && name == "" {
+	switch {
+	case marked && t.versioning(dir) != 0:
+		marked, old = false, t.markToFile(dir)
+	case t.versioning(dir) != 0:
+	case marked || old == nil && op.Key && name == "":
 		if empty(op.Content) {
 			return t.markAgain(op, dir, marked)
 		}
@@ -162,6 +166,10 @@ func (t *txn) create(session granary.SessionID, op *granary.Create) granary.Resu
 	}
 	if old != nil && !mayReplace(op, old) {
 		return t.createOver(op, old)
+	}
+	keeps := t.versioning(dir)
+	if err := t.mayRetire("create", op.Name, dir, name, old, keeps); err != nil {
+		return granary.Result{Err: err}
 	}
 	if err := t.mayPut(op, name, dir, old); err != nil {
 		return granary.Result{Err: err}
@@ -177,11 +185,13 @@ func (t *txn) create(session granary.SessionID, op *granary.Create) granary.Resu
 		return granary.Result{Err: err}
 	}
 	if old != nil {
-		t.replaceName(dir, name, old)
+		t.retire(dir, name, old, keeps)
 	}
 	if marked {
 		t.clearMark(dir)
 	}
+	t.supersede(dir, name, keeps)
+	t.enumerate(r, keeps)
 	t.addName(dir, name, r)
 	t.placesMade(dir.Inode, name)
 	return granary.Result{Attr: r.Attr, Created: true, Replaced: old != nil || marked}
@@ -215,13 +225,6 @@ func (t *txn) markAgain(op *granary.Create, dir *inodeRecord, marked bool) grana
 	r := t.mark(op, dir)
 	r.Created, r.Replaced = !marked, marked
 	return r
-}
-
-// replaceName takes a name from what is no directory, for another to get it.
-func (t *txn) replaceName(dir *inodeRecord, name string, old *inodeRecord) {
-	t.removeName(dir, name, old)
-	t.placesLost(dir.Inode, name, old)
-	t.lose(old)
 }
 
 // mayPut refuses to make a name, or to replace one, if the caller may not.
@@ -319,8 +322,11 @@ func (t *txn) createOver(op *granary.Create, old *inodeRecord) granary.Result {
 
 // mark makes a directory that is there an object "name/" as well.
 func (t *txn) mark(op *granary.Create, r *inodeRecord) granary.Result {
-	if !t.owns(r) {
+	switch {
+	case !t.owns(r):
 		return failed(granary.KindNotOwner, "create", op.Name, "the directory is %d's", r.UID)
+	case r.isDatasetRoot():
+		return failed(granary.KindInvalid, "create", op.Name, "the root of a dataset is no object")
 	}
 	if err := t.guardInode("create", r); err != nil {
 		return granary.Result{Err: err}
@@ -407,11 +413,17 @@ func (t *txn) link(session granary.SessionID, op *granary.Link) granary.Result {
 	if err != nil {
 		return granary.Result{Err: err}
 	}
-	name := entry.raw
+	name, keeps := entry.raw, t.versioning(dir)
 	old, err := t.linkOver(op, dir, entry)
 	marked := old == dir
-	if marked {
+	switch {
+	case marked && keeps != 0:
+		marked, old = false, t.markToFile(dir)
+	case marked:
 		old = nil
+	}
+	if err == nil {
+		err = t.mayRetire("link", op.Name, dir, name, old, keeps)
 	}
 	if err == nil {
 		err = t.checkLink(op, dir, r, old)
@@ -436,14 +448,19 @@ func (t *txn) link(session granary.SessionID, op *granary.Link) granary.Result {
 	if old == r {
 		return granary.Result{Attr: r.Attr}
 	}
-	if r.Nlink == 0 {
+	first := r.Nlink == 0
+	if first {
 		t.del(orphan)
 	}
 	if old != nil {
-		t.replaceName(dir, name, old)
+		t.retire(dir, name, old, keeps)
 	}
 	if marked {
 		t.clearMark(dir)
+	}
+	t.supersede(dir, name, keeps)
+	if first {
+		t.enumerate(r, keeps)
 	}
 	t.addName(dir, name, r)
 	t.placesMade(dir.Inode, name)

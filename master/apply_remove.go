@@ -14,12 +14,26 @@ func (t *txn) unlink(op *granary.Unlink) granary.Result {
 		return granary.Result{Err: err}
 	}
 	last := steps[len(steps)-1]
+	if op.Object != 0 {
+		return t.unlinkVersion(op, steps)
+	}
 	r := t.target(last.dir, last.name, op.Key)
 	if err := t.reach("unlink", r); err != nil {
 		return granary.Result{Err: err}
 	}
 	if err := t.checkMatch("unlink", op.Name, op.Match, r); err != nil {
 		return granary.Result{Err: err}
+	}
+	keeps := t.versioning(last.dir)
+	if r == nil && op.Key && keeps != 0 {
+		err := t.mayAdd("unlink", op.Name, last.dir)
+		if err == nil {
+			err = t.guard("unlink", last.dir, last.name.raw, nil)
+		}
+		if err != nil {
+			return granary.Result{Err: err}
+		}
+		return granary.Result{Attr: t.deleteMarker(last.dir, last.name.raw, keeps), Marker: true}
 	}
 	if r == nil {
 		return failed(granary.KindNotFound, "unlink", op.Name, "")
@@ -31,6 +45,8 @@ func (t *txn) unlink(op *granary.Unlink) granary.Result {
 		return granary.Result{Err: err}
 	}
 	switch {
+	case r == last.dir && keeps != 0:
+		r = t.markToFile(last.dir)
 	case r == last.dir: // the object is a mark on its directory
 		return t.unmark(steps)
 	case r.IsDir() && op.Prune && r.Flags&granary.FlagMarker != 0:
@@ -38,10 +54,14 @@ func (t *txn) unlink(op *granary.Unlink) granary.Result {
 	case r.IsDir():
 		return failed(granary.KindIsDir, "unlink", op.Name, "")
 	}
-	t.removeName(last.dir, last.name.raw, r)
-	t.placesLost(last.dir.Inode, last.name.raw, r)
+	if err := t.mayRetire("unlink", op.Name, last.dir, last.name.raw, r, keeps); err != nil {
+		return granary.Result{Err: err}
+	}
+	t.retire(last.dir, last.name.raw, r, keeps)
+	if keeps != 0 && r.Type == granary.TypeRegular {
+		return granary.Result{Attr: t.deleteMarker(last.dir, last.name.raw, keeps), Marker: true}
+	}
 	attr := r.Attr
-	t.lose(r)
 	if op.Prune {
 		t.prune(steps)
 	}
@@ -50,7 +70,13 @@ func (t *txn) unlink(op *granary.Unlink) granary.Result {
 
 func (t *txn) unlinkSteps(op *granary.Unlink) ([]step, *granary.Error) {
 	if op.Path || op.Key {
-		return t.walk("unlink", op.Parent, op.Name, op.Key, nil)
+		var owner *granary.Attr // of the directories that a delete marker needs
+		if op.Key && op.Object == 0 && t.datasets.get(t, op.Parent.Dataset()).Versioning != 0 {
+			if base := t.inode(op.Parent); base != nil {
+				owner = &base.Attr
+			}
+		}
+		return t.walk("unlink", op.Parent, op.Name, op.Key, owner)
 	}
 	dir, name, err := t.parentOf("unlink", op.Parent, op.Name, false, false, nil)
 	return []step{{dir, name}}, err
@@ -85,7 +111,7 @@ func (t *txn) clearMark(r *inodeRecord) {
 func (t *txn) prune(steps []step) {
 	for i := len(steps) - 1; i > 0; i-- {
 		dir, above := steps[i].dir, steps[i-1]
-		if dir.Entries > 0 || dir.Flags&granary.FlagImplicit == 0 || dir.Inode == dir.Inode.Dataset().Root() {
+		if dir.Entries > 0 || dir.Versions > 0 || dir.Flags&granary.FlagImplicit == 0 || dir.Inode == dir.Inode.Dataset().Root() {
 			return
 		}
 		if t.mayRemove("unlink", above.name.raw, above.dir, dir) != nil || t.guard("unlink", above.dir, above.name.raw, dir) != nil {
@@ -116,6 +142,8 @@ func (t *txn) rmdir(op *granary.Rmdir) granary.Result {
 		return t.removeDataset(dir, r, name)
 	case r.Entries > 0:
 		return failed(granary.KindNotEmpty, "rmdir", op.Name, "")
+	case r.Versions > 0:
+		return failed(granary.KindNotEmpty, "rmdir", op.Name, "it holds %d earlier versions of objects", r.Versions)
 	}
 	t.removeName(dir, name, r)
 	t.placesLost(dir.Inode, name, r)
@@ -143,7 +171,7 @@ func (t *txn) victim(op string, parent granary.InodeID, shown string) (dir, r *i
 // emptyTree reports whether a directory holds implicit directories only, all the way down. More of
 // them than left count as content.
 func (t *txn) emptyTree(r *inodeRecord, left *int) bool {
-	if r.Entries > r.Subdirs {
+	if r.Entries > r.Subdirs || r.Versions > 0 {
 		return false
 	}
 	empty := true
@@ -172,6 +200,8 @@ func (t *txn) removeTree(op *granary.RemoveTree) granary.Result {
 		return granary.Result{Err: err}
 	case r.isDatasetRoot():
 		return failed(granary.KindNotOwner, "remove tree", op.Name, "a bucket or dataset is removed when it is empty: remove what is in it first")
+	case r.IsDir() && r.Entries+r.Versions > 0 && t.versioning(dir) != 0:
+		return failed(granary.KindNotOwner, "remove tree", op.Name, "the bucket keeps versions: what is in it is removed entry by entry")
 	case r.IsDir() && r.Entries > 0 && !t.super():
 		return failed(granary.KindNotOwner, "remove tree", op.Name, "only the superuser removes a directory with all that is in it")
 	}
@@ -184,12 +214,19 @@ func (t *txn) removeTree(op *granary.RemoveTree) granary.Result {
 	if err != nil {
 		return granary.Result{Err: err}
 	}
-	t.removeName(dir, name, r)
-	t.placesLost(dir.Inode, name, r)
 	if r.IsDir() {
+		t.removeName(dir, name, r)
+		t.placesLost(dir.Inode, name, r)
 		t.dispose(r)
-	} else {
-		t.lose(r)
+		return granary.Result{}
+	}
+	keeps := t.versioning(dir)
+	if err := t.mayRetire("remove tree", op.Name, dir, name, r, keeps); err != nil {
+		return granary.Result{Err: err}
+	}
+	t.retire(dir, name, r, keeps)
+	if keeps != 0 && r.Type == granary.TypeRegular {
+		t.deleteMarker(dir, name, keeps)
 	}
 	return granary.Result{}
 }

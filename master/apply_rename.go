@@ -51,12 +51,20 @@ func (t *txn) rename(op *granary.Rename) granary.Result {
 	if err != nil {
 		return granary.Result{Err: err}
 	}
+	srcKeeps, dstKeeps := t.versioning(srcDir), t.versioning(dstDir)
+	if src != dst {
+		if err := t.mayMove(op, srcDir, dstDir, src, dst); err != nil {
+			return granary.Result{Err: err}
+		}
+	}
 	switch {
 	case src == dst:
 		// Two names of one inode, or one name: rename(2) leaves both.
 	case op.Exchange:
 		t.removeName(srcDir, srcName, src)
 		t.removeName(dstDir, dstName, dst)
+		t.enumerate(dst, srcKeeps)
+		t.enumerate(src, dstKeeps)
 		t.addName(srcDir, srcName, dst)
 		t.addName(dstDir, dstName, src)
 		t.placesRenamed(srcDir.Inode, srcName, dstDir.Inode, dstName, src)
@@ -65,11 +73,16 @@ func (t *txn) rename(op *granary.Rename) granary.Result {
 		t.placesMade(srcDir.Inode, srcName)
 	default:
 		if dst != nil {
-			t.removeName(dstDir, dstName, dst)
-			t.placesLost(dstDir.Inode, dstName, dst)
-			t.renameOver(dst)
+			t.renameOver(dstDir, dstName, dst, dstKeeps)
 		}
 		t.removeName(srcDir, srcName, src)
+		if earlier, _ := t.newestVersion(srcDir, srcName); earlier != nil && !src.IsDir() {
+			t.deleteMarker(srcDir, srcName, srcKeeps)
+		}
+		if !src.IsDir() {
+			t.supersede(dstDir, dstName, dstKeeps)
+			t.enumerate(src, dstKeeps)
+		}
 		t.addName(dstDir, dstName, src)
 		t.placesRenamed(srcDir.Inode, srcName, dstDir.Inode, dstName, src)
 		t.placesMade(dstDir.Inode, dstName)
@@ -77,13 +90,37 @@ func (t *txn) rename(op *granary.Rename) granary.Result {
 	return granary.Result{Attr: src.Attr, Replaced: dst != nil && dst != src && !op.Exchange}
 }
 
-// renameOver decides about the inode that lost its name to a rename.
-func (t *txn) renameOver(dst *inodeRecord) {
+// renameOver takes the name that a rename is to give from what has it.
+func (t *txn) renameOver(dir *inodeRecord, name string, dst *inodeRecord, keeps versioning) {
 	if dst.IsDir() {
+		t.removeName(dir, name, dst)
 		t.dispose(dst)
 		return
 	}
-	t.lose(dst)
+	t.retire(dir, name, dst, keeps)
+}
+
+// mayMove refuses to move what is locked under its key, and directories where something in them may be; and to replace what is locked.
+func (t *txn) mayMove(op *granary.Rename, srcDir, dstDir, src, dst *inodeRecord) *granary.Error {
+	moved := []*inodeRecord{src}
+	if op.Exchange {
+		moved = append(moved, dst)
+	}
+	for _, r := range moved {
+		if r.IsDir() && r.Entries+r.Versions > 0 && t.versioning(srcDir)&versioningLocks != 0 {
+			return granary.Errorf(granary.KindNotOwner, "rename", op.SrcName, "versions of objects may be locked in the bucket: a directory that holds something stays where it is")
+		}
+		if err := t.unlocked("rename", op.SrcName, r, false); err != nil {
+			return err
+		}
+	}
+	if dst == nil || op.Exchange {
+		return nil
+	}
+	if dst.IsDir() && dst.Versions > 0 {
+		return granary.Errorf(granary.KindNotEmpty, "rename", op.DstName, "it holds %d earlier versions of objects", dst.Versions)
+	}
+	return t.mayRetire("rename", op.DstName, dstDir, op.DstName, dst, t.versioning(dstDir))
 }
 
 // checkRename refuses what rename(2) refuses, in the order in which Linux does.

@@ -53,6 +53,7 @@ type txn struct {
 	enc  encoder // … of a record that is encoded
 	dec  decoder // … and of one that is decoded
 
+	numbered       uint64         // versions of objects that the entry made
 	grown          []*inodeRecord // without a name, and larger than before the item
 	missing        []uint32       // for the result: chunks that a content lacks
 	serversChanged bool

@@ -70,8 +70,11 @@ type audit struct {
 	subdirs map[granary.InodeID]uint64
 	orphans map[granary.InodeID]granary.SessionID
 
-	dirNames   map[string]bool // keys of dentries, of directories and without their '/' …
-	otherNames map[string]bool // … and of what is none: whether they say that there is such a directory, too
+	versions   map[granary.InodeID]uint64       // records of table V of a directory
+	unnumbered map[string]granary.ObjectVersion // what says which version of a name has no id, by the beginning of its key …
+	withoutID  map[string]granary.ObjectVersion // … and which has none
+	dirNames   map[string]bool                  // keys of dentries, of directories and without their '/' …
+	otherNames map[string]bool                  // … and of what is none: whether they say that there is such a directory, too
 	nameless   map[granary.InodeID]granary.Index
 	extents    map[granary.InodeID]uint64
 	windows0   map[granary.InodeID]*windowRecord
@@ -150,6 +153,7 @@ func newAudit() *audit {
 	a := &audit{
 		inodes: map[granary.InodeID]*inodeRecord{}, queued: map[granary.InodeID]*inodeRecord{},
 		names: map[granary.InodeID]uint64{}, entries: map[granary.InodeID]uint64{}, subdirs: map[granary.InodeID]uint64{},
+		versions: map[granary.InodeID]uint64{}, unnumbered: map[string]granary.ObjectVersion{}, withoutID: map[string]granary.ObjectVersion{},
 		dirNames: map[string]bool{}, otherNames: map[string]bool{},
 		orphans: map[granary.InodeID]granary.SessionID{}, nameless: map[granary.InodeID]granary.Index{}, extents: map[granary.InodeID]uint64{},
 		windows0: map[granary.InodeID]*windowRecord{},
@@ -175,13 +179,14 @@ func newAudit() *audit {
 func (a *audit) run(ctx context.Context, r pebble.Reader) error {
 	for _, table := range []byte{tableHead, tableInode, tableQueue, tableAssembly, tableSession, tablePathLock, tableDentry, tableOrphan, tableNoName, tableExtent, tableInline,
 		tableXattr, tableBlock, tableHash, tableVolume, tableWriting, tablePlace, tableHolds, tableDisk, tableDataset, tableOwner,
-		tableFine, tableSweep, tableSwept, tableLocks, tableLocker, tableDelegation, tableDelegate} {
+		tableFine, tableVersion, tableSweep, tableSwept, tableLocks, tableLocker, tableDelegation, tableDelegate} {
 		if err := a.scan(ctx, r, table); err != nil {
 			return err
 		}
 	}
 	a.checkInodes()
 	a.checkNames()
+	a.checkVersions()
 	a.checkAssemblies()
 	a.checkBlocks()
 	a.checkMarks()
@@ -291,6 +296,8 @@ func (a *audit) load(k, b []byte) {
 		a.datasets[granary.DatasetID(inode)] = decoded[datasetRecord](a, k, b)
 	case tableOwner:
 		a.loadOwner(k, b)
+	case tableVersion:
+		a.loadVersion(k, b)
 	case tableFine:
 		a.loadMark(k, b)
 	case tableSweep:

@@ -107,6 +107,11 @@
 //     (TestPathLocks, TestManyPathLocks, TestTokensOfOneEntry, check).
 //  37. A mutation that carries fencing tokens takes effect only while all locks whose they are are held, and no mutation does that a mandatory
 //     lock of another forbids (TestGolden: paths.txt; TestPathLocksAreLinearizable). Where there are no path locks, nothing is looked up for that.
+//  38. In a bucket with versioning a file that is replaced or unlinked, by whatever door, is in table V from the entry on that does it; of a
+//     name one version at most has no id, and where no file has the name the newest record is a delete marker. A directory's count of records
+//     is right, and one that has any is neither removed nor pruned (TestVersionsAgainstModel, TestVersionsThroughDirectories, check).
+//  39. What is locked is neither changed nor taken away by any op, and a lock becomes no less but as its mode allows, by the log's time
+//     (TestLockedVersions).
 //
 // # Path locks
 //
@@ -184,15 +189,19 @@
 //	                                    out, cluster-wide sums, number of queued removals,
 //	                                    digest of what the last entries wrote, how far y and D are complete; from
 //	                                    format 5 on the number of delegations, and the entry that granted the last
-//	t      dataset                      next inode counter, inodes, files, bytes, whether it is deleted, how
+//	t      dataset                      next inode counter, inodes, files, bytes, whether it is deleted (bit 1) and what becomes of versions, how
 //	                                    many of the inodes are queued, limits, name of its root
 //	g      dataset, scope, uid or gid   bytes and inodes of a user (scope 1) or group (2) in the dataset, and
 //	                                    limits; counted from format 2 on
-//	i      inode                        attributes, symlink target, what hangs on the inode, when it lost its last name
+//	i      inode                        attributes, symlink target, what hangs on the inode, when it lost its last name; with
+//	                                    FlagVersions number and count of versions
 //	d      parent inode, name           inode, type. The name of a directory ends in '/', so that a walk
 //	                                    in key order is in the order of full paths. The type's highest bit says that a
 //	                                    directory has the same name
 //	n      inode                        inline content
+//	V      parent inode, name with     earlier version of an object, or delete marker: inode or 0, whether it has no id, when it was made.
+//	       00 ff for 00, 00 01,        With 00 02 in place of 00 01, and no number: the number of the version that has no id
+//	       inverted number
 //	x      inode, name                  value of an extended attribute
 //	e      inode, window                pieces of extents in 16 MiB of the file
 //	b      block                        hash, plain length, location, references, dataset

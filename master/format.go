@@ -39,6 +39,7 @@ const (
 	tableAbsent   = 'A' // servers that have not been heard lately
 	tableSweep    = 'B' // inodes whose policy was changed, and what is below has not been looked at
 	tableSwept    = 'C' // how far that has come
+	tableVersion  = 'V' // earlier versions of objects
 	tableFine     = 'F' // windows of files that are cut too finely
 	tableLocks    = 'L' // locks on inodes, and what waits for them
 	tablePathLock = 'P' // locks on paths, and requests for them

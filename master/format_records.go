@@ -141,6 +141,8 @@ type inodeRecord struct {
 	// Lost, if not 0, is the entry in which the inode lost its last name and was listed (table z). It never gets one
 	// again, and counts in no usage.
 	Lost granary.Index
+	// Versions is how many records a directory has in table V. It and Attr.Object are stored if FlagVersions says so.
+	Versions uint64
 }
 
 func (r *inodeRecord) put(e *encoder) {
@@ -158,6 +160,10 @@ func (r *inodeRecord) put(e *encoder) {
 	e.str(r.Target)
 	for _, v := range [...]uint64{r.Inline, r.ExtentBytes, r.Xattrs, r.ContentXattrs, r.Trim, uint64(r.Lost)} {
 		e.u64(v)
+	}
+	if r.Flags&granary.FlagVersions != 0 {
+		e.u64(uint64(r.Object))
+		e.u64(r.Versions)
 	}
 }
 
@@ -177,6 +183,9 @@ func (r *inodeRecord) take(d *decoder) {
 	r.Inline, r.ExtentBytes, r.Xattrs, r.ContentXattrs, r.Trim = d.u64(), d.u64(), d.u64(), d.u64(), d.u64()
 	if d.version >= 2 {
 		r.Lost = granary.Index(d.u64())
+	}
+	if r.Flags&granary.FlagVersions != 0 {
+		r.Object, r.Versions = granary.ObjectVersion(d.u64()), d.u64()
 	}
 }
 
@@ -378,6 +387,7 @@ type datasetRecord struct {
 	Files        uint64 // as in headRecord
 	LogicalBytes uint64
 	Deleted      bool
+	Versioning   versioning // bits beside Deleted's
 
 	// Since format 2.
 	Queued int64         // of Inodes, those in the queue, and those without a name that no session keeps: they are used no more
@@ -395,7 +405,11 @@ func (r *datasetRecord) put(e *encoder) {
 	e.u64(r.Inodes)
 	e.u64(r.Files)
 	e.u64(r.LogicalBytes)
-	e.bool(r.Deleted)
+	state := uint8(r.Versioning)
+	if r.Deleted {
+		state |= 1
+	}
+	e.u8(state)
 	e.i64(r.Queued)
 	e.u64(r.Limit.Bytes)
 	e.u64(r.Limit.Inodes)
@@ -404,7 +418,8 @@ func (r *datasetRecord) put(e *encoder) {
 
 func (r *datasetRecord) take(d *decoder) {
 	r.NextInode, r.Inodes, r.Files, r.LogicalBytes = d.u64(), d.u64(), d.u64(), d.u64()
-	r.Deleted = d.bool()
+	state := d.u8()
+	r.Deleted, r.Versioning = state&1 != 0, versioning(state&^1)
 	if d.version >= 2 {
 		r.Queued = d.i64()
 		r.Limit.Bytes, r.Limit.Inodes = d.u64(), d.u64()

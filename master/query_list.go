@@ -55,7 +55,11 @@ func (v *view) list(q *granary.List) (granary.Answer, error) {
 	if l.limit <= 0 || l.limit > granary.ListMax {
 		l.limit = granary.ListMax
 	}
-	_, err = l.walk(root.Inode, "")
+	if q.Versions {
+		err = l.walkVersions(root, "")
+	} else {
+		_, err = l.walk(root.Inode, "")
+	}
 	if err := firstError(err, it.Close()); err != nil {
 		return nil, err
 	}
@@ -291,17 +295,24 @@ func (l *lister) emit(full string, id granary.InodeID) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	item := granary.ListItem{Key: full, Attr: r.Attr}
-	if r.ContentXattrs > 0 {
-		x, err := read[bytesRecord](l.v, keyXattr(id, granary.XattrETag))
-		if err != nil {
-			return false, err
-		}
-		if x != nil {
-			item.ETag = string(x.Bytes)
-		}
+	item, err := l.item(full, r)
+	if err != nil {
+		return false, err
 	}
 	return l.add(item), nil
+}
+
+// item is what is listed of a file, or of a directory that is an object.
+func (l *lister) item(full string, r *inodeRecord) (granary.ListItem, error) {
+	item := granary.ListItem{Key: full, Attr: r.Attr}
+	if r.ContentXattrs == 0 {
+		return item, nil
+	}
+	x, err := read[bytesRecord](l.v, keyXattr(r.Inode, granary.XattrETag))
+	if x != nil {
+		item.ETag = string(x.Bytes)
+	}
+	return item, err
 }
 
 // add appends an item, or notes that there is one more than may be listed.
@@ -310,6 +321,9 @@ func (l *lister) add(item granary.ListItem) bool {
 		l.out.Truncated, l.out.Next = true, l.out.Items[n-1].Key
 		if l.out.Items[n-1].IsPrefix {
 			l.out.Next = pastPrefix(l.out.Next)
+		} else if l.q.Versions {
+			at := l.out.Items[n-1].Attr.Object
+			l.out.NextAt = &at
 		}
 		return false
 	}

@@ -81,6 +81,11 @@ func (v *view) resolveKey(q *granary.Lookup, r *inodeRecord) (*granary.Found, *i
 	for {
 		name, below, more := strings.Cut(rest, "/")
 		parent := r
+		if !more && (q.Object != 0 || q.Markers) && !q.Nearest {
+			if found, file, err := v.resolveVersion(q, parent.Inode, name); found != nil || err != nil {
+				return found, file, err
+			}
+		}
 		next, err := v.step(q, parent, entryName{name, partKind(more)}, !more)
 		if more && granary.IsKind(err, granary.KindNotFound) {
 			next, err = v.step(q, parent, entryName{name, fileName}, true)

@@ -8,22 +8,32 @@ import (
 	"strings"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer"
 )
 
 // bucketRoot finds the root directory of the request's bucket.
 func (q *request) bucketRoot() (granary.InodeID, error) {
-	return q.h.bucketRoot(q.r.Context(), q.bucket)
+	b, err := q.openBucket()
+	if err != nil {
+		return 0, err
+	}
+	return b.Attr.Inode, nil
 }
 
-func (h *Handler) bucketRoot(ctx context.Context, name string) (granary.InodeID, error) {
+// bucketInfo finds a bucket, with its configurations.
+func (h *Handler) bucketInfo(ctx context.Context, name string) (*filer.Info, error) {
+	missing := refuse(codeNoSuchBucket, "The specified bucket does not exist.")
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") || len(name) > granary.NameLengthMax {
-		return 0, refuse(codeNoSuchBucket, "The specified bucket does not exist.")
+		return nil, missing
 	}
-	root, err := h.store.Bucket(ctx, name)
-	if err != nil {
-		return 0, explain(err, codeNoSuchBucket)
+	info, err := h.store.Stat(ctx, granary.BucketsInode, name, filer.StatOptions{Xattrs: true})
+	switch {
+	case err != nil:
+		return nil, explain(err, codeNoSuchBucket)
+	case !info.Attr.IsDir():
+		return nil, missing
 	}
-	return root, nil
+	return info, nil
 }
 
 func (q *request) listBuckets() error {
@@ -56,9 +66,6 @@ func (q *request) createBucket() error {
 	if err := q.checkACL(); err != nil {
 		return err
 	}
-	if strings.EqualFold(q.r.Header.Get("X-Amz-Bucket-Object-Lock-Enabled"), "true") {
-		return refuse(codeNotImplemented, "Object Lock is not implemented.")
-	}
 	// A location constraint is accepted whatever it says: there is one place only.
 	if q.body.size != 0 {
 		var configuration struct {
@@ -78,9 +85,26 @@ func (q *request) createBucket() error {
 	if err != nil {
 		return err
 	}
+	if strings.EqualFold(q.r.Header.Get("X-Amz-Bucket-Object-Lock-Enabled"), "true") {
+		if err := q.enableLocks(); err != nil {
+			return err
+		}
+	}
 	q.w.Header().Set("Location", "/"+q.bucket)
 	q.w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+// enableLocks enables versioning and locks in a bucket that has just been made.
+func (q *request) enableLocks() error {
+	b, err := q.openBucket()
+	if err != nil {
+		return err
+	}
+	if err := q.setConfiguration(b, granary.XattrVersioning, []byte(granary.VersioningEnabled)); err != nil {
+		return err
+	}
+	return q.storeLockConfiguration(b, &objectLockConfiguration{})
 }
 
 func (q *request) deleteBucket() error {
@@ -184,8 +208,6 @@ func (q *request) getBucketConfiguration() error {
 		return writeXML(q.w, http.StatusOK, document)
 	}
 	switch q.subresource() {
-	case "versioning":
-		return empty("VersioningConfiguration")
 	case "notification":
 		return empty("NotificationConfiguration")
 	case "logging":
@@ -198,22 +220,12 @@ func (q *request) getBucketConfiguration() error {
 		return refuse(codeNoPolicy, "The bucket policy does not exist")
 	case "lifecycle":
 		return refuse(codeNoLifecycle, "The lifecycle configuration does not exist")
-	case "cors":
-		return refuse(codeNoCORS, "The CORS configuration does not exist")
-	case "tagging":
-		return refuse(codeNoTagSet, "The TagSet does not exist")
-	case "encryption":
-		return refuse(codeNoEncryption, "The server side encryption configuration was not found")
-	case "object-lock":
-		return refuse(codeNoObjectLock, "Object Lock configuration does not exist for this bucket")
 	case "website":
 		return refuse(codeNoWebsite, "The specified bucket does not have a website configuration")
 	case "replication":
 		return refuse(codeNoReplication, "The replication configuration was not found")
 	case "publicAccessBlock":
 		return refuse(codeNoPublicBlock, "The public access block configuration was not found")
-	case "ownershipControls":
-		return refuse(codeNoOwnership, "The bucket ownership controls were not found")
 	case "inventory", "analytics", "metrics", "intelligent-tiering":
 		return refuse(codeNoConfiguration, "The specified configuration does not exist.")
 	default:
@@ -227,7 +239,7 @@ func (q *request) deleteBucketConfiguration() error {
 		return err
 	}
 	switch q.subresource() {
-	case "policy", "lifecycle", "cors", "tagging", "encryption", "website", "replication", "publicAccessBlock", "ownershipControls":
+	case "policy", "lifecycle", "website", "replication", "publicAccessBlock":
 		q.w.WriteHeader(http.StatusNoContent)
 		return nil
 	default:

@@ -5,6 +5,7 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -156,8 +157,8 @@ func (q *request) complete(root granary.InodeID, m *multipart, asked []completeP
 	for _, p := range chosen {
 		parts.Names = append(parts.Names, partName(p.number))
 	}
-	_, err = q.h.store.Compose(ctx, filer.UploadOptions{
-		Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: append(contentXattrs(etag, sums), m.metadata...), Match: match,
+	info, err := q.h.store.Compose(ctx, filer.UploadOptions{
+		Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: slices.Concat(contentXattrs(etag, sums), partsAttribute(chosen), m.metadata), Match: match,
 	}, parts)
 	if granary.IsKind(err, granary.KindNotFound) {
 		return nil, noSuchUpload() // aborted, or completed by another request
@@ -165,6 +166,7 @@ func (q *request) complete(root granary.InodeID, m *multipart, asked []completeP
 	if err != nil {
 		return nil, err
 	}
+	q.setVersionID(&info.Attr)
 	return &completeResult{
 		Xmlns: xmlNamespace, Location: "/" + q.bucket + "/" + uriEncode(q.key, true), Bucket: q.bucket, Key: q.key,
 		ETag: quoteETag(etag), checksumElements: elements(sums),

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/dsorchard/granary"
@@ -16,34 +17,39 @@ const copyAttemptsMax = 5
 
 // copySource is the object that x-amz-copy-source names.
 type copySource struct {
-	root granary.InodeID
-	key  string
-	self bool // it is the request's own object
+	root    granary.InodeID
+	key     string
+	version granary.ObjectVersion
+	self    bool // it is the newest version of the request's own object
 }
 
 // copySource parses x-amz-copy-source: [/]BUCKET/KEY[?versionId=ID], percent-encoded.
 func (q *request) copySource() (copySource, error) {
-	text, version, _ := strings.Cut(q.r.Header.Get("X-Amz-Copy-Source"), "?versionId=")
-	if version != "" && version != "null" {
-		return copySource{}, q.noSuchVersion()
+	text, id, _ := strings.Cut(q.r.Header.Get("X-Amz-Copy-Source"), "?versionId=")
+	version, err := parseVersionID(id)
+	if err != nil {
+		return copySource{}, err
 	}
 	path, err := url.PathUnescape(text)
 	bucket, key, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	if err != nil || !ok || bucket == "" || key == "" {
 		return copySource{}, refuse(codeInvalidArgument, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey.")
 	}
-	root, err := q.h.bucketRoot(q.r.Context(), bucket)
+	b, err := q.h.bucketInfo(q.r.Context(), bucket)
 	if err != nil {
 		return copySource{}, err
 	}
-	return copySource{root: root, key: key, self: bucket == q.bucket && key == q.key}, nil
+	return copySource{root: b.Attr.Inode, key: key, version: version, self: bucket == q.bucket && key == q.key && version == 0}, nil
 }
 
 // statSource finds the source and evaluates the x-amz-copy-source-if- headers.
 func (q *request) statSource(s copySource) (*filer.Info, error) {
-	info, err := q.statObject(s.root, s.key)
+	info, err := q.findObject(s.root, s.key, s.version)
 	if err != nil {
 		return nil, err
+	}
+	if info.Attr.Object != 0 {
+		q.w.Header().Set("X-Amz-Copy-Source-Version-Id", versionID(&info.Attr))
 	}
 	if evaluate(q.r.Header, "X-Amz-Copy-Source-", info.ETag(), info.Attr.Mtime.Std()) != proceed {
 		return nil, refuse(codePrecondition, "At least one of the pre-conditions you specified did not hold.")
@@ -71,10 +77,22 @@ func (q *request) copyObject() error {
 	if err != nil {
 		return err
 	}
+	tags, retag, err := q.copiedTags()
+	if err != nil {
+		return err
+	}
+	b, err := q.openBucket()
+	if err != nil {
+		return err
+	}
+	locks, err := q.lockOf(b)
+	if err != nil {
+		return err
+	}
 	replace := false
 	switch directive := q.r.Header.Get("X-Amz-Metadata-Directive"); directive {
 	case "", "COPY":
-		if source.self {
+		if source.self && !retag {
 			return refuse(codeInvalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 		}
 	case "REPLACE":
@@ -84,12 +102,29 @@ func (q *request) copyObject() error {
 	}
 	return q.slowly(func() (any, error) {
 		return q.copyFrom(source, root, match, func(info *filer.Info) []granary.Xattr {
-			if replace {
-				return metadata
+			kept := metadata
+			if !replace {
+				kept = metadataXattrs(info)
 			}
-			return metadataXattrs(info)
+			if stored, ok := info.Xattr(xattrTagging); ok && !retag {
+				kept = append(kept, granary.Xattr{Name: xattrTagging, Value: stored})
+			}
+			return slices.Concat(kept, tags, locks)
 		})
 	})
+}
+
+// copiedTags returns the tags that a copy gets, and whether they are others than the source's.
+func (q *request) copiedTags() (tags []granary.Xattr, replace bool, err error) {
+	switch directive := q.r.Header.Get("X-Amz-Tagging-Directive"); directive {
+	case "", "COPY":
+		return nil, false, nil
+	case "REPLACE":
+		tags, err = q.taggingOf()
+		return tags, true, err
+	default:
+		return nil, false, refuse(codeInvalidArgument, "Unknown tagging directive.")
+	}
 }
 
 // metadataXattrs returns the attributes of an object that are its metadata.
@@ -114,6 +149,7 @@ func (q *request) copyFrom(source copySource, root granary.InodeID, match *grana
 		}
 		copied, err := q.copyVersion(info, source, root, match, metadata(info))
 		if err == nil {
+			q.setVersionID(&copied.Attr)
 			sums := map[algorithm]string{}
 			if !copied.Attr.IsDir() {
 				sums = checksumsOf(info.Xattrs)
@@ -127,7 +163,7 @@ func (q *request) copyFrom(source copySource, root granary.InodeID, match *grana
 		if !stale || attempt == copyAttemptsMax {
 			return nil, err
 		}
-		again, serr := q.statObject(source.root, source.key)
+		again, serr := q.findObject(source.root, source.key, source.version)
 		if serr == nil && again.Attr.Version == info.Attr.Version { // so it was the condition on the destination
 			return nil, err
 		}
@@ -145,7 +181,7 @@ func (q *request) copyVersion(info *filer.Info, source copySource, root granary.
 		}
 	}
 	return q.h.store.Copy(ctx, filer.CopyOptions{
-		SrcRoot: source.root, SrcPath: source.key, DstRoot: root, DstPath: q.key, Key: true,
+		SrcRoot: source.root, SrcPath: source.key, DstRoot: root, DstPath: q.key, Key: true, SrcObject: source.version,
 		Xattrs: xattrs, ReplaceXattrs: true, Match: match, SrcMatch: &granary.Precondition{Version: info.Attr.Version},
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/dsorchard/granary"
-	"github.com/dsorchard/granary/filer"
 )
 
 // deleteMax is how many keys DeleteObjects takes, and deleteBodyMax how long its document may be.
@@ -26,24 +25,38 @@ func (q *request) deleteObject() error {
 	if err != nil {
 		return err
 	}
-	if err := q.removeKey(root, q.key, match); err != nil {
+	version, err := q.version()
+	if err != nil {
 		return err
+	}
+	r, err := q.removeKey(root, q.key, version, match)
+	if err != nil {
+		return err
+	}
+	if r.Marker {
+		q.w.Header().Set("X-Amz-Delete-Marker", "true")
+	}
+	switch {
+	case r.Attr.Object != 0 && (r.Marker || version != 0):
+		q.w.Header().Set("X-Amz-Version-Id", versionID(&r.Attr))
+	case version != 0:
+		q.w.Header().Set("X-Amz-Version-Id", q.query.Get("versionId"))
 	}
 	q.w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-// removeKey removes an object; that there is none is success.
-func (q *request) removeKey(root granary.InodeID, key string, match *granary.Precondition) error {
-	err := q.h.store.Remove(q.r.Context(), root, key, filer.RemoveOptions{Key: true, Prune: true, Match: match})
+// removeKey removes an object, or a version of it for good; that there is none is success.
+func (q *request) removeKey(root granary.InodeID, key string, version granary.ObjectVersion, match *granary.Precondition) (granary.Result, error) {
+	r, err := q.h.store.RemoveKey(q.r.Context(), &granary.Unlink{Parent: root, Name: key, Object: version, Match: match, Bypass: q.bypasses()})
 	switch granary.KindOf(err) {
 	case granary.KindNotFound, granary.KindNotDir, granary.KindNameTooLong:
 		if match != nil {
-			return noSuchKey()
+			return r, noSuchKey()
 		}
-		return nil
+		return r, nil
 	default:
-		return err
+		return r, lockError(err)
 	}
 }
 
@@ -60,7 +73,7 @@ func (q *request) deleteObjects() error {
 		return err
 	}
 	return q.slowly(func() (any, error) {
-		errs := q.removeKeys(root, asked.Objects)
+		removed, errs := q.removeKeys(root, asked.Objects)
 		result := &deleteResult{Xmlns: xmlNamespace}
 		for i, o := range asked.Objects {
 			switch {
@@ -68,38 +81,44 @@ func (q *request) deleteObjects() error {
 				e := explain(errs[i], codeNoSuchKey)
 				result.Errors = append(result.Errors, deleteError{Key: o.Key, VersionID: o.VersionID, Code: e.code, Message: e.message})
 			case !asked.Quiet:
-				result.Deleted = append(result.Deleted, deletedItem{Key: o.Key, VersionID: o.VersionID})
+				item := deletedItem{Key: o.Key, VersionID: o.VersionID, DeleteMarker: removed[i].Marker}
+				if removed[i].Marker {
+					item.MarkerVersionID = versionID(&removed[i].Attr)
+				}
+				result.Deleted = append(result.Deleted, item)
 			}
 		}
 		return result, nil
 	})
 }
 
-// removeKeys removes objects, and returns an error or nil for each.
-func (q *request) removeKeys(root granary.InodeID, objects []deleteItem) []error {
-	errs := make([]error, len(objects))
+// removeKeys removes objects, and returns what was done, and an error or nil, for each.
+func (q *request) removeKeys(root granary.InodeID, objects []deleteItem) ([]granary.Result, []error) {
+	removed, errs := make([]granary.Result, len(objects)), make([]error, len(objects))
 	var group sync.WaitGroup
 	free := make(chan struct{}, deleteWorkers)
 	for i, o := range objects {
 		free <- struct{}{}
 		group.Go(func() {
-			errs[i] = q.removeItem(root, o)
+			removed[i], errs[i] = q.removeItem(root, o)
 			<-free
 		})
 	}
 	group.Wait()
-	return errs
+	return removed, errs
 }
 
-func (q *request) removeItem(root granary.InodeID, o deleteItem) error {
-	switch {
-	case o.Key == "":
-		return refuse(codeInvalidArgument, "The key is empty.")
-	case o.VersionID != "" && o.VersionID != "null":
-		return q.noSuchVersion()
-	case o.ETag == "":
-		return q.removeKey(root, o.Key, nil)
-	default:
-		return q.removeKey(root, o.Key, &granary.Precondition{Present: true, ETag: unquoteETag(o.ETag)})
+func (q *request) removeItem(root granary.InodeID, o deleteItem) (granary.Result, error) {
+	if o.Key == "" {
+		return granary.Result{}, refuse(codeInvalidArgument, "The key is empty.")
 	}
+	version, err := parseVersionID(o.VersionID)
+	if err != nil {
+		return granary.Result{}, err
+	}
+	var match *granary.Precondition
+	if o.ETag != "" {
+		match = &granary.Precondition{Present: true, ETag: unquoteETag(o.ETag)}
+	}
+	return q.removeKey(root, o.Key, version, match)
 }

@@ -13,9 +13,13 @@
 //
 // A symbolic link that a mount made is followed by GET and HEAD, and never listed.
 //
-// Every user may do everything. What is made belongs to the Owner of the file system's options. There is no versioning, and there are no policies, ACLs, tags,
-// encryption by the server, object locks or lifecycle rules: reading them answers that there are none, and setting
+// Every user may do everything. What is made belongs to the Owner of the file system's options. There are no policies, ACLs,
+// encryption by the server or lifecycle rules: reading them answers that there are none, and setting
 // them is refused with NotImplemented, as are headers that ask for them.
+//
+// Versions, delete markers and locks are the store's (granary.ObjectVersion): whatever door takes an object away or replaces it, in a bucket
+// with versioning it stays as an earlier version, and what is locked is refused everywhere. Writing to a file through a mount changes the
+// newest version. The default retention of a bucket is for objects that come through this door.
 //
 // A signature is accepted for any region.
 //
@@ -25,8 +29,14 @@
 //
 //	granary.content.etag             MD5 of the content in hexadecimal; of the parts' MD5s, "-N", for N parts
 //	granary.content.checksum-NAME    x-amz-checksum-NAME, base64; with "-N" if it is of N parts' checksums
+//	granary.content.parts            sizes of the parts: COUNTxSIZE,…
+//	granary.s3.tagging               tags, as the query of a URL
+//	granary.s3.retention, legal-hold locks: package granary, XattrRetention and XattrLegalHold
 //	granary.s3.HEADER                a header kept: content-type, cache-control, content-disposition,
 //	                                 content-encoding, content-language, expires, x-amz-meta-…
+//
+// A bucket's root has granary.s3.versioning and granary.s3.object-lock (package granary), and granary.s3.cors, ownership and tagging: the
+// documents of XML, and tags as those of objects.
 //
 // What describes the content goes when a mount changes the file; the ETag is then made of inode and
 // content version (granary.ETagOf).
@@ -35,6 +45,7 @@
 //
 //	UPLOADID                         32 hexadecimal digits; with the object's metadata, and
 //	    granary.s3.upload.key        the object's key
+//	    granary.s3.upload.retention, legal-hold, which the object gets
 //	    granary.s3.upload.checksum   algorithm, space, FULL_OBJECT or COMPOSITE
 //	UPLOADID/NNNNN                   a part: its number in five digits; never inline
 //

@@ -26,6 +26,11 @@ const (
 	codeEntityTooLarge      code = "EntityTooLarge"
 	codeEntityTooSmall      code = "EntityTooSmall"
 	codeIncompleteBody      code = "IncompleteBody"
+	codeAccessForbidden     code = "AccessForbidden"
+	codeBadRequest          code = "BadRequest"
+	codeInvalidBucketState  code = "InvalidBucketState"
+	codeInvalidPartRange    code = "InvalidPartNumber"
+	codeInvalidTag          code = "InvalidTag"
 	codeInternal            code = "InternalError"
 	codeInvalidAccessKey    code = "InvalidAccessKeyId"
 	codeInvalidArgument     code = "InvalidArgument"
@@ -80,7 +85,7 @@ const (
 // status returns the HTTP status that goes with the code.
 func (c code) status() int {
 	switch c {
-	case codeAccessDenied, codeInvalidAccessKey, codeSignature, codeTimeSkewed, codeQuota:
+	case codeAccessForbidden, codeAccessDenied, codeInvalidAccessKey, codeSignature, codeTimeSkewed, codeQuota:
 		return http.StatusForbidden
 	case codeNoSuchBucket, codeNoSuchKey, codeNoSuchUpload, codeNoSuchVersion, codeNoCORS, codeNoEncryption,
 		codeNoLifecycle, codeNoObjectLock, codeNoObjectLockHere, codeNoOwnership, codeNoPolicy, codeNoPublicBlock,
@@ -88,7 +93,7 @@ func (c code) status() int {
 		return http.StatusNotFound
 	case codeMethodNotAllowed:
 		return http.StatusMethodNotAllowed
-	case codeBucketNotEmpty, codeBucketOwned, codeOperationAborted, codeParentIsFile, codeIsDirectory:
+	case codeInvalidBucketState, codeBucketNotEmpty, codeBucketOwned, codeOperationAborted, codeParentIsFile, codeIsDirectory:
 		return http.StatusConflict
 	case codeMissingLength:
 		return http.StatusLengthRequired
@@ -96,7 +101,7 @@ func (c code) status() int {
 		return http.StatusLocked
 	case codePrecondition, codeFenced:
 		return http.StatusPreconditionFailed
-	case codeInvalidRange:
+	case codeInvalidRange, codeInvalidPartRange:
 		return http.StatusRequestedRangeNotSatisfiable
 	case codeInternal:
 		return http.StatusInternalServerError
@@ -116,6 +121,7 @@ type apiError struct {
 	code    code
 	message string
 	err     error // the cause, for the log
+	header  http.Header
 }
 
 // Error returns "code: message".

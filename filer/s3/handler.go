@@ -75,6 +75,7 @@ type request struct {
 	key      string
 	identity identity
 	body     *body
+	info     *filer.Info // of the bucket, once it has been looked up
 }
 
 // responseWriter knows whether an answer has begun: from then on an error can only cut it off.
@@ -121,6 +122,9 @@ func (q *request) serve() error {
 		return refuse(codeInvalidURI, "Couldn't parse the specified URI: %v.", err)
 	}
 	q.bucket, q.key = q.h.split(q.r)
+	if q.r.Method == http.MethodOptions && q.bucket != "" {
+		return q.preflight()
+	}
 	if q.identity, err = q.h.authenticate(q.r, q.query); err != nil {
 		return err
 	}
@@ -128,6 +132,7 @@ func (q *request) serve() error {
 	if q.body, err = newBody(q.r, q.identity, completes); err != nil {
 		return err
 	}
+	q.allowOrigin()
 	op, takesBody := q.route()
 	if op == nil {
 		return refuse(codeMethodNotAllowed, "The specified method is not allowed against this resource.")
@@ -181,9 +186,12 @@ func (q *request) fail(err error) {
 	}
 	header := q.w.Header()
 	for name := range header { // what was meant for the answer that is not coming
-		if name != "X-Amz-Request-Id" && name != "Server" && !(name == "Content-Range" && status == http.StatusRequestedRangeNotSatisfiable) {
+		if name != "X-Amz-Request-Id" && name != "Server" && name != "Vary" && !strings.HasPrefix(name, "Access-Control-") && !(name == "Content-Range" && status == http.StatusRequestedRangeNotSatisfiable) {
 			delete(header, name)
 		}
+	}
+	for name, values := range e.header {
+		header[name] = values
 	}
 	if q.r.Method == http.MethodHead {
 		q.w.WriteHeader(status)

@@ -15,6 +15,8 @@ type listQuery struct {
 	delimiter  string
 	maxKeys    int
 	startAfter string
+	startAt    *granary.ObjectVersion
+	versions   bool
 	encoding   string
 	encode     func(string) string
 }
@@ -157,44 +159,10 @@ func (q *request) list(l *listQuery) (*granary.Listing, error) {
 	}
 	listing, err := q.h.store.List(q.r.Context(), &granary.List{
 		Root: l.root, Prefix: l.prefix, StartAfter: l.startAfter, Delimiter: l.delimiter, Limit: l.maxKeys,
+		Versions: l.versions, StartAt: l.startAt,
 	})
 	if err != nil {
 		return nil, explain(err, codeNoSuchBucket)
 	}
 	return listing, nil
-}
-
-// listObjectVersions answers as AWS does where versioning was never enabled: every object has the
-// one version "null".
-func (q *request) listObjectVersions() error {
-	l, err := q.listQuery()
-	if err != nil {
-		return err
-	}
-	keyMarker := q.query.Get("key-marker")
-	l.startAfter = l.afterMarker(keyMarker)
-	listing, err := q.list(l)
-	if err != nil {
-		return err
-	}
-	document := &listVersionsResult{
-		Xmlns: xmlNamespace, Name: q.bucket, Prefix: l.encode(l.prefix), KeyMarker: l.encode(keyMarker),
-		VersionIDMarker: q.query.Get("version-id-marker"), MaxKeys: l.maxKeys, Delimiter: l.encode(l.delimiter),
-		EncodingType: l.encoding, IsTruncated: listing.Truncated,
-	}
-	if listing.Truncated {
-		document.NextKeyMarker, document.NextVersionIDMarker = l.encode(lastOf(listing)), "null"
-	}
-	for i := range listing.Items {
-		item := &listing.Items[i]
-		if item.IsPrefix {
-			document.CommonPrefixes = append(document.CommonPrefixes, commonPrefix{Prefix: l.encode(item.Key)})
-			continue
-		}
-		document.Versions = append(document.Versions, versionItem{
-			Key: l.encode(item.Key), VersionID: "null", IsLatest: true, LastModified: isoTime(item.Attr.Mtime),
-			ETag: quoteETag(itemETag(item)), Size: uint64(sizeOf(&item.Attr)), Owner: clusterOwner(), StorageClass: "STANDARD",
-		})
-	}
-	return writeXML(q.w, http.StatusOK, document)
 }

@@ -87,9 +87,7 @@ func (q *request) checkUnsupported() error {
 	for name := range header {
 		lower := strings.ToLower(name)
 		switch {
-		case strings.HasPrefix(lower, "x-amz-server-side-encryption"), strings.HasPrefix(lower, "x-amz-object-lock-"),
-			lower == "x-amz-website-redirect-location", lower == "x-amz-write-offset-bytes",
-			lower == "x-amz-tagging" && header.Get(name) != "":
+		case strings.HasPrefix(lower, "x-amz-server-side-encryption"), lower == "x-amz-website-redirect-location", lower == "x-amz-write-offset-bytes":
 			return refuse(codeNotImplemented, "A header you provided implies functionality that is not implemented: %s.", lower)
 		}
 	}
@@ -97,7 +95,15 @@ func (q *request) checkUnsupported() error {
 }
 
 // isMetadata reports whether an attribute is a header of an object.
-func isMetadata(x granary.Xattr) bool { return strings.HasPrefix(x.Name, xattrPrefix) }
+func isMetadata(x granary.Xattr) bool {
+	name, ok := strings.CutPrefix(x.Name, xattrPrefix)
+	return ok && (strings.HasPrefix(name, metadataPrefix) || isStoredHeader(name))
+}
+
+// isProperty reports whether an attribute is what an upload gives to its object when it is completed.
+func isProperty(x granary.Xattr) bool {
+	return isMetadata(x) || x.Name == xattrTagging || x.Name == granary.XattrRetention || x.Name == granary.XattrLegalHold
+}
 
 // setMetadata writes the headers that an object has kept. Names of user metadata are in lower case on
 // the wire, as in AWS: SDKs hand them on as they come.

@@ -23,8 +23,9 @@ const (
 
 // Attributes of an upload's directory; the object's metadata lies beside them.
 const (
-	xattrUploadKey      = xattrPrefix + "upload.key"
-	xattrUploadChecksum = xattrPrefix + "upload.checksum" // algorithm, space, type
+	xattrUpload         = xattrPrefix + "upload."
+	xattrUploadKey      = xattrUpload + "key"
+	xattrUploadChecksum = xattrUpload + "checksum" // algorithm, space, type
 )
 
 // uploadDirMode keeps the hidden directories to the gateway.
@@ -69,9 +70,14 @@ func (q *request) createMultipartUpload() error {
 	if err := checkKey(q.key); err != nil {
 		return err
 	}
-	xattrs, err := q.metadataOf()
+	xattrs, err := q.propertiesOf()
 	if err != nil {
 		return err
+	}
+	for i, x := range xattrs { // a directory cannot be locked
+		if name, ok := strings.CutPrefix(x.Name, xattrPrefix); ok && (x.Name == granary.XattrRetention || x.Name == granary.XattrLegalHold) {
+			xattrs[i].Name = xattrUpload + name
+		}
 	}
 	xattrs = append(xattrs, granary.Xattr{Name: xattrUploadKey, Value: []byte(q.key)})
 	a, kind, err := q.uploadChecksum()
@@ -155,7 +161,10 @@ func (h *Handler) findUpload(ctx context.Context, root granary.InodeID, id strin
 		m.algorithm, m.checksumType = algorithm(name), kind
 	}
 	for _, x := range info.Xattrs {
-		if isMetadata(x) && x.Name != xattrUploadKey && x.Name != xattrUploadChecksum {
+		if name, ok := strings.CutPrefix(x.Name, xattrUpload); ok {
+			x.Name = xattrPrefix + name
+		}
+		if isProperty(x) {
 			m.metadata = append(m.metadata, x)
 		}
 	}
@@ -241,7 +250,7 @@ func (q *request) uploadPartCopy() error {
 
 func (q *request) copyPart(m *multipart, number int, source copySource, info *filer.Info, part byteRange) (any, error) {
 	ctx := q.r.Context()
-	file, err := q.h.store.OpenKey(ctx, source.root, source.key)
+	file, err := q.h.store.OpenKey(ctx, source.root, source.key, source.version)
 	if err != nil {
 		return nil, readError(err)
 	}

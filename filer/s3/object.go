@@ -1,10 +1,10 @@
 package s3
 
 import (
-	"encoding/xml"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,7 +22,7 @@ const copyBufferSize = 256 << 10
 const staleRetriesMax = 3
 
 // noSuchKey is what a missing object is refused with, whatever is there in its place.
-func noSuchKey() error { return refuse(codeNoSuchKey, "The specified key does not exist.") }
+func noSuchKey() *apiError { return refuse(codeNoSuchKey, "The specified key does not exist.") }
 
 // readError turns the ways in which a path leads to no object into NoSuchKey.
 func readError(err error) error {
@@ -43,18 +43,6 @@ func isObject(a *granary.Attr, key string) bool {
 	return a.Type == granary.TypeRegular
 }
 
-// statObject finds an object.
-func (q *request) statObject(root granary.InodeID, key string) (*filer.Info, error) {
-	info, err := q.h.store.Stat(q.r.Context(), root, key, filer.StatOptions{Follow: true, Xattrs: true, Key: true})
-	switch {
-	case err != nil:
-		return nil, readError(err)
-	case !isObject(&info.Attr, key):
-		return nil, noSuchKey()
-	}
-	return info, nil
-}
-
 func sizeOf(attr *granary.Attr) int64 {
 	if attr.IsDir() {
 		return 0
@@ -67,7 +55,11 @@ func (q *request) headObject() error {
 	if err != nil {
 		return err
 	}
-	info, err := q.statObject(root, q.key)
+	version, err := q.version()
+	if err != nil {
+		return err
+	}
+	info, err := q.findObject(root, q.key, version)
 	if err != nil {
 		return err
 	}
@@ -80,8 +72,12 @@ func (q *request) getObject() error {
 	if err != nil {
 		return err
 	}
+	version, err := q.version()
+	if err != nil {
+		return err
+	}
 	for attempt := 1; ; attempt++ {
-		err := q.sendObject(root)
+		err := q.sendObject(root, version)
 		if !granary.IsKind(err, granary.KindStale) || q.w.began || attempt == staleRetriesMax {
 			return err
 		}
@@ -90,10 +86,10 @@ func (q *request) getObject() error {
 
 // sendObject answers with a file. The answer begins with the first byte read: what fails before is
 // still a proper error, and what fails later cuts the answer off.
-func (q *request) sendObject(root granary.InodeID) error {
-	file, err := q.h.store.OpenKey(q.r.Context(), root, q.key)
-	if granary.IsKind(err, granary.KindIsDir) { // a marker, which has no content
-		return q.headObject()
+func (q *request) sendObject(root granary.InodeID, version granary.ObjectVersion) error {
+	file, err := q.h.store.OpenKey(q.r.Context(), root, q.key, version)
+	if granary.IsKind(err, granary.KindIsDir) || granary.IsKind(err, granary.KindNotFound) {
+		return q.headObject() // an object that is a mark on its directory has no content; and what was deleted may have a delete marker
 	}
 	if err != nil {
 		return readError(err)
@@ -161,12 +157,21 @@ func (q *request) prepareObject(info *filer.Info) (status int, part byteRange, e
 			return 0, part, err
 		}
 	}
-	if n := q.query.Get("partNumber"); n != "" {
-		if n != "1" || strings.Contains(etag, "-") {
-			return 0, part, refuse(codeNotImplemented, "partNumber is not implemented for objects of several parts.")
+	if q.query.Has("partNumber") {
+		if asked.Get("Range") != "" {
+			return 0, part, refuse(codeInvalidRequest, "Cannot specify both Range header and partNumber query parameter")
 		}
-		part.partial = size > 0
+		var count int
+		if part, count, err = partRange(info, q.query.Get("partNumber"), size); err != nil {
+			return 0, part, err
+		}
+		if count > 0 {
+			header.Set("X-Amz-Mp-Parts-Count", strconv.Itoa(count))
+		}
 	}
+	q.setVersionID(&info.Attr)
+	setTagCount(header, info.Xattrs)
+	setLock(header, info)
 	header.Set("Content-Type", contentTypeDefault)
 	if info.Attr.IsDir() {
 		header.Set("Content-Type", contentTypeMarker)
@@ -220,10 +225,6 @@ func (q *request) putObject() error {
 	if q.body.size > granary.FileSizeMax {
 		return refuse(codeEntityTooLarge, "Your proposed upload exceeds the maximum allowed size of %d bytes.", int64(granary.FileSizeMax))
 	}
-	metadata, err := q.metadataOf()
-	if err != nil {
-		return err
-	}
 	match, err := writeCondition(q.r.Header)
 	if err != nil {
 		return err
@@ -232,18 +233,41 @@ func (q *request) putObject() error {
 	if err != nil {
 		return err
 	}
+	metadata, err := q.propertiesOf()
+	if err != nil {
+		return err
+	}
 	if err := q.checkEarly(root, match); err != nil {
 		return err
 	}
 	q.body.computeMD5()
-	_, err = q.publish(filer.UploadOptions{Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: metadata, Match: match})
+	info, err := q.publish(filer.UploadOptions{Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: metadata, Match: match})
 	if err != nil {
 		return explain(err, codeNoSuchBucket)
 	}
+	q.setVersionID(&info.Attr)
 	q.w.Header().Set("Etag", quoteETag(q.body.etag()))
 	setChecksums(q.w.Header(), q.body.sums())
 	q.w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+// propertiesOf returns what a request gives to a new object of its bucket, as attributes: headers to keep, tags and locks.
+func (q *request) propertiesOf() ([]granary.Xattr, error) {
+	xattrs, err := q.metadataOf()
+	if err != nil {
+		return nil, err
+	}
+	tags, err := q.taggingOf()
+	if err != nil {
+		return nil, err
+	}
+	b, err := q.openBucket()
+	if err != nil {
+		return nil, err
+	}
+	locks, err := q.lockOf(b)
+	return slices.Concat(xattrs, tags, locks), err
 }
 
 // checkEarly refuses a conditional write before its body is sent, where it can be known to fail. What
@@ -291,33 +315,15 @@ func (q *request) getObjectACL() error {
 	return q.writeACL()
 }
 
-func (q *request) getObjectTagging() error {
-	if _, err := q.existing(); err != nil {
-		return err
-	}
-	return writeXML(q.w, http.StatusOK, &emptyDocument{XMLName: xml.Name{Local: "Tagging"}, Xmlns: xmlNamespace, TagSet: &struct{}{}})
-}
-
-func (q *request) deleteObjectTagging() error {
-	if _, err := q.existing(); err != nil {
-		return err
-	}
-	q.w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-func (q *request) getObjectLock() error {
-	if _, err := q.existing(); err != nil {
-		return err
-	}
-	return refuse(codeNoObjectLockHere, "The specified object does not have an Object Lock configuration")
-}
-
 // existing finds the request's object.
 func (q *request) existing() (*filer.Info, error) {
 	root, err := q.bucketRoot()
 	if err != nil {
 		return nil, err
 	}
-	return q.statObject(root, q.key)
+	version, err := q.version()
+	if err != nil {
+		return nil, err
+	}
+	return q.findObject(root, q.key, version)
 }

@@ -40,8 +40,6 @@ func (q *request) route() (op operation, takesBody bool) {
 		return nil, false
 	case q.key == "":
 		return q.routeBucket(q.subresource())
-	case q.query.Has("versionId") && q.query.Get("versionId") != "null":
-		return (*request).noSuchVersion, false
 	default:
 		return q.routeObject(q.subresource())
 	}
@@ -58,6 +56,24 @@ func (q *request) routeBucket(sub string) (op operation, takesBody bool) {
 		return (*request).listObjectVersions, false
 	case "GET uploads":
 		return (*request).listMultipartUploads, false
+	case "GET versioning":
+		return (*request).getBucketVersioning, false
+	case "PUT versioning":
+		return (*request).putBucketVersioning, true
+	case "GET object-lock":
+		return (*request).getObjectLockConfiguration, false
+	case "PUT object-lock":
+		return (*request).putObjectLockConfiguration, true
+	case "GET tagging":
+		return (*request).getBucketTagging, false
+	case "PUT tagging":
+		return (*request).putBucketTagging, true
+	case "DELETE tagging", "DELETE cors", "DELETE encryption", "DELETE ownershipControls":
+		return (*request).deleteConfiguration, false
+	case "GET cors", "GET encryption", "GET ownershipControls":
+		return (*request).getConfiguration, false
+	case "PUT cors", "PUT encryption", "PUT ownershipControls":
+		return (*request).putConfiguration, true
 	case "GET location":
 		return (*request).getBucketLocation, false
 	case "GET acl":
@@ -103,8 +119,18 @@ func (q *request) routeObject(sub string) (op operation, takesBody bool) {
 		return (*request).getObjectTagging, false
 	case "DELETE tagging":
 		return (*request).deleteObjectTagging, false
-	case "GET retention", "GET legal-hold":
-		return (*request).getObjectLock, false
+	case "PUT tagging":
+		return (*request).putObjectTagging, true
+	case "GET attributes":
+		return (*request).getObjectAttributes, false
+	case "GET retention":
+		return (*request).getObjectRetention, false
+	case "PUT retention":
+		return (*request).putObjectRetention, true
+	case "GET legal-hold":
+		return (*request).getObjectLegalHold, false
+	case "PUT legal-hold":
+		return (*request).putObjectLegalHold, true
 	case "POST uploads":
 		return (*request).createMultipartUpload, false
 	case "PUT uploadId":
@@ -133,10 +159,6 @@ func (q *request) notImplemented() error {
 		what += " ?" + sub
 	}
 	return refuse(codeNotImplemented, "A header or query you provided implies functionality that is not implemented: %s.", what)
-}
-
-func (q *request) noSuchVersion() error {
-	return refuse(codeNoSuchVersion, "The specified version does not exist: versioning has never been enabled here.")
 }
 
 // intQuery returns a whole number of the query, within 0 to valueMax; above that, valueMax.

@@ -73,8 +73,8 @@ func newTestStore(t *testing.T) *testStore {
 }
 
 // OpenKey implements store.
-func (s *testStore) OpenKey(ctx context.Context, root granary.InodeID, key string) (object, error) {
-	o, err := s.fsStore.OpenKey(ctx, root, key)
+func (s *testStore) OpenKey(ctx context.Context, root granary.InodeID, key string, version granary.ObjectVersion) (object, error) {
+	o, err := s.fsStore.OpenKey(ctx, root, key, version)
 	if err != nil || s.failRead == nil {
 		return o, err
 	}

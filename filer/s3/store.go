@@ -19,24 +19,26 @@ type store interface {
 type accounts interface {
 	User(ctx context.Context, accessKey string) (granary.User, error)
 	Buckets(ctx context.Context) ([]granary.Entry, error)
-	Bucket(ctx context.Context, name string) (granary.InodeID, error)
 	CreateBucket(ctx context.Context, name string) error
 	DeleteBucket(ctx context.Context, name string) error
 }
 
 type objects interface {
 	Stat(ctx context.Context, root granary.InodeID, path string, o filer.StatOptions) (*filer.Info, error)
-	OpenKey(ctx context.Context, root granary.InodeID, key string) (object, error)
+	OpenKey(ctx context.Context, root granary.InodeID, key string, version granary.ObjectVersion) (object, error)
 	Upload(ctx context.Context, o filer.UploadOptions) (upload, error)
 	Copy(ctx context.Context, o filer.CopyOptions) (*filer.Info, error)
 	Compose(ctx context.Context, o filer.UploadOptions, parts filer.Parts) (*filer.Info, error)
 	Remove(ctx context.Context, root granary.InodeID, path string, o filer.RemoveOptions) error
+	RemoveKey(ctx context.Context, op *granary.Unlink) (granary.Result, error)
 }
 
 type directories interface {
 	MakeDir(ctx context.Context, o filer.DirOptions) (*filer.Info, error)
 	ReadDir(ctx context.Context, ino granary.InodeID, fn func(granary.Entry) bool) error
 	List(ctx context.Context, q *granary.List) (*granary.Listing, error)
+	SetXattr(ctx context.Context, cred granary.Cred, op *granary.SetXattr) error
+	DropXattr(ctx context.Context, op *granary.RemoveXattr) error
 }
 
 // object is a file open for reading, as filer.File is.
@@ -57,8 +59,8 @@ type upload interface {
 type fsStore struct{ *filer.FS }
 
 // OpenKey implements store.
-func (s fsStore) OpenKey(ctx context.Context, root granary.InodeID, key string) (object, error) {
-	f, err := s.FS.OpenKey(ctx, root, key)
+func (s fsStore) OpenKey(ctx context.Context, root granary.InodeID, key string, version granary.ObjectVersion) (object, error) {
+	f, err := s.FS.OpenKey(ctx, root, key, version)
 	if err != nil {
 		return nil, err
 	}

@@ -116,18 +116,19 @@ type (
 		Delimiter           string `xml:",omitempty"`
 		EncodingType        string `xml:",omitempty"`
 		IsTruncated         bool
-		Versions            []versionItem `xml:"Version"`
+		Versions            []versionItem
 		CommonPrefixes      []commonPrefix
 	}
 	versionItem struct {
+		XMLName      xml.Name // Version or DeleteMarker
 		Key          string
 		VersionID    string `xml:"VersionId"`
 		IsLatest     bool
 		LastModified string
-		ETag         string
-		Size         uint64
+		ETag         string  `xml:",omitempty"`
+		Size         *uint64 `xml:",omitempty"`
 		Owner        owner
-		StorageClass string
+		StorageClass string `xml:",omitempty"`
 	}
 )
 
@@ -166,8 +167,10 @@ type (
 		Errors  []deleteError `xml:"Error"`
 	}
 	deletedItem struct {
-		Key       string
-		VersionID string `xml:"VersionId,omitempty"`
+		Key             string
+		VersionID       string `xml:"VersionId,omitempty"`
+		DeleteMarker    bool   `xml:",omitempty"`
+		MarkerVersionID string `xml:"DeleteMarkerVersionId,omitempty"`
 	}
 	deleteError struct {
 		Key       string
@@ -260,26 +263,41 @@ func writeXML(w http.ResponseWriter, status int, document any) error {
 	if err != nil {
 		return granary.Errorf(granary.KindInternal, "s3.xml", "", "%w", err)
 	}
+	return writeDocument(w, status, body)
+}
+
+// writeDocument answers with a document that is encoded.
+func writeDocument(w http.ResponseWriter, status int, body []byte) error {
 	w.Header().Set("Content-Type", "application/xml")
 	w.Header().Set("Content-Length", strconv.Itoa(len(xml.Header)+len(body)))
 	w.WriteHeader(status)
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
 	}
-	_, err = w.Write(body)
+	_, err := w.Write(body)
 	return err
 }
 
 // readXML decodes a request's document of at most sizeMax bytes. It reads the body to its end, so
 // that its signature and digests are verified before anything of it is believed.
 func readXML(body io.Reader, sizeMax int64, document any) error {
-	b, err := io.ReadAll(io.LimitReader(body, sizeMax+1))
+	b, err := readDocument(body, sizeMax)
 	if err != nil {
 		return err
 	}
-	if int64(len(b)) > sizeMax {
-		return refuse(codeMalformedXML, "The document is longer than %d bytes.", sizeMax)
+	return decodeXML(b, document)
+}
+
+// readDocument reads a request's document of at most sizeMax bytes, to the end of the body.
+func readDocument(body io.Reader, sizeMax int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(body, sizeMax+1))
+	if err == nil && int64(len(b)) > sizeMax {
+		err = refuse(codeMalformedXML, "The document is longer than %d bytes.", sizeMax)
 	}
+	return b, err
+}
+
+func decodeXML(b []byte, document any) error {
 	if err := xml.Unmarshal(b, document); err != nil {
 		var syntax *xml.SyntaxError
 		if errors.As(err, &syntax) {

@@ -138,6 +138,7 @@ func foundTo(a *granary.Found) *pb.Found {
 
 		Missing:    a.Missing,
 		Attendance: a.Attendance,
+		Marker:     a.Marker,
 	}
 	fillEntry(p.Entry, &a.Entry)
 	return p
@@ -153,6 +154,7 @@ func (d *decoder) found(p *pb.Found) *granary.Found {
 
 		Missing:    p.Missing,
 		Attendance: p.Attendance,
+		Marker:     p.Marker,
 	}
 }
 

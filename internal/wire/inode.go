@@ -31,6 +31,7 @@ func attrTo(a *granary.Attr) *pb.Attr {
 		Parent:         uint64(a.Parent),
 		Entries:        a.Entries,
 		Subdirs:        a.Subdirs,
+		Object:         uint64(a.Object),
 	}
 }
 
@@ -59,6 +60,7 @@ func (d *decoder) attr(p *pb.Attr) granary.Attr {
 		Parent:         granary.InodeID(p.Parent),
 		Entries:        p.Entries,
 		Subdirs:        p.Subdirs,
+		Object:         granary.ObjectVersion(p.Object),
 	}
 }
 

@@ -25,6 +25,7 @@ func (f *fields) listing(a *granary.Listing) {
 	list(f, 1, &a.Items, (*fields).listItem)
 	f.flag(2, &a.Truncated)
 	text(f, 3, &a.Next)
+	optionalUnsigned(f, 4, &a.NextAt)
 }
 
 func (f *fields) listItem(i *granary.ListItem) {
@@ -32,6 +33,8 @@ func (f *fields) listItem(i *granary.ListItem) {
 	f.flag(2, &i.IsPrefix)
 	unlessZero(f, 3, &i.Attr, (*fields).attr)
 	text(f, 4, &i.ETag)
+	f.flag(5, &i.Latest)
+	f.flag(6, &i.Marker)
 }
 
 // encode encodes a message that another holds as bytes.

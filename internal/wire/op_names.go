@@ -46,6 +46,8 @@ func (f *fields) unlink(o *granary.Unlink) {
 	f.flag(5, &o.Prune)
 	optional(f, 6, &o.Match, (*fields).precondition)
 	f.flag(7, &o.Key)
+	unsigned(f, 8, &o.Object)
+	f.flag(9, &o.Bypass)
 }
 
 func (f *fields) rmdir(o *granary.Rmdir) {
@@ -105,11 +107,13 @@ func (f *fields) setXattr(o *granary.SetXattr) {
 	required(f, 2, &o.Xattr, (*fields).xattr, "extended attribute")
 	f.flag(3, &o.CreateOnly)
 	f.flag(4, &o.ReplaceOnly)
+	f.flag(5, &o.Bypass)
 }
 
 func (f *fields) removeXattr(o *granary.RemoveXattr) {
 	unsigned(f, 1, &o.Inode)
 	text(f, 2, &o.Name)
+	f.flag(3, &o.Bypass)
 }
 
 func (f *fields) release(o *granary.Release) { unsigned(f, 1, &o.Inode) }

@@ -174,7 +174,7 @@ func (d *decoder) query(p *pb.Query) granary.Query {
 
 func lookupTo(q *granary.Lookup) *pb.Lookup {
 	p := &pb.Lookup{Base: uint64(q.Base), Path: []byte(q.Path), Xattrs: q.Xattrs, Access: uint32(q.Access), Open: q.Open,
-		Key: q.Key, Nearest: q.Nearest}
+		Key: q.Key, Nearest: q.Nearest, Object: uint64(q.Object), Markers: q.Markers}
 	if q.Layout != nil {
 		p.Layout = &pb.Range{Offset: q.Layout.Offset, Length: q.Layout.Length}
 	}
@@ -191,6 +191,8 @@ func (d *decoder) lookup(p *pb.Lookup) *granary.Lookup {
 
 		Key:     p.Key,
 		Nearest: p.Nearest,
+		Object:  granary.ObjectVersion(p.Object),
+		Markers: p.Markers,
 	}
 	if p.Layout != nil {
 		q.Layout = &granary.Range{Offset: p.Layout.Offset, Length: p.Layout.Length}
@@ -205,6 +207,8 @@ func listQueryTo(q *granary.List) *pb.List {
 		StartAfter: []byte(q.StartAfter),
 		Delimiter:  []byte(q.Delimiter),
 		Limit:      int64(q.Limit),
+		Versions:   q.Versions,
+		StartAt:    (*uint64)(q.StartAt),
 	}
 }
 
@@ -215,5 +219,7 @@ func (d *decoder) listQuery(p *pb.List) *granary.List {
 		StartAfter: string(p.StartAfter),
 		Delimiter:  string(p.Delimiter),
 		Limit:      d.int(p.Limit, "limit"),
+		Versions:   p.Versions,
+		StartAt:    (*granary.ObjectVersion)(p.StartAt),
 	}
 }

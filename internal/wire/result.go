@@ -38,6 +38,7 @@ func (f *fields) result(r *granary.Result) {
 	unsigned(f, 6, &r.Offset)
 	optional(f, 7, &r.Volume, (*fields).volume)
 	numbers(f, 8, &r.Missing)
+	f.flag(9, &r.Marker)
 }
 
 func (f *fields) attr(a *granary.Attr) {
@@ -61,6 +62,7 @@ func (f *fields) attr(a *granary.Attr) {
 	unsigned(f, 18, &a.Parent)
 	unsigned(f, 19, &a.Entries)
 	unsigned(f, 20, &a.Subdirs)
+	unsigned(f, 21, &a.Object)
 }
 
 func (f *fields) volume(v *granary.Volume) {

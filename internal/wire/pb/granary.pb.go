@@ -1343,6 +1343,7 @@ type Result struct {
 	Offset        uint64                 `protobuf:"varint,6,opt,name=offset,proto3" json:"offset,omitempty"`
 	Volume        *Volume                `protobuf:"bytes,7,opt,name=volume,proto3" json:"volume,omitempty"`
 	Missing       []uint32               `protobuf:"varint,8,rep,packed,name=missing,proto3" json:"missing,omitempty"`
+	Marker        bool                   `protobuf:"varint,9,opt,name=marker,proto3" json:"marker,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1431,6 +1432,13 @@ func (x *Result) GetMissing() []uint32 {
 		return x.Missing
 	}
 	return nil
+}
+
+func (x *Result) GetMarker() bool {
+	if x != nil {
+		return x.Marker
+	}
+	return false
 }
 
 type Op struct {
@@ -2411,6 +2419,8 @@ type Unlink struct {
 	Prune         bool                   `protobuf:"varint,5,opt,name=prune,proto3" json:"prune,omitempty"`
 	Match         *Precondition          `protobuf:"bytes,6,opt,name=match,proto3" json:"match,omitempty"`
 	Key           bool                   `protobuf:"varint,7,opt,name=key,proto3" json:"key,omitempty"`
+	Object        uint64                 `protobuf:"varint,8,opt,name=object,proto3" json:"object,omitempty"`
+	Bypass        bool                   `protobuf:"varint,9,opt,name=bypass,proto3" json:"bypass,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2483,6 +2493,20 @@ func (x *Unlink) GetMatch() *Precondition {
 func (x *Unlink) GetKey() bool {
 	if x != nil {
 		return x.Key
+	}
+	return false
+}
+
+func (x *Unlink) GetObject() uint64 {
+	if x != nil {
+		return x.Object
+	}
+	return 0
+}
+
+func (x *Unlink) GetBypass() bool {
+	if x != nil {
+		return x.Bypass
 	}
 	return false
 }
@@ -2913,6 +2937,7 @@ type SetXattr struct {
 	Xattr         *Xattr                 `protobuf:"bytes,2,opt,name=xattr,proto3" json:"xattr,omitempty"` // required
 	CreateOnly    bool                   `protobuf:"varint,3,opt,name=create_only,json=createOnly,proto3" json:"create_only,omitempty"`
 	ReplaceOnly   bool                   `protobuf:"varint,4,opt,name=replace_only,json=replaceOnly,proto3" json:"replace_only,omitempty"`
+	Bypass        bool                   `protobuf:"varint,5,opt,name=bypass,proto3" json:"bypass,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2975,10 +3000,18 @@ func (x *SetXattr) GetReplaceOnly() bool {
 	return false
 }
 
+func (x *SetXattr) GetBypass() bool {
+	if x != nil {
+		return x.Bypass
+	}
+	return false
+}
+
 type RemoveXattr struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Inode         uint64                 `protobuf:"varint,1,opt,name=inode,proto3" json:"inode,omitempty"`
 	Name          []byte                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Bypass        bool                   `protobuf:"varint,3,opt,name=bypass,proto3" json:"bypass,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3025,6 +3058,13 @@ func (x *RemoveXattr) GetName() []byte {
 		return x.Name
 	}
 	return nil
+}
+
+func (x *RemoveXattr) GetBypass() bool {
+	if x != nil {
+		return x.Bypass
+	}
+	return false
 }
 
 type Commit struct {
@@ -5421,6 +5461,7 @@ type Attr struct {
 	Parent         uint64                 `protobuf:"varint,18,opt,name=parent,proto3" json:"parent,omitempty"`
 	Entries        uint64                 `protobuf:"varint,19,opt,name=entries,proto3" json:"entries,omitempty"`
 	Subdirs        uint64                 `protobuf:"varint,20,opt,name=subdirs,proto3" json:"subdirs,omitempty"`
+	Object         uint64                 `protobuf:"varint,21,opt,name=object,proto3" json:"object,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -5591,6 +5632,13 @@ func (x *Attr) GetEntries() uint64 {
 func (x *Attr) GetSubdirs() uint64 {
 	if x != nil {
 		return x.Subdirs
+	}
+	return 0
+}
+
+func (x *Attr) GetObject() uint64 {
+	if x != nil {
+		return x.Object
 	}
 	return 0
 }
@@ -9010,6 +9058,8 @@ type Lookup struct {
 	Open          bool                   `protobuf:"varint,6,opt,name=open,proto3" json:"open,omitempty"`
 	Key           bool                   `protobuf:"varint,7,opt,name=key,proto3" json:"key,omitempty"`
 	Nearest       bool                   `protobuf:"varint,8,opt,name=nearest,proto3" json:"nearest,omitempty"`
+	Object        uint64                 `protobuf:"varint,9,opt,name=object,proto3" json:"object,omitempty"`
+	Markers       bool                   `protobuf:"varint,10,opt,name=markers,proto3" json:"markers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -9100,6 +9150,20 @@ func (x *Lookup) GetNearest() bool {
 	return false
 }
 
+func (x *Lookup) GetObject() uint64 {
+	if x != nil {
+		return x.Object
+	}
+	return 0
+}
+
+func (x *Lookup) GetMarkers() bool {
+	if x != nil {
+		return x.Markers
+	}
+	return false
+}
+
 type Found struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Entry         *Entry                 `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"` // required
@@ -9109,6 +9173,7 @@ type Found struct {
 	Layout        *Layout                `protobuf:"bytes,5,opt,name=layout,proto3" json:"layout,omitempty"`
 	Missing       bool                   `protobuf:"varint,6,opt,name=missing,proto3" json:"missing,omitempty"`
 	Attendance    uint64                 `protobuf:"varint,7,opt,name=attendance,proto3" json:"attendance,omitempty"`
+	Marker        bool                   `protobuf:"varint,8,opt,name=marker,proto3" json:"marker,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -9190,6 +9255,13 @@ func (x *Found) GetAttendance() uint64 {
 		return x.Attendance
 	}
 	return 0
+}
+
+func (x *Found) GetMarker() bool {
+	if x != nil {
+		return x.Marker
+	}
+	return false
 }
 
 type ReadDir struct {
@@ -9327,6 +9399,8 @@ type List struct {
 	StartAfter    []byte                 `protobuf:"bytes,3,opt,name=start_after,json=startAfter,proto3" json:"start_after,omitempty"`
 	Delimiter     []byte                 `protobuf:"bytes,4,opt,name=delimiter,proto3" json:"delimiter,omitempty"`
 	Limit         int64                  `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	Versions      bool                   `protobuf:"varint,6,opt,name=versions,proto3" json:"versions,omitempty"`
+	StartAt       *uint64                `protobuf:"varint,7,opt,name=start_at,json=startAt,proto3,oneof" json:"start_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -9396,12 +9470,28 @@ func (x *List) GetLimit() int64 {
 	return 0
 }
 
+func (x *List) GetVersions() bool {
+	if x != nil {
+		return x.Versions
+	}
+	return false
+}
+
+func (x *List) GetStartAt() uint64 {
+	if x != nil && x.StartAt != nil {
+		return *x.StartAt
+	}
+	return 0
+}
+
 type ListItem struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	IsPrefix      bool                   `protobuf:"varint,2,opt,name=is_prefix,json=isPrefix,proto3" json:"is_prefix,omitempty"`
 	Attr          *Attr                  `protobuf:"bytes,3,opt,name=attr,proto3" json:"attr,omitempty"` // absent: all zeros
 	Etag          []byte                 `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
+	Latest        bool                   `protobuf:"varint,5,opt,name=latest,proto3" json:"latest,omitempty"`
+	Marker        bool                   `protobuf:"varint,6,opt,name=marker,proto3" json:"marker,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -9464,11 +9554,26 @@ func (x *ListItem) GetEtag() []byte {
 	return nil
 }
 
+func (x *ListItem) GetLatest() bool {
+	if x != nil {
+		return x.Latest
+	}
+	return false
+}
+
+func (x *ListItem) GetMarker() bool {
+	if x != nil {
+		return x.Marker
+	}
+	return false
+}
+
 type Listing struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Items         []*ListItem            `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
 	Truncated     bool                   `protobuf:"varint,2,opt,name=truncated,proto3" json:"truncated,omitempty"`
 	Next          []byte                 `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"`
+	NextAt        *uint64                `protobuf:"varint,4,opt,name=next_at,json=nextAt,proto3,oneof" json:"next_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -9522,6 +9627,13 @@ func (x *Listing) GetNext() []byte {
 		return x.Next
 	}
 	return nil
+}
+
+func (x *Listing) GetNextAt() uint64 {
+	if x != nil && x.NextAt != nil {
+		return *x.NextAt
+	}
+	return 0
 }
 
 type HasChunks struct {
@@ -12313,7 +12425,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x04Cred\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\rR\x03uid\x12\x10\n" +
 	"\x03gid\x18\x02 \x01(\rR\x03gid\x12\x16\n" +
-	"\x06groups\x18\x03 \x03(\rR\x06groups\"\x83\x02\n" +
+	"\x06groups\x18\x03 \x03(\rR\x06groups\"\x9b\x02\n" +
 	"\x06Result\x12)\n" +
 	"\x03err\x18\x01 \x01(\v2\x17.granary.v1.ErrorDetailR\x03err\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12$\n" +
@@ -12322,7 +12434,8 @@ const file_granary_proto_rawDesc = "" +
 	"\breplaced\x18\x05 \x01(\bR\breplaced\x12\x16\n" +
 	"\x06offset\x18\x06 \x01(\x04R\x06offset\x12*\n" +
 	"\x06volume\x18\a \x01(\v2\x12.granary.v1.VolumeR\x06volume\x12\x18\n" +
-	"\amissing\x18\b \x03(\rR\amissing\"\xbc\x11\n" +
+	"\amissing\x18\b \x03(\rR\amissing\x12\x16\n" +
+	"\x06marker\x18\t \x01(\bR\x06marker\"\xbc\x11\n" +
 	"\x02Op\x12,\n" +
 	"\x06create\x18\x01 \x01(\v2\x12.granary.v1.CreateH\x00R\x06create\x12,\n" +
 	"\x06unlink\x18\x02 \x01(\v2\x12.granary.v1.UnlinkH\x00R\x06unlink\x12)\n" +
@@ -12410,14 +12523,16 @@ const file_granary_proto_rawDesc = "" +
 	"\x03key\x18\x18 \x01(\bR\x03keyB\b\n" +
 	"\x06_atimeB\b\n" +
 	"\x06_mtimeB\b\n" +
-	"\x06_ctime\"\xa6\x01\n" +
+	"\x06_ctime\"\xd6\x01\n" +
 	"\x06Unlink\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\x04R\x06parent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x12\n" +
 	"\x04path\x18\x04 \x01(\bR\x04path\x12\x14\n" +
 	"\x05prune\x18\x05 \x01(\bR\x05prune\x12.\n" +
 	"\x05match\x18\x06 \x01(\v2\x18.granary.v1.PreconditionR\x05match\x12\x10\n" +
-	"\x03key\x18\a \x01(\bR\x03keyJ\x04\b\x03\x10\x04\"3\n" +
+	"\x03key\x18\a \x01(\bR\x03key\x12\x16\n" +
+	"\x06object\x18\b \x01(\x04R\x06object\x12\x16\n" +
+	"\x06bypass\x18\t \x01(\bR\x06bypassJ\x04\b\x03\x10\x04\"3\n" +
 	"\x05Rmdir\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\x04R\x06parent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\"8\n" +
@@ -12463,16 +12578,18 @@ const file_granary_proto_rawDesc = "" +
 	"\x04_gidB\a\n" +
 	"\x05_sizeB\b\n" +
 	"\x06_atimeB\b\n" +
-	"\x06_mtimeJ\x04\b\v\x10\f\"\x8d\x01\n" +
+	"\x06_mtimeJ\x04\b\v\x10\f\"\xa5\x01\n" +
 	"\bSetXattr\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12'\n" +
 	"\x05xattr\x18\x02 \x01(\v2\x11.granary.v1.XattrR\x05xattr\x12\x1f\n" +
 	"\vcreate_only\x18\x03 \x01(\bR\n" +
 	"createOnly\x12!\n" +
-	"\freplace_only\x18\x04 \x01(\bR\vreplaceOnly\"7\n" +
+	"\freplace_only\x18\x04 \x01(\bR\vreplaceOnly\x12\x16\n" +
+	"\x06bypass\x18\x05 \x01(\bR\x06bypass\"O\n" +
 	"\vRemoveXattr\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\fR\x04name\"\xd3\x01\n" +
+	"\x04name\x18\x02 \x01(\fR\x04name\x12\x16\n" +
+	"\x06bypass\x18\x03 \x01(\bR\x06bypass\"\xd3\x01\n" +
 	"\x06Commit\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12-\n" +
 	"\acontent\x18\x02 \x01(\v2\x13.granary.v1.ContentR\acontent\x12\x15\n" +
@@ -12652,7 +12769,7 @@ const file_granary_proto_rawDesc = "" +
 	"\n" +
 	"secret_key\x18\x02 \x01(\fR\tsecretKey\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\fR\x04name\x12\x12\n" +
-	"\x04root\x18\x04 \x01(\bR\x04root\"\xd9\x03\n" +
+	"\x04root\x18\x04 \x01(\bR\x04root\"\xf1\x03\n" +
 	"\x04Attr\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\rR\x04type\x12\x12\n" +
@@ -12674,7 +12791,8 @@ const file_granary_proto_rawDesc = "" +
 	"\x06policy\x18\x11 \x01(\rR\x06policy\x12\x16\n" +
 	"\x06parent\x18\x12 \x01(\x04R\x06parent\x12\x18\n" +
 	"\aentries\x18\x13 \x01(\x04R\aentries\x12\x18\n" +
-	"\asubdirs\x18\x14 \x01(\x04R\asubdirs\"Y\n" +
+	"\asubdirs\x18\x14 \x01(\x04R\asubdirs\x12\x16\n" +
+	"\x06object\x18\x15 \x01(\x04R\x06object\"Y\n" +
 	"\x05Entry\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\fR\x04name\x12$\n" +
 	"\x04attr\x18\x02 \x01(\v2\x10.granary.v1.AttrR\x04attr\x12\x16\n" +
@@ -12970,7 +13088,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x06answer\"7\n" +
 	"\x05Range\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x16\n" +
-	"\x06length\x18\x02 \x01(\x04R\x06length\"\xcb\x01\n" +
+	"\x06length\x18\x02 \x01(\x04R\x06length\"\xfd\x01\n" +
 	"\x06Lookup\x12\x12\n" +
 	"\x04base\x18\x01 \x01(\x04R\x04base\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\fR\x04path\x12\x16\n" +
@@ -12979,7 +13097,10 @@ const file_granary_proto_rawDesc = "" +
 	"\x06access\x18\x05 \x01(\rR\x06access\x12\x12\n" +
 	"\x04open\x18\x06 \x01(\bR\x04open\x12\x10\n" +
 	"\x03key\x18\a \x01(\bR\x03key\x12\x18\n" +
-	"\anearest\x18\b \x01(\bR\anearest\"\xed\x01\n" +
+	"\anearest\x18\b \x01(\bR\anearest\x12\x16\n" +
+	"\x06object\x18\t \x01(\x04R\x06object\x12\x18\n" +
+	"\amarkers\x18\n" +
+	" \x01(\bR\amarkers\"\x85\x02\n" +
 	"\x05Found\x12'\n" +
 	"\x05entry\x18\x01 \x01(\v2\x11.granary.v1.EntryR\x05entry\x12\x16\n" +
 	"\x06parent\x18\x02 \x01(\x04R\x06parent\x12\x12\n" +
@@ -12989,7 +13110,8 @@ const file_granary_proto_rawDesc = "" +
 	"\amissing\x18\x06 \x01(\bR\amissing\x12\x1e\n" +
 	"\n" +
 	"attendance\x18\a \x01(\x04R\n" +
-	"attendance\"h\n" +
+	"attendance\x12\x16\n" +
+	"\x06marker\x18\b \x01(\bR\x06marker\"h\n" +
 	"\aReadDir\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\fR\x05after\x12\x1b\n" +
@@ -13000,23 +13122,31 @@ const file_granary_proto_rawDesc = "" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x1e\n" +
 	"\n" +
 	"attendance\x18\x03 \x01(\x04R\n" +
-	"attendance\"\x87\x01\n" +
+	"attendance\"\xd0\x01\n" +
 	"\x04List\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\x04R\x04root\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\fR\x06prefix\x12\x1f\n" +
 	"\vstart_after\x18\x03 \x01(\fR\n" +
 	"startAfter\x12\x1c\n" +
 	"\tdelimiter\x18\x04 \x01(\fR\tdelimiter\x12\x14\n" +
-	"\x05limit\x18\x05 \x01(\x03R\x05limit\"s\n" +
+	"\x05limit\x18\x05 \x01(\x03R\x05limit\x12\x1a\n" +
+	"\bversions\x18\x06 \x01(\bR\bversions\x12\x1e\n" +
+	"\bstart_at\x18\a \x01(\x04H\x00R\astartAt\x88\x01\x01B\v\n" +
+	"\t_start_at\"\xa3\x01\n" +
 	"\bListItem\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x1b\n" +
 	"\tis_prefix\x18\x02 \x01(\bR\bisPrefix\x12$\n" +
 	"\x04attr\x18\x03 \x01(\v2\x10.granary.v1.AttrR\x04attr\x12\x12\n" +
-	"\x04etag\x18\x04 \x01(\fR\x04etag\"g\n" +
+	"\x04etag\x18\x04 \x01(\fR\x04etag\x12\x16\n" +
+	"\x06latest\x18\x05 \x01(\bR\x06latest\x12\x16\n" +
+	"\x06marker\x18\x06 \x01(\bR\x06marker\"\x91\x01\n" +
 	"\aListing\x12*\n" +
 	"\x05items\x18\x01 \x03(\v2\x14.granary.v1.ListItemR\x05items\x12\x1c\n" +
 	"\ttruncated\x18\x02 \x01(\bR\ttruncated\x12\x12\n" +
-	"\x04next\x18\x03 \x01(\fR\x04next\"U\n" +
+	"\x04next\x18\x03 \x01(\fR\x04next\x12\x1c\n" +
+	"\anext_at\x18\x04 \x01(\x04H\x00R\x06nextAt\x88\x01\x01B\n" +
+	"\n" +
+	"\b_next_at\"U\n" +
 	"\tHasChunks\x12\x18\n" +
 	"\adataset\x18\x01 \x01(\rR\adataset\x12\x16\n" +
 	"\x06hashes\x18\x02 \x01(\fR\x06hashes\x12\x16\n" +
@@ -13719,6 +13849,8 @@ func file_granary_proto_init() {
 		(*Answer_Returned)(nil),
 		(*Answer_PathLocks)(nil),
 	}
+	file_granary_proto_msgTypes[114].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[116].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

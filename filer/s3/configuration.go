@@ -1,0 +1,170 @@
+package s3
+
+import (
+	"encoding/xml"
+	"net/http"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer"
+)
+
+// Attributes of a bucket's root that keep its configurations, as documents of XML.
+const (
+	xattrCORS       = xattrPrefix + "cors"
+	xattrEncryption = xattrPrefix + "encryption"
+	xattrOwnership  = xattrPrefix + "ownership"
+)
+
+// openBucket finds the request's bucket, with its configurations, once for the request.
+func (q *request) openBucket() (*filer.Info, error) {
+	if q.info != nil {
+		return q.info, nil
+	}
+	info, err := q.h.bucketInfo(q.r.Context(), q.bucket)
+	if err == nil {
+		q.info = info
+	}
+	return info, err
+}
+
+// setConfiguration keeps a configuration of a bucket.
+func (q *request) setConfiguration(b *filer.Info, name string, value []byte) error {
+	if len(value) > granary.XattrValueMax {
+		return refuse(codeInvalidRequest, "The configuration is too long: it has %d bytes, and may have %d.", len(value), granary.XattrValueMax)
+	}
+	err := q.h.store.SetXattr(q.r.Context(), granary.Cred{}, &granary.SetXattr{Inode: b.Attr.Inode, Xattr: granary.Xattr{Name: name, Value: value}})
+	if err != nil {
+		return explain(err, codeNoSuchBucket)
+	}
+	return nil
+}
+
+// setAttribute sets an attribute of an object.
+func (q *request) setAttribute(id granary.InodeID, name string, value []byte, bypass bool) error {
+	return q.h.store.SetXattr(q.r.Context(), granary.Cred{}, &granary.SetXattr{Inode: id, Xattr: granary.Xattr{Name: name, Value: value}, Bypass: bypass})
+}
+
+// dropAttribute removes an attribute, if it is there.
+func (q *request) dropAttribute(id granary.InodeID, name string, bypass bool) error {
+	err := q.h.store.DropXattr(q.r.Context(), &granary.RemoveXattr{Inode: id, Name: name, Bypass: bypass})
+	if granary.IsKind(err, granary.KindNoData) {
+		return nil
+	}
+	return err
+}
+
+// configured is a kind of configuration that is kept as the document that it came as.
+type configured struct {
+	attribute string
+	missing   code
+	message   string
+	status    int // of a PUT
+	// check decodes a document, refuses it if it is wrong, and returns it as it is kept.
+	check func(document []byte) ([]byte, error)
+}
+
+// configurations are the kinds by their subresource.
+func configurations() map[string]configured {
+	return map[string]configured{
+		"cors":      {xattrCORS, codeNoCORS, "The CORS configuration does not exist", http.StatusOK, normalized(checkCORS)},
+		"encryption": {xattrEncryption, codeNoEncryption, "The server side encryption configuration was not found", http.StatusOK,
+			normalized(checkEncryption)},
+		"ownershipControls": {xattrOwnership, codeNoOwnership, "The bucket ownership controls were not found", http.StatusOK, normalized(checkOwnership)},
+		"tagging":           {xattrTagging, codeNoTagSet, "The TagSet does not exist", http.StatusNoContent, nil},
+	}
+}
+
+// normalized has a document decoded, checked and encoded again.
+func normalized[T any](check func(*T) error) func([]byte) ([]byte, error) {
+	return func(document []byte) ([]byte, error) {
+		c := new(T)
+		if err := decodeXML(document, c); err != nil {
+			return nil, err
+		}
+		if err := check(c); err != nil {
+			return nil, err
+		}
+		b, err := xml.Marshal(c)
+		if err != nil {
+			return nil, granary.Errorf(granary.KindInternal, "s3.configuration", "", "%w", err)
+		}
+		return b, nil
+	}
+}
+
+func (q *request) putConfiguration() error {
+	c := configurations()[q.subresource()]
+	document, err := readDocument(q.body, documentSizeMax)
+	if err != nil {
+		return err
+	}
+	b, err := q.openBucket()
+	if err != nil {
+		return err
+	}
+	value, err := c.check(document)
+	if err != nil {
+		return err
+	}
+	if err := q.setConfiguration(b, c.attribute, value); err != nil {
+		return err
+	}
+	q.w.WriteHeader(c.status)
+	return nil
+}
+
+func (q *request) getConfiguration() error {
+	c := configurations()[q.subresource()]
+	b, err := q.openBucket()
+	if err != nil {
+		return err
+	}
+	value, ok := b.Xattr(c.attribute)
+	if !ok {
+		return refuse(c.missing, "%s", c.message)
+	}
+	return writeDocument(q.w, http.StatusOK, value)
+}
+
+func (q *request) deleteConfiguration() error {
+	c := configurations()[q.subresource()]
+	b, err := q.openBucket()
+	if err != nil {
+		return err
+	}
+	if err := q.dropAttribute(b.Attr.Inode, c.attribute, false); err != nil {
+		return err
+	}
+	q.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// encryptionConfiguration says how objects are encrypted: they are not, so there is nothing that it could ask for.
+type encryptionConfiguration struct {
+	XMLName xml.Name `xml:"ServerSideEncryptionConfiguration"`
+}
+
+func checkEncryption(*encryptionConfiguration) error {
+	return refuse(codeNotImplemented, "A header or query you provided implies functionality that is not implemented: encryption by the server.")
+}
+
+type ownershipConfiguration struct {
+	XMLName xml.Name `xml:"OwnershipControls"`
+	Xmlns   string   `xml:"xmlns,attr,omitempty"`
+	Rules   []struct {
+		ObjectOwnership string
+	} `xml:"Rule"`
+}
+
+func checkOwnership(c *ownershipConfiguration) error {
+	if len(c.Rules) != 1 {
+		return refuse(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
+	}
+	switch c.Rules[0].ObjectOwnership {
+	case "BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter":
+	default:
+		return refuse(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
+	}
+	c.XMLName, c.Xmlns = xml.Name{Local: "OwnershipControls"}, xmlNamespace
+	return nil
+}
