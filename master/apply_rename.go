@@ -94,6 +94,7 @@ func (t *txn) rename(op *granary.Rename) granary.Result {
 func (t *txn) renameOver(dir *inodeRecord, name string, dst *inodeRecord, keeps versioning) {
 	if dst.IsDir() {
 		t.removeName(dir, name, dst)
+		t.placesLost(dir.Inode, name, dst)
 		t.dispose(dst)
 		return
 	}

@@ -66,7 +66,7 @@ type configured struct {
 // configurations are the kinds by their subresource.
 func configurations() map[string]configured {
 	return map[string]configured{
-		"cors":      {xattrCORS, codeNoCORS, "The CORS configuration does not exist", http.StatusOK, normalized(checkCORS)},
+		"cors": {xattrCORS, codeNoCORS, "The CORS configuration does not exist", http.StatusOK, normalized(checkCORS)},
 		"encryption": {xattrEncryption, codeNoEncryption, "The server side encryption configuration was not found", http.StatusOK,
 			normalized(checkEncryption)},
 		"ownershipControls": {xattrOwnership, codeNoOwnership, "The bucket ownership controls were not found", http.StatusOK, normalized(checkOwnership)},

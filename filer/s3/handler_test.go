@@ -448,8 +448,8 @@ func TestBuckets(t *testing.T) {
 	}
 	s.do(t, call{method: "GET", target: "/bucket/k?acl"}).want(t, 200)
 	s.do(t, call{method: "GET", target: "/bucket/k?tagging"}).want(t, 200)
-	s.do(t, call{method: "PUT", target: "/bucket/k?tagging", body: "<x/>"}).wantCode(t, codeNotImplemented)
-	s.do(t, call{method: "GET", target: "/bucket/k?versionId=abc"}).wantCode(t, codeNoSuchVersion)
+	s.do(t, call{method: "PUT", target: "/bucket/k?tagging", body: "<x/>"}).wantCode(t, codeMalformedXML)
+	s.do(t, call{method: "GET", target: "/bucket/k?versionId=abc"}).wantCode(t, codeInvalidArgument)
 	s.do(t, call{method: "PATCH", target: "/bucket/k"}).wantCode(t, codeMethodNotAllowed)
 	if a := s.do(t, call{method: "GET", target: "/k", host: "bucket.s3.test"}).want(t, 200); a.body != "x" {
 		t.Fatal(a.body)

@@ -159,10 +159,11 @@ func TestResultsAreProtobuf(t *testing.T) {
 			Offset   uint64
 			Volume   *granary.Volume
 			Missing  []uint32
+			Marker   bool
 			Err      *string // compared above
 		}
 		p.Err = nil
-		rest := noError{r.Index, r.Attr, r.Created, r.Replaced, r.Offset, r.Volume, r.Missing, nil}
+		rest := noError{r.Index, r.Attr, r.Created, r.Replaced, r.Offset, r.Volume, r.Missing, r.Marker, nil}
 		sameFields(t, reflect.ValueOf(rest), p.ProtoReflect())
 	})
 }
