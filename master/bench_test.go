@@ -104,7 +104,7 @@ func BenchmarkQuery(b *testing.B) {
 	leader, nodes := benchGroup(b, 3)
 	l := leader.leading.Load()
 	strict := l.check.ask
-	weak := func(ctx context.Context) (struct{}, error) {
+	weak := func(ctx context.Context, _ int) (struct{}, error) {
 		return struct{}{}, leader.awaitRaft(ctx, leader.raft.VerifyLeader())
 	}
 	follower := nodes[0]
@@ -114,7 +114,7 @@ func BenchmarkQuery(b *testing.B) {
 	for _, v := range []struct {
 		name string
 		s    *Server
-		ask  func(context.Context) (struct{}, error)
+		ask  func(context.Context, int) (struct{}, error)
 	}{{"terms", leader, strict}, {"verify", leader, weak}, {"follower", follower, strict}} {
 		for _, callers := range []int{1, 16, 64} {
 			b.Run(fmt.Sprintf("%s/callers=%d", v.name, callers), func(b *testing.B) {

@@ -30,6 +30,7 @@ import (
 type quorum struct {
 	l      *leadership
 	voters map[raft.ServerID]*voter // that were asked at some time; of the goroutine that asks
+	quick  raft.ServerID            // who answered well last
 }
 
 // voter is another member, asked by a goroutine of its own: a slow one has one call under way and
@@ -40,22 +41,35 @@ type voter struct {
 }
 
 // poll is one question. Everybody asked answers it once, unless a newer one comes first.
-type poll struct{ answers chan error }
+type poll struct{ answers chan vote }
 
-// voterPatience bounds one call to a voter.
-const voterPatience = 2 * time.Second
+// vote is an answer.
+type vote struct {
+	id  raft.ServerID
+	err error
+}
+
+const (
+	voterPatience = 2 * time.Second // bounds one call to a voter
+
+	// When takersMany or more wait for one round, the leader is busy, and only as many voters are asked as must answer, the one
+	// first who did last time; the others are if that takes longer than pollPatience. Else all are asked, and
+	// the quickest counts.
+	takersMany   = 2
+	pollPatience = 3 * time.Millisecond
+)
 
 func newQuorum(l *leadership) *quorum {
 	return &quorum{l: l, voters: make(map[raft.ServerID]*voter)}
 }
 
 // confirm asks once. It returns as soon as a majority has answered well, or enough have not.
-func (q *quorum) confirm(ctx context.Context) (struct{}, error) {
+func (q *quorum) confirm(ctx context.Context, takers int) (struct{}, error) {
 	s := q.l.s
 	for {
 		s.metrics.verified.Inc()
 		group := s.voters()
-		if err := q.poll(ctx, group); err != nil {
+		if err := q.poll(ctx, group, takers >= takersMany); err != nil {
 			return struct{}{}, err
 		}
 		if slices.Equal(group, s.voters()) {
@@ -64,29 +78,53 @@ func (q *quorum) confirm(ctx context.Context) (struct{}, error) {
 	}
 }
 
-func (q *quorum) poll(ctx context.Context, group []raft.Server) error {
-	p := &poll{answers: make(chan error, len(group))}
-	need, may := len(group)/2+1, 0
+func (q *quorum) poll(ctx context.Context, group []raft.Server, busy bool) error {
+	p := &poll{answers: make(chan vote, len(group))}
+	need := len(group)/2 + 1
+	others := make([]raft.ServerID, 0, len(group))
 	for _, m := range group {
-		if string(m.ID) == q.l.s.id {
+		switch {
+		case string(m.ID) == q.l.s.id:
 			need-- // confirm of leadership looks at this node's own term last
-			continue
+		case m.ID == q.quick:
+			others = slices.Insert(others, 0, m.ID)
+		default:
+			others = append(others, m.ID)
 		}
-		may++
-		q.voter(m.ID).put(p)
+	}
+	may, asked := len(others), 0
+	ask := func(n int) {
+		for ; asked < min(n, len(others)); asked++ {
+			q.voter(others[asked]).put(p)
+		}
+	}
+	var patience <-chan time.Time
+	if busy {
+		t := time.NewTimer(pollPatience)
+		defer t.Stop()
+		patience = t.C
+		ask(need)
+	} else {
+		ask(len(others))
 	}
 	for need > 0 {
 		if need > may {
 			return q.l.s.notLeader("query")
 		}
 		select {
-		case err := <-p.answers:
+		case v := <-p.answers:
 			may--
-			if err == nil {
+			if v.err == nil {
+				q.quick = v.id
 				need--
-			} else if ctx.Err() == nil {
-				q.l.s.log.Debug("a voter did not confirm the leader", "error", err)
+				continue
 			}
+			if ctx.Err() == nil {
+				q.l.s.log.Debug("a voter did not confirm the leader", "error", v.err)
+			}
+			ask(len(others))
+		case <-patience:
+			ask(len(others))
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -127,7 +165,7 @@ func (v *voter) run(l *leadership) {
 			if err != nil {
 				addr = "" // it may have another by now
 			}
-			p.answers <- err
+			p.answers <- vote{v.id, err}
 		case <-l.ctx.Done():
 			return
 		}

@@ -33,7 +33,7 @@ func (s *Server) ReadIndex(ctx context.Context) (granary.Index, error) {
 
 // askReadIndex asks the leader for the index that a read begun now must see. Whoever leads vouches for
 // it (confirm): it does not matter how this node came to believe in it.
-func (s *Server) askReadIndex(ctx context.Context) (granary.Index, error) {
+func (s *Server) askReadIndex(ctx context.Context, _ int) (granary.Index, error) {
 	addr := s.leaderAddr()
 	if addr == "" {
 		return 0, s.notLeader("query")

@@ -21,7 +21,7 @@ func TestRoundsShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		count := 0
 		release := make(chan struct{})
-		v := newRounds(func(context.Context) (int, error) { count++; <-release; return count, nil })
+		v := newRounds(func(context.Context, int) (int, error) { count++; <-release; return count, nil })
 		ctx, cancel := context.WithCancel(t.Context())
 		var owner, wg sync.WaitGroup
 		owner.Go(func() { v.run(ctx) })

@@ -9,7 +9,7 @@ import (
 // take part in it have arrived, so its answer is younger than each of their calls. Rounds follow one
 // another without a pause while somebody waits.
 type rounds[T any] struct {
-	ask    func(context.Context) (T, error)
+	ask    func(ctx context.Context, takers int) (T, error)
 	called chan struct{} // says that somebody waits for the next round
 
 	mu    sync.Mutex
@@ -18,12 +18,13 @@ type rounds[T any] struct {
 }
 
 type round[T any] struct {
+	takers int // who take part; under rounds.mu
 	done   chan struct{}
 	answer T
 	err    error
 }
 
-func newRounds[T any](ask func(context.Context) (T, error)) *rounds[T] {
+func newRounds[T any](ask func(ctx context.Context, takers int) (T, error)) *rounds[T] {
 	return &rounds[T]{ask: ask, called: make(chan struct{}, 1)}
 }
 
@@ -40,6 +41,7 @@ func (v *rounds[T]) wait(ctx context.Context) (answer T, err error) {
 		v.next = r
 		kick(v.called)
 	}
+	r.takers++
 	v.mu.Unlock()
 	select {
 	case <-r.done:
@@ -55,7 +57,7 @@ func (v *rounds[T]) run(ctx context.Context) {
 		select {
 		case <-v.called:
 			r := v.take(false)
-			r.answer, r.err = v.ask(ctx)
+			r.answer, r.err = v.ask(ctx, r.takers)
 			close(r.done)
 		case <-ctx.Done():
 			if r := v.take(true); r != nil {
