@@ -68,7 +68,7 @@ func partRange(info *filer.Info, text string, size int64) (byteRange, int, error
 	case sizes == nil && strings.Contains(info.ETag(), "-"):
 		return byteRange{}, 0, refuse(codeNotImplemented, "The parts of this object are not known any more.")
 	case n > len(sizes):
-		return byteRange{}, 0, refuse(codeInvalidPartRange, "The requested partnumber is not satisfiable")
+		return byteRange{}, 0, refuse(codeInvalidPartRange, "The requested partnumber is not satisfiable.")
 	}
 	part := byteRange{length: sizes[n-1], partial: true}
 	for _, s := range sizes[:n-1] {

@@ -42,7 +42,7 @@ func (h *Handler) authenticate(r *http.Request, query url.Values) (identity, err
 	case authorization != "", query.Has("Signature") && query.Has("AWSAccessKeyId"):
 		return identity{}, refuse(codeInvalidRequest, "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
 	default:
-		return identity{}, refuse(codeAccessDenied, "Access Denied: requests must be signed.")
+		return identity{}, refuse(codeAccessDenied, "Access Denied.")
 	}
 }
 

@@ -119,7 +119,7 @@ func (q *request) deleteBucket() error {
 		}
 	}
 	if granary.IsKind(err, granary.KindNotEmpty) {
-		return refuse(codeBucketNotEmpty, "The bucket you tried to delete is not empty: %v", err)
+		return &apiError{code: codeBucketNotEmpty, message: "The bucket you tried to delete is not empty.", err: err}
 	}
 	if err != nil {
 		return err

@@ -181,7 +181,7 @@ func chooseParts(stored []part, asked []completePart) ([]part, error) {
 			stored = stored[1:]
 		}
 		if len(stored) == 0 || stored[0].number != a.PartNumber || unquoteETag(a.ETag) != stored[0].etag {
-			return nil, refuse(codeInvalidPart, "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag: part %d.", a.PartNumber)
+			return nil, refuse(codeInvalidPart, "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
 		}
 		chosen = append(chosen, stored[0])
 	}

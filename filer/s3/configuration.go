@@ -69,7 +69,7 @@ func configurations() map[string]configured {
 		"cors": {xattrCORS, codeNoCORS, "The CORS configuration does not exist", http.StatusOK, normalized(checkCORS)},
 		"encryption": {xattrEncryption, codeNoEncryption, "The server side encryption configuration was not found", http.StatusOK,
 			normalized(checkEncryption)},
-		"ownershipControls": {xattrOwnership, codeNoOwnership, "The bucket ownership controls were not found", http.StatusOK, normalized(checkOwnership)},
+		"ownershipControls": {xattrOwnership, codeNoOwnership, "The bucket ownership controls were not found.", http.StatusOK, normalized(checkOwnership)},
 		"tagging":           {xattrTagging, codeNoTagSet, "The TagSet does not exist", http.StatusNoContent, nil},
 	}
 }
@@ -158,12 +158,12 @@ type ownershipConfiguration struct {
 
 func checkOwnership(c *ownershipConfiguration) error {
 	if len(c.Rules) != 1 {
-		return refuse(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
+		return malformedXML()
 	}
 	switch c.Rules[0].ObjectOwnership {
 	case "BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter":
 	default:
-		return refuse(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
+		return malformedXML()
 	}
 	c.XMLName, c.Xmlns = xml.Name{Local: "OwnershipControls"}, xmlNamespace
 	return nil

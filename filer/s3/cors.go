@@ -29,11 +29,11 @@ type corsRule struct {
 
 func checkCORS(c *corsConfiguration) error {
 	if len(c.Rules) == 0 || len(c.Rules) > corsRulesMax {
-		return refuse(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
+		return malformedXML()
 	}
 	for _, r := range c.Rules {
 		if len(r.AllowedOrigins) == 0 || len(r.AllowedMethods) == 0 {
-			return refuse(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
+			return malformedXML()
 		}
 		for _, m := range r.AllowedMethods {
 			if !slices.Contains([]string{"GET", "PUT", "POST", "DELETE", "HEAD"}, m) {

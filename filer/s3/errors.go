@@ -30,6 +30,7 @@ const (
 	codeBadRequest          code = "BadRequest"
 	codeInvalidBucketState  code = "InvalidBucketState"
 	codeInvalidPartRange    code = "InvalidPartNumber"
+	codeInvalidRedirect     code = "InvalidRedirectLocation"
 	codeInvalidTag          code = "InvalidTag"
 	codeInternal            code = "InternalError"
 	codeInvalidAccessKey    code = "InvalidAccessKeyId"

@@ -132,6 +132,9 @@ func (q *request) serve() error {
 	if q.body, err = newBody(q.r, q.identity, completes); err != nil {
 		return err
 	}
+	if err := q.checkOwner(); err != nil {
+		return err
+	}
 	q.allowOrigin()
 	op, takesBody := q.route()
 	if op == nil {
@@ -143,6 +146,16 @@ func (q *request) serve() error {
 		}
 	}
 	return op(q)
+}
+
+// checkOwner refuses requests for buckets that are to be another's: all are the cluster's.
+func (q *request) checkOwner() error {
+	for _, name := range []string{"X-Amz-Expected-Bucket-Owner", "X-Amz-Source-Expected-Bucket-Owner"} {
+		if owner := q.r.Header.Get(name); owner != "" && owner != ownerID && owner != q.identity.user.AccessKey {
+			return refuse(codeAccessDenied, "Access Denied")
+		}
+	}
+	return nil
 }
 
 // documentSizeMax bounds a small document in a request's body.

@@ -38,7 +38,7 @@ func (d *defaultRetention) check() error {
 	switch {
 	case d.Days != nil && d.Years != nil, d.Days == nil && d.Years == nil,
 		d.Mode != granary.RetentionGovernance && d.Mode != granary.RetentionCompliance:
-		return refuse(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
+		return malformedXML()
 	case d.Days != nil && *d.Days <= 0, d.Years != nil && *d.Years <= 0:
 		return refuse(codeInvalidArgument, "Default retention period must be a positive integer value.")
 	case d.Days != nil && *d.Days > retentionDaysMax, d.Years != nil && *d.Years > retentionYearsMax:
@@ -82,7 +82,7 @@ func (q *request) putObjectLockConfiguration() error {
 		return err
 	}
 	if asked.ObjectLockEnabled != "" && asked.ObjectLockEnabled != "Enabled" || asked.Rule != nil && asked.Rule.DefaultRetention == nil {
-		return refuse(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
+		return malformedXML()
 	}
 	if asked.Rule != nil {
 		if err := asked.Rule.DefaultRetention.check(); err != nil {
@@ -115,7 +115,7 @@ func (q *request) storeLockConfiguration(b *filer.Info, c *objectLockConfigurati
 // bucketLocks refuses locks in a bucket that has none.
 func bucketLocks(b *filer.Info) error {
 	if _, ok := b.Xattr(granary.XattrObjectLock); !ok {
-		return refuse(codeInvalidRequest, "Bucket is missing Object Lock Configuration")
+		return refuse(codeInvalidRequest, "Bucket is missing ObjectLockConfiguration")
 	}
 	return nil
 }
@@ -251,7 +251,7 @@ func (q *request) putObjectRetention() error {
 		err = q.dropAttribute(info.Attr.Inode, granary.XattrRetention, q.bypasses())
 	} else {
 		if asked.Mode != granary.RetentionGovernance && asked.Mode != granary.RetentionCompliance {
-			return refuse(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
+			return malformedXML()
 		}
 		until, perr := q.retainUntil(asked.RetainUntilDate)
 		if perr != nil {
@@ -293,7 +293,7 @@ func (q *request) putObjectLegalHold() error {
 		return err
 	}
 	if asked.Status != granary.LegalHoldOn && asked.Status != "OFF" {
-		return refuse(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
+		return malformedXML()
 	}
 	info, err := q.lockable()
 	if err != nil {

@@ -14,6 +14,9 @@ const xattrPrefix = "granary.s3."
 // metadataPrefix begins the headers of user metadata.
 const metadataPrefix = "x-amz-meta-"
 
+// redirectHeader says where a website would send whoever asks for the object. It is kept and told.
+const redirectHeader = "X-Amz-Website-Redirect-Location"
+
 // metadataSizeMax bounds the names and values of user metadata together, as in AWS.
 const metadataSizeMax = 2 << 10
 
@@ -25,7 +28,7 @@ const (
 
 // storedHeaders are the headers that an object keeps besides user metadata.
 func storedHeaders() []string {
-	return []string{"Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Expires"}
+	return []string{"Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Type", "Expires", redirectHeader}
 }
 
 // metadataOf returns the headers of a request that its object is to keep, as attributes. It refuses
@@ -55,7 +58,7 @@ func (q *request) metadataOf() ([]granary.Xattr, error) {
 		value := strings.Join(values, ",")
 		size += len(user) + len(value)
 		if size > metadataSizeMax || len(xattrPrefix)+len(lower) > granary.XattrNameMax {
-			return nil, refuse(codeMetadataTooLarge, "Your metadata headers exceed the maximum allowed metadata size of %d bytes.", metadataSizeMax)
+			return nil, refuse(codeMetadataTooLarge, "Your metadata headers exceed the maximum allowed metadata size")
 		}
 		xattrs = append(xattrs, granary.Xattr{Name: xattrPrefix + lower, Value: []byte(value)})
 	}
@@ -79,6 +82,9 @@ func (q *request) checkUnsupported() error {
 		return err
 	}
 	header := q.r.Header
+	if to := header.Get(redirectHeader); to != "" && !strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "http://") && !strings.HasPrefix(to, "https://") {
+		return refuse(codeInvalidRedirect, "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.")
+	}
 	switch class := header.Get("X-Amz-Storage-Class"); class {
 	case "", "STANDARD":
 	default:
@@ -87,7 +93,7 @@ func (q *request) checkUnsupported() error {
 	for name := range header {
 		lower := strings.ToLower(name)
 		switch {
-		case strings.HasPrefix(lower, "x-amz-server-side-encryption"), lower == "x-amz-website-redirect-location", lower == "x-amz-write-offset-bytes":
+		case strings.HasPrefix(lower, "x-amz-server-side-encryption"), lower == "x-amz-write-offset-bytes":
 			return refuse(codeNotImplemented, "A header you provided implies functionality that is not implemented: %s.", lower)
 		}
 	}

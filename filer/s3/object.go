@@ -198,6 +198,9 @@ func ifRangeHolds(condition, etag, modified string) bool {
 // overrideHeaders applies the response-… parameters of the query.
 func (q *request) overrideHeaders(header http.Header) {
 	for _, name := range storedHeaders() {
+		if name == redirectHeader {
+			continue
+		}
 		if value := q.query.Get("response-" + strings.ToLower(name)); value != "" {
 			header.Set(name, value)
 		}

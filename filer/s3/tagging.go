@@ -70,7 +70,7 @@ func checkTags(tags []tag, countMax int) error {
 	for _, t := range tags {
 		switch {
 		case t.Key == nil || t.Value == nil:
-			return refuse(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
+			return malformedXML()
 		case *t.Key == "" || utf8.RuneCountInString(*t.Key) > tagKeyMax || !tagText(*t.Key):
 			return refuse(codeInvalidTag, "The TagKey you have provided is invalid")
 		case utf8.RuneCountInString(*t.Value) > tagValueMax || !tagText(*t.Value):
@@ -140,7 +140,7 @@ func (q *request) readTagging(countMax int) ([]tag, error) {
 		return nil, err
 	}
 	if document.TagSet == nil {
-		return nil, refuse(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
+		return nil, malformedXML()
 	}
 	return document.TagSet.Tags, checkTags(document.TagSet.Tags, countMax)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/filer"
@@ -12,6 +13,9 @@ import (
 
 // versionIDNull is the id of a version that has none.
 const versionIDNull = "null"
+
+// idLetters are those that ids of versions are made of, here and elsewhere.
+const idLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 
 // versionID returns the id of a version as S3 has it.
 func versionID(a *granary.Attr) string {
@@ -30,7 +34,11 @@ func parseVersionID(id string) (granary.ObjectVersion, error) {
 		return granary.NoID, nil
 	}
 	n, err := strconv.ParseUint(id, 16, 64)
-	if err != nil || len(id) != 16 || n == 0 || granary.ObjectVersion(n) == granary.NoID {
+	switch {
+	case err == nil && len(id) == 16 && n != 0 && granary.ObjectVersion(n) != granary.NoID:
+	case len(id) >= 16 && !strings.ContainsFunc(id, func(r rune) bool { return !strings.ContainsRune(idLetters, r) }):
+		return 0, refuse(codeNoSuchVersion, "The specified version does not exist.") // another store's
+	default:
 		return 0, refuse(codeInvalidArgument, "Invalid version id specified")
 	}
 	return granary.ObjectVersion(n), nil
@@ -38,9 +46,6 @@ func parseVersionID(id string) (granary.ObjectVersion, error) {
 
 // version returns the version that the request's query names; 0 for the newest.
 func (q *request) version() (granary.ObjectVersion, error) {
-	if q.query.Has("versionId") && q.query.Get("versionId") == "" {
-		return 0, refuse(codeInvalidArgument, "Version id cannot be the empty string")
-	}
 	return parseVersionID(q.query.Get("versionId"))
 }
 
@@ -106,7 +111,7 @@ func (q *request) putBucketVersioning() error {
 		return refuse(codeNotImplemented, "A header or query you provided implies functionality that is not implemented: MFA delete.")
 	}
 	if asked.Status != granary.VersioningEnabled && asked.Status != granary.VersioningSuspended {
-		return refuse(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema")
+		return malformedXML()
 	}
 	b, err := q.openBucket()
 	if err != nil {

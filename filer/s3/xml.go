@@ -2,7 +2,6 @@ package s3
 
 import (
 	"encoding/xml"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -299,13 +298,16 @@ func readDocument(body io.Reader, sizeMax int64) ([]byte, error) {
 
 func decodeXML(b []byte, document any) error {
 	if err := xml.Unmarshal(b, document); err != nil {
-		var syntax *xml.SyntaxError
-		if errors.As(err, &syntax) {
-			return refuse(codeMalformedXML, "The XML you provided was not well-formed: line %d: %s.", syntax.Line, syntax.Msg)
-		}
-		return refuse(codeMalformedXML, "The XML you provided did not validate: %v.", err)
+		e := malformedXML()
+		e.err = err
+		return e
 	}
 	return nil
+}
+
+// malformedXML is what a document is refused with that is not what it should be. What exactly is wrong is for the log.
+func malformedXML() *apiError {
+	return refuse(codeMalformedXML, "The XML you provided was not well-formed or did not validate against our published schema.")
 }
 
 // keyEncoder returns how keys are written in a listing: as they are, or percent-encoded with '/'
