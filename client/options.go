@@ -48,6 +48,9 @@ type Options struct {
 	// between two masters, shared by those who ask at the same time, and the leader answers fewer.
 	ReadFollowers bool
 
+	// Fences are tokens of path locks that all mutations carry: they take effect only while those are held (WithFences).
+	Fences []granary.FencingToken
+
 	// OnExpired is called, if set, when the master has ended a session: what belonged to it
 	// (nameless inodes, open volumes, locks) is gone. The next call opens another session.
 	OnExpired func(granary.SessionID)
@@ -56,6 +59,8 @@ type Options struct {
 // Validate refuses options that no client could work with.
 func (o *Options) Validate() error {
 	switch {
+	case len(o.Fences) > granary.FencesMax:
+		return granary.Errorf(granary.KindTooLarge, "client", "", "%d fencing tokens, of %d at most", len(o.Fences), granary.FencesMax)
 	case len(o.Masters) == 0:
 		return granary.Errorf(granary.KindInvalid, "client", "", "no master is named")
 	case o.RowSize < 0 || o.RowSize > rowSizeMax:

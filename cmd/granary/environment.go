@@ -19,6 +19,7 @@ import (
 // the flags that all share.
 type environment struct {
 	cluster  string // GRANARY_CLUSTER: gRPC addresses of the masters
+	fence    string // GRANARY_FENCE: tokens of locks on paths
 	rootUser granary.User
 	s3       s3Environment
 	logLevel string
@@ -38,6 +39,7 @@ func newEnvironment() *environment {
 	if env.cluster == "" {
 		env.cluster = defaultCluster
 	}
+	env.fence = os.Getenv("GRANARY_FENCE")
 	if env.logLevel == "" {
 		env.logLevel = "warn"
 	}
@@ -81,6 +83,12 @@ func (env *environment) logger() (*slog.Logger, error) {
 // clusterFlag adds --cluster.
 func (env *environment) clusterFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&env.cluster, "cluster", env.cluster, "gRPC addresses of the masters, HOST:PORT,… (environment: GRANARY_CLUSTER)")
+}
+
+// fenceFlag adds --fence.
+func (env *environment) fenceFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&env.fence, "fence", env.fence,
+		"tokens of locks, TOKEN,…: nothing is changed once one of them is lost (environment: GRANARY_FENCE)")
 }
 
 // outputFlag adds --output.
@@ -148,8 +156,12 @@ func (env *environment) withClient(ctx context.Context, do func(context.Context,
 	if err != nil {
 		return err
 	}
+	fences, err := parseTokens(env.fence)
+	if err != nil {
+		return err
+	}
 	c, err := client.Open(ctx, client.Options{
-		Masters: masters, Shards: volume.NewClient(), Name: sessionName("cli"), RetryFor: cliPatience, Log: log,
+		Masters: masters, Shards: volume.NewClient(), Name: sessionName("cli"), RetryFor: cliPatience, Fences: fences, Log: log,
 	})
 	if err != nil {
 		return err

@@ -22,6 +22,10 @@ func fsCommand(env *environment) *cobra.Command {
 		fsRmCommand(env), fsMkdirCommand(env), fsMvCommand(env), fsStatCommand(env))
 	for _, c := range cmd.Commands() {
 		env.clusterFlag(c)
+		switch c.Name() {
+		case "put", "rm", "mkdir", "mv":
+			env.fenceFlag(c)
+		}
 	}
 	return cmd
 }

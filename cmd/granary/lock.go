@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,9 +15,10 @@ import (
 
 // lockReport is one lock in JSON and in listings. Fields are added, not renamed.
 type lockReport struct {
-	Inode     string            `json:"inode"`
+	Inode string `json:"inode,omitempty"` // of a lock on a path: of the first
+
 	Path      string            `json:"path,omitempty"` // if it was asked for
-	Kind      string            `json:"kind"`           // flock or fcntl
+	Kind      string            `json:"kind"`           // flock, fcntl or path
 	Exclusive bool              `json:"exclusive"`
 	Start     uint64            `json:"start"`
 	End       uint64            `json:"end"` // inclusive
@@ -26,6 +28,61 @@ type lockReport struct {
 	PID       uint32            `json:"pid"`
 	Since     time.Time         `json:"since"`
 	Token     granary.Index     `json:"token"`
+
+	// Of locks on paths.
+	Paths     []lockedPathReport `json:"paths,omitempty"`
+	Mandatory bool               `json:"mandatory,omitempty"`
+	Owner     string             `json:"owner,omitempty"`
+	Note      string             `json:"note,omitempty"`
+	Expires   *time.Time         `json:"expires,omitempty"` // of a lease
+	Waiters   int                `json:"waiters"`           // requests that wait for it, of a lock on a path
+}
+
+// lockedPathReport is a path of a lock.
+type lockedPathReport struct {
+	Path    string `json:"path"`
+	Subtree bool   `json:"subtree,omitempty"`
+	Exists  bool   `json:"exists"`
+}
+
+func pathLockReportOf(l *granary.PathLock) lockReport {
+	r := lockReport{
+		Path: l.Paths[0].Path, Kind: "path", Exclusive: l.Exclusive, End: granary.LockEnd, Waiting: l.Token == 0, Session: l.Session, Client: l.Client,
+		Since: l.Since.Std(), Token: granary.Index(l.Token), Mandatory: l.Mandatory, Owner: l.Owner, Note: l.Note,
+	}
+	for _, p := range l.Paths {
+		r.Paths = append(r.Paths, lockedPathReport{p.Path, p.Subtree, p.Inode != 0})
+	}
+	if l.Paths[0].Inode != 0 {
+		r.Inode = l.Paths[0].Inode.String()
+	}
+	if l.Expires != 0 {
+		expires := l.Expires.Std()
+		r.Expires = &expires
+	}
+	return r
+}
+
+// countWaiters counts, for locks on paths that are held, the requests whose paths and modes they exclude.
+func countWaiters(locks []granary.PathLock, list []lockReport) {
+	for i := range locks {
+		for j := range locks {
+			if locks[i].Token != 0 && locks[j].Token == 0 && (locks[i].Exclusive || locks[j].Exclusive) && pathsMeet(&locks[i], &locks[j]) {
+				list[i].Waiters++
+			}
+		}
+	}
+}
+
+func pathsMeet(a, b *granary.PathLock) bool {
+	for _, p := range a.Paths {
+		for _, q := range b.Paths {
+			if p.Path == q.Path || p.Subtree && isUnder(q.Path, p.Path) || q.Subtree && isUnder(p.Path, q.Path) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func lockReportOf(l *granary.Lock, path string) lockReport {
@@ -51,24 +108,42 @@ func (r *lockReport) cells(now time.Time) []any {
 	if r.Waiting {
 		state = "waits"
 	}
+	if r.Mandatory {
+		mode += ", mandatory"
+	}
+	for _, p := range r.Paths[min(1, len(r.Paths)):] {
+		subject += " " + p.Path
+	}
 	switch {
+	case len(r.Paths) > 0 && r.Paths[0].Subtree:
+		bytes = "subtree"
+	case len(r.Paths) > 0:
+		bytes = "-"
 	case r.Start == 0 && r.End == granary.LockEnd:
 	case r.End == granary.LockEnd:
 		bytes = fmt.Sprintf("%d-", r.Start)
 	default:
 		bytes = fmt.Sprintf("%d-%d", r.Start, r.End)
 	}
-	return []any{subject, r.Kind, mode, bytes, state, now.Sub(r.Since).Round(time.Second), r.Client, r.PID}
+	who := r.Client
+	if r.Owner != "" {
+		who = r.Owner
+	}
+	return []any{subject, r.Kind, mode, bytes, state, now.Sub(r.Since).Round(time.Second), who, r.Token, r.Waiters}
 }
 
 func lockCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lock",
-		Short: "See who holds locks on files, and who waits",
-		Long: `Programs in mounts lock files with flock(2) and fcntl(2), as flock(1) and
-databases do. The locks hold across all mounts of a cluster.`,
+		Short: "Lock paths, run commands under a lock, see who holds locks",
+		Long: `Locks on paths exclude each other wherever they are taken: here, by the HTTP door or
+by a program. With the lock comes a token; what carries it is refused once the lock is
+lost. Programs in mounts lock files with flock(2) and fcntl(2), as flock(1) and
+databases do: these locks hold across all mounts of a cluster, and exclude locks on
+the file's path.`,
 	}
-	cmd.AddCommand(lockLsCommand(env))
+	cmd.AddCommand(lockLsCommand(env), lockAcquireCommand(env), lockRenewCommand(env), lockReleaseCommand(env), lockBreakCommand(env),
+		lockRunCommand(env))
 	for _, c := range cmd.Commands() {
 		env.clusterFlag(c)
 	}
@@ -78,26 +153,21 @@ databases do. The locks hold across all mounts of a cluster.`,
 func lockLsCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "ls [PATH]",
-		Short:   "List the locks on a file, or all",
+		Short:   "List the locks on a path and around it, or all",
 		Example: "  granary lock ls /shared/db.sqlite\n  granary lock ls --output json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return env.withFiler(cmd.Context(), func(ctx context.Context, fs *filer.FS) error {
-				var q granary.ListLocks
 				path := ""
 				if len(args) > 0 {
-					info, err := statPath(ctx, fs, args[0])
-					if err != nil {
-						return err
-					}
-					q.Inode, path = info.Attr.Inode, args[0]
+					path = args[0]
 				}
-				list, err := listLocks(ctx, fs.Client(), q, path)
+				list, err := listAllLocks(ctx, fs, path)
 				if err != nil {
 					return err
 				}
 				return env.print(cmd.OutOrStdout(), list, func(t *tableWriter) {
-					t.row("FILE", "KIND", "MODE", "BYTES", "STATE", "FOR", "CLIENT", "PID")
+					t.row("FILE", "KIND", "MODE", "BYTES", "STATE", "FOR", "WHO", "TOKEN", "WAITERS")
 					now := time.Now()
 					for i := range list {
 						t.row(list[i].cells(now)...)
@@ -126,4 +196,40 @@ func listLocks(ctx context.Context, c *client.Client, q granary.ListLocks, path 
 		}
 		q.After = a.Next
 	}
+}
+
+// listAllLocks lists the locks of all kinds that concern a path, "" for all.
+func listAllLocks(ctx context.Context, fs *filer.FS, path string) ([]lockReport, error) {
+	var q granary.ListLocks
+	clean := ""
+	if path != "" {
+		var err error
+		if clean, err = filer.CleanPath(path); err != nil {
+			return nil, err
+		}
+	}
+	locks, err := fs.Client().PathLocks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if clean != "" {
+		locks = slices.DeleteFunc(locks, func(l granary.PathLock) bool { return !locksPath(&l, clean, true) })
+	}
+	list := make([]lockReport, len(locks))
+	for i := range locks {
+		list[i] = pathLockReportOf(&locks[i])
+	}
+	countWaiters(locks, list)
+	if path != "" {
+		info, err := statPath(ctx, fs, path)
+		if granary.IsKind(err, granary.KindNotFound) {
+			return list, nil // a lock may be on it all the same
+		}
+		if err != nil {
+			return nil, err
+		}
+		q.Inode = info.Attr.Inode
+	}
+	others, err := listLocks(ctx, fs.Client(), q, path)
+	return append(list, others...), err
 }

@@ -35,6 +35,9 @@ func run(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
+	if exit, ok := err.(*exitError); ok { // and nothing else
+		return exit.code
+	}
 	fmt.Fprintln(os.Stderr, "granary:", err)
 	var usage *usageError
 	if errors.As(err, &usage) {

@@ -66,6 +66,7 @@ Every flag is an option there, with '_' for '-': subdir=/projects,cache_dir=/var
 	}
 	o.flags(cmd)
 	env.clusterFlag(cmd)
+	env.fenceFlag(cmd)
 	cmd.AddCommand(mountListCommand(env))
 	return cmd
 }
@@ -121,8 +122,13 @@ func runMount(ctx context.Context, env *environment, o *mountOptions) (err error
 	}
 	connecting, cancel := context.WithTimeout(ctx, cliPatience)
 	defer cancel()
+	fences, err := parseTokens(env.fence)
+	if err != nil {
+		return err
+	}
 	c, err := env.connect(connecting, client.Options{
-		Name: sessionName("mount " + o.mountPoint), RetryFor: o.patience, CacheBytes: share.cache, Chunks: chunks, Log: log,
+		Fences: fences,
+		Name:   sessionName("mount " + o.mountPoint), RetryFor: o.patience, CacheBytes: share.cache, Chunks: chunks, Log: log,
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/client"
 	"github.com/dsorchard/granary/filer"
 )
 
@@ -128,6 +129,11 @@ func (q *request) serve() error {
 	if q.identity, err = q.h.authenticate(q.r, q.query); err != nil {
 		return err
 	}
+	fences, err := filer.ParseFences(q.r.Header.Values(fenceHeader))
+	if err != nil {
+		return refuse(codeInvalidArgument, "%v.", err)
+	}
+	q.r = q.r.WithContext(client.WithFences(q.r.Context(), fences...))
 	completes := q.r.Method == http.MethodPost && q.query.Has("uploadId")
 	if q.body, err = newBody(q.r, q.identity, completes); err != nil {
 		return err
@@ -157,6 +163,9 @@ func (q *request) checkOwner() error {
 	}
 	return nil
 }
+
+// fenceHeader carries the tokens of path locks that a change depends on, with commas between them.
+const fenceHeader = "X-Granary-Fence"
 
 // documentSizeMax bounds a small document in a request's body.
 const documentSizeMax = 1 << 20

@@ -28,10 +28,14 @@
 //	GET    /-/health          200 if the cluster answers within 2 s, else 503 and the reason
 //	GET    /-/metrics         for Prometheus
 //	GET    /-/version         JSON
+//	POST   /-/v1/locks        takes a lock on paths; GET lists them, /-/v1/openapi.json describes what else there is
 //
 // If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since and If-Range work as RFC 9110 says, on
 // changes too, where they hold at the very moment of the change. A symbolic link is followed by GET and
 // HEAD, and is itself replaced, renamed or removed by everything else.
+//
+// A change with the header Granary-Fence, the tokens of path locks with commas between them, is refused (412) unless all of them are
+// held when it takes effect. What a mandatory lock of another forbids is 423.
 //
 // An error is {"error":{"kind","message"}}, or a page where the client accepts text/html. Its kind is
 // that of granary.Kind, its status that of filer.HTTPStatus.

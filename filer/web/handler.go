@@ -28,6 +28,7 @@ type Handler struct {
 	pages   *template.Template
 	metrics *metrics
 	own     http.Handler // what is under /-/
+	locks   locker       // nil: there are none
 }
 
 // NewHandler returns a handler over a file system. It must see request paths as they came: a ServeMux
@@ -36,7 +37,11 @@ func NewHandler(o Options) (http.Handler, error) {
 	if o.FS == nil {
 		return nil, granary.Errorf(granary.KindInvalid, "web.new", "", "Options.FS is nil")
 	}
-	return newHandler(fsStore{o.FS}, o.Log)
+	h, err := newHandler(fsStore{o.FS}, o.Log)
+	if err == nil {
+		h.locks = fsLocks{o.FS.Client(), o.FS}
+	}
+	return h, err
 }
 
 func newHandler(s store, log *slog.Logger) (*Handler, error) {
@@ -129,6 +134,9 @@ func (q *request) serve() error {
 		if err := checkOrigin(q.r); err != nil {
 			return err
 		}
+	}
+	if err := q.takeFences(); err != nil {
+		return err
 	}
 	if own(q.path) {
 		return q.serveOwn()

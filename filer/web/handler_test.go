@@ -164,8 +164,11 @@ func TestOwnEndpoints(t *testing.T) {
 	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil || v.Name != "granary" || v.Version != granary.Version {
 		t.Errorf("%s: %v", w.Body, err)
 	}
-	if e := errorOf(t, d.want(d.do("POST", "/-/locks", ""), http.StatusNotImplemented)); e.Kind != granary.KindNotSupported.String() {
+	if e := errorOf(t, d.want(d.do("POST", "/-/v1/locks", ""), http.StatusNotImplemented)); e.Kind != granary.KindNotSupported.String() {
 		t.Errorf("%+v", e)
+	}
+	if w := d.want(d.do("GET", "/-/v1/openapi.json", ""), http.StatusOK); !json.Valid(w.Body.Bytes()) {
+		t.Errorf("%s", w.Body)
 	}
 	for _, target := range []string{"/-", "/-/", "/-/nothing", "//-//nothing", "/a/../-/nothing"} {
 		if e := errorOf(t, d.want(d.do("PUT", target, "x"), http.StatusNotFound)); e.Kind != "not found" {

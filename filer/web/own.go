@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/dsorchard/granary"
@@ -14,8 +15,8 @@ const healthWithin = 2 * time.Second
 
 // serveOwn serves the door's own endpoints.
 func (q *request) serveOwn() error {
-	if q.path == "/-/locks" {
-		return granary.Errorf(granary.KindNotSupported, "lock", "", "this version has no locks API yet")
+	if strings.HasPrefix(q.path+"/", locksPath+"/") {
+		return q.serveLocks(strings.Trim(strings.TrimPrefix(q.path, locksPath), "/"))
 	}
 	var serve func() error
 	switch q.path {
@@ -25,6 +26,8 @@ func (q *request) serveOwn() error {
 		serve = func() error { q.h.own.ServeHTTP(q.w, q.r); return nil }
 	case "/-/version":
 		serve = q.version
+	case "/-/v1/openapi.json":
+		serve = q.openAPI
 	default:
 		return q.sendJSON(http.StatusNotFound, errorDocument{errorBody{
 			Kind: granary.KindNotFound.String(), Message: "there is no endpoint " + q.path + "; paths under /-/ are the door's own",
