@@ -234,6 +234,23 @@ func (p pathLocks) commands(t *testing.T) {
 	if out := p.Granary("lock", "run", "/r", "--", "sh", "-c", "echo $GRANARY_FENCE").Run(t); strings.Trim(out, "0123456789\n") != "" || len(out) < 2 {
 		t.Errorf("token %q", out)
 	}
+	// The counter of the README.
+	count := `n=$("$0" fs cat /number); echo $((n+1)) | "$0" fs put - /number`
+	if status := p.put(t, "/number", "0\n", 0); status != http.StatusCreated {
+		t.Fatal(status)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if out, err := p.Granary("lock", "run", "--timeout", "60s", "/number", "--", "sh", "-c", count, p.Binary).Try(t.Context()); err != nil {
+				t.Errorf("%s %v", out, err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := strings.TrimSpace(p.Granary("fs", "cat", "/number").Run(t)); got != "4" {
+		t.Errorf("counted to %s", got)
+	}
 	ended := make(chan error, 1)
 	go func() {
 		_, err := p.Granary("lock", "run", "--ttl", "2s", "/r", "--", "sleep", "100").Try(t.Context())
