@@ -67,21 +67,31 @@ func (h *Handler) authenticateHeader(r *http.Request, query url.Values, authoriz
 }
 
 func (h *Handler) authenticateQuery(r *http.Request, query url.Values) (identity, error) {
+	for _, name := range []string{"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-Date", "X-Amz-SignedHeaders", "X-Amz-Expires"} {
+		if query.Get(name) == "" {
+			return identity{}, refuse(codeAuthQuery, "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.")
+		}
+	}
 	if query.Get("X-Amz-Algorithm") != algorithmV4 {
 		return identity{}, refuse(codeAuthQuery, "X-Amz-Algorithm only supports %q.", algorithmV4)
 	}
 	claim := signature{headers: strings.Split(query.Get("X-Amz-SignedHeaders"), ";"), signature: query.Get("X-Amz-Signature")}
-	var ok bool
-	if claim.scope, ok = parseScope(query.Get("X-Amz-Credential")); !ok {
-		return identity{}, refuse(codeAuthQuery, "Error parsing the X-Amz-Credential parameter: it must be ACCESSKEY/YYYYMMDD/REGION/s3/aws4_request.")
+	var wrong string
+	if claim.scope, wrong = parseScope(query.Get("X-Amz-Credential")); wrong != "" {
+		return identity{}, refuse(codeAuthQuery, "Error parsing the X-Amz-Credential parameter; %s", wrong)
 	}
 	date, err := time.Parse(dateTimeFormat, query.Get("X-Amz-Date"))
 	if err != nil {
 		return identity{}, refuse(codeAuthQuery, "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\".")
 	}
 	seconds, err := strconv.ParseInt(query.Get("X-Amz-Expires"), 10, 64)
-	if err != nil || seconds < 1 || seconds > int64(presignedExpiryMax/time.Second) {
-		return identity{}, refuse(codeAuthQuery, "X-Amz-Expires must be a number of seconds from 1 to %d.", int64(presignedExpiryMax/time.Second))
+	switch {
+	case err != nil:
+		return identity{}, refuse(codeAuthQuery, "X-Amz-Expires should be a number")
+	case seconds < 0:
+		return identity{}, refuse(codeAuthQuery, "X-Amz-Expires must be non-negative")
+	case seconds > int64(presignedExpiryMax/time.Second):
+		return identity{}, refuse(codeAuthQuery, "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than %d seconds", int64(presignedExpiryMax/time.Second))
 	}
 	switch now := h.now(); {
 	case date.After(now.Add(clockSkewMax)):
@@ -102,10 +112,14 @@ func (h *Handler) authenticateQuery(r *http.Request, query url.Values) (identity
 // verify finds the key and compares the signature.
 func (h *Handler) verify(r *http.Request, query url.Values, claim signature, id identity, presigned bool) (identity, error) {
 	if claim.scope.date != id.dateTime[:len(dateFormat)] {
-		return identity{}, refuse(codeAuthMalformed, "Invalid credential date %q: it is not that of X-Amz-Date, %q.", claim.scope.date, id.dateTime)
+		c := codeAuthMalformed
+		if presigned {
+			c = codeAuthQuery
+		}
+		return identity{}, refuse(c, "Invalid credential date %q. This date is not the same as X-Amz-Date: %q.", claim.scope.date, id.dateTime[:len(dateFormat)])
 	}
 	if name := unsignedHeader(r, claim.headers, presigned); name != "" {
-		return identity{}, refuse(codeAccessDenied, "There were headers present in the request which were not signed: %s.", name)
+		return identity{}, &apiError{code: codeAccessDenied, message: "There were headers present in the request which were not signed", err: granary.Errorf(granary.KindPermission, "s3.sign", name, "not signed")}
 	}
 	user, err := h.store.User(r.Context(), claim.scope.accessKey)
 	if granary.IsKind(err, granary.KindNotFound) {

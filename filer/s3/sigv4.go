@@ -5,12 +5,14 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Fixed words of Signature Version 4:
@@ -41,15 +43,26 @@ func (s scope) String() string {
 	return s.date + "/" + s.region + "/" + s.service + "/" + scopeTerminator
 }
 
-// parseScope parses ACCESSKEY/DATE/REGION/SERVICE/aws4_request. An access key may hold slashes.
-func parseScope(credential string) (scope, bool) {
+// parseScope parses ACCESSKEY/DATE/REGION/SERVICE/aws4_request, or says what is wrong, as AWS does. An access key may hold slashes.
+func parseScope(credential string) (s scope, wrong string) {
 	parts := strings.Split(credential, "/")
 	n := len(parts)
-	if n < 5 || parts[n-1] != scopeTerminator || parts[n-2] != scopeService || len(parts[n-4]) != len(dateFormat) {
-		return scope{}, false
+	if n < 5 {
+		return s, `the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`
 	}
-	s := scope{accessKey: strings.Join(parts[:n-4], "/"), date: parts[n-4], region: parts[n-3], service: parts[n-2]}
-	return s, s.accessKey != ""
+	s = scope{accessKey: strings.Join(parts[:n-4], "/"), date: parts[n-4], region: parts[n-3], service: parts[n-2]}
+	_, err := time.Parse(dateFormat, s.date)
+	switch {
+	case s.accessKey == "":
+		wrong = `the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`
+	case parts[n-1] != scopeTerminator:
+		wrong = fmt.Sprintf("incorrect terminal %q. This endpoint uses %q.", parts[n-1], scopeTerminator)
+	case s.service != scopeService:
+		wrong = fmt.Sprintf("incorrect service %q. This endpoint belongs to %q.", s.service, scopeService)
+	case err != nil:
+		wrong = fmt.Sprintf("incorrect date format %q. This date in the credential must be in the format \"yyyyMMdd\".", s.date)
+	}
+	return s, wrong
 }
 
 // signature is a claim of Signature Version 4, from the Authorization header or the query.
@@ -62,25 +75,39 @@ type signature struct {
 // parseAuthorization parses the value of an Authorization header that begins with algorithmV4.
 func parseAuthorization(value string) (signature, error) {
 	var s signature
-	var haveScope bool
-	for field := range strings.SplitSeq(strings.TrimPrefix(value, algorithmV4), ",") {
-		name, val, _ := strings.Cut(strings.TrimSpace(field), "=")
+	malformed := func(format string, args ...any) error {
+		return refuse(codeAuthMalformed, "The authorization header is malformed; "+format, args...)
+	}
+	fields := strings.Split(strings.TrimPrefix(value, algorithmV4), ",")
+	if len(fields) != 3 {
+		return s, malformed("the authorization header requires three components: Credential, SignedHeaders, and Signature.")
+	}
+	credential := ""
+	for _, field := range fields {
+		name, val, ok := strings.Cut(strings.TrimSpace(field), "=")
+		if !ok {
+			return s, malformed("the authorization component %q is malformed.", strings.TrimSpace(field))
+		}
 		switch name {
 		case "Credential":
-			s.scope, haveScope = parseScope(val)
+			credential = val
 		case "SignedHeaders":
 			s.headers = strings.Split(val, ";")
 		case "Signature":
 			s.signature = val
 		}
 	}
+	var wrong string
+	s.scope, wrong = parseScope(credential)
 	switch {
-	case !haveScope:
-		return s, refuse(codeAuthMalformed, "The authorization header is malformed: the credential must be ACCESSKEY/YYYYMMDD/REGION/s3/aws4_request.")
+	case credential == "":
+		return s, malformed("missing Credential.")
 	case len(s.headers) == 0 || s.headers[0] == "":
-		return s, refuse(codeAuthMalformed, "The authorization header is malformed: SignedHeaders is missing.")
+		return s, malformed("missing SignedHeaders.")
 	case s.signature == "":
-		return s, refuse(codeAuthMalformed, "The authorization header is malformed: Signature is missing.")
+		return s, malformed("missing Signature.")
+	case wrong != "":
+		return s, malformed("%s", wrong)
 	}
 	return s, nil
 }
