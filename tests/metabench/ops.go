@@ -22,6 +22,9 @@ func benchOps(ctx context.Context, s settings, c *client.Client) error {
 		if err := mutations(ctx, s, c, callers); err != nil {
 			return err
 		}
+		if err := locks(ctx, s, c, callers); err != nil {
+			return err
+		}
 	}
 	if err := idle(ctx, c); err != nil {
 		return err
