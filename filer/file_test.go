@@ -169,7 +169,7 @@ func TestReadAhead(t *testing.T) {
 // checkAhead checks that ranges follow each other up to the end, in few steps.
 func checkAhead(t *testing.T, ranges []span, size uint64) {
 	t.Helper()
-	if len(ranges) == 0 || len(ranges) > 8 || ranges[len(ranges)-1].end != size {
+	if len(ranges) == 0 || len(ranges) > 12 || ranges[len(ranges)-1].end != size {
 		t.Fatalf("fetched %v", ranges)
 	}
 	for i := 1; i < len(ranges); i++ {

@@ -81,17 +81,19 @@ func (h *Handle) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// readAhead fetches what a sequential reader will want next, as far as the layout at hand goes.
+// readAhead fetches what a reader will want next, as far as the layout at hand goes.
 func (h *Handle) readAhead(off uint64, n int) {
-	s := h.ahead.note(off, n)
-	if s.end == 0 {
-		return
-	}
-	h.in.mu.Lock()
-	w, ok := h.in.layouts.find(s.off)
-	h.in.mu.Unlock()
-	if ok {
-		h.ahead.did(w.prefetch(h.in.fs.store, s.off, s.end))
+	ranges, sequence := h.ahead.note(off, n)
+	for _, s := range ranges {
+		h.in.mu.Lock()
+		w, ok := h.in.layouts.find(s.off)
+		h.in.mu.Unlock()
+		if !ok {
+			continue
+		}
+		if until := w.prefetch(h.in.fs.store, s.off, s.end); sequence {
+			h.ahead.did(until)
+		}
 	}
 }
 

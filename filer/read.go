@@ -3,16 +3,21 @@ package filer
 import (
 	"context"
 	"io"
-	"sync"
 
 	"github.com/dsorchard/granary"
 )
 
 const (
 	readAheadAfter = 256 << 10 // bytes read in sequence before reading ahead begins
-	readAheadMin   = 8 << 20   // bytes ahead of the reader at which more is fetched
+	readAheadMin   = 8 << 20   // bytes ahead of a reader of a stream at which more is fetched
 	readAheadMax   = 16 << 20  // bytes ahead of the reader up to which is fetched
 	readAheadSlack = 1 << 20   // how far from its place a read may be and still count as the next
+
+	// A reader who jumps by the same distance stridesAfter times is taken to go on. What it reads next is fetched stridesAhead jumps ahead,
+	// if it reads so much at a time that whole chunks are read for it anyway.
+	stridesAfter = 2
+	stridesAhead = 4
+	strideLeast  = 64 << 10
 )
 
 // read reads len(p) bytes at off, fewer only at the end of the file, with io.EOF.
@@ -90,35 +95,4 @@ func (in *inode) learn(found *granary.Found, w window) {
 	if w.layout != nil && w.layout.ContentVersion == in.attr.ContentVersion {
 		in.layouts.add(w)
 	}
-}
-
-// readAhead notices that a file is read in sequence.
-type readAhead struct {
-	mu    sync.Mutex
-	next  uint64 // where the sequence goes on
-	run   uint64 // bytes of the sequence
-	until uint64 // read ahead up to here
-}
-
-// note takes in that n bytes at off were read, and returns the range to fetch now, empty for none.
-func (r *readAhead) note(off uint64, n int) span {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	end := off + uint64(n)
-	if off+readAheadSlack < r.next || off > r.next+readAheadSlack {
-		r.run, r.until, r.next = 0, 0, end
-	}
-	r.run += uint64(n)
-	r.next = max(r.next, end)
-	if r.run < readAheadAfter || r.until >= r.next+readAheadMin {
-		return span{}
-	}
-	return span{max(r.until, r.next), r.next + readAheadMax}
-}
-
-// did takes in how far has been fetched.
-func (r *readAhead) did(until uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.until = max(r.until, until)
 }
