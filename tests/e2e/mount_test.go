@@ -193,10 +193,10 @@ func TestE2ESquash(t *testing.T) {
 func TestE2ECacheDir(t *testing.T) {
 	d := cluster.StartDev(t, 1, 1)
 	cache := t.TempDir()
-	one := d.Mount(t, "--cache-dir", cache, "--cache-size", "1GiB")
-	sh(t, one, `mkdir tree`)
+	writer, one := d.Mount(t), d.Mount(t, "--cache-dir", cache, "--cache-size", "1GiB")
+	sh(t, writer, `mkdir tree`) // by another mount: the kernel may keep what is written by this one
 	for i := range 20 {
-		randomFile(t, filepath.Join(one, "tree", fmt.Sprint(i)), 300_000*(i+1))
+		randomFile(t, filepath.Join(writer, "tree", fmt.Sprint(i)), 300_000*(i+1))
 	}
 	want := sh(t, one, `cat tree/* | sha256sum`)
 	cluster.WaitFor(t, cluster.ReadyWithin, "the cache", func() error {
