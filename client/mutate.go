@@ -41,7 +41,10 @@ func (c *Client) Do(ctx context.Context, cred granary.Cred, op granary.Op) (gran
 // Do says of one.
 func (c *Client) DoAll(ctx context.Context, cred granary.Cred, ops []granary.Op) ([]granary.Result, error) {
 	results, _, err := c.doAll(ctx, cred, ops)
-	return results, err
+	if err != nil {
+		return nil, err
+	}
+	return c.again(ctx, cred, ops, results)
 }
 
 // doAll is DoAll, and returns the session that the mutations were sent under.

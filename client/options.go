@@ -51,6 +51,9 @@ type Options struct {
 	// Fences are tokens of path locks that all mutations carry: they take effect only while those are held (WithFences).
 	Fences []granary.FencingToken
 
+	// OnRecall is called, if set, with directories that the session holds and others want: they are to be given back soon.
+	OnRecall func([]granary.InodeID)
+
 	// OnExpired is called, if set, when the master has ended a session: what belonged to it
 	// (nameless inodes, open volumes, locks) is gone. The next call opens another session.
 	OnExpired func(granary.SessionID)

@@ -375,24 +375,29 @@ func (c *Client) settle(ctx context.Context, t *target, pieces []*piece, send fu
 			r.Err.Kind != granary.KindMissingChunks && r.Err.Kind != granary.KindStale:
 			return r, err
 		}
-		c.log.Info("chunks are written again", "chunks", len(r.Missing), "because", err)
-		var again []*piece
-		for _, i := range r.Missing {
-			if int(i) >= len(distinct) {
-				return r, granary.Errorf(granary.KindInternal, "commit", "", "chunk %d of %d is said to be missing", i, len(distinct))
-			}
-			p := distinct[i]
-			if b := p.block; b != nil && b.vol != nil && r.Err.Kind == granary.KindStale {
-				b.w.retire(b.vol) // sealed behind our back
-			}
-			c.placing.forget(t.key(p))
-			c.redo(p)
-			again = append(again, p)
-		}
-		if err := c.write(ctx, t, again); err != nil {
+		if err := c.rewrite(ctx, t, distinct, r); err != nil {
 			return granary.Result{}, err
 		}
 	}
+}
+
+// rewrite writes the chunks again that a result names as missing.
+func (c *Client) rewrite(ctx context.Context, t *target, distinct []*piece, r granary.Result) error {
+	c.log.Info("chunks are written again", "chunks", len(r.Missing), "because", r.Err)
+	var again []*piece
+	for _, i := range r.Missing {
+		if int(i) >= len(distinct) {
+			return granary.Errorf(granary.KindInternal, "commit", "", "chunk %d of %d is said to be missing", i, len(distinct))
+		}
+		p := distinct[i]
+		if b := p.block; b != nil && b.vol != nil && r.Err.Kind == granary.KindStale {
+			b.w.retire(b.vol) // sealed behind our back
+		}
+		c.placing.forget(t.key(p))
+		c.redo(p)
+		again = append(again, p)
+	}
+	return c.write(ctx, t, again)
 }
 
 // distinct returns the pieces that are nobody's same.

@@ -17,6 +17,9 @@ func WithCred(ctx context.Context, cred granary.Cred) context.Context {
 	return context.WithValue(ctx, callerKey{}, &cred)
 }
 
+// CredOf returns the caller that WithCred has put into a context, or nil.
+func CredOf(ctx context.Context) *granary.Cred { return credOf(ctx) }
+
 // credOf returns the caller of a context, or nil.
 func credOf(ctx context.Context) *granary.Cred {
 	cred, _ := ctx.Value(callerKey{}).(*granary.Cred)
@@ -26,6 +29,17 @@ func credOf(ctx context.Context) *granary.Cred {
 // Query asks the master, for the caller of WithCred if there is one. The answer is no older than any mutation or answer
 // that this client has seen. A regular file found by a Lookup with Open is open until Closed is called.
 func (c *Client) Query(ctx context.Context, q granary.Query) (granary.Answer, error) {
+	var waiting patience
+	for {
+		a, err := c.queryOnce(ctx, q)
+		if err == nil || !c.awaitReturn(ctx, err, &waiting) {
+			return a, err
+		}
+	}
+}
+
+// queryOnce is Query, but for what others hold.
+func (c *Client) queryOnce(ctx context.Context, q granary.Query) (granary.Answer, error) {
 	if lookup, ok := q.(*granary.Lookup); ok && lookup.Open {
 		return c.open(ctx, lookup)
 	}
@@ -36,7 +50,7 @@ func (c *Client) Query(ctx context.Context, q granary.Query) (granary.Answer, er
 	}
 	var answer granary.Answer
 	err := c.lead(ctx, "query", func(ctx context.Context, m wire.Master) (err error) {
-		answer, err = c.askOne(ctx, m, q, 0)
+		answer, err = c.askOne(ctx, m, q, c.Session())
 		return err
 	})
 	if granary.IsKind(err, granary.KindIndeterminate) { // a question has no effect to be unsure of
@@ -64,7 +78,7 @@ func (c *Client) askNext(ctx context.Context, q granary.Query) (granary.Answer, 
 	within, cancel := context.WithTimeout(ctx, attemptFollower)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
-	a, err := c.askOne(within, m, q, 0)
+	a, err := c.askOne(within, m, q, c.Session())
 	if err != nil && errors.Is(within.Err(), context.DeadlineExceeded) && ctx.Err() == nil {
 		c.masters.rest(addr)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dsorchard/granary"
@@ -16,6 +17,9 @@ type session struct {
 	c   *Client
 	id  granary.SessionID
 	ttl time.Duration
+
+	born    time.Time    // when it was asked for
+	renewed atomic.Int64 // how long after that the last call was sent by which it was certainly renewed
 
 	mu      sync.Mutex
 	queue   []*call
@@ -74,6 +78,9 @@ func (c *Client) live(ctx context.Context) (*session, error) {
 			}
 			c.spawn(func() { s.keepAlive(c.ctx) })
 			c.spawn(func() { s.reportOpens(c.ctx) })
+			if c.o.OnRecall != nil {
+				c.spawn(func() { s.attend(c.ctx) })
+			}
 			if c.opens.some() {
 				s.kick()
 			}
@@ -96,7 +103,9 @@ func (c *Client) openSession(ctx context.Context) (*session, error) {
 	}
 	req := granary.OpenSession{Client: c.o.Name, Nonce: binary.LittleEndian.Uint64(nonce[:])}
 	var info *granary.SessionInfo
+	var sent time.Time
 	err := c.lead(ctx, "session", func(ctx context.Context, m wire.Master) (err error) {
+		sent = time.Now()
 		info, err = m.OpenSession(ctx, &req)
 		return err
 	})
@@ -107,7 +116,7 @@ func (c *Client) openSession(ctx context.Context) (*session, error) {
 	c.cluster = info.Cluster
 	c.mu.Unlock()
 	return &session{
-		c: c, id: info.Session, ttl: time.Duration(info.TTL), lowest: 1,
+		c: c, born: sent, id: info.Session, ttl: time.Duration(info.TTL), lowest: 1,
 		unacked: map[uint64]struct{}{}, lost: make(chan struct{}), senders: newSenders(),
 		report: make(chan struct{}, 1), all: true,
 	}, nil
@@ -143,11 +152,14 @@ func (s *session) keepAlive(ctx context.Context) {
 
 // send renews the session, and notes which leader answered.
 func (s *session) send(ctx context.Context, req *granary.KeepAlive) (reply *granary.KeepAliveReply, err error) {
+	var sent time.Time
 	err = s.c.lead(ctx, "keepalive", func(ctx context.Context, m wire.Master) (err error) {
+		sent = time.Now()
 		reply, err = m.KeepAlive(ctx, req)
 		return err
 	})
 	if err == nil {
+		s.lives(sent)
 		s.learn(reply.Term)
 		s.c.masters.learn(reply.Masters)
 	}
@@ -265,7 +277,9 @@ func newSending(s *session, batch []*call) *sending {
 func (f *sending) try(ctx context.Context) (over bool) {
 	s := f.s
 	var results []granary.Result
+	var sent time.Time
 	err := s.c.lead(ctx, "mutate", func(ctx context.Context, m wire.Master) (err error) {
+		sent = time.Now()
 		results, err = m.Mutate(ctx, &granary.MutateRequest{
 			Session: s.id, LowestUnacked: s.lowestUnacked(), Requests: f.requests,
 		})
@@ -278,8 +292,21 @@ func (f *sending) try(ctx context.Context) (over bool) {
 	if err != nil && ctx.Err() != nil && s.c.ctx.Err() == nil {
 		return false
 	}
+	if err == nil {
+		s.lives(sent)
+	}
 	f.land(results, err)
 	return true
+}
+
+// lives notes that a call was answered that renews the session.
+func (s *session) lives(sent time.Time) {
+	for at := int64(sent.Sub(s.born)); ; {
+		old := s.renewed.Load()
+		if at <= old || s.renewed.CompareAndSwap(old, at) {
+			return
+		}
+	}
 }
 
 // land hands out what became of the batch.

@@ -9,6 +9,9 @@ import (
 
 // GetAttr returns the attributes of an inode, this FS's unflushed writes included.
 func (fs *FS) GetAttr(ctx context.Context, ino granary.InodeID) (granary.Attr, error) {
+	if a, ok, err := fs.attrHeld(ctx, ino); ok || err != nil {
+		return a, err
+	}
 	found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: ino})
 	if err != nil {
 		return granary.Attr{}, err
@@ -22,6 +25,9 @@ func (fs *FS) GetAttr(ctx context.Context, ino granary.InodeID) (granary.Attr, e
 func (fs *FS) SetAttr(ctx context.Context, cred granary.Cred, op *granary.SetAttr) (granary.Attr, error) {
 	if op.Size != nil && *op.Size > granary.FileSizeMax {
 		return granary.Attr{}, granary.Errorf(granary.KindFileTooLarge, "setattr", op.Inode.String(), "%d bytes", *op.Size)
+	}
+	if a, ok, err := fs.setHeld(ctx, cred, op); ok || err != nil {
+		return a, err
 	}
 	in := fs.peek(op.Inode)
 	if in == nil {
@@ -78,6 +84,9 @@ func (in *inode) setAttr(ctx context.Context, cred granary.Cred, op *granary.Set
 // Xattr returns the value of one attribute; KindNoData if there is none by that name. Those of users are part of the
 // file: they need permission to read it.
 func (fs *FS) Xattr(ctx context.Context, ino granary.InodeID, name string) ([]byte, error) {
+	if fs.held.isUnborn(ino) {
+		return nil, granary.Errorf(granary.KindNoData, "getxattr", ino.String(), "%q", name)
+	}
 	q := &granary.Lookup{Base: ino, Xattrs: true}
 	if strings.HasPrefix(name, "user.") {
 		q.Access = granary.AccessRead
@@ -96,6 +105,9 @@ func (fs *FS) Xattr(ctx context.Context, ino granary.InodeID, name string) ([]by
 
 // Xattrs returns all attributes that the caller may know of, those of the store (granary.…) included.
 func (fs *FS) Xattrs(ctx context.Context, ino granary.InodeID) ([]granary.Xattr, error) {
+	if fs.held.isUnborn(ino) {
+		return nil, nil
+	}
 	found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: ino, Xattrs: true})
 	if err != nil {
 		return nil, err
@@ -105,12 +117,18 @@ func (fs *FS) Xattrs(ctx context.Context, ino granary.InodeID) ([]granary.Xattr,
 
 // SetXattr sets one attribute.
 func (fs *FS) SetXattr(ctx context.Context, cred granary.Cred, op *granary.SetXattr) error {
+	if err := fs.yield(ctx, op.Inode); err != nil {
+		return err
+	}
 	_, err := fs.store.Do(ctx, cred, op)
 	return err
 }
 
 // RemoveXattr removes one attribute.
 func (fs *FS) RemoveXattr(ctx context.Context, cred granary.Cred, ino granary.InodeID, name string) error {
+	if err := fs.yield(ctx, ino); err != nil {
+		return err
+	}
 	_, err := fs.store.Do(ctx, cred, &granary.RemoveXattr{Inode: ino, Name: name})
 	return err
 }

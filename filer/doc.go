@@ -20,6 +20,18 @@
 //  6. Of a file that was locked in a session that has ended nothing is read, written or committed until its locks are
 //     given up (TestLocksEndWithTheSession).
 //  7. No path leads out of the root it is resolved below, whatever symbolic links are on the way.
+//  8. What was done in a directory that is held (Options.Delegations) reaches the master in the order in which it was done, each file with
+//     its content, and all of it before the directory is given back: others see all or, while they wait, nothing of it. What a
+//     crash leaves is what was done up to some moment, at or after the last Sync (TestHeldModel, TestHeldCrash).
+//
+// # Directories that are held
+//
+// A FS that is alone in a directory holds it (granary.TakeDelegation): after a few files were made there, or at once if it made the
+// directory itself. From then on it knows all names in it, and decides by itself about what it made there since, which nobody else can know
+// of: create, mkdir, symlink, mknod, write, unlink, rmdir, rename of what is no directory, permission bits and times of what is not told
+// yet. These are logged, and told to the master in groups: after half a second, when there are a thousand, at Sync, and when the
+// directory is recalled (Recall). Everything else is done as ever, after the log was told; so is what concerns an inode that was
+// there before. Directories with access control lists, in datasets with quotas or with more than 10,000 entries are not held.
 //
 // Access times are not kept up: every FS behaves as if mounted noatime.
 package filer

@@ -27,6 +27,8 @@ type FS struct {
 	buffers     *buffers
 	users       users
 	owner       *granary.Cred
+	held        *holdings // nil: no directories are held
+	syncClose   bool      // closing a file makes it durable, also in directories that are held
 
 	ctx  context.Context // of the background; ends in Close
 	stop context.CancelFunc
@@ -53,6 +55,9 @@ type FS struct {
 func New(o Options) *FS {
 	fs := newFS(o, clientStore{o.Client})
 	fs.client = o.Client
+	if o.Delegations {
+		fs.hold(clientStore{o.Client})
+	}
 	return fs
 }
 
@@ -66,6 +71,7 @@ func newFS(o Options, s store) *FS {
 		buffers:   &buffers{},
 		users:     users{known: map[string]knownUser{}},
 		owner:     o.Owner,
+		syncClose: o.DurableClose,
 		wake:      make(chan struct{}, 1),
 		busy:      make(chan struct{}, flushersMax),
 		inodes:    map[granary.InodeID]*inode{},
@@ -78,6 +84,13 @@ func newFS(o Options, s store) *FS {
 	fs.ctx, fs.stop = context.WithCancel(context.Background())
 	fs.wg.Go(fs.flusher)
 	return fs
+}
+
+// hold has directories held.
+func (fs *FS) hold(by holder) {
+	fs.held = newHoldings(fs, by)
+	fs.wg.Go(fs.held.run)
+	fs.wg.Go(fs.held.takeWanted)
 }
 
 // WithCred returns a context in which paths are walked, directories listed and files looked at on behalf of a caller, who is
@@ -94,6 +107,7 @@ func (fs *FS) Client() *client.Client { return fs.client }
 // the flushes; what they could not commit before ctx ended is lost.
 func (fs *FS) Close(ctx context.Context) error {
 	fs.closing.Do(func() { close(fs.stalls.over) })
+	told := fs.held.sync(ctx)
 	err := fs.flushAll(func(in *inode) error {
 		if err := in.acquire(ctx, "close"); err != nil {
 			return err
@@ -103,12 +117,13 @@ func (fs *FS) Close(ctx context.Context) error {
 	})
 	fs.stop()
 	fs.wg.Wait()
-	return asError("close", err)
+	return asError("close", errors.Join(told, err))
 }
 
 // SyncAll returns when everything written through this FS before is committed: syncfs(2).
 func (fs *FS) SyncAll(ctx context.Context) error {
-	return asError("sync", fs.flushAll(func(in *inode) error { return in.flush(ctx) }))
+	told := fs.held.sync(ctx)
+	return asError("sync", errors.Join(told, fs.flushAll(func(in *inode) error { return in.flush(ctx) })))
 }
 
 // flushAll calls flush for all inodes with dirty data, several at a time, and returns all errors.
@@ -129,6 +144,9 @@ func (fs *FS) flushAll(flush func(*inode) error) error {
 	}
 	return errors.Join(group.Wait(), errors.Join(errs...))
 }
+
+// SyncNames returns when all that was done with names through this FS before is committed: fsync(2) of a directory.
+func (fs *FS) SyncNames(ctx context.Context) error { return asError("sync", fs.held.sync(ctx)) }
 
 // asError makes one Error of joined ones, with the kind of the first.
 func asError(op string, err error) error {

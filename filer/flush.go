@@ -96,8 +96,11 @@ func (in *inode) due() (at time.Time, pending bool) {
 
 // background commits what is due, until nothing is.
 func (in *inode) background() {
-	if err := in.acquire(in.fs.ctx, "flush"); err != nil {
-		return // the FS is being closed, which flushes
+	if err := in.acquire(in.fs.ctx, "flush"); err != nil { // the FS is being closed, which flushes, or the file is not made yet
+		in.mu.Lock()
+		in.retryAt = time.Now().Add(in.fs.flushAfter)
+		in.mu.Unlock()
+		return
 	}
 	defer in.release()
 	for {

@@ -118,7 +118,7 @@ func (h *Handle) WriteAt(ctx context.Context, p []byte, off int64) (int, error) 
 		done += n
 	}
 	if h.flags.Sync {
-		if err := h.Flush(ctx); err != nil {
+		if err := h.Sync(ctx); err != nil {
 			return 0, err
 		}
 	}
@@ -179,6 +179,7 @@ func (h *Handle) blocked(end uint64) (blocked bool, freed <-chan struct{}) {
 	}
 	in.hurry = in.pending()
 	in.fs.nudge()
+	in.fs.held.hurry()
 	return true, freed
 }
 
@@ -214,15 +215,35 @@ func (h *Handle) report(err error) error {
 // Flush returns when all that was written to the inode before is committed and durable: close(2).
 // It returns the error of this flush, or that of an earlier one in the background. What could not
 // be committed, but might be later, stays dirty and is tried again.
+//
+// In a directory that is held a file that the master was not told of is not waited for, unless Options.DurableClose says so: nobody
+// sees it before it is committed, and it will be soon.
 func (h *Handle) Flush(ctx context.Context) error {
+	if h.in.fs.held.isUnborn(h.in.id) {
+		if h.in.fs.syncClose {
+			return h.Sync(ctx)
+		}
+		h.in.mu.Lock()
+		defer h.in.mu.Unlock()
+		return h.report(nil)
+	}
+	return h.flush(ctx)
+}
+
+func (h *Handle) flush(ctx context.Context) error {
 	err := h.in.flush(ctx)
 	h.in.mu.Lock()
 	defer h.in.mu.Unlock()
 	return h.report(err)
 }
 
-// Sync is Flush, under the name of fsync(2).
-func (h *Handle) Sync(ctx context.Context) error { return h.Flush(ctx) }
+// Sync is fsync(2): all that was written is committed, and so is all that was done with names before.
+func (h *Handle) Sync(ctx context.Context) error {
+	if err := h.in.fs.held.sync(ctx); err != nil {
+		return err
+	}
+	return h.flush(ctx)
+}
 
 // Allocate changes a range as fallocate(2) does with the mode. No space is reserved: bytes nobody wrote take none. What
 // was written before is committed first; what is written meanwhile counts as written after it. An error may come when
@@ -299,7 +320,9 @@ func (h *Handle) Close(ctx context.Context) error {
 // giveUp drops what is dirty after the last handle: nobody can read it any more, or its writer has been told that there
 // is no space for it.
 func (in *inode) giveUp(ctx context.Context) {
-	if in.acquire(ctx, "close") != nil {
+	select {
+	case in.slot <- struct{}{}: // whether or not the master knows the file
+	case <-ctx.Done():
 		return // the background tries again
 	}
 	defer in.release()

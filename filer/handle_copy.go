@@ -6,6 +6,9 @@ import (
 	"github.com/dsorchard/granary"
 )
 
+// copiedByValue is the size of files that are copied by value where that needs no master.
+const copiedByValue = 256 << 10
+
 // CopyTo makes a range of another file refer to what a range of this one does: copy_file_range(2). No data moves. What was
 // written to both before is committed first. It returns how many bytes were copied: fewer than n where this file ends, or
 // when n is more than CopyRangeMax. KindNotSupported or KindCrossDataset where only a copy by value will do.
@@ -19,6 +22,9 @@ func (h *Handle) CopyTo(ctx context.Context, off uint64, dst *Handle, dstOff, n 
 	n = min(n, uint64(granary.CopyRangeMax))
 	if dstOff > granary.FileSizeMax || n > granary.FileSizeMax-dstOff {
 		return 0, granary.Errorf(granary.KindFileTooLarge, "copy", dst.in.id.String(), "%d bytes at offset %d", n, dstOff)
+	}
+	if h.Attr().Size <= copiedByValue && h.in.fs.held.isUnborn(dst.in.id) { // to wait for the master would take longer
+		return 0, granary.Errorf(granary.KindNotSupported, "copy", dst.in.id.String(), "it is not made yet")
 	}
 	if err := h.in.flush(ctx); err != nil {
 		return 0, err

@@ -117,8 +117,11 @@ func (in *inode) all() [4]*dirty {
 	return [4]*dirty{&in.dirty, &in.appends, &in.dirtyFlying, &in.appendsFlying}
 }
 
-// acquire takes the slot.
+// acquire takes the slot. The master knows the file then.
 func (in *inode) acquire(ctx context.Context, op string) error {
+	if err := in.fs.held.known(ctx, in.id); err != nil {
+		return err
+	}
 	select {
 	case in.slot <- struct{}{}:
 		return nil
@@ -224,6 +227,9 @@ func (in *inode) settle() {
 // charge tells the FS how much memory the dirty data takes now, and whether there is any.
 func (in *inode) charge(pending bool) {
 	mem := in.mem()
+	if pending && in.fs.held.isUnborn(in.id) {
+		pending = false // it is in the log, which is told in time
+	}
 	if mem == in.charged && pending == in.listed {
 		return
 	}

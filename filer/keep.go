@@ -16,6 +16,9 @@ func (fs *FS) LookupKept(ctx context.Context, parent granary.InodeID, name strin
 	if err := checkName("lookup", name); err != nil {
 		return granary.Entry{}, err
 	}
+	if e, ok, err := fs.lookupHeld(ctx, parent, name); ok || err != nil {
+		return e, err
+	}
 	found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: parent, Path: name, Open: true})
 	if err != nil {
 		return granary.Entry{}, err

@@ -30,6 +30,9 @@ type held struct {
 //
 // ctx ends the wait, and no more: once the lock is granted its caller has it, and is told so.
 func (fs *FS) Lock(ctx context.Context, op granary.AcquireLock) error {
+	if err := fs.held.known(ctx, op.Inode); err != nil {
+		return err
+	}
 	got, err := fs.store.Lock(ctx, granary.Cred{}, op)
 	if err != nil {
 		return err

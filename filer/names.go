@@ -12,12 +12,27 @@ func (fs *FS) Lookup(ctx context.Context, parent granary.InodeID, name string) (
 	if err := checkName("lookup", name); err != nil {
 		return granary.Entry{}, err
 	}
+	if e, ok, err := fs.lookupHeld(ctx, parent, name); ok || err != nil {
+		return e, err
+	}
 	found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: parent, Path: name})
 	if err != nil {
 		return granary.Entry{}, err
 	}
 	found.Entry.Attr = fs.merge(found.Entry.Attr)
+	if a, ok, err := fs.attrOfDir(ctx, &found.Entry.Attr); ok || err != nil {
+		found.Entry.Attr = a
+		return found.Entry, err
+	}
 	return found.Entry, nil
+}
+
+// attrOfDir returns the attributes of a directory as they are here, if it is held.
+func (fs *FS) attrOfDir(ctx context.Context, a *granary.Attr) (granary.Attr, bool, error) {
+	if fs.held == nil || !a.IsDir() {
+		return *a, false, nil
+	}
+	return fs.attrHeld(ctx, a.Inode)
 }
 
 // checkName refuses what cannot be one component of a path.
@@ -57,6 +72,9 @@ func (fs *FS) ReadDirAfter(ctx context.Context, ino granary.InodeID, after grana
 
 // ReadDirPage returns entries of a directory from the one that follows after, in key order, and whether there are more.
 func (fs *FS) ReadDirPage(ctx context.Context, ino granary.InodeID, after granary.Entry) (entries []granary.Entry, more bool, err error) {
+	if entries, ok, err := fs.readDirHeld(ctx, ino, after); ok || err != nil {
+		return entries, false, err
+	}
 	d, err := ask[*granary.Directory](ctx, fs.store, &granary.ReadDir{Inode: ino, After: after.Name, AfterDir: after.Attr.IsDir()})
 	if err != nil {
 		return nil, false, err
@@ -64,11 +82,15 @@ func (fs *FS) ReadDirPage(ctx context.Context, ino granary.InodeID, after granar
 	for i := range d.Entries {
 		d.Entries[i].Attr = fs.merge(d.Entries[i].Attr)
 	}
+	fs.heldAttrs(d.Entries)
 	return d.Entries, d.More, nil
 }
 
 // Readlink returns the target of a symbolic link.
 func (fs *FS) Readlink(ctx context.Context, ino granary.InodeID) (string, error) {
+	if a, target, ok := fs.held.unborn(ino); ok && a.Type == granary.TypeSymlink {
+		return target, nil
+	}
 	found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: ino})
 	if err != nil {
 		return "", err
@@ -101,11 +123,31 @@ func (fs *FS) make(ctx context.Context, cred granary.Cred, op *granary.Create) (
 	}
 	op.UID, op.GID = fs.ownerOf(cred)
 	op.Exclusive = true
-	r, err := fs.store.Do(ctx, cred, op)
+	var e granary.Entry
+	err := fs.held.names(ctx, []granary.InodeID{op.Parent}, func(dirs []*heldDir) (bool, error) {
+		_, there, err := fs.held.find("create", &cred, dirs[0], op.Name)
+		switch {
+		case escaped(op.Name):
+			return false, nil
+		case err != nil:
+			return true, err
+		case there:
+			return true, granary.Errorf(granary.KindExists, "create", op.Name, "")
+		}
+		e, err = fs.held.create(cred, dirs[0], op)
+		return true, err
+	}, func() error {
+		r, err := fs.store.Do(ctx, cred, op)
+		if err == nil {
+			e = granary.Entry{Name: op.Name, Attr: r.Attr, Target: op.Target}
+			fs.held.made(op.Parent, &e)
+		}
+		return err
+	}, func(dirs []*heldDir) { dirs[0].names[op.Name] = heldName{e.Attr.Inode, e.Attr.Type, false} })
 	if err != nil {
 		return granary.Entry{}, err
 	}
-	return granary.Entry{Name: op.Name, Attr: r.Attr, Target: op.Target}, nil
+	return e, nil
 }
 
 // Link gives an inode a further name.
@@ -113,7 +155,15 @@ func (fs *FS) Link(ctx context.Context, cred granary.Cred, ino, parent granary.I
 	if err := checkName("link", name); err != nil {
 		return granary.Entry{}, err
 	}
-	r, err := fs.store.Do(ctx, cred, &granary.Link{Inode: ino, Parent: parent, Name: name})
+	var r granary.Result
+	err := fs.held.names(ctx, []granary.InodeID{parent}, func([]*heldDir) (bool, error) { return false, nil }, func() error {
+		err := fs.held.known(ctx, ino)
+		if err == nil {
+			fs.held.share(ino)
+			r, err = fs.store.Do(ctx, cred, &granary.Link{Inode: ino, Parent: parent, Name: name})
+		}
+		return err
+	}, func(dirs []*heldDir) { dirs[0].names[name] = heldName{ino, r.Attr.Type, false} })
 	if err != nil {
 		return granary.Entry{}, err
 	}
@@ -130,9 +180,19 @@ func (fs *FS) Unlink(ctx context.Context, cred granary.Cred, parent granary.Inod
 }
 
 func (fs *FS) unlink(ctx context.Context, cred granary.Cred, op *granary.Unlink) error {
-	r, err := fs.store.Do(ctx, cred, op)
-	if err == nil {
-		fs.merge(r.Attr)
+	var gone granary.InodeID
+	err := fs.held.names(ctx, []granary.InodeID{op.Parent}, func(dirs []*heldDir) (done bool, err error) {
+		gone, done, err = fs.held.unlink(cred, dirs[0], op)
+		return done, err
+	}, func() error {
+		r, err := fs.store.Do(ctx, cred, op)
+		if err == nil {
+			fs.merge(r.Attr)
+		}
+		return err
+	}, func(dirs []*heldDir) { delete(dirs[0].names, op.Name) })
+	if gone != 0 {
+		fs.forgotten(gone)
 	}
 	return err
 }
@@ -142,8 +202,16 @@ func (fs *FS) Rmdir(ctx context.Context, cred granary.Cred, parent granary.Inode
 	if err := checkName("rmdir", name); err != nil {
 		return err
 	}
-	_, err := fs.store.Do(ctx, cred, &granary.Rmdir{Parent: parent, Name: name})
-	return err
+	op := &granary.Rmdir{Parent: parent, Name: name}
+	return fs.held.names(ctx, []granary.InodeID{parent}, func(dirs []*heldDir) (bool, error) {
+		return fs.held.rmdir(cred, dirs[0], op)
+	}, func() error {
+		_, err := fs.store.Do(ctx, cred, op)
+		return err
+	}, func(dirs []*heldDir) {
+		delete(fs.held.dirs, dirs[0].names[name].inode)
+		delete(dirs[0].names, name)
+	}, name)
 }
 
 // RenameFlags are the flags of renameat2(2).
@@ -160,9 +228,20 @@ func (fs *FS) Rename(ctx context.Context, cred granary.Cred, srcParent granary.I
 		SrcParent: srcParent, SrcName: srcName, DstParent: dstParent, DstName: dstName,
 		NoReplace: flags.NoReplace, Exchange: flags.Exchange,
 	}
-	r, err := fs.store.Do(ctx, cred, op)
-	if err == nil {
-		fs.merge(r.Attr)
+	ids := []granary.InodeID{srcParent, dstParent}
+	var gone granary.InodeID
+	err := fs.held.names(ctx, ids, func(dirs []*heldDir) (done bool, err error) {
+		gone, done, err = fs.held.rename(cred, dirs[0], dirs[len(dirs)-1], op)
+		return done, err
+	}, func() error {
+		r, err := fs.store.Do(ctx, cred, op)
+		if err == nil {
+			fs.merge(r.Attr)
+		}
+		return err
+	}, func(dirs []*heldDir) { fs.held.renamed(dirs[0], dirs[len(dirs)-1], op) }, srcName, dstName)
+	if gone != 0 {
+		fs.forgotten(gone)
 	}
 	return err
 }

@@ -14,12 +14,26 @@ func (fs *FS) Create(ctx context.Context, cred granary.Cred, parent granary.Inod
 		return nil, granary.Entry{}, err
 	}
 	uid, gid := fs.ownerOf(cred)
-	r, err := fs.store.Do(ctx, cred, &granary.Create{
+	op := &granary.Create{
 		Parent: parent, Name: name, Type: granary.TypeRegular, Mode: mode, Umask: umask,
 		UID: uid, GID: gid, Exclusive: exclusive, Open: true,
-	})
+	}
+	if fs.held != nil {
+		held := *op
+		if h, e, usual, err := fs.createHeld(ctx, cred, &held, flags); !usual || err != nil {
+			return h, e, err
+		}
+	}
+	var r granary.Result
+	err := fs.held.names(ctx, []granary.InodeID{parent}, func([]*heldDir) (bool, error) { return false, nil }, func() (err error) {
+		r, err = fs.store.Do(ctx, cred, op)
+		return err
+	}, func(dirs []*heldDir) { dirs[0].names[name] = heldName{r.Attr.Inode, r.Attr.Type, false} })
 	if err != nil {
 		return nil, granary.Entry{}, err
+	}
+	if r.Created {
+		fs.held.made(parent, &granary.Entry{Name: name, Attr: r.Attr})
 	}
 	if !r.Created {
 		return fs.createExisting(ctx, cred, name, r.Attr, flags)
@@ -35,6 +49,9 @@ func (fs *FS) Create(ctx context.Context, cred granary.Cred, parent granary.Inod
 // Tmpfile makes and opens a regular file without a name: O_TMPFILE. Link may give it one as long as it is open; without one
 // it goes with its last handle, or with the session.
 func (fs *FS) Tmpfile(ctx context.Context, cred granary.Cred, parent granary.InodeID, mode, umask uint32, flags OpenFlags) (*Handle, granary.Entry, error) {
+	if err := fs.held.known(ctx, parent); err != nil {
+		return nil, granary.Entry{}, err
+	}
 	uid, gid := fs.ownerOf(cred)
 	r, err := fs.store.Do(ctx, cred, &granary.Create{
 		Parent: parent, Type: granary.TypeRegular, Mode: mode, Umask: umask,
@@ -84,6 +101,9 @@ func (fs *FS) Open(ctx context.Context, cred granary.Cred, ino granary.InodeID, 
 
 // register makes a handle, and has the master count the file as open.
 func (fs *FS) register(ctx context.Context, cred granary.Cred, ino granary.InodeID, flags OpenFlags) (*Handle, granary.Attr, error) {
+	if h, a, ok, err := fs.openUnborn(ctx, cred, ino, flags); ok || err != nil {
+		return h, a, err
+	}
 	in := fs.get(ino)
 	h := newHandle(in, cred, flags)
 	q := &granary.Lookup{Base: ino, Open: true, Access: flags.access()}

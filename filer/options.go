@@ -35,6 +35,13 @@ type Options struct {
 	// long masters are waited for is the client's to say.
 	Patience time.Duration
 
+	// Delegations has directories held in which this FS is alone: names are made and removed there in memory, and committed in
+	// groups, within half a second. It is for a FS that is used by inode, as a mount's: paths do not lead through what is
+	// not committed yet. Recall must be called with what the client is told to give back.
+	Delegations bool
+	// DurableClose makes Flush durable in directories that are held, too.
+	DurableClose bool
+
 	// Owner has the uid and gid of what is made with the authority of uid 0: gateways act with it, for they decide
 	// themselves who may do what, but what they make is for those who use the file system otherwise, too. nil: who makes
 	// something owns it, as on a mount.

@@ -35,7 +35,14 @@ func (in *inode) read(ctx context.Context, p []byte, off uint64) (int, error) {
 	for _, d := range in.all() {
 		gaps = d.fill(p, off, gaps)
 	}
+	unborn := in.fs.held.isUnborn(in.id)
 	in.mu.Unlock()
+	if unborn { // all that there is was dirty
+		for _, g := range gaps {
+			clear(p[g.off-off : g.end-off])
+		}
+		gaps = nil
+	}
 	for _, g := range gaps {
 		if err := in.fs.readWindows(ctx, in, p[g.off-off:g.end-off], g.off); err != nil {
 			return 0, err

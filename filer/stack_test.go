@@ -29,14 +29,24 @@ func stack(t *testing.T) *client.Client {
 // stackOf also returns what a worker needs.
 func stackOf(t *testing.T) (*client.Client, *volume.Client, *volume.Store) {
 	t.Helper()
+	open, blocks, store := cluster(t)
+	c := open(client.Options{Name: "test"})
+	waitForSpace(t, c)
+	return c, blocks, store
+}
+
+// cluster is stackOf without a client: it returns what opens one, until the test ends.
+func cluster(t *testing.T) (open func(client.Options) *client.Client, blocks *volume.Client, store *volume.Store) {
+	t.Helper()
 	dir := t.TempDir()
-	store, err := volume.Open(volume.Options{
+	var err error
+	store, err = volume.Open(volume.Options{
 		Dirs: []string{filepath.Join(dir, "a"), filepath.Join(dir, "b"), filepath.Join(dir, "c")}, ReserveBytes: 1,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	blocks := volume.NewClient()
+	blocks = volume.NewClient()
 	blocks.Attach("volume:1", store)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -54,22 +64,29 @@ func stackOf(t *testing.T) (*client.Client, *volume.Client, *volume.Store) {
 	go func() {
 		beating <- store.Heartbeats(ctx, "volume:1", "", "", []string{"master:1"}, func(string) (volume.Master, func() error, error) { return m, func() error { return nil }, nil })
 	}()
-	c, err := client.Open(ctx, client.Options{
-		Masters: []string{"master:1"}, Shards: blocks, Name: "test", RowSize: 1 << 20,
-		Dial: func(string) (wire.Master, func() error, error) { return m, func() error { return nil }, nil },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	var clients []*client.Client
 	t.Cleanup(func() {
-		for _, end := range []func() error{c.Close, func() error { stop(); return <-beating }, m.Close, blocks.Close, store.Close} {
+		ends := []func() error{func() error { stop(); return <-beating }, m.Close, blocks.Close, store.Close}
+		for _, c := range clients {
+			ends = append([]func() error{c.Close}, ends...)
+		}
+		for _, end := range ends {
 			if err := end(); err != nil {
 				t.Error(err)
 			}
 		}
 	})
-	waitForSpace(t, c)
-	return c, blocks, store
+	open = func(o client.Options) *client.Client {
+		o.Masters, o.Shards, o.RowSize = []string{"master:1"}, blocks, 1<<20
+		o.Dial = func(string) (wire.Master, func() error, error) { return m, func() error { return nil }, nil }
+		c, err := client.Open(ctx, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clients = append(clients, c)
+		return c
+	}
+	return open, blocks, store
 }
 
 // waitGone waits until the master has dropped a file that nobody has open any more.

@@ -89,8 +89,10 @@ func (d *directory) Lookup(ctx context.Context, name string, out *gofuse.EntryOu
 	return d.n.Lookup(ctx, name, out)
 }
 
-// Fsyncdir has nothing to do: every change of a directory was durable when it returned.
-func (d *directory) Fsyncdir(context.Context, uint32) syscall.Errno { return 0 }
+// Fsyncdir makes changes of directories durable that were made in memory.
+func (d *directory) Fsyncdir(context.Context, uint32) syscall.Errno {
+	return filer.Errno(d.n.fs().SyncNames(d.n.m.ctx))
+}
 
 // Releasedir forgets the listing.
 func (d *directory) Releasedir(context.Context, uint32) { d.listing = nil }

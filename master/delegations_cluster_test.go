@@ -17,6 +17,8 @@ func TestAwaitReturn(t *testing.T) {
 		"ended": func(holder *testClient, _ granary.InodeID) { g.do(holder, &granary.CloseSession{}) },
 	} {
 		holder := g.client()
+		recalls := g.nodes[0].leading.Load().recalls
+		_, more := recalls.pending(holder.session)
 		d := g.do(asker, mkdirOp(granary.RootInode, name)).Attr.Inode
 		g.do(holder, &granary.TakeDelegation{Inode: d})
 		ask := func(q granary.Query) error {
@@ -26,8 +28,6 @@ func TestAwaitReturn(t *testing.T) {
 		if err := ask(&granary.Lookup{Base: d}); !granary.IsKind(err, granary.KindDelegated) {
 			t.Errorf("%s: %v", name, err)
 		}
-		recalls := g.nodes[0].leading.Load().recalls
-		_, more := recalls.pending(holder.session)
 		waited := make(chan error, 1)
 		go func() { waited <- ask(&granary.AwaitReturn{Inodes: []granary.InodeID{d}}) }()
 		<-more

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/dsorchard/granary"
 )
@@ -16,9 +17,13 @@ type recallTable struct {
 
 // recalled is what one session is to give back.
 type recalled struct {
-	dirs map[granary.InodeID]struct{}
-	more chan struct{} // closed when there is more
+	dirs  map[granary.InodeID]struct{}
+	more  chan struct{} // closed when there is more
+	asked time.Time     // when the session last asked
 }
+
+// hearsFor is how long a session that has asked what to give back is taken for one that will ask again.
+const hearsFor = 15 * time.Second
 
 func newRecallTable() *recallTable {
 	return &recallTable{sessions: map[granary.SessionID]*recalled{}}
@@ -53,7 +58,16 @@ func (t *recallTable) pending(session granary.SessionID) (dirs []granary.InodeID
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.of(session)
+	r.asked = time.Now()
 	return slices.Sorted(maps.Keys(r.dirs)), r.more
+}
+
+// hears reports whether a session would hear of it, if it had something to give back.
+func (t *recallTable) hears(session granary.SessionID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.sessions[session]
+	return r != nil && time.Since(r.asked) < hearsFor
 }
 
 // done notes that a session has been told to give directories back: who waits for them still says so again.

@@ -162,6 +162,11 @@ func (l *leadership) prepare(ctx context.Context, req *granary.MutateRequest) (i
 			resolved := *op
 			resolved.Sources, err = l.resolve(ctx, op)
 			r.Op = &resolved
+		case *granary.TakeDelegation:
+			if err = nil; !l.recalls.hears(req.Session) {
+				r.Op = &granary.TakeDelegation{}
+				err = granary.Errorf(granary.KindNotSupported, opName(op), op.Inode.String(), "the session does not attend: it would not hear of it when others want the directory")
+			}
 		default:
 			err = nil
 		}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -32,6 +33,8 @@ type mountOptions struct {
 	cache            cacheOptions
 	kernel           fuse.Options // what the flags say of it
 	ids              idOptions
+	delegations      bool
+	durableClose     bool
 }
 
 func mountCommand(env *environment) *cobra.Command {
@@ -82,6 +85,8 @@ func (o *mountOptions) flags(cmd *cobra.Command) {
 	f.BoolVar(&o.kernel.Dev, "dev", false, "let device files be opened, if root mounts")
 	f.StringVar(&o.logFile, "log-file", "", "where a mount in the background logs (default nowhere)")
 	f.DurationVar(&o.patience, "patience", 10*time.Minute, "how long programs wait for masters and volume servers that do not answer, before they get an error")
+	f.BoolVar(&o.delegations, "delegations", false, "make, rename and remove what is in directories in which this mount is alone at once, and commit it within a second, or at fsync")
+	f.BoolVar(&o.durableClose, "durable-close", false, "with --delegations: a file that is closed is durable")
 	o.memory = 1 << 30
 	f.Var(&o.memory, "memory", "bytes that the mount's process is to keep to: caches, write buffers and what the kernel knows of files share them")
 	o.cache.flags(cmd)
@@ -126,15 +131,26 @@ func runMount(ctx context.Context, env *environment, o *mountOptions) (err error
 	if err != nil {
 		return err
 	}
-	c, err := env.connect(connecting, client.Options{
+	var recalls recalls
+	clientOptions := client.Options{
 		Fences: fences,
 		Name:   sessionName("mount " + o.mountPoint), RetryFor: o.patience, CacheBytes: share.cache, Chunks: chunks, Log: log,
-	})
+	}
+	if len(fences) > 0 { // they hold for what the master is asked to do, when it is asked
+		o.delegations = false
+	}
+	if o.delegations {
+		clientOptions.OnRecall = recalls.take
+	}
+	c, err := env.connect(connecting, clientOptions)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	fs := filer.New(filer.Options{Client: c, Log: log, WriteMemory: share.writes, Patience: o.patience})
+	fs := filer.New(filer.Options{
+		Client: c, Log: log, WriteMemory: share.writes, Patience: o.patience, Delegations: o.delegations, DurableClose: o.durableClose,
+	})
+	recalls.to.Store(fs)
 	defer func() {
 		closing, cancel := context.WithTimeout(context.Background(), closeWithin)
 		defer cancel()
@@ -184,4 +200,13 @@ func serveMount(ctx context.Context, mountPoint string, m *fuse.Server) error {
 	}
 	<-gone
 	return nil
+}
+
+// recalls passes on what the client is told to give back. Before there is a file system nothing is held.
+type recalls struct{ to atomic.Pointer[filer.FS] }
+
+func (r *recalls) take(ids []granary.InodeID) {
+	if fs := r.to.Load(); fs != nil {
+		fs.Recall(ids)
+	}
 }
