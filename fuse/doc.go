@@ -19,6 +19,11 @@
 // cache from one open to the next only while the file's content version is the same. There is no
 // kernel write-back cache: with it the kernel, not the master, would own sizes and times.
 //
+// # Delegations
+//
+// A file system that holds directories (filer.Options.Delegations) answers for them from memory: close does not wait there, fsync of a file or
+// directory commits all that was done before it. The kernel is told what others would be told, who wait meanwhile.
+//
 // # Locks
 //
 // flock(2) and fcntl(2) go to the master (EnableLocks). With a lock the view of the file is exact: what is written is committed before a
