@@ -32,6 +32,10 @@ type txn struct {
 
 	lockNews []lockWaiter // of the batch: whose locks and requests changed
 
+	watched bool // somebody is told what is touched …
+	touched []noteKey
+	items   []touchedItem
+
 	answers map[granary.SessionID][]storedResult // of the entry
 
 	digestEvery uint64
@@ -62,6 +66,7 @@ func newTxn(s *state) *txn {
 func (t *txn) begin(s *state) {
 	t.head, t.saved = s.head, s.head
 	t.lockNews = t.lockNews[:0]
+	t.touched, t.items = t.touched[:0], t.items[:0]
 	t.serversChanged, t.membersChanged = false, false
 	s.recall.begin()
 }
@@ -76,6 +81,9 @@ func (t *txn) keep() {
 	t.owners.keep()
 	t.sessions.keep()
 	t.grown = nil
+	if t.watched {
+		t.noteTouched()
+	}
 	t.pending.keep()
 	t.pending.recall.names.keep()
 	t.saved = t.head

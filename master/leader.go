@@ -27,6 +27,7 @@ type leadership struct {
 	check    *rounds[struct{}] // whether this node still leads; shared by readers
 	sessions *sessionTable
 	opens    *openTable
+	attend   *attendTable
 	live     *liveTable
 	curator  *curator
 	sealNow  chan struct{} // says that there may be something to seal
@@ -98,7 +99,11 @@ func (s *Server) tryLead(ctx context.Context) error {
 		cancel()
 		l.tasks.Wait()
 		<-proposing
+		l.endAttendance()
 	}()
+	if !s.leased.pause(ctx) {
+		return ctx.Err()
+	}
 	if err := l.inaugurate(ctx); err != nil {
 		return err
 	}
@@ -107,6 +112,7 @@ func (s *Server) tryLead(ctx context.Context) error {
 	s.metrics.leading.Set(1)
 	s.log.Info("leading", "term", l.term, "cluster", l.cluster)
 	l.tasks.Go(func() { l.expireSessions(ctx) })
+	l.tasks.Go(func() { l.tidyAttendance(ctx) })
 	l.tasks.Go(func() { l.sealVolumes(ctx) })
 	l.tasks.Go(func() { l.reclaim(ctx) })
 	l.tasks.Go(func() { l.recordJoined(ctx) })
@@ -140,6 +146,7 @@ func (s *Server) takeOffice(ctx context.Context) (*leadership, error) {
 		prop:     newProposer(s.raft, s.raft.gone, st.lastTime(), s.now, s.metrics),
 		sessions: newSessionTable(s.opts.SessionTTL, s.metrics),
 		opens:    newOpenTable(),
+		attend:   newAttendTable(term, s.opts.NotesMax, s.metrics.attend),
 		live:     newLiveTable(now, s.opts.ServerDownAfter, s.now),
 		sealNow:  make(chan struct{}, 1),
 		changing: make(chan struct{}, 1),

@@ -20,6 +20,8 @@ type view struct {
 	walk   walker
 	looked int           // how often done was called
 	cred   *granary.Cred // who asks; nil: nothing is refused
+	exact  bool          // the index of the answer must be that of the snapshot
+	keeps  bool          // the answer is to be kept: granary.QueryRequest.Keep
 }
 
 // query answers a query from one snapshot, and returns the index of an entry that the snapshot holds, the last or nearly so.
@@ -29,6 +31,11 @@ func (s *state) query(ctx context.Context, q granary.Query, live liveness) (gran
 
 // queryFor is query on behalf of a caller.
 func (s *state) queryFor(ctx context.Context, cred *granary.Cred, q granary.Query, live liveness) (granary.Answer, granary.Index, error) {
+	return s.queryView(ctx, &view{live: live, cred: cred}, q)
+}
+
+// queryView is query by a view that says who asks, and how. If sessions attend, the index is exact.
+func (s *state) queryView(ctx context.Context, v *view, q granary.Query) (granary.Answer, granary.Index, error) {
 	s.life.RLock()
 	defer s.life.RUnlock()
 	if s.closed {
@@ -37,7 +44,14 @@ func (s *state) queryFor(ctx context.Context, cred *granary.Cred, q granary.Quer
 	head := s.current() // before the snapshot: the state is at least as new as the index says
 	snap := s.db.NewSnapshot()
 	defer func() { must(snap.Close()) }()
-	v := &view{ctx: ctx, r: snap, head: head, places: s.places.Load(), live: live, cred: cred}
+	if v.exact || s.watcher.Load() != nil { // who attends from now on keeps nothing older than the snapshot
+		exact, err := unmarshal[headRecord](readKey(snap, keyHead()))
+		if err != nil {
+			return nil, 0, errStore(keyHead(), err)
+		}
+		head = *exact
+	}
+	v.ctx, v.r, v.head, v.places = ctx, snap, head, s.places.Load()
 	a, err := v.answer(q)
 	if err := firstError(err, v.walk.close()); err != nil {
 		return nil, granary.Index(v.head.Applied), err

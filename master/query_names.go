@@ -13,6 +13,9 @@ func (v *view) lookup(q *granary.Lookup) (granary.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if found.Missing {
+		return found, nil
+	}
 	if q.Xattrs && r.Xattrs > 0 {
 		if found.Xattrs, err = v.xattrs(r); err != nil {
 			return nil, err
@@ -52,6 +55,12 @@ func (v *view) resolve(q *granary.Lookup) (*granary.Found, *inodeRecord, error) 
 		if r, err = v.step(q, parent, name, rest == ""); err != nil {
 			return nil, nil, err
 		}
+		if r == nil && v.keeps {
+			return &granary.Found{Missing: true, Parent: parent.Inode, Rest: joinName(name, rest)}, nil, nil
+		}
+		if r == nil {
+			return nil, nil, granary.Errorf(granary.KindNotFound, "lookup", q.Path, "")
+		}
 		if rest == "" {
 			err = v.permit("lookup", q.Path, r, q.Access)
 		}
@@ -61,7 +70,14 @@ func (v *view) resolve(q *granary.Lookup) (*granary.Found, *inodeRecord, error) 
 	}
 }
 
-// step goes from a directory to one of its entries. A directory on the way, about which nobody is to be asked for
+func joinName(name, rest string) string {
+	if rest == "" {
+		return name
+	}
+	return name + "/" + rest
+}
+
+// step goes from a directory to one of its entries; nil if there is none. A directory on the way, about which nobody is to be asked for
 // permission, is not read: of its record inode and type are set.
 func (v *view) step(q *granary.Lookup, dir *inodeRecord, name string, last bool) (*inodeRecord, error) {
 	if !dir.IsDir() {
@@ -82,7 +98,7 @@ func (v *view) step(q *granary.Lookup, dir *inodeRecord, name string, last bool)
 	case err != nil:
 		return nil, err
 	case d == nil:
-		return nil, granary.Errorf(granary.KindNotFound, "lookup", q.Path, "")
+		return nil, nil
 	case !last && d.Type == granary.TypeDirectory && (v.cred == nil || v.cred.UID == 0):
 		return &inodeRecord{Attr: granary.Attr{Inode: d.Inode, Type: d.Type}}, nil
 	}

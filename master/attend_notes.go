@@ -1,0 +1,87 @@
+package master
+
+import (
+	"github.com/dsorchard/granary"
+)
+
+// noteKey is what a session may keep: an inode, with name "", or a name in a directory, whether or not there is anything by it.
+type noteKey struct {
+	inode granary.InodeID
+	name  string
+}
+
+// keepers are the sessions that keep something: hardly ever more than one.
+type keepers struct {
+	one  *attendee
+	more []*attendee
+}
+
+func (k *keepers) has(a *attendee) bool {
+	if k.one == a {
+		return true
+	}
+	for _, b := range k.more {
+		if a == b {
+			return true
+		}
+	}
+	return false
+}
+
+func (k *keepers) add(a *attendee) {
+	switch {
+	case k.one == nil:
+		k.one = a
+	case !k.has(a):
+		k.more = append(k.more, a)
+	}
+}
+
+// each calls f for each of them that still attends.
+func (k *keepers) each(f func(a *attendee)) {
+	if k.one != nil && !k.one.gone {
+		f(k.one)
+	}
+	for _, a := range k.more {
+		if !a.gone {
+			f(a)
+		}
+	}
+}
+
+// touchedItem is an item of an entry that changed something that may be kept.
+type touchedItem struct {
+	index   granary.Index
+	session granary.SessionID // whose mutation it is; 0: the leader's own
+	seq     uint64
+	op      granary.Op
+	made    granary.InodeID // of the result
+	from    int             // in the keys of the batch, up to those of the next item
+}
+
+// noteTouched notes which keys the item has set or deleted, of those that say what a session may keep. What is known of inodes
+// lies in four tables.
+func (t *txn) noteTouched() {
+	for _, u := range t.pending.undo {
+		k := t.pending.changes[u.at].key
+		switch k[0] {
+		case tableDentry:
+			name, _ := dentryName(k)
+			t.touched = append(t.touched, noteKey{granary.InodeID(keyID(k, 0)), name})
+		case tableInode, tableInline, tableXattr, tableExtent:
+			key := noteKey{inode: granary.InodeID(keyID(k, 0))}
+			if n := len(t.touched); n == 0 || t.touched[n-1] != key {
+				t.touched = append(t.touched, key)
+			}
+		}
+	}
+}
+
+// noteItem notes what an item touched: the keys from a place on.
+func (t *txn) noteItem(it item, r *granary.Result, from int) {
+	i := touchedItem{index: t.index, from: from}
+	if m, ok := it.(*mutation); ok {
+		i.session, i.seq, i.op, i.made = m.Session, m.Request.Seq, m.Request.Op, r.Attr.Inode
+	}
+	t.items = append(t.items, i)
+}
