@@ -50,6 +50,7 @@ type Client struct {
 	latency latency
 	hedging *hedging
 	looks   *looks
+	kept    *kept
 }
 
 // Open finds the leader, opens a session and keeps it alive until Close. ctx bounds Open alone.
@@ -70,6 +71,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		placing:  newPlacing(),
 		hedging:  newHedging(),
 		looks:    newLooks(),
+		kept:     newKept(o.KeepBytes),
 		reader:   reader{flights: map[granary.BlockID]*flight{}, warned: map[granary.DiskID]time.Time{}},
 	}
 	c.cache = newCache(o.CacheBytes, &c.slabs)
@@ -95,6 +97,7 @@ func (c *Client) Close() error {
 	s := c.sess
 	c.closed = true
 	c.mu.Unlock()
+	c.kept.giveUp()
 	if s != nil {
 		s.end()
 	}

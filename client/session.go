@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"sync"
 	"time"
 
@@ -42,6 +43,9 @@ type call struct {
 
 	sent bool // a Mutate call holds it (guarded by session.mu)
 	gone bool // its caller gave up before it was sent (guarded by session.mu)
+
+	own   *own   // what is kept of what it names; nil: nothing
+	under uint64 // the attendance under which it is sent
 
 	opens *opens    // if it opens a file: what waits for its end
 	over  sync.Once // guards that
@@ -236,6 +240,7 @@ func (s *session) abandon(q *call) (sent bool) {
 	q.gone = true
 	if !q.sent {
 		q.settle(0)
+		q.own.cancel()
 	}
 	return q.sent
 }
@@ -245,7 +250,8 @@ type sending struct {
 	s        *session
 	batch    []*call
 	requests []granary.Request
-	maybe    bool // an attempt may have been applied that was not answered
+	under    uint64 // attendance
+	maybe    bool   // an attempt may have been applied that was not answered
 }
 
 func newSending(s *session, batch []*call) *sending {
@@ -253,7 +259,26 @@ func newSending(s *session, batch []*call) *sending {
 	for i, q := range batch {
 		f.requests[i] = q.req
 	}
+	f.under = attendanceOf(batch)
+	for _, q := range batch {
+		q.under = f.under
+	}
 	return f
+}
+
+// attendanceOf returns the attendance under which all requests were begun; 0 if there is none.
+func attendanceOf(batch []*call) (under uint64) {
+	for i, q := range batch {
+		switch {
+		case q.own == nil:
+			return 0
+		case i == 0:
+			under = q.own.passage.attendance
+		case q.own.passage.attendance != under:
+			return 0
+		}
+	}
+	return under
 }
 
 // try sends the batch until it is answered, and reports whether it was, or never will be; else ctx has ended before the
@@ -267,7 +292,7 @@ func (f *sending) try(ctx context.Context) (over bool) {
 	var results []granary.Result
 	err := s.c.lead(ctx, "mutate", func(ctx context.Context, m wire.Master) (err error) {
 		results, err = m.Mutate(ctx, &granary.MutateRequest{
-			Session: s.id, LowestUnacked: s.lowestUnacked(), Requests: f.requests,
+			Session: s.id, LowestUnacked: s.lowestUnacked(), Requests: f.requests, Attendance: f.under,
 		})
 		if err == nil && len(results) != len(f.requests) {
 			err = granary.Errorf(granary.KindInternal, "mutate", "", "%d results for %d requests", len(results), len(f.requests))
@@ -340,6 +365,11 @@ func (s *session) lowestUnacked() uint64 {
 
 func (q *call) finish(r granary.Result, err error) {
 	q.result, q.err = r, err
+	if errors.Is(err, errNotSent) {
+		q.own.cancel()
+	} else {
+		q.own.end(&r, q.under, err)
+	}
 	q.settle(q.opened())
 	close(q.done)
 }

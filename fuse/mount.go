@@ -53,6 +53,7 @@ func (o *Options) Validate() error {
 type Server struct {
 	options Options
 	groups  *groups
+	kept    kept
 	server  *gofuse.Server
 	ctx     context.Context // of every request; ends when the mount has gone
 	cancel  context.CancelFunc
@@ -74,6 +75,7 @@ func Mount(mountPoint string, o Options) (*Server, error) {
 		return nil, fmt.Errorf("mount %s: %w", mountPoint, err)
 	}
 	m.server = server
+	o.FS.Changed(m.changed)
 	if err := raiseReadAhead(mountPoint); err != nil {
 		o.Log.Debug("the kernel's readahead stays as it is", "mount", mountPoint, "err", err)
 	}
@@ -137,6 +139,7 @@ func (m *Server) panicked(p any) gofuse.Status {
 // Wait returns when the file system has been unmounted.
 func (m *Server) Wait() {
 	m.server.Wait()
+	m.options.FS.Changed(nil)
 	m.cancel()
 }
 

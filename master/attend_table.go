@@ -128,6 +128,15 @@ func (t *attendTable) forget(a *attendee) {
 	t.announce()
 }
 
+// end ends the attendance of a session that has ended.
+func (t *attendTable) end(session granary.SessionID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a := t.attendees[session]; a != nil {
+		t.forget(a)
+	}
+}
+
 // announce lets who waits for something to be taken in look again. t.mu is held.
 func (t *attendTable) announce() {
 	if t.news != nil {

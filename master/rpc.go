@@ -223,6 +223,7 @@ func (l *leadership) conclude(req *granary.MutateRequest, results []granary.Resu
 		case *granary.CloseSession:
 			l.sessions.remove(req.Session)
 			l.opens.forget(req.Session)
+			l.attend.end(req.Session)
 			kick(l.sealNow)
 		case *granary.SealVolume:
 			kick(l.sealNow)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -116,8 +117,9 @@ func splitMasters(flag string, texts []string) ([]string, error) {
 	return addrs, nil
 }
 
-// connect opens a client of the cluster for a role; patience is how long its calls look for a leader (0: the default).
-func (env *environment) connect(ctx context.Context, name string, patience time.Duration, log *slog.Logger) (*client.Client, error) {
+// connect opens a client of the cluster for a role; patience is how long its calls look for a leader (0: the default), keep how
+// many bytes of metadata it keeps.
+func (env *environment) connect(ctx context.Context, name string, patience time.Duration, keep uint64, log *slog.Logger) (*client.Client, error) {
 	masters, err := env.masters()
 	if err != nil {
 		return nil, err
@@ -128,6 +130,8 @@ func (env *environment) connect(ctx context.Context, name string, patience time.
 		Name:     sessionName(name),
 		RetryFor: patience,
 		Log:      log,
+
+		KeepBytes: int64(min(keep, math.MaxInt64)),
 	})
 }
 

@@ -29,6 +29,7 @@ type mountOptions struct {
 	logFile          string
 	readyFD          int
 	patience         time.Duration
+	metaCache        string
 }
 
 func mountCommand(env *environment) *cobra.Command {
@@ -64,6 +65,7 @@ As mount.granary it serves fstab:
 	cmd.Flags().BoolVar(&o.readOnly, "read-only", false, "refuse changes")
 	cmd.Flags().StringVar(&o.logFile, "log-file", "", "where a mount in the background logs (default nowhere)")
 	cmd.Flags().DurationVar(&o.patience, "patience", 10*time.Minute, "how long programs wait for a cluster that does not answer, before they get an error")
+	cmd.Flags().StringVar(&o.metaCache, "meta-cache-size", "256MiB", "memory for attributes, names and listings that need not be asked for again; 0: none")
 	cmd.Flags().IntVar(&o.readyFD, "ready-fd", 0, "file descriptor that is told when the mount is ready")
 	if err := cmd.Flags().MarkHidden("ready-fd"); err != nil {
 		panic(err)
@@ -90,13 +92,17 @@ func runMount(ctx context.Context, env *environment, o *mountOptions) (err error
 	if err := checkMountPoint(o.mountPoint); err != nil {
 		return err
 	}
+	keep, err := parseBytes(o.metaCache)
+	if err != nil {
+		return err
+	}
 	clean, err := filer.CleanPath(o.path)
 	if err != nil {
 		return err
 	}
 	connecting, cancel := context.WithTimeout(ctx, cliPatience)
 	defer cancel()
-	c, err := env.connect(connecting, "mount "+o.mountPoint, o.patience, log)
+	c, err := env.connect(connecting, "mount "+o.mountPoint, o.patience, keep, log)
 	if err != nil {
 		return err
 	}
@@ -177,7 +183,7 @@ func daemonize(ctx context.Context, env *environment, o *mountOptions) (err erro
 		return err
 	}
 	args := []string{"mount", o.path, point, "--foreground", "--ready-fd", "3", "--cluster", env.cluster, "--log-level", env.logLevel}
-	args = append(args, "--patience", o.patience.String())
+	args = append(args, "--patience", o.patience.String(), "--meta-cache-size", o.metaCache)
 	if o.allowOther {
 		args = append(args, "--allow-other")
 	}

@@ -374,7 +374,7 @@ func serveFiler(ctx context.Context, env *environment, o *serveOptions) (err err
 	}
 	p := newProcess(log)
 	defer func() { err = errors.Join(err, p.stop()) }()
-	c, err := env.connect(ctx, "filer", 0, log)
+	c, err := env.connect(ctx, "filer", 0, 0, log)
 	if err != nil {
 		return err
 	}
