@@ -49,6 +49,40 @@ func (k *keepers) each(f func(a *attendee)) {
 	}
 }
 
+// inodeNotes are who keeps an inode, and the names in it that are kept.
+type inodeNotes struct {
+	self  keepers
+	names map[string]keepers
+}
+
+// empty reports whether there is nothing to be noted.
+func (n *inodeNotes) empty() bool { return n.self.one == nil && len(n.names) == 0 }
+
+// of returns who keeps a name, or the inode itself.
+func (n *inodeNotes) of(name string) keepers {
+	if name == "" {
+		return n.self
+	}
+	return n.names[name]
+}
+
+// set notes who keeps a name, or the inode itself.
+func (n *inodeNotes) set(name string, k keepers) {
+	switch {
+	case name == "":
+		n.self = k
+	case k.one == nil:
+		delete(n.names, name)
+	case n.names == nil:
+		n.names = map[string]keepers{name: k}
+	default:
+		n.names[name] = k
+	}
+}
+
+// wentAway stands in place of a name for that an inode is gone, and no name in it holds.
+const wentAway = "/"
+
 // touchedItem is an item of an entry that changed something that may be kept.
 type touchedItem struct {
 	index   granary.Index
@@ -63,7 +97,8 @@ type touchedItem struct {
 // lies in four tables.
 func (t *txn) noteTouched() {
 	for _, u := range t.pending.undo {
-		k := t.pending.changes[u.at].key
+		c := &t.pending.changes[u.at]
+		k := c.key
 		switch k[0] {
 		case tableDentry:
 			name, _ := dentryName(k)
@@ -72,6 +107,9 @@ func (t *txn) noteTouched() {
 			key := noteKey{inode: granary.InodeID(keyID(k, 0))}
 			if n := len(t.touched); n == 0 || t.touched[n-1] != key {
 				t.touched = append(t.touched, key)
+			}
+			if k[0] == tableInode && c.value == nil {
+				t.touched = append(t.touched, noteKey{key.inode, wentAway})
 			}
 		}
 	}

@@ -32,7 +32,8 @@ type attendTable struct {
 
 	mu        sync.Mutex
 	attendees map[granary.SessionID]*attendee
-	notes     map[noteKey]keepers
+	notes     map[granary.InodeID]*inodeNotes
+	noted     int                       // inodes and names in notes
 	looked    granary.Index             // entries up to here have been looked through
 	making    int                       // answers being made that are to be kept
 	recent    map[noteKey]granary.Index // touched since there was none, by which entry last
@@ -76,7 +77,7 @@ func newAttendTable(term uint64, limit int, m *attendMetrics) *attendTable {
 	return &attendTable{
 		limit: limit, metrics: m, last: term << 32, // a term has one leader, and its own numbers
 		attendees: map[granary.SessionID]*attendee{},
-		notes:     map[noteKey]keepers{},
+		notes:     map[granary.InodeID]*inodeNotes{},
 		recent:    map[noteKey]granary.Index{},
 		handled:   map[requestID]uint64{},
 		named:     map[noteKey]struct{}{},
@@ -112,6 +113,7 @@ func (t *attendTable) dismiss(st *state) {
 		st.watcher.CompareAndSwap(t, nil)
 		t.some.Store(false)
 		clear(t.notes)
+		t.noted = 0
 		t.metrics.notes.Set(0)
 	}
 }
@@ -178,10 +180,10 @@ func (t *attendTable) applied(items []touchedItem, keys []noteKey, index granary
 		t.appliedItem(&items[i], keys[items[i].from:end], now)
 	}
 	t.looked = index
-	if len(t.notes) > t.limit {
+	if t.noted > t.limit {
 		t.evict(t.limit / evictPart)
 	}
-	t.metrics.notes.Set(float64(len(t.notes)))
+	t.metrics.notes.Set(float64(t.noted))
 	t.announce()
 }
 
@@ -197,25 +199,33 @@ func (t *attendTable) appliedItem(it *touchedItem, keys []noteKey, now time.Time
 		maker = nil
 		clear(t.named)
 	}
-	for _, k := range keys {
-		if t.making > 0 {
-			t.recent[k] = it.index
-		}
-		kept, ok := t.notes[k]
-		if !ok {
-			continue
-		}
-		delete(t.notes, k)
+	told := func(k noteKey) func(a *attendee) {
 		_, named := t.named[k]
-		kept.each(func(a *attendee) {
-			a.notes--
+		return func(a *attendee) {
 			switch {
 			case a != maker:
 				t.tell(a, k, it.index, true, now)
 			case !named:
 				t.tell(a, k, it.index, false, now)
 			}
-		})
+		}
+	}
+	for _, k := range keys {
+		if t.making > 0 {
+			t.recent[k] = it.index
+		}
+		n := t.notes[k.inode]
+		if n == nil {
+			continue
+		}
+		if k.name != wentAway {
+			t.drop(n, k, told(k))
+			continue
+		}
+		for name := range n.names {
+			k := noteKey{k.inode, name}
+			t.drop(n, k, told(k))
+		}
 	}
 	for k := range t.named {
 		t.keep(maker, k)
@@ -224,12 +234,37 @@ func (t *attendTable) appliedItem(it *touchedItem, keys []noteKey, now time.Time
 
 // keep notes that a session keeps something. t.mu is held.
 func (t *attendTable) keep(a *attendee, k noteKey) {
-	kept := t.notes[k]
+	n := t.notes[k.inode]
+	if n == nil {
+		n = &inodeNotes{}
+		t.notes[k.inode] = n
+	}
+	kept := n.of(k.name)
+	if kept.one == nil {
+		t.noted++
+	}
 	if !kept.has(a) {
 		kept.add(a)
 		a.notes++
-		t.notes[k] = kept
+		n.set(k.name, kept)
 	}
+}
+
+// drop drops the notes of something, and calls f for each that kept it and attends. t.mu is held.
+func (t *attendTable) drop(n *inodeNotes, k noteKey, f func(a *attendee)) {
+	kept := n.of(k.name)
+	if kept.one == nil {
+		return
+	}
+	t.noted--
+	n.set(k.name, keepers{})
+	if n.empty() {
+		delete(t.notes, k.inode)
+	}
+	kept.each(func(a *attendee) {
+		a.notes--
+		f(a)
+	})
 }
 
 // tell has a session told of a change. If others must not see the entry before, it is waited for. t.mu is held.
@@ -267,17 +302,17 @@ func (t *attendTable) note(session granary.SessionID, index granary.Index, keys 
 		return 0
 	}
 	for _, k := range keys {
-		if t.recent[k] > index {
+		if t.recent[k] > index || k.name != "" && t.recent[noteKey{k.inode, wentAway}] > index {
 			return 0
 		}
 	}
-	if len(t.notes)+len(keys) > t.limit {
+	if t.noted+len(keys) > t.limit {
 		t.evict(max(len(keys), t.limit/evictPart))
 	}
 	for _, k := range keys {
 		t.keep(a, k)
 	}
-	t.metrics.notes.Set(float64(len(t.notes)))
+	t.metrics.notes.Set(float64(t.noted))
 	return a.attendance
 }
 
@@ -287,17 +322,25 @@ const evictPart = 16
 
 // evict drops some notes, whichever. What comes after the entries that were looked through waits until that is taken in.
 // t.mu is held.
-func (t *attendTable) evict(n int) {
+func (t *attendTable) evict(count int) {
 	now := time.Now()
-	for k, kept := range t.notes {
-		if n--; n < 0 {
+	for inode, n := range t.notes {
+		if count <= 0 {
 			return
 		}
-		delete(t.notes, k)
-		kept.each(func(a *attendee) {
-			a.notes--
-			t.tell(a, k, t.looked, true, now)
-		})
+		k := noteKey{inode: inode}
+		tell := func(a *attendee) { t.tell(a, k, t.looked, true, now) }
+		if n.self.one != nil {
+			count--
+			t.drop(n, k, tell)
+		}
+		for name := range n.names {
+			if count--; count < 0 {
+				return
+			}
+			k.name = name
+			t.drop(n, k, tell)
+		}
 	}
 }
 
@@ -364,21 +407,38 @@ func (t *attendTable) tidy(now time.Time) (none bool) {
 			t.forget(a)
 		}
 	}
-	n := 0
-	for k, kept := range t.notes {
-		if n++; n > tidyMax {
+	left := tidyMax
+	for inode, n := range t.notes {
+		left = t.tidyInode(inode, n, left-1)
+		if left <= 0 {
 			break
 		}
-		live := keepers{}
-		kept.each(func(a *attendee) { live.add(a) })
-		if live.one == nil {
-			delete(t.notes, k)
-		} else if len(live.more) != len(kept.more) || live.one != kept.one {
-			t.notes[k] = live
-		}
 	}
-	t.metrics.notes.Set(float64(len(t.notes)))
+	t.metrics.notes.Set(float64(t.noted))
 	return len(t.attendees) == 0
+}
+
+// tidyInode forgets who has gone of those who kept an inode and names in it, as long as there are some left to be looked at.
+func (t *attendTable) tidyInode(inode granary.InodeID, n *inodeNotes, left int) int {
+	look := func(name string) {
+		kept, live := n.of(name), keepers{}
+		kept.each(func(a *attendee) { live.add(a) })
+		if kept.one != nil && live.one == nil {
+			t.noted--
+		}
+		n.set(name, live)
+	}
+	look("")
+	for name := range n.names {
+		if left--; left < 0 {
+			break
+		}
+		look(name)
+	}
+	if n.empty() {
+		delete(t.notes, inode)
+	}
+	return left
 }
 
 // tidyMax bounds the notes that are looked at in one go.
