@@ -62,7 +62,7 @@ programs() {
 }
 
 case "$part" in
-  all) unit; e2e; programs --short; storage ;;
+  all) unit; e2e; programs --short git rsync tar sqlite fio; storage ;;
   unit) unit ;;
   e2e) e2e '^TestE2E' ;;
   chaos) export GRANARY_CHAOS=${GRANARY_CHAOS:-10m}; e2e '^TestChaos'; storage ;;

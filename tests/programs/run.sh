@@ -4,7 +4,7 @@
 #
 #   tests/programs/run.sh [--short] [git gobuild rsync tar sqlite postgres fio stress …]
 #
-# --short is what CI runs: small amounts, less than two minutes. Without names all programs run.
+# --short runs small amounts, as CI does of some. Without names all programs run.
 #
 #   GRANARY_BINARY   the binary under test (default: built from here)
 #   GRANARY_BASE     first port (default 29400)
