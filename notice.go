@@ -7,6 +7,9 @@ package granary
 //
 // A lease is shorter than the time after which the masters look for another leader, and is given only by a leader that a
 // majority has confirmed after the call came. So none that an earlier leader gave outlasts its reign.
+//
+// As yet leaders tell of recalls alone. They note nothing for QueryRequest.Keep, so answers have Attendance 0 and are not kept; they
+// tell of no Changes, and give no Lease.
 
 // Attend asks the leader what others have changed of what the session keeps.
 type Attend struct {

@@ -10,7 +10,10 @@ import (
 // attendFor is how long a call of Attend is held when there is nothing to tell.
 const attendFor = 5 * time.Second
 
-// Attend implements wire.Master.
+// recallsOnly is the attendance of a session that is told of recalls alone: it keeps nothing, so that all may have the same.
+const recallsOnly = 1
+
+// Attend implements wire.Master. It tells of recalls alone.
 func (s *Server) Attend(ctx context.Context, req *granary.Attend) (*granary.Notices, error) {
 	ctx, done, err := s.begin(ctx)
 	if err != nil {
@@ -30,7 +33,7 @@ func (s *Server) Attend(ctx context.Context, req *granary.Attend) (*granary.Noti
 		dirs, more := l.recalls.pending(req.Session)
 		if len(dirs) > 0 || late {
 			l.recalls.done(req.Session, dirs)
-			return &granary.Notices{Attendance: 1, Number: req.Taken + 1, Recalls: dirs}, nil
+			return &granary.Notices{Attendance: recallsOnly, Number: req.Taken + 1, Recalls: dirs}, nil
 		}
 		select {
 		case <-more:
