@@ -154,6 +154,15 @@ func parseTokens(text string) (tokens []granary.FencingToken, err error) {
 	return tokens, nil
 }
 
+// withToken calls f with the token that an argument is.
+func (e *environment) withToken(ctx context.Context, text string, f func(context.Context, *filer.FS, granary.Cred, granary.FencingToken) error) error {
+	token, err := parseToken(text)
+	if err != nil {
+		return err
+	}
+	return e.withFilerAs(ctx, func(ctx context.Context, fs *filer.FS, cred granary.Cred) error { return f(ctx, fs, cred, token) })
+}
+
 func lockRenewCommand(env *environment) *cobra.Command {
 	var ttl time.Duration
 	cmd := &cobra.Command{
@@ -161,11 +170,7 @@ func lockRenewCommand(env *environment) *cobra.Command {
 		Short: "Have a lock last for its --ttl from now on, or for another",
 		Args:  exactArgs("TOKEN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			token, err := parseToken(args[0])
-			if err != nil {
-				return err
-			}
-			return env.withFilerAs(cmd.Context(), func(ctx context.Context, fs *filer.FS, cred granary.Cred) error {
+			return env.withToken(cmd.Context(), args[0], func(ctx context.Context, fs *filer.FS, cred granary.Cred, token granary.FencingToken) error {
 				is, err := client.Ask[*granary.PathLocks](ctx, fs.Client(), &granary.ListPathLocks{Token: token})
 				if err != nil {
 					return err
@@ -193,11 +198,7 @@ func lockReleaseCommand(env *environment) *cobra.Command {
 		Short: "Give a lock up",
 		Args:  exactArgs("TOKEN"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			token, err := parseToken(args[0])
-			if err != nil {
-				return err
-			}
-			return env.withFilerAs(cmd.Context(), func(ctx context.Context, fs *filer.FS, cred granary.Cred) error {
+			return env.withToken(cmd.Context(), args[0], func(ctx context.Context, fs *filer.FS, cred granary.Cred, token granary.FencingToken) error {
 				return fs.Client().ReleasePaths(ctx, cred, granary.ReleasePaths{Token: token})
 			})
 		},
