@@ -184,15 +184,18 @@ func (fs *FS) unlink(ctx context.Context, cred granary.Cred, op *granary.Unlink)
 	err := fs.held.names(ctx, []granary.InodeID{op.Parent}, func(dirs []*heldDir) (done bool, err error) {
 		gone, done, err = fs.held.unlink(cred, dirs[0], op)
 		return done, err
-	}, func() error {
-		r, err := fs.store.Do(ctx, cred, op)
-		if err == nil {
-			fs.merge(r.Attr)
-		}
-		return err
-	}, func(dirs []*heldDir) { delete(dirs[0].names, op.Name) })
+	}, func() error { return fs.doMerged(ctx, cred, op) }, func(dirs []*heldDir) { delete(dirs[0].names, op.Name) })
 	if gone != 0 {
 		fs.forgotten(gone)
+	}
+	return err
+}
+
+// doMerged has the master do something, and takes in the attributes that it answers.
+func (fs *FS) doMerged(ctx context.Context, cred granary.Cred, op granary.Op) error {
+	r, err := fs.store.Do(ctx, cred, op)
+	if err == nil {
+		fs.merge(r.Attr)
 	}
 	return err
 }
@@ -233,13 +236,7 @@ func (fs *FS) Rename(ctx context.Context, cred granary.Cred, srcParent granary.I
 	err := fs.held.names(ctx, ids, func(dirs []*heldDir) (done bool, err error) {
 		gone, done, err = fs.held.rename(cred, dirs[0], dirs[len(dirs)-1], op)
 		return done, err
-	}, func() error {
-		r, err := fs.store.Do(ctx, cred, op)
-		if err == nil {
-			fs.merge(r.Attr)
-		}
-		return err
-	}, func(dirs []*heldDir) { fs.held.renamed(dirs[0], dirs[len(dirs)-1], op) }, srcName, dstName)
+	}, func() error { return fs.doMerged(ctx, cred, op) }, func(dirs []*heldDir) { fs.held.renamed(dirs[0], dirs[len(dirs)-1], op) }, srcName, dstName)
 	if gone != 0 {
 		fs.forgotten(gone)
 	}
