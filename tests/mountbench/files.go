@@ -127,17 +127,21 @@ func spread(n int) []int64 {
 	return offsets
 }
 
-// randomReads reads small pieces at random, by one thread and by eight, from cold caches.
-func (b *bench) randomReads(ctx context.Context) error {
-	name := filepath.Join(b.dir, "file")
+// fillRandom makes the file that is read and written at random.
+func fillRandom(name string) error {
 	content, err := pieces(randomMiB, uint64(time.Now().UnixNano()))
 	if err != nil {
 		return err
 	}
-	if err := fill(name, randomMiB, content); err != nil {
+	return fill(name, randomMiB, content)
+}
+
+// randomReads reads small pieces at random, by one thread and by eight, from cold caches.
+func (b *bench) randomReads(ctx context.Context) error {
+	name := filepath.Join(b.dir, "file")
+	if err := fillRandom(name); err != nil {
 		return err
 	}
-	content = nil
 	for _, threads := range []int{1, 8} {
 		if err := b.chill(ctx); err != nil {
 			return err
@@ -164,11 +168,7 @@ func (b *bench) randomReads(ctx context.Context) error {
 // randomWrites writes small pieces at random and then syncs, and one by one with a sync of each.
 func (b *bench) randomWrites(ctx context.Context) error {
 	name := filepath.Join(b.dir, "file")
-	content, err := pieces(randomMiB, uint64(time.Now().UnixNano()))
-	if err != nil {
-		return err
-	}
-	if err := fill(name, randomMiB, content); err != nil {
+	if err := fillRandom(name); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
