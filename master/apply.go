@@ -208,9 +208,9 @@ func (t *txn) applyMutation(m *mutation) granary.Result {
 	if _, closed := m.Request.Op.(*granary.CloseSession); closed {
 		return r
 	}
-	b, err := wire.MarshalResult(&r)
+	b, err := wire.AppendResult(t.pending.arena.room(valueRoom), &r)
 	must(err)
-	t.storeResult(m.Session, seq, b)
+	t.storeResult(m.Session, seq, t.pending.arena.take(b))
 	return r
 }
 

@@ -170,8 +170,8 @@ func (t *txn) directory(op string, id granary.InodeID) (*inodeRecord, *granary.E
 	if err := t.reach(op, r); err != nil {
 		return nil, err
 	}
-	if err := t.permit(op, id.String(), r, granary.AccessExecute); err != nil {
-		return nil, err
+	if !t.super() && !t.allows(r, granary.AccessExecute) {
+		return nil, refused(op, id.String(), &r.Attr, granary.AccessExecute)
 	}
 	return r, nil
 }

@@ -43,7 +43,8 @@ type txn struct {
 	movedDirs []granary.InodeID      // … and directories with what is locked below
 	unmet     []granary.InodeID      // … and what path locks are not on any more
 
-	answers map[granary.SessionID][]storedResult // of the entry
+	answers     map[granary.SessionID][]storedResult // of the entry
+	answersFree []storedResult                       // memory for those of a session
 
 	digestEvery uint64
 	sum         uint64 // of the entry's changes: see digest.go

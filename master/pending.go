@@ -28,6 +28,7 @@ type pending struct {
 	order   []int32
 
 	spilled *pebble.Batch // nil: nothing was spilled
+	touched ringPlace     // so that what remember looks at is looked at
 }
 
 // change is a key with its new value.
@@ -213,12 +214,23 @@ func (p *pending) commit() {
 	}
 	must(b.Commit(pebble.NoSync))
 	must(b.Close())
+	p.remember()
+	p.reset()
+}
+
+// remember has recall learn what was written. The places are looked at first, all of them: so the processor waits for them
+// at once, rather than for each in its turn.
+func (p *pending) remember() {
+	values, seen := p.recall.values, ringPlace(0)
+	for i := range p.changes {
+		seen |= values.group(p.changes[i].hash)[0]
+	}
+	p.touched = seen
 	for i := range p.changes {
 		if c := &p.changes[i]; c.made && cacheable(c.key) {
-			p.recall.values.put(c.hash, c.key, c.value)
+			values.put(c.hash, c.key, c.value)
 		}
 	}
-	p.reset()
 }
 
 // reset makes it empty.

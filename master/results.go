@@ -102,7 +102,11 @@ func (t *txn) result(id granary.SessionID, seq uint64) []byte {
 // storeResult has the result of a request stored at the end of the entry.
 func (t *txn) storeResult(id granary.SessionID, seq uint64, b []byte) {
 	t.answeredBy(id).note(seq)
-	t.answers[id] = append(t.answers[id], storedResult{seq, b})
+	results, ok := t.answers[id]
+	if !ok {
+		results, t.answersFree = t.answersFree, nil
+	}
+	t.answers[id] = append(results, storedResult{seq, b})
 }
 
 // note notes that a request has a result. Holes that are too many to remember are forgotten: then the store is asked.
@@ -130,6 +134,7 @@ func (t *txn) writeResults() {
 		a := t.answeredBy(id)
 		at, _ := slices.BinarySearch(a.records, last)
 		a.records = slices.Insert(a.records, at, last)
+		t.answersFree = r.Results[:0]
 	}
 	clear(t.answers)
 }

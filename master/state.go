@@ -80,7 +80,7 @@ func pebbleOptions(o stateOptions) *pebble.Options {
 		MemTableSize:          memTableSize,
 		CacheSize:             blockCacheBytes(o.CacheBytes),
 		Cache:                 o.Cache,
-		L0CompactionThreshold: 2,
+		L0CompactionThreshold: 4,
 		MaxOpenFiles:          1000,
 		Logger:                storeLog{o.Log},
 		ReadOnly:              o.ReadOnly,

@@ -13,7 +13,12 @@ const roomForResult = 128
 
 // MarshalResult encodes a result: equal results give equal bytes.
 func MarshalResult(r *granary.Result) ([]byte, error) {
-	f := fields{subject: "result", b: make([]byte, 0, roomForResult)}
+	return AppendResult(make([]byte, 0, roomForResult), r)
+}
+
+// AppendResult appends to b what MarshalResult gives.
+func AppendResult(b []byte, r *granary.Result) ([]byte, error) {
+	f := fields{subject: "result", b: b}
 	f.result(r)
 	return f.b, f.err
 }
