@@ -80,7 +80,12 @@ func (t *txn) create(session granary.SessionID, op *granary.Create) granary.Resu
 // target returns what is there under a name, or nil. The object of a key that ends in "/" may be a mark on the directory that
 // it would be in: then it is that directory.
 func (t *txn) target(dir *inodeRecord, name entryName, isKey bool) *inodeRecord {
-	if d := t.find(dir.Inode, name); d != nil {
+	return t.leadsTo(t.find(dir.Inode, name), dir, name, isKey)
+}
+
+// leadsTo returns what a name is of that was looked for, or nil.
+func (t *txn) leadsTo(d *dentryRecord, dir *inodeRecord, name entryName, isKey bool) *inodeRecord {
+	if d != nil {
 		return t.inode(d.Inode)
 	}
 	if isKey && name.raw == "" && dir.Flags&granary.FlagMarker != 0 {

@@ -57,12 +57,16 @@ func (t *txn) setSize(r *inodeRecord, size uint64) {
 	r.Size = size
 }
 
-// find returns what a name in a directory leads to, or nil. A directory's name and that of anything else have different
-// keys.
+// find returns what a name in a directory leads to, or nil. It is quick where the name is likely to be new.
 func (t *txn) find(parent granary.InodeID, name entryName) *dentryRecord {
 	if t.pending.recall.names.lacks(parent, name.raw) {
 		return nil
 	}
+	return t.look(parent, name)
+}
+
+// look is find where the name is likely to be there. A directory's name and that of anything else have different keys.
+func (t *txn) look(parent granary.InodeID, name entryName) *dentryRecord {
 	dirs, others := name.kind != fileName, name.kind != dirName
 	if p := t.inode(parent); p != nil { // which counts its names: most directories have none of one sort
 		dirs, others = dirs && p.Subdirs > 0, others && p.Entries > p.Subdirs

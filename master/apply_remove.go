@@ -17,7 +17,7 @@ func (t *txn) unlink(op *granary.Unlink) granary.Result {
 	if op.Object != 0 {
 		return t.unlinkVersion(op, steps)
 	}
-	r := t.target(last.dir, last.name, op.Key)
+	r := t.leadsTo(t.look(last.dir.Inode, last.name), last.dir, last.name, op.Key)
 	if err := t.reach("unlink", r); err != nil {
 		return granary.Result{Err: err}
 	}
@@ -157,7 +157,7 @@ func (t *txn) victim(op string, parent granary.InodeID, shown string) (dir, r *i
 	if err != nil {
 		return nil, nil, "", err
 	}
-	d := t.find(parent, entry)
+	d := t.look(parent, entry)
 	if d == nil {
 		return nil, nil, "", granary.Errorf(granary.KindNotFound, op, shown, "")
 	}
