@@ -131,4 +131,5 @@ const (
 	ListMax          = 1000           // keys in one List reply
 	HasChunksMax     = 4096           // hashes in one HasChunks query
 	CopyRangeMax     = int64(1) << 30 // bytes moved by reference in one CopyRange
+	OffsetEnd        = ^uint64(0)     // the end of a file, where an op knows it as an offset
 )

@@ -221,11 +221,14 @@ type (
 	// range is at most CopyRangeMax, and is cut at the source's end. Dst gets at least as long as the end of the range. Inline
 	// content is copied when both offsets are 0 and Dst is empty, else refused with KindNotSupported.
 	// Less is copied when the range has thousands of extents: go on from there.
+	//
+	// A DstOffset of OffsetEnd is the end of Dst as it is then. What goes there goes there whole, or is KindTooLarge. Match is checked on Dst.
 	// Result: Attr of Dst, Offset: bytes copied.
 	CopyRange struct {
 		Src, Dst             InodeID
 		SrcOffset, DstOffset uint64
 		Length               uint64
+		Match                *Precondition
 	}
 
 	// Release gives up an anonymous inode of the session.

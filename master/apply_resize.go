@@ -107,6 +107,15 @@ func (t *txn) copyRange(op *granary.CopyRange) granary.Result {
 	if err != nil {
 		return granary.Result{Err: err}
 	}
+	if err := t.checkMatch(name, op.Dst.String(), op.Match, dst); err != nil {
+		return granary.Result{Err: err}
+	}
+	atEnd := op.DstOffset == granary.OffsetEnd
+	if atEnd {
+		end := *op // the request stays as it was logged
+		end.DstOffset = dst.Size
+		op = &end
+	}
 	n := op.Length
 	if op.SrcOffset >= src.Size {
 		n = 0
@@ -121,6 +130,9 @@ func (t *txn) copyRange(op *granary.CopyRange) granary.Result {
 	}
 	pieces, n := t.piecesToCopy(src, op.SrcOffset, n)
 	n = t.roomToCopy(dst, op.DstOffset, n)
+	if atEnd && n < min(op.Length, src.Size-op.SrcOffset) {
+		return failed(granary.KindTooLarge, name, op.Dst.String(), "%d bytes in more than %d extents, to be added at once", op.Length, copyPiecesMax)
+	}
 	if err := t.copyInline(op, src, dst, n); err != nil {
 		return granary.Result{Err: err}
 	}

@@ -152,7 +152,11 @@ func TestContentAgainstModel(t *testing.T) {
 			"copy": func(rt *rapid.T) {
 				src, dst, from, to := file(), file(), offset("from"), offset("to")
 				n := rapid.SampledFrom([]uint64{1, 7, 30, 100, windowSize, windowSize + 30}).Draw(rt, "n")
-				r := m.do(&granary.CopyRange{Src: src.id, Dst: dst.id, SrcOffset: from, DstOffset: to, Length: n})
+				at := to
+				if rapid.Bool().Draw(rt, "at the end") {
+					at, to = granary.OffsetEnd, dst.size
+				}
+				r := m.do(&granary.CopyRange{Src: src.id, Dst: dst.id, SrcOffset: from, DstOffset: at, Length: n})
 				if r.Err != nil {
 					if k := kindOf(r); k != granary.KindNotSupported && (k != granary.KindInvalid || src != dst) {
 						rt.Fatalf("copy: %v", r.Err)
@@ -405,6 +409,15 @@ func TestCopyRangeIsBounded(t *testing.T) {
 	op.SrcOffset, op.DstOffset = 4000, 4000
 	if r := m.ok(op); r.Offset != 1999 || r.Attr.Size != 5999 {
 		t.Fatalf("copied %d", r.Offset)
+	}
+	m.fails(granary.KindTooLarge, &granary.CopyRange{Src: src, Dst: dst, Length: 1 << 20, DstOffset: granary.OffsetEnd})
+	r := m.ok(&granary.CopyRange{Src: src, Dst: dst, Length: 3000, DstOffset: granary.OffsetEnd})
+	if r.Offset != 3000 || r.Attr.Size != 8999 {
+		t.Fatalf("copied %d, and there are %d", r.Offset, r.Attr.Size)
+	}
+	m.fails(granary.KindPrecondition, &granary.CopyRange{Src: src, Dst: dst, Length: 1, DstOffset: granary.OffsetEnd, Match: &granary.Precondition{Version: r.Attr.Version - 1}})
+	if r = m.ok(&granary.CopyRange{Src: src, Dst: dst, Length: 1, DstOffset: granary.OffsetEnd, Match: &granary.Precondition{Version: r.Attr.Version}}); r.Attr.Size != 9000 {
+		t.Fatalf("there are %d", r.Attr.Size)
 	}
 	b := m.ok(&granary.Create{Parent: granary.BucketsInode, Name: "b", Type: granary.TypeDirectory}).Attr.Inode
 	other := m.ok(&granary.Create{Parent: b, Name: "f", Type: granary.TypeRegular}).Attr.Inode

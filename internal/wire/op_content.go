@@ -51,6 +51,7 @@ func (f *fields) copyRange(o *granary.CopyRange) {
 	unsigned(f, 3, &o.SrcOffset)
 	unsigned(f, 4, &o.DstOffset)
 	unsigned(f, 5, &o.Length)
+	optional(f, 6, &o.Match, (*fields).precondition)
 }
 
 func (f *fields) allocate(o *granary.Allocate) {

@@ -3158,6 +3158,7 @@ type CopyRange struct {
 	SrcOffset     uint64                 `protobuf:"varint,3,opt,name=src_offset,json=srcOffset,proto3" json:"src_offset,omitempty"`
 	DstOffset     uint64                 `protobuf:"varint,4,opt,name=dst_offset,json=dstOffset,proto3" json:"dst_offset,omitempty"`
 	Length        uint64                 `protobuf:"varint,5,opt,name=length,proto3" json:"length,omitempty"`
+	Match         *Precondition          `protobuf:"bytes,6,opt,name=match,proto3" json:"match,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3225,6 +3226,13 @@ func (x *CopyRange) GetLength() uint64 {
 		return x.Length
 	}
 	return 0
+}
+
+func (x *CopyRange) GetMatch() *Precondition {
+	if x != nil {
+		return x.Match
+	}
+	return nil
 }
 
 type Allocate struct {
@@ -12597,7 +12605,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x05mtime\x18\x04 \x01(\x03H\x00R\x05mtime\x88\x01\x01\x12.\n" +
 	"\x05match\x18\x05 \x01(\v2\x18.granary.v1.PreconditionR\x05match\x12\x18\n" +
 	"\arewrite\x18\x06 \x01(\x04R\arewriteB\b\n" +
-	"\x06_mtime\"\x85\x01\n" +
+	"\x06_mtime\"\xb5\x01\n" +
 	"\tCopyRange\x12\x10\n" +
 	"\x03src\x18\x01 \x01(\x04R\x03src\x12\x10\n" +
 	"\x03dst\x18\x02 \x01(\x04R\x03dst\x12\x1d\n" +
@@ -12605,7 +12613,8 @@ const file_granary_proto_rawDesc = "" +
 	"src_offset\x18\x03 \x01(\x04R\tsrcOffset\x12\x1d\n" +
 	"\n" +
 	"dst_offset\x18\x04 \x01(\x04R\tdstOffset\x12\x16\n" +
-	"\x06length\x18\x05 \x01(\x04R\x06length\"\x81\x01\n" +
+	"\x06length\x18\x05 \x01(\x04R\x06length\x12.\n" +
+	"\x05match\x18\x06 \x01(\v2\x18.granary.v1.PreconditionR\x05match\"\x81\x01\n" +
 	"\bAllocate\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\x12\x16\n" +
@@ -13601,153 +13610,154 @@ var file_granary_proto_depIdxs = []int32{
 	75,  // 57: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
 	79,  // 58: granary.v1.Commit.content:type_name -> granary.v1.Content
 	24,  // 59: granary.v1.Commit.match:type_name -> granary.v1.Precondition
-	25,  // 60: granary.v1.Assemble.create:type_name -> granary.v1.Create
-	38,  // 61: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
-	41,  // 62: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
-	83,  // 63: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
-	45,  // 64: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
-	49,  // 65: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
-	76,  // 66: granary.v1.BlockMove.from:type_name -> granary.v1.Location
-	76,  // 67: granary.v1.BlockMove.to:type_name -> granary.v1.Location
-	69,  // 68: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
-	49,  // 69: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
-	67,  // 70: granary.v1.AcquireLock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 71: granary.v1.AcquireLock.lock_range:type_name -> granary.v1.LockRange
-	67,  // 72: granary.v1.ReleaseLock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 73: granary.v1.ReleaseLock.lock_range:type_name -> granary.v1.LockRange
-	67,  // 74: granary.v1.CancelLock.lock_key:type_name -> granary.v1.LockKey
-	64,  // 75: granary.v1.AcquirePaths.paths:type_name -> granary.v1.LockPath
-	72,  // 76: granary.v1.SetUser.user:type_name -> granary.v1.User
-	73,  // 77: granary.v1.Entry.attr:type_name -> granary.v1.Attr
-	76,  // 78: granary.v1.Chunk.location:type_name -> granary.v1.Location
-	78,  // 79: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
-	77,  // 80: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
-	76,  // 81: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
-	81,  // 82: granary.v1.Layout.extents:type_name -> granary.v1.Extent
-	80,  // 83: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
-	85,  // 84: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
-	84,  // 85: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
-	86,  // 86: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
-	89,  // 87: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
-	88,  // 88: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
-	84,  // 89: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
-	92,  // 90: granary.v1.TaskReport.task:type_name -> granary.v1.Task
-	93,  // 91: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
-	92,  // 92: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
-	92,  // 93: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
-	67,  // 94: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
-	101, // 95: granary.v1.Notices.changes:type_name -> granary.v1.Change
-	107, // 96: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
-	21,  // 97: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
-	102, // 98: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
-	105, // 99: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
-	106, // 100: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
-	14,  // 101: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
-	108, // 102: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
-	110, // 103: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
-	112, // 104: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
-	114, // 105: granary.v1.Query.list:type_name -> granary.v1.List
-	117, // 106: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
-	119, // 107: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
-	127, // 108: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
-	129, // 109: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
-	131, // 110: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
-	156, // 111: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
-	158, // 112: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
-	121, // 113: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
-	125, // 114: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
-	133, // 115: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
-	135, // 116: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
-	138, // 117: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
-	140, // 118: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
-	143, // 119: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
-	152, // 120: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
-	154, // 121: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
-	146, // 122: granary.v1.Query.await_return:type_name -> granary.v1.AwaitReturn
-	150, // 123: granary.v1.Query.list_path_locks:type_name -> granary.v1.ListPathLocks
-	111, // 124: granary.v1.Answer.found:type_name -> granary.v1.Found
-	118, // 125: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	120, // 126: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	128, // 127: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	130, // 128: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	132, // 129: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	157, // 130: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	160, // 131: granary.v1.Answer.status:type_name -> granary.v1.Status
-	123, // 132: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
-	126, // 133: granary.v1.Answer.usages:type_name -> granary.v1.Usages
-	134, // 134: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
-	136, // 135: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
-	139, // 136: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
-	141, // 137: granary.v1.Answer.durability:type_name -> granary.v1.Durability
-	144, // 138: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
-	153, // 139: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
-	155, // 140: granary.v1.Answer.locks:type_name -> granary.v1.Locks
-	147, // 141: granary.v1.Answer.returned:type_name -> granary.v1.Returned
-	151, // 142: granary.v1.Answer.path_locks:type_name -> granary.v1.PathLocks
-	109, // 143: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	74,  // 144: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	75,  // 145: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	82,  // 146: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	74,  // 147: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	73,  // 148: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	115, // 149: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	73,  // 150: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	124, // 151: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	122, // 152: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	41,  // 153: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	124, // 154: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	83,  // 155: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	72,  // 156: granary.v1.UserIs.user:type_name -> granary.v1.User
-	85,  // 157: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	85,  // 158: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
-	137, // 159: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
-	80,  // 160: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
-	96,  // 161: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
-	142, // 162: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
-	69,  // 163: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
-	67,  // 164: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 165: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
-	149, // 166: granary.v1.PathLock.paths:type_name -> granary.v1.LockedPath
-	148, // 167: granary.v1.PathLocks.locks:type_name -> granary.v1.PathLock
-	67,  // 168: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 169: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
-	145, // 170: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
-	145, // 171: granary.v1.Locks.locks:type_name -> granary.v1.Lock
-	91,  // 172: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	90,  // 173: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	159, // 174: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	83,  // 175: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	0,   // 176: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 177: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	17,  // 178: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	102, // 179: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	103, // 180: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
-	12,  // 181: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 182: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 183: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 184: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 185: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	94,  // 186: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
-	97,  // 187: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
-	99,  // 188: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
-	1,   // 189: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 190: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	18,  // 191: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	106, // 192: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	104, // 193: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
-	13,  // 194: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 195: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 196: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 197: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 198: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	95,  // 199: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
-	98,  // 200: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
-	100, // 201: granary.v1.Master.Attend:output_type -> granary.v1.Notices
-	189, // [189:202] is the sub-list for method output_type
-	176, // [176:189] is the sub-list for method input_type
-	176, // [176:176] is the sub-list for extension type_name
-	176, // [176:176] is the sub-list for extension extendee
-	0,   // [0:176] is the sub-list for field type_name
+	24,  // 60: granary.v1.CopyRange.match:type_name -> granary.v1.Precondition
+	25,  // 61: granary.v1.Assemble.create:type_name -> granary.v1.Create
+	38,  // 62: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
+	41,  // 63: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
+	83,  // 64: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
+	45,  // 65: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
+	49,  // 66: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
+	76,  // 67: granary.v1.BlockMove.from:type_name -> granary.v1.Location
+	76,  // 68: granary.v1.BlockMove.to:type_name -> granary.v1.Location
+	69,  // 69: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
+	49,  // 70: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
+	67,  // 71: granary.v1.AcquireLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 72: granary.v1.AcquireLock.lock_range:type_name -> granary.v1.LockRange
+	67,  // 73: granary.v1.ReleaseLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 74: granary.v1.ReleaseLock.lock_range:type_name -> granary.v1.LockRange
+	67,  // 75: granary.v1.CancelLock.lock_key:type_name -> granary.v1.LockKey
+	64,  // 76: granary.v1.AcquirePaths.paths:type_name -> granary.v1.LockPath
+	72,  // 77: granary.v1.SetUser.user:type_name -> granary.v1.User
+	73,  // 78: granary.v1.Entry.attr:type_name -> granary.v1.Attr
+	76,  // 79: granary.v1.Chunk.location:type_name -> granary.v1.Location
+	78,  // 80: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
+	77,  // 81: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
+	76,  // 82: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
+	81,  // 83: granary.v1.Layout.extents:type_name -> granary.v1.Extent
+	80,  // 84: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
+	85,  // 85: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
+	84,  // 86: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
+	86,  // 87: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
+	89,  // 88: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
+	88,  // 89: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
+	84,  // 90: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
+	92,  // 91: granary.v1.TaskReport.task:type_name -> granary.v1.Task
+	93,  // 92: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
+	92,  // 93: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
+	92,  // 94: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
+	67,  // 95: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
+	101, // 96: granary.v1.Notices.changes:type_name -> granary.v1.Change
+	107, // 97: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
+	21,  // 98: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
+	102, // 99: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
+	105, // 100: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
+	106, // 101: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
+	14,  // 102: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
+	108, // 103: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
+	110, // 104: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
+	112, // 105: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
+	114, // 106: granary.v1.Query.list:type_name -> granary.v1.List
+	117, // 107: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
+	119, // 108: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
+	127, // 109: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
+	129, // 110: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
+	131, // 111: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
+	156, // 112: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
+	158, // 113: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
+	121, // 114: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
+	125, // 115: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
+	133, // 116: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
+	135, // 117: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
+	138, // 118: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
+	140, // 119: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
+	143, // 120: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
+	152, // 121: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
+	154, // 122: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
+	146, // 123: granary.v1.Query.await_return:type_name -> granary.v1.AwaitReturn
+	150, // 124: granary.v1.Query.list_path_locks:type_name -> granary.v1.ListPathLocks
+	111, // 125: granary.v1.Answer.found:type_name -> granary.v1.Found
+	118, // 126: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	120, // 127: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	128, // 128: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	130, // 129: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	132, // 130: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	157, // 131: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	160, // 132: granary.v1.Answer.status:type_name -> granary.v1.Status
+	123, // 133: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	126, // 134: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	134, // 135: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
+	136, // 136: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
+	139, // 137: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
+	141, // 138: granary.v1.Answer.durability:type_name -> granary.v1.Durability
+	144, // 139: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
+	153, // 140: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
+	155, // 141: granary.v1.Answer.locks:type_name -> granary.v1.Locks
+	147, // 142: granary.v1.Answer.returned:type_name -> granary.v1.Returned
+	151, // 143: granary.v1.Answer.path_locks:type_name -> granary.v1.PathLocks
+	109, // 144: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	74,  // 145: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	75,  // 146: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	82,  // 147: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	74,  // 148: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	73,  // 149: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	115, // 150: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	73,  // 151: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	124, // 152: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	122, // 153: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	41,  // 154: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	124, // 155: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	83,  // 156: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	72,  // 157: granary.v1.UserIs.user:type_name -> granary.v1.User
+	85,  // 158: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	85,  // 159: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
+	137, // 160: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
+	80,  // 161: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
+	96,  // 162: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
+	142, // 163: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
+	69,  // 164: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
+	67,  // 165: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 166: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
+	149, // 167: granary.v1.PathLock.paths:type_name -> granary.v1.LockedPath
+	148, // 168: granary.v1.PathLocks.locks:type_name -> granary.v1.PathLock
+	67,  // 169: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 170: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
+	145, // 171: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
+	145, // 172: granary.v1.Locks.locks:type_name -> granary.v1.Lock
+	91,  // 173: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	90,  // 174: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	159, // 175: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	83,  // 176: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	0,   // 177: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 178: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	17,  // 179: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	102, // 180: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	103, // 181: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 182: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 183: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 184: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 185: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 186: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	94,  // 187: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
+	97,  // 188: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
+	99,  // 189: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
+	1,   // 190: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 191: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	18,  // 192: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	106, // 193: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	104, // 194: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 195: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 196: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 197: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 198: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 199: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	95,  // 200: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
+	98,  // 201: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
+	100, // 202: granary.v1.Master.Attend:output_type -> granary.v1.Notices
+	190, // [190:203] is the sub-list for method output_type
+	177, // [177:190] is the sub-list for method input_type
+	177, // [177:177] is the sub-list for extension type_name
+	177, // [177:177] is the sub-list for extension extendee
+	0,   // [0:177] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
