@@ -18,9 +18,17 @@
 //	PUT    /path/             makes a directory; the body is empty
 //	POST   /path              as PUT; a form (multipart/form-data) with one file stores that
 //	POST   /dir/              a form with files stores each in the directory under its own name
+//	PUT    /path?append       adds the body to the end of a file, or makes it; also POST
+//	PUT    /path?offset=N     writes the body into a file that is there; also POST
+//	PUT    /path?extract      makes a directory of a tar, or of one in gzip; ?replace of what is there; also POST
 //	POST   /path?mkdir        makes a directory, or with a form field "name" one in it; also MKCOL
-//	POST   /path?rename=/new  renames; also with a header X-Granary-Rename-To, or MOVE with Destination
+//	POST   /path?mv=/new      renames; also ?rename=, a header X-Granary-Rename-To, or MOVE with Destination
+//	POST   /path?cp=/new      copies a file by reference, with ?recursive a directory; ?replace one that is there
+//	                          Overwrite: F has either fail if there is something at /new
 //	GET    /path              a file, or ranges of it; ?download has browsers save it
+//	GET    /path?stat         attributes as JSON, of a symbolic link itself but for ?follow
+//	GET    /dir?list          a listing as JSON; ?recursive of all below, ?prefix= of what begins with it, ?limit= and ?after= as below
+//	GET    /dir?tar           the directory with all that is in it; also ?tar.gz, ?zip
 //	GET    /dir/              a listing: HTML, or JSON with Accept: application/json or ?format=json;
 //	                          ?limit= entries after the cursor ?after=, as "next" gives it
 //	HEAD                      as GET, without the body
@@ -34,6 +42,10 @@
 // changes too, where they hold at the very moment of the change. A symbolic link is followed by GET and
 // HEAD, and is itself replaced, renamed or removed by everything else.
 //
+// A body is checked against Content-MD5, Digest (RFC 3230), Content-Digest and Repr-Digest (RFC 9530), as far as they come with it: sha-256,
+// sha-512, md5, sha, crc32c. A file gets the permission bits of Granary-Mode (octal), the time of Granary-Mtime (RFC 3339, or seconds since
+// 1970), X-OC-Mtime or Last-Modified, and the attributes of Granary-Xattr-user.NAME (percent-encoded); with GET and HEAD they come back.
+//
 // A change with the header Granary-Fence, the tokens of path locks with commas between them, is refused (412) unless all of them are
 // held when it takes effect. What a mandatory lock of another forbids is 423.
 //
@@ -43,7 +55,8 @@
 // # Invariants
 //
 //  1. A file is published whole or not at all: only after its body has come to its announced end, and
-//     in one step.
+//     in one step. So is what is made of an archive, and what a body adds to a file or changes of it; but of more than
+//     granary.CopyRangeMax bytes at an offset that many at a time.
 //  2. An answer of success to a change is sent after the change is durable.
 //  3. A body that could not be read to its end never looks whole: the connection is cut.
 //  4. No bytes that a user stored run as a page of the listings' origin: they are sent with

@@ -26,6 +26,14 @@ func absent(err error) error {
 }
 
 func (q *request) find() error {
+	switch format := q.archiveFormat(); {
+	case format != "":
+		return q.archive(format)
+	case q.query.Has("stat"):
+		return q.stat()
+	case q.query.Has("list"):
+		return q.listTree()
+	}
 	if !q.slash && q.r.Method == http.MethodGet {
 		f, err := q.h.store.OpenFile(q.r.Context(), granary.RootInode, q.path, true)
 		if err == nil {
@@ -77,6 +85,7 @@ func (q *request) serveFile(info *filer.Info, f file) error {
 	header := q.w.Header()
 	header.Set("Content-Type", contentType(info))
 	header.Set("ETag", quoteETag(info.ETag()))
+	showAttributes(header, info)
 	header.Set("Cache-Control", "no-cache") // kept, but asked for again: the next GET sees the next PUT
 	for _, name := range headersKept() {
 		if v, ok := info.Xattr(xattrHeaderPrefix + strings.ToLower(name)); ok {

@@ -120,6 +120,7 @@ func (n *node) info(p string) *filer.Info {
 }
 
 func (f *fakeStore) Stat(ctx context.Context, root granary.InodeID, p string, o filer.StatOptions) (*filer.Info, error) {
+	p = path.Join(f.pathOf(root), p)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	p, n, err := f.find(p, o.Follow)
@@ -164,6 +165,18 @@ func (f *fakeStore) Upload(ctx context.Context, o filer.UploadOptions) (upload, 
 	defer f.mu.Unlock()
 	f.open++
 	return &fakeUpload{store: f, o: o, ctx: ctx}, nil
+}
+
+func (f *fakeStore) SetAttr(ctx context.Context, cred granary.Cred, op *granary.SetAttr) (granary.Attr, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, n := range f.nodes {
+		if n.attr.Inode == op.Inode && op.Mtime != nil {
+			n.attr.Mtime = *op.Mtime
+			return n.attr, nil
+		}
+	}
+	return granary.Attr{}, granary.Errorf(granary.KindNotFound, "setattr", op.Inode.String(), "")
 }
 
 func (f *fakeStore) Remove(ctx context.Context, root granary.InodeID, p string, o filer.RemoveOptions) error {

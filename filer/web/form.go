@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"mime"
@@ -22,16 +23,16 @@ func (q *request) post() error {
 	if err != nil {
 		return err
 	}
-	renameTo := q.query.Get("rename")
-	if renameTo == "" {
-		renameTo = q.r.Header.Get("X-Granary-Rename-To")
-	}
+	renameTo := cmp.Or(q.query.Get("rename"), q.query.Get("mv"), q.r.Header.Get("X-Granary-Rename-To"))
+	noReplace := strings.EqualFold(q.r.Header.Get("Overwrite"), "F")
 	mediaType, _, _ := mime.ParseMediaType(q.r.Header.Get("Content-Type")) // without one it is a plain body
 	switch {
 	case makes:
 		return q.postMkdir(mediaType)
-	case q.query.Has("rename") || renameTo != "":
-		return q.rename(renameTo, false)
+	case q.query.Has("cp"):
+		return q.copyTo(q.query.Get("cp"), noReplace)
+	case q.query.Has("rename") || q.query.Has("mv") || renameTo != "":
+		return q.rename(renameTo, noReplace)
 	case mediaType == "multipart/form-data":
 		return q.postFiles()
 	default:

@@ -28,6 +28,7 @@ type Handler struct {
 	pages   *template.Template
 	metrics *metrics
 	own     http.Handler // what is under /-/
+	fs      *filer.FS    // what store is too narrow for; nil in tests of what is not
 	locks   locker       // nil: there are none
 }
 
@@ -39,7 +40,7 @@ func NewHandler(o Options) (http.Handler, error) {
 	}
 	h, err := newHandler(fsStore{o.FS}, o.Log)
 	if err == nil {
-		h.locks = fsLocks{o.FS.Client(), o.FS}
+		h.locks, h.fs = fsLocks{o.FS.Client(), o.FS}, o.FS
 	}
 	return h, err
 }

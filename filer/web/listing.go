@@ -117,7 +117,7 @@ func newListing(dir string, entries []granary.Entry, next string) *listing {
 // hrefOf returns a reference to an entry, relative to its directory. The "./" keeps a name with a colon
 // from being taken for a URL with a scheme.
 func hrefOf(e *granary.Entry) string {
-	href := "./" + url.PathEscape(e.Name)
+	href := "./" + strings.ReplaceAll(url.PathEscape(e.Name), "%2F", "/") // in ?list names are paths
 	if e.Attr.IsDir() {
 		href += "/"
 	}

@@ -18,6 +18,7 @@ type store interface {
 }
 
 type files interface {
+	SetAttr(ctx context.Context, cred granary.Cred, op *granary.SetAttr) (granary.Attr, error)
 	Stat(ctx context.Context, root granary.InodeID, path string, o filer.StatOptions) (*filer.Info, error)
 	OpenFile(ctx context.Context, root granary.InodeID, path string, follow bool) (file, error)
 	Upload(ctx context.Context, o filer.UploadOptions) (upload, error)

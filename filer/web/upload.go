@@ -1,12 +1,9 @@
 package web
 
 import (
-	"bytes"
 	"crypto/md5"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"hash"
 	"io"
 	"mime"
 	"net/http"
@@ -44,6 +41,19 @@ type stored struct {
 
 // put stores the body as a file, or makes a directory.
 func (q *request) put() error {
+	extracts, err := q.flag("extract")
+	switch {
+	case err != nil:
+		return err
+	case extracts:
+		return q.extract()
+	}
+	switch offset, part, err := q.patchAt(); {
+	case err != nil:
+		return err
+	case part:
+		return q.patch(offset)
+	}
 	if q.slash {
 		if err := q.emptyBody(); err != nil {
 			return err
@@ -61,19 +71,19 @@ func (q *request) put() error {
 	if err != nil {
 		return err
 	}
-	wantMD5, err := contentMD5(q.r)
+	sums, err := announced(q.r)
+	if err != nil {
+		return err
+	}
+	attributes, err := q.attributes()
 	if err != nil {
 		return err
 	}
 	p, err := q.receive(&incoming{
-		path: q.path, body: q.r.Body, size: q.r.ContentLength, contentType: bodyType(q.r), match: match,
+		path: q.path, body: q.r.Body, size: q.r.ContentLength, contentType: bodyType(q.r), match: match, sums: sums, attributes: attributes,
 	})
 	if err != nil {
 		return err
-	}
-	if wantMD5 != nil && !bytes.Equal(wantMD5, p.sum) {
-		p.abort()
-		return granary.Errorf(granary.KindInvalid, "upload", q.path, "the body's MD5 is %x, and not the %x of Content-MD5", p.sum, wantMD5)
 	}
 	done, err := p.commit()
 	if err != nil {
@@ -135,19 +145,6 @@ func (q *request) target(p string) (*filer.Info, error) {
 	return info, nil
 }
 
-// contentMD5 returns what Content-MD5 announces, or nil.
-func contentMD5(r *http.Request) ([]byte, error) {
-	text := r.Header.Get("Content-Md5")
-	if text == "" {
-		return nil, nil
-	}
-	sum, err := base64.StdEncoding.DecodeString(text)
-	if err != nil || len(sum) != md5.Size {
-		return nil, granary.Errorf(granary.KindInvalid, "upload", "", "Content-MD5 %q is not the base64 of an MD5", text)
-	}
-	return sum, nil
-}
-
 // bodyType returns the Content-Type to keep with a body, or "". What curl sends of its own accord with
 // --data-binary says nothing about the bytes.
 func bodyType(r *http.Request) string {
@@ -170,40 +167,52 @@ type incoming struct {
 	size        int64 // bytes announced; -1 if not known
 	contentType string
 	match       *granary.Precondition
+	sums        digests
+	attributes  *attributes // nil: there is nothing special
 }
 
 // received is a file whose bytes have all come. It must be committed or aborted.
 type received struct {
+	q      *request
 	path   string
 	upload upload
-	sum    []byte // MD5
+	sum    []byte        // MD5
+	mtime  *granary.Time // nil: of now
 }
 
 // receive streams a body into an upload. Nothing is published yet.
 func (q *request) receive(in *incoming) (*received, error) {
-	o := filer.UploadOptions{Root: granary.RootInode, Path: in.path, Mode: fileMode, Cred: self(), Match: in.match}
-	if in.contentType != "" {
-		o.Xattrs = []granary.Xattr{{Name: xattrContentType, Value: []byte(in.contentType)}}
+	o := filer.UploadOptions{
+		Root: granary.RootInode, Path: in.path, Mode: fileMode, Cred: self(), Match: in.match, Xattrs: typeXattr(in.contentType),
+	}
+	p := &received{q: q, path: in.path}
+	if a := in.attributes; a != nil {
+		o.Mode, p.mtime = a.mode, a.mtime
+		o.Xattrs = append(o.Xattrs, a.xattrs...)
 	}
 	u, err := q.h.store.Upload(q.r.Context(), o)
 	if err != nil {
 		return nil, err
 	}
 	sum := md5.New()
-	n, err := copyBody(u, sum, in)
+	n, err := copyBody(u, io.MultiWriter(sum, in.sums), in)
 	if err == nil && in.size >= 0 && n != in.size {
 		err = granary.Errorf(granary.KindInvalid, "upload", in.path, "the body has %d bytes, and not the %d announced", n, in.size)
+	}
+	if err == nil {
+		err = in.sums.check(in.path)
 	}
 	if err != nil {
 		u.Abort()
 		return nil, err
 	}
-	return &received{path: in.path, upload: u, sum: sum.Sum(nil)}, nil
+	p.upload, p.sum = u, sum.Sum(nil)
+	return p, nil
 }
 
-// copyBody copies a body to its end into an upload and a hash. That the body broke off is the client's
+// copyBody copies a body to its end into an upload and into sums. That the body broke off is the client's
 // doing: KindInvalid.
-func copyBody(u upload, sum hash.Hash, in *incoming) (int64, error) {
+func copyBody(u, sums io.Writer, in *incoming) (int64, error) {
 	size := int64(copySize)
 	if in.size >= 0 {
 		size = min(size, in.size+1)
@@ -213,7 +222,9 @@ func copyBody(u upload, sum hash.Hash, in *incoming) (int64, error) {
 	for {
 		n, rerr := in.body.Read(p)
 		if n > 0 {
-			sum.Write(p[:n])
+			if _, err := sums.Write(p[:n]); err != nil {
+				return total, err
+			}
 			if _, err := u.Write(p[:n]); err != nil {
 				return total, err
 			}
@@ -235,6 +246,15 @@ func (f *received) commit() (stored, error) {
 	if err != nil {
 		f.upload.Abort()
 		return stored{}, err
+	}
+	if f.mtime != nil {
+		// The file is published, and whoever is told of an error here cannot know whether it was.
+		if _, err := f.q.h.store.SetAttr(f.q.r.Context(), self(), &granary.SetAttr{Inode: info.Attr.Inode, Mtime: f.mtime}); err != nil {
+			return stored{}, err
+		}
+		if f.q.r.Header.Get("X-Oc-Mtime") != "" {
+			f.q.w.Header().Set("X-OC-MTime", "accepted")
+		}
 	}
 	return stored{Path: f.path, Size: info.Attr.Size, ETag: etag}, nil
 }
