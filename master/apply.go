@@ -288,6 +288,10 @@ func (t *txn) do(session granary.SessionID, request *granary.Request) granary.Re
 		return t.releasePaths(session, op)
 	case *granary.SetUser:
 		return t.setUser(op)
+	case *granary.PutIdentity:
+		return t.putIdentity(op)
+	case *granary.DeleteIdentity:
+		return t.deleteIdentity(op)
 	case *granary.Allocate:
 		return t.allocate(op)
 	case *granary.Assemble:
@@ -380,6 +384,10 @@ func opName(op granary.Op) string {
 		return "release lock"
 	case *granary.SetUser:
 		return "set user"
+	case *granary.PutIdentity:
+		return "put identity"
+	case *granary.DeleteIdentity:
+		return "delete identity"
 	case *granary.Allocate:
 		return "allocate"
 	case *granary.Assemble:

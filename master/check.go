@@ -109,11 +109,13 @@ type audit struct {
 	lockMarks map[lockMark]uint64
 	unlocking map[granary.InodeID]bool // gone, with locks in the queue
 
-	delegations map[granary.InodeID]granary.SessionID
-	delegates   map[granary.InodeID]granary.SessionID // as indexed by session
-	paths       *pathLocks
-	lockedNames map[lockedName][]granary.InodeID // what path locks say that names lead to …
-	leadTo      map[lockedName][]granary.InodeID // … and where they lead
+	delegations  map[granary.InodeID]granary.SessionID
+	delegates    map[granary.InodeID]granary.SessionID // as indexed by session
+	paths        *pathLocks
+	identities   []*identityRecord
+	identityUses map[identityUse]bool
+	lockedNames  map[lockedName][]granary.InodeID // what path locks say that names lead to …
+	leadTo       map[lockedName][]granary.InodeID // … and where they lead
 }
 
 func (a *audit) bad(format string, args ...any) {
@@ -169,7 +171,7 @@ func newAudit() *audit {
 		lockMarks: map[lockMark]uint64{}, unlocking: map[granary.InodeID]bool{},
 		assemblies: map[granary.InodeID]*assemblyRecord{}, partsDone: map[granary.InodeID]uint64{},
 		delegations: map[granary.InodeID]granary.SessionID{}, delegates: map[granary.InodeID]granary.SessionID{},
-		lockedNames: map[lockedName][]granary.InodeID{}, leadTo: map[lockedName][]granary.InodeID{},
+		identityUses: map[identityUse]bool{}, lockedNames: map[lockedName][]granary.InodeID{}, leadTo: map[lockedName][]granary.InodeID{},
 	}
 	a.paths = newPathLocks(func(id granary.InodeID) granary.InodeID { return a.inodes[id].Parent })
 	return a
@@ -179,7 +181,7 @@ func newAudit() *audit {
 func (a *audit) run(ctx context.Context, r pebble.Reader) error {
 	for _, table := range []byte{tableHead, tableInode, tableQueue, tableAssembly, tableSession, tablePathLock, tableDentry, tableOrphan, tableNoName, tableExtent, tableInline,
 		tableXattr, tableBlock, tableHash, tableVolume, tableWriting, tablePlace, tableHolds, tableDisk, tableDataset, tableOwner,
-		tableFine, tableVersion, tableSweep, tableSwept, tableLocks, tableLocker, tableDelegation, tableDelegate} {
+		tableFine, tableVersion, tableSweep, tableSwept, tableLocks, tableLocker, tableDelegation, tableDelegate, tableIdentity, tableIdentityUse} {
 		if err := a.scan(ctx, r, table); err != nil {
 			return err
 		}
@@ -194,6 +196,7 @@ func (a *audit) run(ctx context.Context, r pebble.Reader) error {
 	a.checkUsage()
 	a.checkLocks()
 	a.checkDelegations()
+	a.checkIdentities()
 	a.checkPathLocks()
 	a.checkPathNames()
 	return nil
@@ -308,6 +311,10 @@ func (a *audit) load(k, b []byte) {
 		a.loadLocks(k, b)
 	case tableLocker:
 		a.loadLockOwner(k, b)
+	case tableIdentity:
+		a.loadIdentity(k, b)
+	case tableIdentityUse:
+		a.loadIdentityUse(k)
 	case tableDelegation:
 		a.delegations[inode] = decoded[delegationRecord](a, k, b).Session
 	case tableDelegate:

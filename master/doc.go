@@ -112,6 +112,8 @@
 //     is right, and one that has any is neither removed nor pruned (TestVersionsAgainstModel, TestVersionsThroughDirectories, check).
 //  39. What is locked is neither changed nor taken away by any op, and a lock becomes no less but as its mode allows, by the log's time
 //     (TestLockedVersions).
+//  40. Table J has exactly what the records of table I refer to, all of which is there; what is referred to is not removed
+//     (TestIdentities, check).
 //
 // # Path locks
 //
@@ -247,6 +249,10 @@
 //	                                    request or a grant, if it was above the index of its entry
 //	p      policy                       the policy; equal ones have one id
 //	u      access key                   S3 user
+//	I      kind (1 byte), name          user, group, role, managed policy, access key, provider or secret (granary.Identity); the name
+//	                                    in small letters, but for keys
+//	J      kind (1 byte), name, 00,     mark: what the second kind and name say refers to the first, whose name is in small letters.
+//	       kind (1 byte), name          Of nothing: the entry that last changed any of table I
 //	m      node id                      gRPC address of a node of the Raft group, whether it was added by command
 //	j      node id                      mark: the node has stored entries or voted
 //

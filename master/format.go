@@ -45,6 +45,9 @@ const (
 	tablePathLock = 'P' // locks on paths, and requests for them
 	tableLocker   = 'O' // inodes that an owner of locks has some on, or waits for
 
+	tableIdentity    = 'I' // users, groups, roles, policies and what belongs to them
+	tableIdentityUse = 'J' // what refers to them
+
 	tableDelegation = 'G' // directories that a session holds
 	tableDelegate   = 'H' // those, by session
 )

@@ -69,6 +69,14 @@ func (v *view) answer(q granary.Query) (granary.Answer, error) {
 		return v.getPolicy(q)
 	case *granary.GetUser:
 		return v.getUser(q)
+	case *granary.GetIdentity:
+		return v.getIdentity(q)
+	case *granary.ListIdentities:
+		return v.listIdentities(q)
+	case *granary.ListIdentityUses:
+		return v.listIdentityUses(q)
+	case *granary.ResolveIdentity:
+		return v.resolveIdentity(q)
 	case *granary.ListVolumes:
 		return v.listVolumes(q)
 	case *granary.GetVolume:

@@ -321,7 +321,7 @@ func FuzzRecords(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, err := range []error{again[headRecord](b), again[inodeRecord](b), again[dentryRecord](b), again[bytesRecord](b), again[numberRecord](b),
 			again[blockRecord](b), again[volumeRecord](b), again[serverRecord](b), again[sessionRecord](b), again[datasetRecord](b),
-			again[policyRecord](b), again[userRecord](b), again[assemblyRecord](b)} {
+			again[policyRecord](b), again[userRecord](b), again[identityRecord](b), again[assemblyRecord](b)} {
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -68,6 +68,8 @@ func lived(t testing.TB) *machine {
 	gone := m.ok(&granary.Create{Parent: granary.RootInode, Name: "gone", Type: granary.TypeDirectory, Mode: 0o755}).Attr.Inode
 	m.ok(&granary.Create{Parent: gone, Name: "f", Type: granary.TypeRegular, Mode: 0o644})
 	m.ok(&granary.RemoveTree{Parent: granary.RootInode, Name: "gone"})
+	m.ok(&granary.PutIdentity{Identity: granary.Identity{Kind: granary.IdentityUser, Name: "ann"}})
+	m.ok(&granary.PutIdentity{Identity: granary.Identity{Kind: granary.IdentityKey, Name: "K1", User: "ann"}})
 	m.item(&setMember{ID: "n1", GRPCAddr: "a1"})
 	m.item(&memberJoined{ID: "n1"})
 	return m
@@ -123,7 +125,7 @@ func (g given) above(t *testing.T, old given) {
 // usersSee is what users see of a state: names, attributes without their versions, what is in the files.
 func usersSee(s *state) map[string]string {
 	seen := map[string]string{}
-	for _, table := range []byte{tableDentry, tableExtent, tableInline, tableXattr, tableBlock, tableHash, tableUser, tablePolicy} {
+	for _, table := range []byte{tableDentry, tableExtent, tableInline, tableXattr, tableBlock, tableHash, tableUser, tablePolicy, tableIdentity, tableIdentityUse} {
 		s.each([]byte{table}, func(k, b []byte) { seen[string(k)] = string(b) })
 	}
 	return seen

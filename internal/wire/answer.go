@@ -60,6 +60,22 @@ func answerTo(a granary.Answer) (*pb.Answer, error) {
 		p.Answer = &pb.Answer_Returned{Returned: new(pb.Returned)}
 	case *granary.PathLocks:
 		p.Answer = &pb.Answer_PathLocks{PathLocks: &pb.PathLocks{Locks: listTo(a.Locks, fillPathLock), More: a.More}}
+	case *granary.IdentityIs:
+		b, err := encode("answer", a, roomForIdentity, (*fields).identityIs)
+		p.Answer = &pb.Answer_IdentityIs{IdentityIs: b}
+		return p, err
+	case *granary.Identities:
+		b, err := encode("answer", a, roomForIdentity, (*fields).identities)
+		p.Answer = &pb.Answer_Identities{Identities: b}
+		return p, err
+	case *granary.IdentityUses:
+		b, err := encode("answer", a, roomForIdentity, (*fields).identityUses)
+		p.Answer = &pb.Answer_IdentityUses{IdentityUses: b}
+		return p, err
+	case *granary.Holder:
+		b, err := encode("answer", a, roomForIdentity, (*fields).holder)
+		p.Answer = &pb.Answer_Holder{Holder: b}
+		return p, err
 	default:
 		return nil, granary.Errorf(granary.KindInternal, "encode", "answer", "no encoding for %T", a)
 	}
@@ -122,6 +138,14 @@ func (d *decoder) answer(p *pb.Answer) granary.Answer {
 		return &granary.Locks{Locks: listFrom(a.Locks.Locks, d.lock), Next: granary.InodeID(a.Locks.Next)}
 	case *pb.Answer_PathLocks:
 		return &granary.PathLocks{Locks: listFrom(a.PathLocks.Locks, d.pathLock), More: a.PathLocks.More}
+	case *pb.Answer_IdentityIs:
+		return decode(d, a.IdentityIs, (*fields).identityIs)
+	case *pb.Answer_Identities:
+		return decode(d, a.Identities, (*fields).identities)
+	case *pb.Answer_IdentityUses:
+		return decode(d, a.IdentityUses, (*fields).identityUses)
+	case *pb.Answer_Holder:
+		return decode(d, a.Holder, (*fields).holder)
 	default:
 		d.bad("no answer, or one that is not known here")
 		return nil

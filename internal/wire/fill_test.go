@@ -27,19 +27,21 @@ var (
 		&granary.AdoptVolume{}, &granary.AcquireLock{}, &granary.ReleaseLock{}, &granary.CancelLock{}, &granary.AcquirePaths{},
 		&granary.RenewPaths{}, &granary.ReleasePaths{},
 		&granary.LeaseInodes{}, &granary.TakeDelegation{}, &granary.ReturnDelegation{},
+		&granary.PutIdentity{}, &granary.DeleteIdentity{},
 	}
 	allQueries = []granary.Query{
 		&granary.Lookup{}, &granary.ReadDir{}, &granary.List{}, &granary.HasChunks{}, &granary.StatFS{},
 		&granary.GetPolicy{}, &granary.GetUser{}, &granary.ListVolumes{}, &granary.ListDisks{}, &granary.GetStatus{},
 		&granary.ListDatasets{}, &granary.ListUsage{}, &granary.GetVolume{}, &granary.ListBlocks{}, &granary.ListTasks{},
 		&granary.GetDurability{}, &granary.GetUpkeep{}, &granary.GetLock{}, &granary.ListLocks{}, &granary.ListPathLocks{},
-		&granary.AwaitReturn{},
+		&granary.AwaitReturn{}, &granary.GetIdentity{}, &granary.ListIdentities{}, &granary.ListIdentityUses{}, &granary.ResolveIdentity{},
 	}
 	allAnswers = []granary.Answer{
 		&granary.Found{}, &granary.Directory{}, &granary.Listing{}, &granary.ChunksHad{}, &granary.FSStats{},
 		&granary.PolicyIs{}, &granary.UserIs{}, &granary.Volumes{}, &granary.Disks{}, &granary.Status{},
 		&granary.Datasets{}, &granary.Usages{}, &granary.VolumeIs{}, &granary.Blocks{}, &granary.Tasks{},
 		&granary.Durability{}, &granary.UpkeepIs{}, &granary.LockIs{}, &granary.Locks{}, &granary.PathLocks{}, &granary.Returned{},
+		&granary.IdentityIs{}, &granary.Identities{}, &granary.IdentityUses{}, &granary.Holder{},
 	}
 )
 
@@ -56,9 +58,9 @@ func TestListsAreComplete(t *testing.T) {
 			t.Errorf("%v declare %s() on %v, tested are %v", files, method, want, have)
 		}
 	}
-	check("op", typeNames(allOps), "../../op.go", "../../lock.go", "../../pathlock.go", "../../delegation.go")
-	check("query", typeNames(allQueries), "../../query.go", "../../lock.go", "../../pathlock.go", "../../delegation.go")
-	check("answer", typeNames(allAnswers), "../../query.go", "../../lock.go", "../../pathlock.go", "../../delegation.go")
+	check("op", typeNames(allOps), "../../op.go", "../../lock.go", "../../pathlock.go", "../../delegation.go", "../../identity.go")
+	check("query", typeNames(allQueries), "../../query.go", "../../lock.go", "../../pathlock.go", "../../delegation.go", "../../identity.go")
+	check("answer", typeNames(allAnswers), "../../query.go", "../../lock.go", "../../pathlock.go", "../../delegation.go", "../../identity.go")
 }
 
 func typeNames[T any](values []T) []string {

@@ -46,7 +46,7 @@ type flight struct {
 // gathers reports whether a query is small: others would wait long for a large one that they share a call with.
 func gathers(q granary.Query) bool {
 	switch q.(type) {
-	case *granary.Lookup, *granary.StatFS, *granary.GetPolicy, *granary.GetUser, *granary.GetLock:
+	case *granary.Lookup, *granary.StatFS, *granary.GetPolicy, *granary.GetUser, *granary.GetLock, *granary.ResolveIdentity, *granary.GetIdentity:
 		return true
 	}
 	return false

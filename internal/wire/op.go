@@ -77,6 +77,12 @@ const (
 	numReleasePaths
 )
 
+// 50 to 54 are left to others.
+const (
+	numPutIdentity protowire.Number = iota + 55
+	numDeleteIdentity
+)
+
 // newOp returns an empty op of a number, or nil.
 func newOp(num protowire.Number) granary.Op {
 	switch num {
@@ -158,6 +164,10 @@ func newOp(num protowire.Number) granary.Op {
 		return new(granary.RenewPaths)
 	case numReleasePaths:
 		return new(granary.ReleasePaths)
+	case numPutIdentity:
+		return new(granary.PutIdentity)
+	case numDeleteIdentity:
+		return new(granary.DeleteIdentity)
 	}
 	return nil
 }
@@ -248,6 +258,10 @@ func (f *fields) op(op *granary.Op) {
 		required(f, numRenewPaths, o, (*fields).renewPaths, what)
 	case *granary.ReleasePaths:
 		required(f, numReleasePaths, o, (*fields).releasePaths, what)
+	case *granary.PutIdentity:
+		required(f, numPutIdentity, o, (*fields).putIdentity, what)
+	case *granary.DeleteIdentity:
+		required(f, numDeleteIdentity, o, (*fields).deleteIdentity, what)
 	default:
 		f.unknownOp(*op)
 	}

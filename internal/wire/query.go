@@ -82,6 +82,17 @@ func queryTo(q granary.Query) (*pb.Query, error) {
 		p.Query = &pb.Query_AwaitReturn{AwaitReturn: &pb.AwaitReturn{Inodes: inodesTo(q.Inodes)}}
 	case *granary.ListPathLocks:
 		p.Query = &pb.Query_ListPathLocks{ListPathLocks: &pb.ListPathLocks{After: uint64(q.After), Limit: int64(q.Limit), Token: uint64(q.Token)}}
+	case *granary.GetIdentity:
+		p.Query = &pb.Query_GetIdentity{GetIdentity: &pb.GetIdentity{Kind: uint32(q.Kind), Name: []byte(q.Name)}}
+	case *granary.ListIdentities:
+		p.Query = &pb.Query_ListIdentities{ListIdentities: &pb.ListIdentities{Kind: uint32(q.Kind), After: []byte(q.After), Limit: int64(q.Limit)}}
+	case *granary.ListIdentityUses:
+		p.Query = &pb.Query_ListIdentityUses{ListIdentityUses: &pb.ListIdentityUses{
+			Kind: uint32(q.Kind), Name: []byte(q.Name), Limit: int64(q.Limit),
+			After: &pb.IdentityRef{Kind: uint32(q.After.Kind), Name: []byte(q.After.Name)}}}
+	case *granary.ResolveIdentity:
+		p.Query = &pb.Query_ResolveIdentity{ResolveIdentity: &pb.ResolveIdentity{
+			AccessKey: []byte(q.AccessKey), Role: []byte(q.Role), Known: uint64(q.Known)}}
 	default:
 		return nil, granary.Errorf(granary.KindInvalid, "encode", "query", "no encoding for %T", q)
 	}
@@ -152,6 +163,22 @@ func (d *decoder) query(p *pb.Query) granary.Query {
 		return &granary.GetUpkeep{}
 	case *pb.Query_GetLock:
 		return d.getLock(q.GetLock)
+	case *pb.Query_GetIdentity:
+		return &granary.GetIdentity{Kind: d.identityKind(q.GetIdentity.Kind), Name: string(q.GetIdentity.Name)}
+	case *pb.Query_ListIdentities:
+		return &granary.ListIdentities{
+			Kind:  d.identityKind(q.ListIdentities.Kind),
+			After: string(q.ListIdentities.After),
+			Limit: d.int(q.ListIdentities.Limit, "limit"),
+		}
+	case *pb.Query_ListIdentityUses:
+		return d.listIdentityUses(q.ListIdentityUses)
+	case *pb.Query_ResolveIdentity:
+		return &granary.ResolveIdentity{
+			AccessKey: string(q.ResolveIdentity.AccessKey),
+			Role:      string(q.ResolveIdentity.Role),
+			Known:     granary.Index(q.ResolveIdentity.Known),
+		}
 	case *pb.Query_ListLocks:
 		return &granary.ListLocks{
 			Inode: granary.InodeID(q.ListLocks.Inode),

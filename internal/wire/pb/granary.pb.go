@@ -1484,6 +1484,8 @@ type Op struct {
 	//	*Op_AcquirePaths
 	//	*Op_RenewPaths
 	//	*Op_ReleasePaths
+	//	*Op_PutIdentity
+	//	*Op_DeleteIdentity
 	Op            isOp_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1877,6 +1879,24 @@ func (x *Op) GetReleasePaths() *ReleasePaths {
 	return nil
 }
 
+func (x *Op) GetPutIdentity() *PutIdentity {
+	if x != nil {
+		if x, ok := x.Op.(*Op_PutIdentity); ok {
+			return x.PutIdentity
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetDeleteIdentity() *DeleteIdentity {
+	if x != nil {
+		if x, ok := x.Op.(*Op_DeleteIdentity); ok {
+			return x.DeleteIdentity
+		}
+	}
+	return nil
+}
+
 type isOp_Op interface {
 	isOp_Op()
 }
@@ -2037,6 +2057,14 @@ type Op_ReleasePaths struct {
 	ReleasePaths *ReleasePaths `protobuf:"bytes,42,opt,name=release_paths,json=releasePaths,proto3,oneof"`
 }
 
+type Op_PutIdentity struct {
+	PutIdentity *PutIdentity `protobuf:"bytes,55,opt,name=put_identity,json=putIdentity,proto3,oneof"`
+}
+
+type Op_DeleteIdentity struct {
+	DeleteIdentity *DeleteIdentity `protobuf:"bytes,56,opt,name=delete_identity,json=deleteIdentity,proto3,oneof"`
+}
+
 func (*Op_Create) isOp_Op() {}
 
 func (*Op_Unlink) isOp_Op() {}
@@ -2114,6 +2142,10 @@ func (*Op_AcquirePaths) isOp_Op() {}
 func (*Op_RenewPaths) isOp_Op() {}
 
 func (*Op_ReleasePaths) isOp_Op() {}
+
+func (*Op_PutIdentity) isOp_Op() {}
+
+func (*Op_DeleteIdentity) isOp_Op() {}
 
 type Precondition struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -5447,6 +5479,942 @@ func (x *User) GetRoot() bool {
 	return false
 }
 
+type PutIdentity struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Identity      *Identity              `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"` // required
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutIdentity) Reset() {
+	*x = PutIdentity{}
+	mi := &file_granary_proto_msgTypes[73]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutIdentity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutIdentity) ProtoMessage() {}
+
+func (x *PutIdentity) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[73]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutIdentity.ProtoReflect.Descriptor instead.
+func (*PutIdentity) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{73}
+}
+
+func (x *PutIdentity) GetIdentity() *Identity {
+	if x != nil {
+		return x.Identity
+	}
+	return nil
+}
+
+type DeleteIdentity struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name          []byte                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Version       uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteIdentity) Reset() {
+	*x = DeleteIdentity{}
+	mi := &file_granary_proto_msgTypes[74]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteIdentity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteIdentity) ProtoMessage() {}
+
+func (x *DeleteIdentity) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[74]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteIdentity.ProtoReflect.Descriptor instead.
+func (*DeleteIdentity) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{74}
+}
+
+func (x *DeleteIdentity) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *DeleteIdentity) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *DeleteIdentity) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type Identity struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name          []byte                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Id            []byte                 `protobuf:"bytes,3,opt,name=id,proto3" json:"id,omitempty"`
+	Path          []byte                 `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	Created       int64                  `protobuf:"varint,5,opt,name=created,proto3" json:"created,omitempty"`
+	Changed       int64                  `protobuf:"varint,6,opt,name=changed,proto3" json:"changed,omitempty"`
+	Version       uint64                 `protobuf:"varint,7,opt,name=version,proto3" json:"version,omitempty"`
+	Description   []byte                 `protobuf:"bytes,8,opt,name=description,proto3" json:"description,omitempty"`
+	Tags          []*IdentityTag         `protobuf:"bytes,9,rep,name=tags,proto3" json:"tags,omitempty"`
+	Inline        []*NamedDocument       `protobuf:"bytes,10,rep,name=inline,proto3" json:"inline,omitempty"`
+	Attached      [][]byte               `protobuf:"bytes,11,rep,name=attached,proto3" json:"attached,omitempty"`
+	Groups        [][]byte               `protobuf:"bytes,12,rep,name=groups,proto3" json:"groups,omitempty"`
+	Cred          *Cred                  `protobuf:"bytes,13,opt,name=cred,proto3" json:"cred,omitempty"`
+	Document      []byte                 `protobuf:"bytes,14,opt,name=document,proto3" json:"document,omitempty"`
+	SessionMax    uint32                 `protobuf:"varint,15,opt,name=session_max,json=sessionMax,proto3" json:"session_max,omitempty"`
+	User          []byte                 `protobuf:"bytes,16,opt,name=user,proto3" json:"user,omitempty"`
+	Secret        []byte                 `protobuf:"bytes,17,opt,name=secret,proto3" json:"secret,omitempty"`
+	Disabled      bool                   `protobuf:"varint,18,opt,name=disabled,proto3" json:"disabled,omitempty"`
+	Audiences     [][]byte               `protobuf:"bytes,19,rep,name=audiences,proto3" json:"audiences,omitempty"`
+	Thumbprints   [][]byte               `protobuf:"bytes,20,rep,name=thumbprints,proto3" json:"thumbprints,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Identity) Reset() {
+	*x = Identity{}
+	mi := &file_granary_proto_msgTypes[75]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Identity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Identity) ProtoMessage() {}
+
+func (x *Identity) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[75]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Identity.ProtoReflect.Descriptor instead.
+func (*Identity) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{75}
+}
+
+func (x *Identity) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *Identity) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *Identity) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Identity) GetPath() []byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *Identity) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *Identity) GetChanged() int64 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
+func (x *Identity) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Identity) GetDescription() []byte {
+	if x != nil {
+		return x.Description
+	}
+	return nil
+}
+
+func (x *Identity) GetTags() []*IdentityTag {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *Identity) GetInline() []*NamedDocument {
+	if x != nil {
+		return x.Inline
+	}
+	return nil
+}
+
+func (x *Identity) GetAttached() [][]byte {
+	if x != nil {
+		return x.Attached
+	}
+	return nil
+}
+
+func (x *Identity) GetGroups() [][]byte {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *Identity) GetCred() *Cred {
+	if x != nil {
+		return x.Cred
+	}
+	return nil
+}
+
+func (x *Identity) GetDocument() []byte {
+	if x != nil {
+		return x.Document
+	}
+	return nil
+}
+
+func (x *Identity) GetSessionMax() uint32 {
+	if x != nil {
+		return x.SessionMax
+	}
+	return 0
+}
+
+func (x *Identity) GetUser() []byte {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *Identity) GetSecret() []byte {
+	if x != nil {
+		return x.Secret
+	}
+	return nil
+}
+
+func (x *Identity) GetDisabled() bool {
+	if x != nil {
+		return x.Disabled
+	}
+	return false
+}
+
+func (x *Identity) GetAudiences() [][]byte {
+	if x != nil {
+		return x.Audiences
+	}
+	return nil
+}
+
+func (x *Identity) GetThumbprints() [][]byte {
+	if x != nil {
+		return x.Thumbprints
+	}
+	return nil
+}
+
+type IdentityTag struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IdentityTag) Reset() {
+	*x = IdentityTag{}
+	mi := &file_granary_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdentityTag) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdentityTag) ProtoMessage() {}
+
+func (x *IdentityTag) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdentityTag.ProtoReflect.Descriptor instead.
+func (*IdentityTag) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *IdentityTag) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *IdentityTag) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+type NamedDocument struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Document      []byte                 `protobuf:"bytes,2,opt,name=document,proto3" json:"document,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NamedDocument) Reset() {
+	*x = NamedDocument{}
+	mi := &file_granary_proto_msgTypes[77]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NamedDocument) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NamedDocument) ProtoMessage() {}
+
+func (x *NamedDocument) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[77]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NamedDocument.ProtoReflect.Descriptor instead.
+func (*NamedDocument) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{77}
+}
+
+func (x *NamedDocument) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *NamedDocument) GetDocument() []byte {
+	if x != nil {
+		return x.Document
+	}
+	return nil
+}
+
+type IdentityRef struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name          []byte                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IdentityRef) Reset() {
+	*x = IdentityRef{}
+	mi := &file_granary_proto_msgTypes[78]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdentityRef) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdentityRef) ProtoMessage() {}
+
+func (x *IdentityRef) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[78]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdentityRef.ProtoReflect.Descriptor instead.
+func (*IdentityRef) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{78}
+}
+
+func (x *IdentityRef) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *IdentityRef) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+type GetIdentity struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name          []byte                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetIdentity) Reset() {
+	*x = GetIdentity{}
+	mi := &file_granary_proto_msgTypes[79]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetIdentity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetIdentity) ProtoMessage() {}
+
+func (x *GetIdentity) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[79]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetIdentity.ProtoReflect.Descriptor instead.
+func (*GetIdentity) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{79}
+}
+
+func (x *GetIdentity) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *GetIdentity) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+type IdentityIs struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Identity      *Identity              `protobuf:"bytes,1,opt,name=identity,proto3" json:"identity,omitempty"` // required
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IdentityIs) Reset() {
+	*x = IdentityIs{}
+	mi := &file_granary_proto_msgTypes[80]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdentityIs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdentityIs) ProtoMessage() {}
+
+func (x *IdentityIs) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[80]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdentityIs.ProtoReflect.Descriptor instead.
+func (*IdentityIs) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{80}
+}
+
+func (x *IdentityIs) GetIdentity() *Identity {
+	if x != nil {
+		return x.Identity
+	}
+	return nil
+}
+
+type ListIdentities struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	After         []byte                 `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	Limit         int64                  `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListIdentities) Reset() {
+	*x = ListIdentities{}
+	mi := &file_granary_proto_msgTypes[81]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListIdentities) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListIdentities) ProtoMessage() {}
+
+func (x *ListIdentities) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[81]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListIdentities.ProtoReflect.Descriptor instead.
+func (*ListIdentities) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{81}
+}
+
+func (x *ListIdentities) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *ListIdentities) GetAfter() []byte {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *ListIdentities) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type Identities struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Identities    []*Identity            `protobuf:"bytes,1,rep,name=identities,proto3" json:"identities,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Identities) Reset() {
+	*x = Identities{}
+	mi := &file_granary_proto_msgTypes[82]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Identities) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Identities) ProtoMessage() {}
+
+func (x *Identities) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[82]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Identities.ProtoReflect.Descriptor instead.
+func (*Identities) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{82}
+}
+
+func (x *Identities) GetIdentities() []*Identity {
+	if x != nil {
+		return x.Identities
+	}
+	return nil
+}
+
+func (x *Identities) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type ListIdentityUses struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name          []byte                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	After         *IdentityRef           `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	Limit         int64                  `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListIdentityUses) Reset() {
+	*x = ListIdentityUses{}
+	mi := &file_granary_proto_msgTypes[83]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListIdentityUses) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListIdentityUses) ProtoMessage() {}
+
+func (x *ListIdentityUses) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[83]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListIdentityUses.ProtoReflect.Descriptor instead.
+func (*ListIdentityUses) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{83}
+}
+
+func (x *ListIdentityUses) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *ListIdentityUses) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *ListIdentityUses) GetAfter() *IdentityRef {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *ListIdentityUses) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type IdentityUses struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Uses          []*IdentityRef         `protobuf:"bytes,1,rep,name=uses,proto3" json:"uses,omitempty"`
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IdentityUses) Reset() {
+	*x = IdentityUses{}
+	mi := &file_granary_proto_msgTypes[84]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IdentityUses) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IdentityUses) ProtoMessage() {}
+
+func (x *IdentityUses) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[84]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IdentityUses.ProtoReflect.Descriptor instead.
+func (*IdentityUses) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{84}
+}
+
+func (x *IdentityUses) GetUses() []*IdentityRef {
+	if x != nil {
+		return x.Uses
+	}
+	return nil
+}
+
+func (x *IdentityUses) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type ResolveIdentity struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AccessKey     []byte                 `protobuf:"bytes,1,opt,name=access_key,json=accessKey,proto3" json:"access_key,omitempty"`
+	Role          []byte                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	Known         uint64                 `protobuf:"varint,3,opt,name=known,proto3" json:"known,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolveIdentity) Reset() {
+	*x = ResolveIdentity{}
+	mi := &file_granary_proto_msgTypes[85]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolveIdentity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolveIdentity) ProtoMessage() {}
+
+func (x *ResolveIdentity) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[85]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolveIdentity.ProtoReflect.Descriptor instead.
+func (*ResolveIdentity) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{85}
+}
+
+func (x *ResolveIdentity) GetAccessKey() []byte {
+	if x != nil {
+		return x.AccessKey
+	}
+	return nil
+}
+
+func (x *ResolveIdentity) GetRole() []byte {
+	if x != nil {
+		return x.Role
+	}
+	return nil
+}
+
+func (x *ResolveIdentity) GetKnown() uint64 {
+	if x != nil {
+		return x.Known
+	}
+	return 0
+}
+
+type Holder struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	Unchanged     bool                   `protobuf:"varint,2,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
+	Root          bool                   `protobuf:"varint,3,opt,name=root,proto3" json:"root,omitempty"`
+	Key           *Identity              `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`         // required
+	Subject       *Identity              `protobuf:"bytes,5,opt,name=subject,proto3" json:"subject,omitempty"` // required
+	Groups        []*Identity            `protobuf:"bytes,6,rep,name=groups,proto3" json:"groups,omitempty"`
+	Policies      []*Identity            `protobuf:"bytes,7,rep,name=policies,proto3" json:"policies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Holder) Reset() {
+	*x = Holder{}
+	mi := &file_granary_proto_msgTypes[86]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Holder) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Holder) ProtoMessage() {}
+
+func (x *Holder) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[86]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Holder.ProtoReflect.Descriptor instead.
+func (*Holder) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{86}
+}
+
+func (x *Holder) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Holder) GetUnchanged() bool {
+	if x != nil {
+		return x.Unchanged
+	}
+	return false
+}
+
+func (x *Holder) GetRoot() bool {
+	if x != nil {
+		return x.Root
+	}
+	return false
+}
+
+func (x *Holder) GetKey() *Identity {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *Holder) GetSubject() *Identity {
+	if x != nil {
+		return x.Subject
+	}
+	return nil
+}
+
+func (x *Holder) GetGroups() []*Identity {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *Holder) GetPolicies() []*Identity {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
 type Attr struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Inode          uint64                 `protobuf:"varint,1,opt,name=inode,proto3" json:"inode,omitempty"`
@@ -5476,7 +6444,7 @@ type Attr struct {
 
 func (x *Attr) Reset() {
 	*x = Attr{}
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5488,7 +6456,7 @@ func (x *Attr) String() string {
 func (*Attr) ProtoMessage() {}
 
 func (x *Attr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[73]
+	mi := &file_granary_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5501,7 +6469,7 @@ func (x *Attr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attr.ProtoReflect.Descriptor instead.
 func (*Attr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{73}
+	return file_granary_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Attr) GetInode() uint64 {
@@ -5662,7 +6630,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5674,7 +6642,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[74]
+	mi := &file_granary_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5687,7 +6655,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{74}
+	return file_granary_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Entry) GetName() []byte {
@@ -5721,7 +6689,7 @@ type Xattr struct {
 
 func (x *Xattr) Reset() {
 	*x = Xattr{}
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5733,7 +6701,7 @@ func (x *Xattr) String() string {
 func (*Xattr) ProtoMessage() {}
 
 func (x *Xattr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[75]
+	mi := &file_granary_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5746,7 +6714,7 @@ func (x *Xattr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Xattr.ProtoReflect.Descriptor instead.
 func (*Xattr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{75}
+	return file_granary_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *Xattr) GetName() []byte {
@@ -5776,7 +6744,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5788,7 +6756,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5801,7 +6769,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{76}
+	return file_granary_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *Location) GetVolume() uint64 {
@@ -5852,7 +6820,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5864,7 +6832,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5877,7 +6845,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{77}
+	return file_granary_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *Chunk) GetHash() []byte {
@@ -5927,7 +6895,7 @@ type ExtentWrite struct {
 
 func (x *ExtentWrite) Reset() {
 	*x = ExtentWrite{}
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5939,7 +6907,7 @@ func (x *ExtentWrite) String() string {
 func (*ExtentWrite) ProtoMessage() {}
 
 func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5952,7 +6920,7 @@ func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtentWrite.ProtoReflect.Descriptor instead.
 func (*ExtentWrite) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{78}
+	return file_granary_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *ExtentWrite) GetOffset() uint64 {
@@ -5997,7 +6965,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6009,7 +6977,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6022,7 +6990,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{79}
+	return file_granary_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *Content) GetInline() []byte {
@@ -6079,7 +7047,7 @@ type BlockInfo struct {
 
 func (x *BlockInfo) Reset() {
 	*x = BlockInfo{}
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6091,7 +7059,7 @@ func (x *BlockInfo) String() string {
 func (*BlockInfo) ProtoMessage() {}
 
 func (x *BlockInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6104,7 +7072,7 @@ func (x *BlockInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockInfo.ProtoReflect.Descriptor instead.
 func (*BlockInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{80}
+	return file_granary_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *BlockInfo) GetId() uint64 {
@@ -6147,7 +7115,7 @@ type Extent struct {
 
 func (x *Extent) Reset() {
 	*x = Extent{}
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6159,7 +7127,7 @@ func (x *Extent) String() string {
 func (*Extent) ProtoMessage() {}
 
 func (x *Extent) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6172,7 +7140,7 @@ func (x *Extent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Extent.ProtoReflect.Descriptor instead.
 func (*Extent) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{81}
+	return file_granary_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *Extent) GetOffset() uint64 {
@@ -6218,7 +7186,7 @@ type Layout struct {
 
 func (x *Layout) Reset() {
 	*x = Layout{}
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6230,7 +7198,7 @@ func (x *Layout) String() string {
 func (*Layout) ProtoMessage() {}
 
 func (x *Layout) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6243,7 +7211,7 @@ func (x *Layout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Layout.ProtoReflect.Descriptor instead.
 func (*Layout) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{82}
+	return file_granary_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *Layout) GetSize() uint64 {
@@ -6309,7 +7277,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6321,7 +7289,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6334,7 +7302,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{83}
+	return file_granary_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *Policy) GetDataShards() int64 {
@@ -6394,7 +7362,7 @@ type ShardPlace struct {
 
 func (x *ShardPlace) Reset() {
 	*x = ShardPlace{}
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6406,7 +7374,7 @@ func (x *ShardPlace) String() string {
 func (*ShardPlace) ProtoMessage() {}
 
 func (x *ShardPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6419,7 +7387,7 @@ func (x *ShardPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardPlace.ProtoReflect.Descriptor instead.
 func (*ShardPlace) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{84}
+	return file_granary_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *ShardPlace) GetDisk() []byte {
@@ -6496,7 +7464,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6508,7 +7476,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6521,7 +7489,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{85}
+	return file_granary_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *Volume) GetId() uint64 {
@@ -6654,7 +7622,7 @@ type ShardRef struct {
 
 func (x *ShardRef) Reset() {
 	*x = ShardRef{}
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6666,7 +7634,7 @@ func (x *ShardRef) String() string {
 func (*ShardRef) ProtoMessage() {}
 
 func (x *ShardRef) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6679,7 +7647,7 @@ func (x *ShardRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardRef.ProtoReflect.Descriptor instead.
 func (*ShardRef) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{86}
+	return file_granary_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *ShardRef) GetDisk() []byte {
@@ -6721,7 +7689,7 @@ type ShardInfo struct {
 
 func (x *ShardInfo) Reset() {
 	*x = ShardInfo{}
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6733,7 +7701,7 @@ func (x *ShardInfo) String() string {
 func (*ShardInfo) ProtoMessage() {}
 
 func (x *ShardInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6746,7 +7714,7 @@ func (x *ShardInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardInfo.ProtoReflect.Descriptor instead.
 func (*ShardInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{87}
+	return file_granary_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *ShardInfo) GetRef() *ShardRef {
@@ -6837,7 +7805,7 @@ type DiskUsage struct {
 
 func (x *DiskUsage) Reset() {
 	*x = DiskUsage{}
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6849,7 +7817,7 @@ func (x *DiskUsage) String() string {
 func (*DiskUsage) ProtoMessage() {}
 
 func (x *DiskUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6862,7 +7830,7 @@ func (x *DiskUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskUsage.ProtoReflect.Descriptor instead.
 func (*DiskUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{88}
+	return file_granary_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *DiskUsage) GetDisk() []byte {
@@ -6948,7 +7916,7 @@ type Scrub struct {
 
 func (x *Scrub) Reset() {
 	*x = Scrub{}
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6960,7 +7928,7 @@ func (x *Scrub) String() string {
 func (*Scrub) ProtoMessage() {}
 
 func (x *Scrub) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6973,7 +7941,7 @@ func (x *Scrub) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scrub.ProtoReflect.Descriptor instead.
 func (*Scrub) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{89}
+	return file_granary_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *Scrub) GetBegan() int64 {
@@ -7029,7 +7997,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7041,7 +8009,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7054,7 +8022,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{90}
+	return file_granary_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *Disk) GetId() []byte {
@@ -7142,7 +8110,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7154,7 +8122,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7167,7 +8135,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{91}
+	return file_granary_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *Server) GetId() []byte {
@@ -7239,7 +8207,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7251,7 +8219,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7264,7 +8232,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{92}
+	return file_granary_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *Task) GetId() uint64 {
@@ -7365,7 +8333,7 @@ type TaskReport struct {
 
 func (x *TaskReport) Reset() {
 	*x = TaskReport{}
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7377,7 +8345,7 @@ func (x *TaskReport) String() string {
 func (*TaskReport) ProtoMessage() {}
 
 func (x *TaskReport) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7390,7 +8358,7 @@ func (x *TaskReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskReport.ProtoReflect.Descriptor instead.
 func (*TaskReport) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{93}
+	return file_granary_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *TaskReport) GetTask() *Task {
@@ -7447,7 +8415,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7459,7 +8427,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7472,7 +8440,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{94}
+	return file_granary_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *WorkRequest) GetWorker() []byte {
@@ -7513,7 +8481,7 @@ type WorkReply struct {
 
 func (x *WorkReply) Reset() {
 	*x = WorkReply{}
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7525,7 +8493,7 @@ func (x *WorkReply) String() string {
 func (*WorkReply) ProtoMessage() {}
 
 func (x *WorkReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7538,7 +8506,7 @@ func (x *WorkReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkReply.ProtoReflect.Descriptor instead.
 func (*WorkReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{95}
+	return file_granary_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *WorkReply) GetTasks() []*Task {
@@ -7570,7 +8538,7 @@ type TaskStatus struct {
 
 func (x *TaskStatus) Reset() {
 	*x = TaskStatus{}
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7582,7 +8550,7 @@ func (x *TaskStatus) String() string {
 func (*TaskStatus) ProtoMessage() {}
 
 func (x *TaskStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7595,7 +8563,7 @@ func (x *TaskStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStatus.ProtoReflect.Descriptor instead.
 func (*TaskStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{96}
+	return file_granary_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *TaskStatus) GetTask() *Task {
@@ -7658,7 +8626,7 @@ type AwaitLockRequest struct {
 
 func (x *AwaitLockRequest) Reset() {
 	*x = AwaitLockRequest{}
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7670,7 +8638,7 @@ func (x *AwaitLockRequest) String() string {
 func (*AwaitLockRequest) ProtoMessage() {}
 
 func (x *AwaitLockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7683,7 +8651,7 @@ func (x *AwaitLockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitLockRequest.ProtoReflect.Descriptor instead.
 func (*AwaitLockRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{97}
+	return file_granary_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *AwaitLockRequest) GetSession() uint64 {
@@ -7717,7 +8685,7 @@ type AwaitLockReply struct {
 
 func (x *AwaitLockReply) Reset() {
 	*x = AwaitLockReply{}
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7729,7 +8697,7 @@ func (x *AwaitLockReply) String() string {
 func (*AwaitLockReply) ProtoMessage() {}
 
 func (x *AwaitLockReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7742,7 +8710,7 @@ func (x *AwaitLockReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitLockReply.ProtoReflect.Descriptor instead.
 func (*AwaitLockReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{98}
+	return file_granary_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *AwaitLockReply) GetState() uint32 {
@@ -7770,7 +8738,7 @@ type AttendRequest struct {
 
 func (x *AttendRequest) Reset() {
 	*x = AttendRequest{}
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7782,7 +8750,7 @@ func (x *AttendRequest) String() string {
 func (*AttendRequest) ProtoMessage() {}
 
 func (x *AttendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7795,7 +8763,7 @@ func (x *AttendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttendRequest.ProtoReflect.Descriptor instead.
 func (*AttendRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{99}
+	return file_granary_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *AttendRequest) GetSession() uint64 {
@@ -7832,7 +8800,7 @@ type Notices struct {
 
 func (x *Notices) Reset() {
 	*x = Notices{}
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7844,7 +8812,7 @@ func (x *Notices) String() string {
 func (*Notices) ProtoMessage() {}
 
 func (x *Notices) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7857,7 +8825,7 @@ func (x *Notices) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notices.ProtoReflect.Descriptor instead.
 func (*Notices) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{100}
+	return file_granary_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *Notices) GetAttendance() uint64 {
@@ -7906,7 +8874,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7918,7 +8886,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7931,7 +8899,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{101}
+	return file_granary_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *Change) GetInode() uint64 {
@@ -7969,7 +8937,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7981,7 +8949,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7994,7 +8962,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{102}
+	return file_granary_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *QueryRequest) GetMinIndex() uint64 {
@@ -8049,7 +9017,7 @@ type QueryManyRequest struct {
 
 func (x *QueryManyRequest) Reset() {
 	*x = QueryManyRequest{}
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8061,7 +9029,7 @@ func (x *QueryManyRequest) String() string {
 func (*QueryManyRequest) ProtoMessage() {}
 
 func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8074,7 +9042,7 @@ func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyRequest.ProtoReflect.Descriptor instead.
 func (*QueryManyRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{103}
+	return file_granary_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *QueryManyRequest) GetRequests() []*QueryRequest {
@@ -8093,7 +9061,7 @@ type QueryManyReply struct {
 
 func (x *QueryManyReply) Reset() {
 	*x = QueryManyReply{}
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8105,7 +9073,7 @@ func (x *QueryManyReply) String() string {
 func (*QueryManyReply) ProtoMessage() {}
 
 func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8118,7 +9086,7 @@ func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyReply.ProtoReflect.Descriptor instead.
 func (*QueryManyReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{104}
+	return file_granary_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *QueryManyReply) GetOutcomes() []*QueryOutcome {
@@ -8138,7 +9106,7 @@ type QueryOutcome struct {
 
 func (x *QueryOutcome) Reset() {
 	*x = QueryOutcome{}
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8150,7 +9118,7 @@ func (x *QueryOutcome) String() string {
 func (*QueryOutcome) ProtoMessage() {}
 
 func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8163,7 +9131,7 @@ func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryOutcome.ProtoReflect.Descriptor instead.
 func (*QueryOutcome) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{105}
+	return file_granary_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *QueryOutcome) GetReply() *QueryReply {
@@ -8190,7 +9158,7 @@ type QueryReply struct {
 
 func (x *QueryReply) Reset() {
 	*x = QueryReply{}
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8202,7 +9170,7 @@ func (x *QueryReply) String() string {
 func (*QueryReply) ProtoMessage() {}
 
 func (x *QueryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8215,7 +9183,7 @@ func (x *QueryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryReply.ProtoReflect.Descriptor instead.
 func (*QueryReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{106}
+	return file_granary_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *QueryReply) GetIndex() uint64 {
@@ -8257,6 +9225,10 @@ type Query struct {
 	//	*Query_ListLocks
 	//	*Query_AwaitReturn
 	//	*Query_ListPathLocks
+	//	*Query_GetIdentity
+	//	*Query_ListIdentities
+	//	*Query_ListIdentityUses
+	//	*Query_ResolveIdentity
 	Query         isQuery_Query `protobuf_oneof:"query"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -8264,7 +9236,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8276,7 +9248,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8289,7 +9261,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{107}
+	return file_granary_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *Query) GetQuery() isQuery_Query {
@@ -8488,6 +9460,42 @@ func (x *Query) GetListPathLocks() *ListPathLocks {
 	return nil
 }
 
+func (x *Query) GetGetIdentity() *GetIdentity {
+	if x != nil {
+		if x, ok := x.Query.(*Query_GetIdentity); ok {
+			return x.GetIdentity
+		}
+	}
+	return nil
+}
+
+func (x *Query) GetListIdentities() *ListIdentities {
+	if x != nil {
+		if x, ok := x.Query.(*Query_ListIdentities); ok {
+			return x.ListIdentities
+		}
+	}
+	return nil
+}
+
+func (x *Query) GetListIdentityUses() *ListIdentityUses {
+	if x != nil {
+		if x, ok := x.Query.(*Query_ListIdentityUses); ok {
+			return x.ListIdentityUses
+		}
+	}
+	return nil
+}
+
+func (x *Query) GetResolveIdentity() *ResolveIdentity {
+	if x != nil {
+		if x, ok := x.Query.(*Query_ResolveIdentity); ok {
+			return x.ResolveIdentity
+		}
+	}
+	return nil
+}
+
 type isQuery_Query interface {
 	isQuery_Query()
 }
@@ -8576,6 +9584,22 @@ type Query_ListPathLocks struct {
 	ListPathLocks *ListPathLocks `protobuf:"bytes,24,opt,name=list_path_locks,json=listPathLocks,proto3,oneof"`
 }
 
+type Query_GetIdentity struct {
+	GetIdentity *GetIdentity `protobuf:"bytes,35,opt,name=get_identity,json=getIdentity,proto3,oneof"`
+}
+
+type Query_ListIdentities struct {
+	ListIdentities *ListIdentities `protobuf:"bytes,36,opt,name=list_identities,json=listIdentities,proto3,oneof"`
+}
+
+type Query_ListIdentityUses struct {
+	ListIdentityUses *ListIdentityUses `protobuf:"bytes,37,opt,name=list_identity_uses,json=listIdentityUses,proto3,oneof"`
+}
+
+type Query_ResolveIdentity struct {
+	ResolveIdentity *ResolveIdentity `protobuf:"bytes,38,opt,name=resolve_identity,json=resolveIdentity,proto3,oneof"`
+}
+
 func (*Query_Lookup) isQuery_Query() {}
 
 func (*Query_ReadDir) isQuery_Query() {}
@@ -8618,6 +9642,14 @@ func (*Query_AwaitReturn) isQuery_Query() {}
 
 func (*Query_ListPathLocks) isQuery_Query() {}
 
+func (*Query_GetIdentity) isQuery_Query() {}
+
+func (*Query_ListIdentities) isQuery_Query() {}
+
+func (*Query_ListIdentityUses) isQuery_Query() {}
+
+func (*Query_ResolveIdentity) isQuery_Query() {}
+
 type Answer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Answer:
@@ -8643,6 +9675,10 @@ type Answer struct {
 	//	*Answer_Locks
 	//	*Answer_Returned
 	//	*Answer_PathLocks
+	//	*Answer_IdentityIs
+	//	*Answer_Identities
+	//	*Answer_IdentityUses
+	//	*Answer_Holder
 	Answer        isAnswer_Answer `protobuf_oneof:"answer"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -8650,7 +9686,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8662,7 +9698,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8675,7 +9711,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{108}
+	return file_granary_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *Answer) GetAnswer() isAnswer_Answer {
@@ -8874,6 +9910,42 @@ func (x *Answer) GetPathLocks() *PathLocks {
 	return nil
 }
 
+func (x *Answer) GetIdentityIs() []byte {
+	if x != nil {
+		if x, ok := x.Answer.(*Answer_IdentityIs); ok {
+			return x.IdentityIs
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetIdentities() []byte {
+	if x != nil {
+		if x, ok := x.Answer.(*Answer_Identities); ok {
+			return x.Identities
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetIdentityUses() []byte {
+	if x != nil {
+		if x, ok := x.Answer.(*Answer_IdentityUses); ok {
+			return x.IdentityUses
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetHolder() []byte {
+	if x != nil {
+		if x, ok := x.Answer.(*Answer_Holder); ok {
+			return x.Holder
+		}
+	}
+	return nil
+}
+
 type isAnswer_Answer interface {
 	isAnswer_Answer()
 }
@@ -8962,6 +10034,22 @@ type Answer_PathLocks struct {
 	PathLocks *PathLocks `protobuf:"bytes,24,opt,name=path_locks,json=pathLocks,proto3,oneof"`
 }
 
+type Answer_IdentityIs struct {
+	IdentityIs []byte `protobuf:"bytes,35,opt,name=identity_is,json=identityIs,proto3,oneof"` // an IdentityIs, encoded by fields.go
+}
+
+type Answer_Identities struct {
+	Identities []byte `protobuf:"bytes,36,opt,name=identities,proto3,oneof"` // an Identities, likewise
+}
+
+type Answer_IdentityUses struct {
+	IdentityUses []byte `protobuf:"bytes,37,opt,name=identity_uses,json=identityUses,proto3,oneof"` // an IdentityUses, likewise
+}
+
+type Answer_Holder struct {
+	Holder []byte `protobuf:"bytes,38,opt,name=holder,proto3,oneof"` // a Holder, likewise
+}
+
 func (*Answer_Found) isAnswer_Answer() {}
 
 func (*Answer_Directory) isAnswer_Answer() {}
@@ -9004,6 +10092,14 @@ func (*Answer_Returned) isAnswer_Answer() {}
 
 func (*Answer_PathLocks) isAnswer_Answer() {}
 
+func (*Answer_IdentityIs) isAnswer_Answer() {}
+
+func (*Answer_Identities) isAnswer_Answer() {}
+
+func (*Answer_IdentityUses) isAnswer_Answer() {}
+
+func (*Answer_Holder) isAnswer_Answer() {}
+
 type Range struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Offset        uint64                 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
@@ -9014,7 +10110,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9026,7 +10122,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9039,7 +10135,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{109}
+	return file_granary_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *Range) GetOffset() uint64 {
@@ -9074,7 +10170,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9086,7 +10182,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9099,7 +10195,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{110}
+	return file_granary_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *Lookup) GetBase() uint64 {
@@ -9188,7 +10284,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9200,7 +10296,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9213,7 +10309,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{111}
+	return file_granary_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *Found) GetEntry() *Entry {
@@ -9284,7 +10380,7 @@ type ReadDir struct {
 
 func (x *ReadDir) Reset() {
 	*x = ReadDir{}
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9296,7 +10392,7 @@ func (x *ReadDir) String() string {
 func (*ReadDir) ProtoMessage() {}
 
 func (x *ReadDir) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9309,7 +10405,7 @@ func (x *ReadDir) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDir.ProtoReflect.Descriptor instead.
 func (*ReadDir) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{112}
+	return file_granary_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *ReadDir) GetInode() uint64 {
@@ -9351,7 +10447,7 @@ type Directory struct {
 
 func (x *Directory) Reset() {
 	*x = Directory{}
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9363,7 +10459,7 @@ func (x *Directory) String() string {
 func (*Directory) ProtoMessage() {}
 
 func (x *Directory) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9376,7 +10472,7 @@ func (x *Directory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Directory.ProtoReflect.Descriptor instead.
 func (*Directory) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{113}
+	return file_granary_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *Directory) GetEntries() []*Entry {
@@ -9415,7 +10511,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9427,7 +10523,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9440,7 +10536,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{114}
+	return file_granary_proto_rawDescGZIP(), []int{128}
 }
 
 func (x *List) GetRoot() uint64 {
@@ -9506,7 +10602,7 @@ type ListItem struct {
 
 func (x *ListItem) Reset() {
 	*x = ListItem{}
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[129]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9518,7 +10614,7 @@ func (x *ListItem) String() string {
 func (*ListItem) ProtoMessage() {}
 
 func (x *ListItem) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[129]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9531,7 +10627,7 @@ func (x *ListItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListItem.ProtoReflect.Descriptor instead.
 func (*ListItem) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{115}
+	return file_granary_proto_rawDescGZIP(), []int{129}
 }
 
 func (x *ListItem) GetKey() []byte {
@@ -9588,7 +10684,7 @@ type Listing struct {
 
 func (x *Listing) Reset() {
 	*x = Listing{}
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[130]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9600,7 +10696,7 @@ func (x *Listing) String() string {
 func (*Listing) ProtoMessage() {}
 
 func (x *Listing) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[130]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9613,7 +10709,7 @@ func (x *Listing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listing.ProtoReflect.Descriptor instead.
 func (*Listing) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{116}
+	return file_granary_proto_rawDescGZIP(), []int{130}
 }
 
 func (x *Listing) GetItems() []*ListItem {
@@ -9655,7 +10751,7 @@ type HasChunks struct {
 
 func (x *HasChunks) Reset() {
 	*x = HasChunks{}
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[131]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9667,7 +10763,7 @@ func (x *HasChunks) String() string {
 func (*HasChunks) ProtoMessage() {}
 
 func (x *HasChunks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[131]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9680,7 +10776,7 @@ func (x *HasChunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HasChunks.ProtoReflect.Descriptor instead.
 func (*HasChunks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{117}
+	return file_granary_proto_rawDescGZIP(), []int{131}
 }
 
 func (x *HasChunks) GetDataset() uint32 {
@@ -9713,7 +10809,7 @@ type ChunksHad struct {
 
 func (x *ChunksHad) Reset() {
 	*x = ChunksHad{}
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[132]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9725,7 +10821,7 @@ func (x *ChunksHad) String() string {
 func (*ChunksHad) ProtoMessage() {}
 
 func (x *ChunksHad) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[132]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9738,7 +10834,7 @@ func (x *ChunksHad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunksHad.ProtoReflect.Descriptor instead.
 func (*ChunksHad) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{118}
+	return file_granary_proto_rawDescGZIP(), []int{132}
 }
 
 func (x *ChunksHad) GetHas() []bool {
@@ -9757,7 +10853,7 @@ type StatFS struct {
 
 func (x *StatFS) Reset() {
 	*x = StatFS{}
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[133]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9769,7 +10865,7 @@ func (x *StatFS) String() string {
 func (*StatFS) ProtoMessage() {}
 
 func (x *StatFS) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[133]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9782,7 +10878,7 @@ func (x *StatFS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatFS.ProtoReflect.Descriptor instead.
 func (*StatFS) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{119}
+	return file_granary_proto_rawDescGZIP(), []int{133}
 }
 
 func (x *StatFS) GetInode() uint64 {
@@ -9804,7 +10900,7 @@ type FSStats struct {
 
 func (x *FSStats) Reset() {
 	*x = FSStats{}
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[134]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9816,7 +10912,7 @@ func (x *FSStats) String() string {
 func (*FSStats) ProtoMessage() {}
 
 func (x *FSStats) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[134]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9829,7 +10925,7 @@ func (x *FSStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FSStats.ProtoReflect.Descriptor instead.
 func (*FSStats) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{120}
+	return file_granary_proto_rawDescGZIP(), []int{134}
 }
 
 func (x *FSStats) GetBytes() uint64 {
@@ -9870,7 +10966,7 @@ type ListDatasets struct {
 
 func (x *ListDatasets) Reset() {
 	*x = ListDatasets{}
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[135]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9882,7 +10978,7 @@ func (x *ListDatasets) String() string {
 func (*ListDatasets) ProtoMessage() {}
 
 func (x *ListDatasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[135]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9895,7 +10991,7 @@ func (x *ListDatasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatasets.ProtoReflect.Descriptor instead.
 func (*ListDatasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{121}
+	return file_granary_proto_rawDescGZIP(), []int{135}
 }
 
 func (x *ListDatasets) GetAfter() uint32 {
@@ -9925,7 +11021,7 @@ type Dataset struct {
 
 func (x *Dataset) Reset() {
 	*x = Dataset{}
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[136]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9937,7 +11033,7 @@ func (x *Dataset) String() string {
 func (*Dataset) ProtoMessage() {}
 
 func (x *Dataset) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[136]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9950,7 +11046,7 @@ func (x *Dataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dataset.ProtoReflect.Descriptor instead.
 func (*Dataset) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{122}
+	return file_granary_proto_rawDescGZIP(), []int{136}
 }
 
 func (x *Dataset) GetId() uint32 {
@@ -9998,7 +11094,7 @@ type Datasets struct {
 
 func (x *Datasets) Reset() {
 	*x = Datasets{}
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[137]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10010,7 +11106,7 @@ func (x *Datasets) String() string {
 func (*Datasets) ProtoMessage() {}
 
 func (x *Datasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[137]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10023,7 +11119,7 @@ func (x *Datasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Datasets.ProtoReflect.Descriptor instead.
 func (*Datasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{123}
+	return file_granary_proto_rawDescGZIP(), []int{137}
 }
 
 func (x *Datasets) GetDatasets() []*Dataset {
@@ -10052,7 +11148,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[138]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10064,7 +11160,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[138]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10077,7 +11173,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{124}
+	return file_granary_proto_rawDescGZIP(), []int{138}
 }
 
 func (x *Usage) GetId() uint32 {
@@ -10120,7 +11216,7 @@ type ListUsage struct {
 
 func (x *ListUsage) Reset() {
 	*x = ListUsage{}
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[139]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10132,7 +11228,7 @@ func (x *ListUsage) String() string {
 func (*ListUsage) ProtoMessage() {}
 
 func (x *ListUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[139]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10145,7 +11241,7 @@ func (x *ListUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsage.ProtoReflect.Descriptor instead.
 func (*ListUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{125}
+	return file_granary_proto_rawDescGZIP(), []int{139}
 }
 
 func (x *ListUsage) GetDataset() uint32 {
@@ -10186,7 +11282,7 @@ type Usages struct {
 
 func (x *Usages) Reset() {
 	*x = Usages{}
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[140]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10198,7 +11294,7 @@ func (x *Usages) String() string {
 func (*Usages) ProtoMessage() {}
 
 func (x *Usages) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[140]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10211,7 +11307,7 @@ func (x *Usages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usages.ProtoReflect.Descriptor instead.
 func (*Usages) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{126}
+	return file_granary_proto_rawDescGZIP(), []int{140}
 }
 
 func (x *Usages) GetUsages() []*Usage {
@@ -10237,7 +11333,7 @@ type GetPolicy struct {
 
 func (x *GetPolicy) Reset() {
 	*x = GetPolicy{}
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[141]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10249,7 +11345,7 @@ func (x *GetPolicy) String() string {
 func (*GetPolicy) ProtoMessage() {}
 
 func (x *GetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[141]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10262,7 +11358,7 @@ func (x *GetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicy.ProtoReflect.Descriptor instead.
 func (*GetPolicy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{127}
+	return file_granary_proto_rawDescGZIP(), []int{141}
 }
 
 func (x *GetPolicy) GetPolicy() uint32 {
@@ -10281,7 +11377,7 @@ type PolicyIs struct {
 
 func (x *PolicyIs) Reset() {
 	*x = PolicyIs{}
-	mi := &file_granary_proto_msgTypes[128]
+	mi := &file_granary_proto_msgTypes[142]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10293,7 +11389,7 @@ func (x *PolicyIs) String() string {
 func (*PolicyIs) ProtoMessage() {}
 
 func (x *PolicyIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[128]
+	mi := &file_granary_proto_msgTypes[142]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10306,7 +11402,7 @@ func (x *PolicyIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyIs.ProtoReflect.Descriptor instead.
 func (*PolicyIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{128}
+	return file_granary_proto_rawDescGZIP(), []int{142}
 }
 
 func (x *PolicyIs) GetPolicy() *Policy {
@@ -10325,7 +11421,7 @@ type GetUser struct {
 
 func (x *GetUser) Reset() {
 	*x = GetUser{}
-	mi := &file_granary_proto_msgTypes[129]
+	mi := &file_granary_proto_msgTypes[143]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10337,7 +11433,7 @@ func (x *GetUser) String() string {
 func (*GetUser) ProtoMessage() {}
 
 func (x *GetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[129]
+	mi := &file_granary_proto_msgTypes[143]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10350,7 +11446,7 @@ func (x *GetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUser.ProtoReflect.Descriptor instead.
 func (*GetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{129}
+	return file_granary_proto_rawDescGZIP(), []int{143}
 }
 
 func (x *GetUser) GetAccessKey() []byte {
@@ -10369,7 +11465,7 @@ type UserIs struct {
 
 func (x *UserIs) Reset() {
 	*x = UserIs{}
-	mi := &file_granary_proto_msgTypes[130]
+	mi := &file_granary_proto_msgTypes[144]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10381,7 +11477,7 @@ func (x *UserIs) String() string {
 func (*UserIs) ProtoMessage() {}
 
 func (x *UserIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[130]
+	mi := &file_granary_proto_msgTypes[144]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10394,7 +11490,7 @@ func (x *UserIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserIs.ProtoReflect.Descriptor instead.
 func (*UserIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{130}
+	return file_granary_proto_rawDescGZIP(), []int{144}
 }
 
 func (x *UserIs) GetUser() *User {
@@ -10414,7 +11510,7 @@ type ListVolumes struct {
 
 func (x *ListVolumes) Reset() {
 	*x = ListVolumes{}
-	mi := &file_granary_proto_msgTypes[131]
+	mi := &file_granary_proto_msgTypes[145]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10426,7 +11522,7 @@ func (x *ListVolumes) String() string {
 func (*ListVolumes) ProtoMessage() {}
 
 func (x *ListVolumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[131]
+	mi := &file_granary_proto_msgTypes[145]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10439,7 +11535,7 @@ func (x *ListVolumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumes.ProtoReflect.Descriptor instead.
 func (*ListVolumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{131}
+	return file_granary_proto_rawDescGZIP(), []int{145}
 }
 
 func (x *ListVolumes) GetAfter() uint64 {
@@ -10466,7 +11562,7 @@ type Volumes struct {
 
 func (x *Volumes) Reset() {
 	*x = Volumes{}
-	mi := &file_granary_proto_msgTypes[132]
+	mi := &file_granary_proto_msgTypes[146]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10478,7 +11574,7 @@ func (x *Volumes) String() string {
 func (*Volumes) ProtoMessage() {}
 
 func (x *Volumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[132]
+	mi := &file_granary_proto_msgTypes[146]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10491,7 +11587,7 @@ func (x *Volumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volumes.ProtoReflect.Descriptor instead.
 func (*Volumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{132}
+	return file_granary_proto_rawDescGZIP(), []int{146}
 }
 
 func (x *Volumes) GetVolumes() []*Volume {
@@ -10517,7 +11613,7 @@ type GetVolume struct {
 
 func (x *GetVolume) Reset() {
 	*x = GetVolume{}
-	mi := &file_granary_proto_msgTypes[133]
+	mi := &file_granary_proto_msgTypes[147]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10529,7 +11625,7 @@ func (x *GetVolume) String() string {
 func (*GetVolume) ProtoMessage() {}
 
 func (x *GetVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[133]
+	mi := &file_granary_proto_msgTypes[147]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10542,7 +11638,7 @@ func (x *GetVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVolume.ProtoReflect.Descriptor instead.
 func (*GetVolume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{133}
+	return file_granary_proto_rawDescGZIP(), []int{147}
 }
 
 func (x *GetVolume) GetVolume() uint64 {
@@ -10561,7 +11657,7 @@ type VolumeIs struct {
 
 func (x *VolumeIs) Reset() {
 	*x = VolumeIs{}
-	mi := &file_granary_proto_msgTypes[134]
+	mi := &file_granary_proto_msgTypes[148]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10573,7 +11669,7 @@ func (x *VolumeIs) String() string {
 func (*VolumeIs) ProtoMessage() {}
 
 func (x *VolumeIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[134]
+	mi := &file_granary_proto_msgTypes[148]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10586,7 +11682,7 @@ func (x *VolumeIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeIs.ProtoReflect.Descriptor instead.
 func (*VolumeIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{134}
+	return file_granary_proto_rawDescGZIP(), []int{148}
 }
 
 func (x *VolumeIs) GetVolume() *Volume {
@@ -10608,7 +11704,7 @@ type ListBlocks struct {
 
 func (x *ListBlocks) Reset() {
 	*x = ListBlocks{}
-	mi := &file_granary_proto_msgTypes[135]
+	mi := &file_granary_proto_msgTypes[149]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10620,7 +11716,7 @@ func (x *ListBlocks) String() string {
 func (*ListBlocks) ProtoMessage() {}
 
 func (x *ListBlocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[135]
+	mi := &file_granary_proto_msgTypes[149]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10633,7 +11729,7 @@ func (x *ListBlocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBlocks.ProtoReflect.Descriptor instead.
 func (*ListBlocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{135}
+	return file_granary_proto_rawDescGZIP(), []int{149}
 }
 
 func (x *ListBlocks) GetVolume() uint64 {
@@ -10674,7 +11770,7 @@ type Blocks struct {
 
 func (x *Blocks) Reset() {
 	*x = Blocks{}
-	mi := &file_granary_proto_msgTypes[136]
+	mi := &file_granary_proto_msgTypes[150]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10686,7 +11782,7 @@ func (x *Blocks) String() string {
 func (*Blocks) ProtoMessage() {}
 
 func (x *Blocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[136]
+	mi := &file_granary_proto_msgTypes[150]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10699,7 +11795,7 @@ func (x *Blocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blocks.ProtoReflect.Descriptor instead.
 func (*Blocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{136}
+	return file_granary_proto_rawDescGZIP(), []int{150}
 }
 
 func (x *Blocks) GetBlocks() []*StoredBlock {
@@ -10727,7 +11823,7 @@ type StoredBlock struct {
 
 func (x *StoredBlock) Reset() {
 	*x = StoredBlock{}
-	mi := &file_granary_proto_msgTypes[137]
+	mi := &file_granary_proto_msgTypes[151]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10739,7 +11835,7 @@ func (x *StoredBlock) String() string {
 func (*StoredBlock) ProtoMessage() {}
 
 func (x *StoredBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[137]
+	mi := &file_granary_proto_msgTypes[151]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10752,7 +11848,7 @@ func (x *StoredBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredBlock.ProtoReflect.Descriptor instead.
 func (*StoredBlock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{137}
+	return file_granary_proto_rawDescGZIP(), []int{151}
 }
 
 func (x *StoredBlock) GetBlock() *BlockInfo {
@@ -10785,7 +11881,7 @@ type ListTasks struct {
 
 func (x *ListTasks) Reset() {
 	*x = ListTasks{}
-	mi := &file_granary_proto_msgTypes[138]
+	mi := &file_granary_proto_msgTypes[152]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10797,7 +11893,7 @@ func (x *ListTasks) String() string {
 func (*ListTasks) ProtoMessage() {}
 
 func (x *ListTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[138]
+	mi := &file_granary_proto_msgTypes[152]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10810,7 +11906,7 @@ func (x *ListTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasks.ProtoReflect.Descriptor instead.
 func (*ListTasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{138}
+	return file_granary_proto_rawDescGZIP(), []int{152}
 }
 
 func (x *ListTasks) GetLimit() int64 {
@@ -10830,7 +11926,7 @@ type Tasks struct {
 
 func (x *Tasks) Reset() {
 	*x = Tasks{}
-	mi := &file_granary_proto_msgTypes[139]
+	mi := &file_granary_proto_msgTypes[153]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10842,7 +11938,7 @@ func (x *Tasks) String() string {
 func (*Tasks) ProtoMessage() {}
 
 func (x *Tasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[139]
+	mi := &file_granary_proto_msgTypes[153]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10855,7 +11951,7 @@ func (x *Tasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tasks.ProtoReflect.Descriptor instead.
 func (*Tasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{139}
+	return file_granary_proto_rawDescGZIP(), []int{153}
 }
 
 func (x *Tasks) GetTasks() []*TaskStatus {
@@ -10882,7 +11978,7 @@ type GetDurability struct {
 
 func (x *GetDurability) Reset() {
 	*x = GetDurability{}
-	mi := &file_granary_proto_msgTypes[140]
+	mi := &file_granary_proto_msgTypes[154]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10894,7 +11990,7 @@ func (x *GetDurability) String() string {
 func (*GetDurability) ProtoMessage() {}
 
 func (x *GetDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[140]
+	mi := &file_granary_proto_msgTypes[154]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10907,7 +12003,7 @@ func (x *GetDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDurability.ProtoReflect.Descriptor instead.
 func (*GetDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{140}
+	return file_granary_proto_rawDescGZIP(), []int{154}
 }
 
 func (x *GetDurability) GetAfter() uint64 {
@@ -10934,7 +12030,7 @@ type Durability struct {
 
 func (x *Durability) Reset() {
 	*x = Durability{}
-	mi := &file_granary_proto_msgTypes[141]
+	mi := &file_granary_proto_msgTypes[155]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10946,7 +12042,7 @@ func (x *Durability) String() string {
 func (*Durability) ProtoMessage() {}
 
 func (x *Durability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[141]
+	mi := &file_granary_proto_msgTypes[155]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10959,7 +12055,7 @@ func (x *Durability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Durability.ProtoReflect.Descriptor instead.
 func (*Durability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{141}
+	return file_granary_proto_rawDescGZIP(), []int{155}
 }
 
 func (x *Durability) GetVolumes() []*VolumeDurability {
@@ -10995,7 +12091,7 @@ type VolumeDurability struct {
 
 func (x *VolumeDurability) Reset() {
 	*x = VolumeDurability{}
-	mi := &file_granary_proto_msgTypes[142]
+	mi := &file_granary_proto_msgTypes[156]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11007,7 +12103,7 @@ func (x *VolumeDurability) String() string {
 func (*VolumeDurability) ProtoMessage() {}
 
 func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[142]
+	mi := &file_granary_proto_msgTypes[156]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11020,7 +12116,7 @@ func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeDurability.ProtoReflect.Descriptor instead.
 func (*VolumeDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{142}
+	return file_granary_proto_rawDescGZIP(), []int{156}
 }
 
 func (x *VolumeDurability) GetVolume() uint64 {
@@ -11108,7 +12204,7 @@ type GetUpkeep struct {
 
 func (x *GetUpkeep) Reset() {
 	*x = GetUpkeep{}
-	mi := &file_granary_proto_msgTypes[143]
+	mi := &file_granary_proto_msgTypes[157]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11120,7 +12216,7 @@ func (x *GetUpkeep) String() string {
 func (*GetUpkeep) ProtoMessage() {}
 
 func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[143]
+	mi := &file_granary_proto_msgTypes[157]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11133,7 +12229,7 @@ func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUpkeep.ProtoReflect.Descriptor instead.
 func (*GetUpkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{143}
+	return file_granary_proto_rawDescGZIP(), []int{157}
 }
 
 type UpkeepIs struct {
@@ -11145,7 +12241,7 @@ type UpkeepIs struct {
 
 func (x *UpkeepIs) Reset() {
 	*x = UpkeepIs{}
-	mi := &file_granary_proto_msgTypes[144]
+	mi := &file_granary_proto_msgTypes[158]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11157,7 +12253,7 @@ func (x *UpkeepIs) String() string {
 func (*UpkeepIs) ProtoMessage() {}
 
 func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[144]
+	mi := &file_granary_proto_msgTypes[158]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11170,7 +12266,7 @@ func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpkeepIs.ProtoReflect.Descriptor instead.
 func (*UpkeepIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{144}
+	return file_granary_proto_rawDescGZIP(), []int{158}
 }
 
 func (x *UpkeepIs) GetUpkeep() *Upkeep {
@@ -11197,7 +12293,7 @@ type Lock struct {
 
 func (x *Lock) Reset() {
 	*x = Lock{}
-	mi := &file_granary_proto_msgTypes[145]
+	mi := &file_granary_proto_msgTypes[159]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11209,7 +12305,7 @@ func (x *Lock) String() string {
 func (*Lock) ProtoMessage() {}
 
 func (x *Lock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[145]
+	mi := &file_granary_proto_msgTypes[159]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11222,7 +12318,7 @@ func (x *Lock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lock.ProtoReflect.Descriptor instead.
 func (*Lock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{145}
+	return file_granary_proto_rawDescGZIP(), []int{159}
 }
 
 func (x *Lock) GetLockKey() *LockKey {
@@ -11297,7 +12393,7 @@ type AwaitReturn struct {
 
 func (x *AwaitReturn) Reset() {
 	*x = AwaitReturn{}
-	mi := &file_granary_proto_msgTypes[146]
+	mi := &file_granary_proto_msgTypes[160]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11309,7 +12405,7 @@ func (x *AwaitReturn) String() string {
 func (*AwaitReturn) ProtoMessage() {}
 
 func (x *AwaitReturn) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[146]
+	mi := &file_granary_proto_msgTypes[160]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11322,7 +12418,7 @@ func (x *AwaitReturn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitReturn.ProtoReflect.Descriptor instead.
 func (*AwaitReturn) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{146}
+	return file_granary_proto_rawDescGZIP(), []int{160}
 }
 
 func (x *AwaitReturn) GetInodes() []uint64 {
@@ -11340,7 +12436,7 @@ type Returned struct {
 
 func (x *Returned) Reset() {
 	*x = Returned{}
-	mi := &file_granary_proto_msgTypes[147]
+	mi := &file_granary_proto_msgTypes[161]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11352,7 +12448,7 @@ func (x *Returned) String() string {
 func (*Returned) ProtoMessage() {}
 
 func (x *Returned) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[147]
+	mi := &file_granary_proto_msgTypes[161]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11365,7 +12461,7 @@ func (x *Returned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Returned.ProtoReflect.Descriptor instead.
 func (*Returned) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{147}
+	return file_granary_proto_rawDescGZIP(), []int{161}
 }
 
 type PathLock struct {
@@ -11389,7 +12485,7 @@ type PathLock struct {
 
 func (x *PathLock) Reset() {
 	*x = PathLock{}
-	mi := &file_granary_proto_msgTypes[148]
+	mi := &file_granary_proto_msgTypes[162]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11401,7 +12497,7 @@ func (x *PathLock) String() string {
 func (*PathLock) ProtoMessage() {}
 
 func (x *PathLock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[148]
+	mi := &file_granary_proto_msgTypes[162]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11414,7 +12510,7 @@ func (x *PathLock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathLock.ProtoReflect.Descriptor instead.
 func (*PathLock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{148}
+	return file_granary_proto_rawDescGZIP(), []int{162}
 }
 
 func (x *PathLock) GetId() uint64 {
@@ -11519,7 +12615,7 @@ type LockedPath struct {
 
 func (x *LockedPath) Reset() {
 	*x = LockedPath{}
-	mi := &file_granary_proto_msgTypes[149]
+	mi := &file_granary_proto_msgTypes[163]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11531,7 +12627,7 @@ func (x *LockedPath) String() string {
 func (*LockedPath) ProtoMessage() {}
 
 func (x *LockedPath) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[149]
+	mi := &file_granary_proto_msgTypes[163]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11544,7 +12640,7 @@ func (x *LockedPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockedPath.ProtoReflect.Descriptor instead.
 func (*LockedPath) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{149}
+	return file_granary_proto_rawDescGZIP(), []int{163}
 }
 
 func (x *LockedPath) GetPath() []byte {
@@ -11579,7 +12675,7 @@ type ListPathLocks struct {
 
 func (x *ListPathLocks) Reset() {
 	*x = ListPathLocks{}
-	mi := &file_granary_proto_msgTypes[150]
+	mi := &file_granary_proto_msgTypes[164]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11591,7 +12687,7 @@ func (x *ListPathLocks) String() string {
 func (*ListPathLocks) ProtoMessage() {}
 
 func (x *ListPathLocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[150]
+	mi := &file_granary_proto_msgTypes[164]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11604,7 +12700,7 @@ func (x *ListPathLocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPathLocks.ProtoReflect.Descriptor instead.
 func (*ListPathLocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{150}
+	return file_granary_proto_rawDescGZIP(), []int{164}
 }
 
 func (x *ListPathLocks) GetAfter() uint64 {
@@ -11638,7 +12734,7 @@ type PathLocks struct {
 
 func (x *PathLocks) Reset() {
 	*x = PathLocks{}
-	mi := &file_granary_proto_msgTypes[151]
+	mi := &file_granary_proto_msgTypes[165]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11650,7 +12746,7 @@ func (x *PathLocks) String() string {
 func (*PathLocks) ProtoMessage() {}
 
 func (x *PathLocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[151]
+	mi := &file_granary_proto_msgTypes[165]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11663,7 +12759,7 @@ func (x *PathLocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathLocks.ProtoReflect.Descriptor instead.
 func (*PathLocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{151}
+	return file_granary_proto_rawDescGZIP(), []int{165}
 }
 
 func (x *PathLocks) GetLocks() []*PathLock {
@@ -11692,7 +12788,7 @@ type GetLock struct {
 
 func (x *GetLock) Reset() {
 	*x = GetLock{}
-	mi := &file_granary_proto_msgTypes[152]
+	mi := &file_granary_proto_msgTypes[166]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11704,7 +12800,7 @@ func (x *GetLock) String() string {
 func (*GetLock) ProtoMessage() {}
 
 func (x *GetLock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[152]
+	mi := &file_granary_proto_msgTypes[166]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11717,7 +12813,7 @@ func (x *GetLock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLock.ProtoReflect.Descriptor instead.
 func (*GetLock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{152}
+	return file_granary_proto_rawDescGZIP(), []int{166}
 }
 
 func (x *GetLock) GetLockKey() *LockKey {
@@ -11757,7 +12853,7 @@ type LockIs struct {
 
 func (x *LockIs) Reset() {
 	*x = LockIs{}
-	mi := &file_granary_proto_msgTypes[153]
+	mi := &file_granary_proto_msgTypes[167]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11769,7 +12865,7 @@ func (x *LockIs) String() string {
 func (*LockIs) ProtoMessage() {}
 
 func (x *LockIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[153]
+	mi := &file_granary_proto_msgTypes[167]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11782,7 +12878,7 @@ func (x *LockIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockIs.ProtoReflect.Descriptor instead.
 func (*LockIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{153}
+	return file_granary_proto_rawDescGZIP(), []int{167}
 }
 
 func (x *LockIs) GetLock() *Lock {
@@ -11803,7 +12899,7 @@ type ListLocks struct {
 
 func (x *ListLocks) Reset() {
 	*x = ListLocks{}
-	mi := &file_granary_proto_msgTypes[154]
+	mi := &file_granary_proto_msgTypes[168]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11815,7 +12911,7 @@ func (x *ListLocks) String() string {
 func (*ListLocks) ProtoMessage() {}
 
 func (x *ListLocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[154]
+	mi := &file_granary_proto_msgTypes[168]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11828,7 +12924,7 @@ func (x *ListLocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLocks.ProtoReflect.Descriptor instead.
 func (*ListLocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{154}
+	return file_granary_proto_rawDescGZIP(), []int{168}
 }
 
 func (x *ListLocks) GetInode() uint64 {
@@ -11862,7 +12958,7 @@ type Locks struct {
 
 func (x *Locks) Reset() {
 	*x = Locks{}
-	mi := &file_granary_proto_msgTypes[155]
+	mi := &file_granary_proto_msgTypes[169]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11874,7 +12970,7 @@ func (x *Locks) String() string {
 func (*Locks) ProtoMessage() {}
 
 func (x *Locks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[155]
+	mi := &file_granary_proto_msgTypes[169]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11887,7 +12983,7 @@ func (x *Locks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locks.ProtoReflect.Descriptor instead.
 func (*Locks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{155}
+	return file_granary_proto_rawDescGZIP(), []int{169}
 }
 
 func (x *Locks) GetLocks() []*Lock {
@@ -11912,7 +13008,7 @@ type ListDisks struct {
 
 func (x *ListDisks) Reset() {
 	*x = ListDisks{}
-	mi := &file_granary_proto_msgTypes[156]
+	mi := &file_granary_proto_msgTypes[170]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11924,7 +13020,7 @@ func (x *ListDisks) String() string {
 func (*ListDisks) ProtoMessage() {}
 
 func (x *ListDisks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[156]
+	mi := &file_granary_proto_msgTypes[170]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11937,7 +13033,7 @@ func (x *ListDisks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDisks.ProtoReflect.Descriptor instead.
 func (*ListDisks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{156}
+	return file_granary_proto_rawDescGZIP(), []int{170}
 }
 
 type Disks struct {
@@ -11950,7 +13046,7 @@ type Disks struct {
 
 func (x *Disks) Reset() {
 	*x = Disks{}
-	mi := &file_granary_proto_msgTypes[157]
+	mi := &file_granary_proto_msgTypes[171]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11962,7 +13058,7 @@ func (x *Disks) String() string {
 func (*Disks) ProtoMessage() {}
 
 func (x *Disks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[157]
+	mi := &file_granary_proto_msgTypes[171]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11975,7 +13071,7 @@ func (x *Disks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disks.ProtoReflect.Descriptor instead.
 func (*Disks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{157}
+	return file_granary_proto_rawDescGZIP(), []int{171}
 }
 
 func (x *Disks) GetServers() []*Server {
@@ -12000,7 +13096,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_granary_proto_msgTypes[158]
+	mi := &file_granary_proto_msgTypes[172]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12012,7 +13108,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[158]
+	mi := &file_granary_proto_msgTypes[172]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12025,7 +13121,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{158}
+	return file_granary_proto_rawDescGZIP(), []int{172}
 }
 
 type MasterStatus struct {
@@ -12044,7 +13140,7 @@ type MasterStatus struct {
 
 func (x *MasterStatus) Reset() {
 	*x = MasterStatus{}
-	mi := &file_granary_proto_msgTypes[159]
+	mi := &file_granary_proto_msgTypes[173]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12056,7 +13152,7 @@ func (x *MasterStatus) String() string {
 func (*MasterStatus) ProtoMessage() {}
 
 func (x *MasterStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[159]
+	mi := &file_granary_proto_msgTypes[173]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12069,7 +13165,7 @@ func (x *MasterStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterStatus.ProtoReflect.Descriptor instead.
 func (*MasterStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{159}
+	return file_granary_proto_rawDescGZIP(), []int{173}
 }
 
 func (x *MasterStatus) GetId() []byte {
@@ -12158,7 +13254,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_granary_proto_msgTypes[160]
+	mi := &file_granary_proto_msgTypes[174]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12170,7 +13266,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[160]
+	mi := &file_granary_proto_msgTypes[174]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12183,7 +13279,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{160}
+	return file_granary_proto_rawDescGZIP(), []int{174}
 }
 
 func (x *Status) GetCluster() []byte {
@@ -12443,7 +13539,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x06offset\x18\x06 \x01(\x04R\x06offset\x12*\n" +
 	"\x06volume\x18\a \x01(\v2\x12.granary.v1.VolumeR\x06volume\x12\x18\n" +
 	"\amissing\x18\b \x03(\rR\amissing\x12\x16\n" +
-	"\x06marker\x18\t \x01(\bR\x06marker\"\xbc\x11\n" +
+	"\x06marker\x18\t \x01(\bR\x06marker\"\xc1\x12\n" +
 	"\x02Op\x12,\n" +
 	"\x06create\x18\x01 \x01(\v2\x12.granary.v1.CreateH\x00R\x06create\x12,\n" +
 	"\x06unlink\x18\x02 \x01(\v2\x12.granary.v1.UnlinkH\x00R\x06unlink\x12)\n" +
@@ -12496,7 +13592,9 @@ const file_granary_proto_rawDesc = "" +
 	"\racquire_paths\x18( \x01(\v2\x18.granary.v1.AcquirePathsH\x00R\facquirePaths\x129\n" +
 	"\vrenew_paths\x18) \x01(\v2\x16.granary.v1.RenewPathsH\x00R\n" +
 	"renewPaths\x12?\n" +
-	"\rrelease_paths\x18* \x01(\v2\x18.granary.v1.ReleasePathsH\x00R\freleasePathsB\x04\n" +
+	"\rrelease_paths\x18* \x01(\v2\x18.granary.v1.ReleasePathsH\x00R\freleasePaths\x12<\n" +
+	"\fput_identity\x187 \x01(\v2\x17.granary.v1.PutIdentityH\x00R\vputIdentity\x12E\n" +
+	"\x0fdelete_identity\x188 \x01(\v2\x1a.granary.v1.DeleteIdentityH\x00R\x0edeleteIdentityB\x04\n" +
 	"\x02op\"n\n" +
 	"\fPrecondition\x12\x16\n" +
 	"\x06absent\x18\x01 \x01(\bR\x06absent\x12\x18\n" +
@@ -12778,7 +13876,82 @@ const file_granary_proto_rawDesc = "" +
 	"\n" +
 	"secret_key\x18\x02 \x01(\fR\tsecretKey\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\fR\x04name\x12\x12\n" +
-	"\x04root\x18\x04 \x01(\bR\x04root\"\xf1\x03\n" +
+	"\x04root\x18\x04 \x01(\bR\x04root\"?\n" +
+	"\vPutIdentity\x120\n" +
+	"\bidentity\x18\x01 \x01(\v2\x14.granary.v1.IdentityR\bidentity\"R\n" +
+	"\x0eDeleteIdentity\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\fR\x04name\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\"\xc5\x04\n" +
+	"\bIdentity\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\fR\x04name\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\fR\x02id\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\fR\x04path\x12\x18\n" +
+	"\acreated\x18\x05 \x01(\x03R\acreated\x12\x18\n" +
+	"\achanged\x18\x06 \x01(\x03R\achanged\x12\x18\n" +
+	"\aversion\x18\a \x01(\x04R\aversion\x12 \n" +
+	"\vdescription\x18\b \x01(\fR\vdescription\x12+\n" +
+	"\x04tags\x18\t \x03(\v2\x17.granary.v1.IdentityTagR\x04tags\x121\n" +
+	"\x06inline\x18\n" +
+	" \x03(\v2\x19.granary.v1.NamedDocumentR\x06inline\x12\x1a\n" +
+	"\battached\x18\v \x03(\fR\battached\x12\x16\n" +
+	"\x06groups\x18\f \x03(\fR\x06groups\x12$\n" +
+	"\x04cred\x18\r \x01(\v2\x10.granary.v1.CredR\x04cred\x12\x1a\n" +
+	"\bdocument\x18\x0e \x01(\fR\bdocument\x12\x1f\n" +
+	"\vsession_max\x18\x0f \x01(\rR\n" +
+	"sessionMax\x12\x12\n" +
+	"\x04user\x18\x10 \x01(\fR\x04user\x12\x16\n" +
+	"\x06secret\x18\x11 \x01(\fR\x06secret\x12\x1a\n" +
+	"\bdisabled\x18\x12 \x01(\bR\bdisabled\x12\x1c\n" +
+	"\taudiences\x18\x13 \x03(\fR\taudiences\x12 \n" +
+	"\vthumbprints\x18\x14 \x03(\fR\vthumbprints\"5\n" +
+	"\vIdentityTag\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\"?\n" +
+	"\rNamedDocument\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\fR\x04name\x12\x1a\n" +
+	"\bdocument\x18\x02 \x01(\fR\bdocument\"5\n" +
+	"\vIdentityRef\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\fR\x04name\"5\n" +
+	"\vGetIdentity\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\fR\x04name\">\n" +
+	"\n" +
+	"IdentityIs\x120\n" +
+	"\bidentity\x18\x01 \x01(\v2\x14.granary.v1.IdentityR\bidentity\"P\n" +
+	"\x0eListIdentities\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\fR\x05after\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\x03R\x05limit\"V\n" +
+	"\n" +
+	"Identities\x124\n" +
+	"\n" +
+	"identities\x18\x01 \x03(\v2\x14.granary.v1.IdentityR\n" +
+	"identities\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"\x7f\n" +
+	"\x10ListIdentityUses\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\fR\x04name\x12-\n" +
+	"\x05after\x18\x03 \x01(\v2\x17.granary.v1.IdentityRefR\x05after\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\x03R\x05limit\"O\n" +
+	"\fIdentityUses\x12+\n" +
+	"\x04uses\x18\x01 \x03(\v2\x17.granary.v1.IdentityRefR\x04uses\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"Z\n" +
+	"\x0fResolveIdentity\x12\x1d\n" +
+	"\n" +
+	"access_key\x18\x01 \x01(\fR\taccessKey\x12\x12\n" +
+	"\x04role\x18\x02 \x01(\fR\x04role\x12\x14\n" +
+	"\x05known\x18\x03 \x01(\x04R\x05known\"\x8c\x02\n" +
+	"\x06Holder\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x1c\n" +
+	"\tunchanged\x18\x02 \x01(\bR\tunchanged\x12\x12\n" +
+	"\x04root\x18\x03 \x01(\bR\x04root\x12&\n" +
+	"\x03key\x18\x04 \x01(\v2\x14.granary.v1.IdentityR\x03key\x12.\n" +
+	"\asubject\x18\x05 \x01(\v2\x14.granary.v1.IdentityR\asubject\x12,\n" +
+	"\x06groups\x18\x06 \x03(\v2\x14.granary.v1.IdentityR\x06groups\x120\n" +
+	"\bpolicies\x18\a \x03(\v2\x14.granary.v1.IdentityR\bpolicies\"\xf1\x03\n" +
 	"\x04Attr\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\rR\x04type\x12\x12\n" +
@@ -13032,7 +14205,7 @@ const file_granary_proto_rawDesc = "" +
 	"\n" +
 	"QueryReply\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12*\n" +
-	"\x06answer\x18\x02 \x01(\v2\x12.granary.v1.AnswerR\x06answer\"\xa4\t\n" +
+	"\x06answer\x18\x02 \x01(\v2\x12.granary.v1.AnswerR\x06answer\"\xc1\v\n" +
 	"\x05Query\x12,\n" +
 	"\x06lookup\x18\x01 \x01(\v2\x12.granary.v1.LookupH\x00R\x06lookup\x120\n" +
 	"\bread_dir\x18\x02 \x01(\v2\x13.granary.v1.ReadDirH\x00R\areadDir\x12&\n" +
@@ -13065,8 +14238,12 @@ const file_granary_proto_rawDesc = "" +
 	"\n" +
 	"list_locks\x18\x13 \x01(\v2\x15.granary.v1.ListLocksH\x00R\tlistLocks\x12<\n" +
 	"\fawait_return\x18\x14 \x01(\v2\x17.granary.v1.AwaitReturnH\x00R\vawaitReturn\x12C\n" +
-	"\x0flist_path_locks\x18\x18 \x01(\v2\x19.granary.v1.ListPathLocksH\x00R\rlistPathLocksB\a\n" +
-	"\x05query\"\xf6\a\n" +
+	"\x0flist_path_locks\x18\x18 \x01(\v2\x19.granary.v1.ListPathLocksH\x00R\rlistPathLocks\x12<\n" +
+	"\fget_identity\x18# \x01(\v2\x17.granary.v1.GetIdentityH\x00R\vgetIdentity\x12E\n" +
+	"\x0flist_identities\x18$ \x01(\v2\x1a.granary.v1.ListIdentitiesH\x00R\x0elistIdentities\x12L\n" +
+	"\x12list_identity_uses\x18% \x01(\v2\x1c.granary.v1.ListIdentityUsesH\x00R\x10listIdentityUses\x12H\n" +
+	"\x10resolve_identity\x18& \x01(\v2\x1b.granary.v1.ResolveIdentityH\x00R\x0fresolveIdentityB\a\n" +
+	"\x05query\"\xfc\b\n" +
 	"\x06Answer\x12)\n" +
 	"\x05found\x18\x01 \x01(\v2\x11.granary.v1.FoundH\x00R\x05found\x12\x1e\n" +
 	"\tdirectory\x18\x02 \x01(\fH\x00R\tdirectory\x12\x1a\n" +
@@ -13093,7 +14270,14 @@ const file_granary_proto_rawDesc = "" +
 	"\x05locks\x18\x13 \x01(\v2\x11.granary.v1.LocksH\x00R\x05locks\x122\n" +
 	"\breturned\x18\x14 \x01(\v2\x14.granary.v1.ReturnedH\x00R\breturned\x126\n" +
 	"\n" +
-	"path_locks\x18\x18 \x01(\v2\x15.granary.v1.PathLocksH\x00R\tpathLocksB\b\n" +
+	"path_locks\x18\x18 \x01(\v2\x15.granary.v1.PathLocksH\x00R\tpathLocks\x12!\n" +
+	"\videntity_is\x18# \x01(\fH\x00R\n" +
+	"identityIs\x12 \n" +
+	"\n" +
+	"identities\x18$ \x01(\fH\x00R\n" +
+	"identities\x12%\n" +
+	"\ridentity_uses\x18% \x01(\fH\x00R\fidentityUses\x12\x18\n" +
+	"\x06holder\x18& \x01(\fH\x00R\x06holderB\b\n" +
 	"\x06answer\"7\n" +
 	"\x05Range\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x16\n" +
@@ -13385,7 +14569,7 @@ func file_granary_proto_rawDescGZIP() []byte {
 	return file_granary_proto_rawDescData
 }
 
-var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 161)
+var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 175)
 var file_granary_proto_goTypes = []any{
 	(*OpenSessionRequest)(nil), // 0: granary.v1.OpenSessionRequest
 	(*SessionInfo)(nil),        // 1: granary.v1.SessionInfo
@@ -13460,107 +14644,121 @@ var file_granary_proto_goTypes = []any{
 	(*CloseSession)(nil),       // 70: granary.v1.CloseSession
 	(*SetUser)(nil),            // 71: granary.v1.SetUser
 	(*User)(nil),               // 72: granary.v1.User
-	(*Attr)(nil),               // 73: granary.v1.Attr
-	(*Entry)(nil),              // 74: granary.v1.Entry
-	(*Xattr)(nil),              // 75: granary.v1.Xattr
-	(*Location)(nil),           // 76: granary.v1.Location
-	(*Chunk)(nil),              // 77: granary.v1.Chunk
-	(*ExtentWrite)(nil),        // 78: granary.v1.ExtentWrite
-	(*Content)(nil),            // 79: granary.v1.Content
-	(*BlockInfo)(nil),          // 80: granary.v1.BlockInfo
-	(*Extent)(nil),             // 81: granary.v1.Extent
-	(*Layout)(nil),             // 82: granary.v1.Layout
-	(*Policy)(nil),             // 83: granary.v1.Policy
-	(*ShardPlace)(nil),         // 84: granary.v1.ShardPlace
-	(*Volume)(nil),             // 85: granary.v1.Volume
-	(*ShardRef)(nil),           // 86: granary.v1.ShardRef
-	(*ShardInfo)(nil),          // 87: granary.v1.ShardInfo
-	(*DiskUsage)(nil),          // 88: granary.v1.DiskUsage
-	(*Scrub)(nil),              // 89: granary.v1.Scrub
-	(*Disk)(nil),               // 90: granary.v1.Disk
-	(*Server)(nil),             // 91: granary.v1.Server
-	(*Task)(nil),               // 92: granary.v1.Task
-	(*TaskReport)(nil),         // 93: granary.v1.TaskReport
-	(*WorkRequest)(nil),        // 94: granary.v1.WorkRequest
-	(*WorkReply)(nil),          // 95: granary.v1.WorkReply
-	(*TaskStatus)(nil),         // 96: granary.v1.TaskStatus
-	(*AwaitLockRequest)(nil),   // 97: granary.v1.AwaitLockRequest
-	(*AwaitLockReply)(nil),     // 98: granary.v1.AwaitLockReply
-	(*AttendRequest)(nil),      // 99: granary.v1.AttendRequest
-	(*Notices)(nil),            // 100: granary.v1.Notices
-	(*Change)(nil),             // 101: granary.v1.Change
-	(*QueryRequest)(nil),       // 102: granary.v1.QueryRequest
-	(*QueryManyRequest)(nil),   // 103: granary.v1.QueryManyRequest
-	(*QueryManyReply)(nil),     // 104: granary.v1.QueryManyReply
-	(*QueryOutcome)(nil),       // 105: granary.v1.QueryOutcome
-	(*QueryReply)(nil),         // 106: granary.v1.QueryReply
-	(*Query)(nil),              // 107: granary.v1.Query
-	(*Answer)(nil),             // 108: granary.v1.Answer
-	(*Range)(nil),              // 109: granary.v1.Range
-	(*Lookup)(nil),             // 110: granary.v1.Lookup
-	(*Found)(nil),              // 111: granary.v1.Found
-	(*ReadDir)(nil),            // 112: granary.v1.ReadDir
-	(*Directory)(nil),          // 113: granary.v1.Directory
-	(*List)(nil),               // 114: granary.v1.List
-	(*ListItem)(nil),           // 115: granary.v1.ListItem
-	(*Listing)(nil),            // 116: granary.v1.Listing
-	(*HasChunks)(nil),          // 117: granary.v1.HasChunks
-	(*ChunksHad)(nil),          // 118: granary.v1.ChunksHad
-	(*StatFS)(nil),             // 119: granary.v1.StatFS
-	(*FSStats)(nil),            // 120: granary.v1.FSStats
-	(*ListDatasets)(nil),       // 121: granary.v1.ListDatasets
-	(*Dataset)(nil),            // 122: granary.v1.Dataset
-	(*Datasets)(nil),           // 123: granary.v1.Datasets
-	(*Usage)(nil),              // 124: granary.v1.Usage
-	(*ListUsage)(nil),          // 125: granary.v1.ListUsage
-	(*Usages)(nil),             // 126: granary.v1.Usages
-	(*GetPolicy)(nil),          // 127: granary.v1.GetPolicy
-	(*PolicyIs)(nil),           // 128: granary.v1.PolicyIs
-	(*GetUser)(nil),            // 129: granary.v1.GetUser
-	(*UserIs)(nil),             // 130: granary.v1.UserIs
-	(*ListVolumes)(nil),        // 131: granary.v1.ListVolumes
-	(*Volumes)(nil),            // 132: granary.v1.Volumes
-	(*GetVolume)(nil),          // 133: granary.v1.GetVolume
-	(*VolumeIs)(nil),           // 134: granary.v1.VolumeIs
-	(*ListBlocks)(nil),         // 135: granary.v1.ListBlocks
-	(*Blocks)(nil),             // 136: granary.v1.Blocks
-	(*StoredBlock)(nil),        // 137: granary.v1.StoredBlock
-	(*ListTasks)(nil),          // 138: granary.v1.ListTasks
-	(*Tasks)(nil),              // 139: granary.v1.Tasks
-	(*GetDurability)(nil),      // 140: granary.v1.GetDurability
-	(*Durability)(nil),         // 141: granary.v1.Durability
-	(*VolumeDurability)(nil),   // 142: granary.v1.VolumeDurability
-	(*GetUpkeep)(nil),          // 143: granary.v1.GetUpkeep
-	(*UpkeepIs)(nil),           // 144: granary.v1.UpkeepIs
-	(*Lock)(nil),               // 145: granary.v1.Lock
-	(*AwaitReturn)(nil),        // 146: granary.v1.AwaitReturn
-	(*Returned)(nil),           // 147: granary.v1.Returned
-	(*PathLock)(nil),           // 148: granary.v1.PathLock
-	(*LockedPath)(nil),         // 149: granary.v1.LockedPath
-	(*ListPathLocks)(nil),      // 150: granary.v1.ListPathLocks
-	(*PathLocks)(nil),          // 151: granary.v1.PathLocks
-	(*GetLock)(nil),            // 152: granary.v1.GetLock
-	(*LockIs)(nil),             // 153: granary.v1.LockIs
-	(*ListLocks)(nil),          // 154: granary.v1.ListLocks
-	(*Locks)(nil),              // 155: granary.v1.Locks
-	(*ListDisks)(nil),          // 156: granary.v1.ListDisks
-	(*Disks)(nil),              // 157: granary.v1.Disks
-	(*GetStatus)(nil),          // 158: granary.v1.GetStatus
-	(*MasterStatus)(nil),       // 159: granary.v1.MasterStatus
-	(*Status)(nil),             // 160: granary.v1.Status
+	(*PutIdentity)(nil),        // 73: granary.v1.PutIdentity
+	(*DeleteIdentity)(nil),     // 74: granary.v1.DeleteIdentity
+	(*Identity)(nil),           // 75: granary.v1.Identity
+	(*IdentityTag)(nil),        // 76: granary.v1.IdentityTag
+	(*NamedDocument)(nil),      // 77: granary.v1.NamedDocument
+	(*IdentityRef)(nil),        // 78: granary.v1.IdentityRef
+	(*GetIdentity)(nil),        // 79: granary.v1.GetIdentity
+	(*IdentityIs)(nil),         // 80: granary.v1.IdentityIs
+	(*ListIdentities)(nil),     // 81: granary.v1.ListIdentities
+	(*Identities)(nil),         // 82: granary.v1.Identities
+	(*ListIdentityUses)(nil),   // 83: granary.v1.ListIdentityUses
+	(*IdentityUses)(nil),       // 84: granary.v1.IdentityUses
+	(*ResolveIdentity)(nil),    // 85: granary.v1.ResolveIdentity
+	(*Holder)(nil),             // 86: granary.v1.Holder
+	(*Attr)(nil),               // 87: granary.v1.Attr
+	(*Entry)(nil),              // 88: granary.v1.Entry
+	(*Xattr)(nil),              // 89: granary.v1.Xattr
+	(*Location)(nil),           // 90: granary.v1.Location
+	(*Chunk)(nil),              // 91: granary.v1.Chunk
+	(*ExtentWrite)(nil),        // 92: granary.v1.ExtentWrite
+	(*Content)(nil),            // 93: granary.v1.Content
+	(*BlockInfo)(nil),          // 94: granary.v1.BlockInfo
+	(*Extent)(nil),             // 95: granary.v1.Extent
+	(*Layout)(nil),             // 96: granary.v1.Layout
+	(*Policy)(nil),             // 97: granary.v1.Policy
+	(*ShardPlace)(nil),         // 98: granary.v1.ShardPlace
+	(*Volume)(nil),             // 99: granary.v1.Volume
+	(*ShardRef)(nil),           // 100: granary.v1.ShardRef
+	(*ShardInfo)(nil),          // 101: granary.v1.ShardInfo
+	(*DiskUsage)(nil),          // 102: granary.v1.DiskUsage
+	(*Scrub)(nil),              // 103: granary.v1.Scrub
+	(*Disk)(nil),               // 104: granary.v1.Disk
+	(*Server)(nil),             // 105: granary.v1.Server
+	(*Task)(nil),               // 106: granary.v1.Task
+	(*TaskReport)(nil),         // 107: granary.v1.TaskReport
+	(*WorkRequest)(nil),        // 108: granary.v1.WorkRequest
+	(*WorkReply)(nil),          // 109: granary.v1.WorkReply
+	(*TaskStatus)(nil),         // 110: granary.v1.TaskStatus
+	(*AwaitLockRequest)(nil),   // 111: granary.v1.AwaitLockRequest
+	(*AwaitLockReply)(nil),     // 112: granary.v1.AwaitLockReply
+	(*AttendRequest)(nil),      // 113: granary.v1.AttendRequest
+	(*Notices)(nil),            // 114: granary.v1.Notices
+	(*Change)(nil),             // 115: granary.v1.Change
+	(*QueryRequest)(nil),       // 116: granary.v1.QueryRequest
+	(*QueryManyRequest)(nil),   // 117: granary.v1.QueryManyRequest
+	(*QueryManyReply)(nil),     // 118: granary.v1.QueryManyReply
+	(*QueryOutcome)(nil),       // 119: granary.v1.QueryOutcome
+	(*QueryReply)(nil),         // 120: granary.v1.QueryReply
+	(*Query)(nil),              // 121: granary.v1.Query
+	(*Answer)(nil),             // 122: granary.v1.Answer
+	(*Range)(nil),              // 123: granary.v1.Range
+	(*Lookup)(nil),             // 124: granary.v1.Lookup
+	(*Found)(nil),              // 125: granary.v1.Found
+	(*ReadDir)(nil),            // 126: granary.v1.ReadDir
+	(*Directory)(nil),          // 127: granary.v1.Directory
+	(*List)(nil),               // 128: granary.v1.List
+	(*ListItem)(nil),           // 129: granary.v1.ListItem
+	(*Listing)(nil),            // 130: granary.v1.Listing
+	(*HasChunks)(nil),          // 131: granary.v1.HasChunks
+	(*ChunksHad)(nil),          // 132: granary.v1.ChunksHad
+	(*StatFS)(nil),             // 133: granary.v1.StatFS
+	(*FSStats)(nil),            // 134: granary.v1.FSStats
+	(*ListDatasets)(nil),       // 135: granary.v1.ListDatasets
+	(*Dataset)(nil),            // 136: granary.v1.Dataset
+	(*Datasets)(nil),           // 137: granary.v1.Datasets
+	(*Usage)(nil),              // 138: granary.v1.Usage
+	(*ListUsage)(nil),          // 139: granary.v1.ListUsage
+	(*Usages)(nil),             // 140: granary.v1.Usages
+	(*GetPolicy)(nil),          // 141: granary.v1.GetPolicy
+	(*PolicyIs)(nil),           // 142: granary.v1.PolicyIs
+	(*GetUser)(nil),            // 143: granary.v1.GetUser
+	(*UserIs)(nil),             // 144: granary.v1.UserIs
+	(*ListVolumes)(nil),        // 145: granary.v1.ListVolumes
+	(*Volumes)(nil),            // 146: granary.v1.Volumes
+	(*GetVolume)(nil),          // 147: granary.v1.GetVolume
+	(*VolumeIs)(nil),           // 148: granary.v1.VolumeIs
+	(*ListBlocks)(nil),         // 149: granary.v1.ListBlocks
+	(*Blocks)(nil),             // 150: granary.v1.Blocks
+	(*StoredBlock)(nil),        // 151: granary.v1.StoredBlock
+	(*ListTasks)(nil),          // 152: granary.v1.ListTasks
+	(*Tasks)(nil),              // 153: granary.v1.Tasks
+	(*GetDurability)(nil),      // 154: granary.v1.GetDurability
+	(*Durability)(nil),         // 155: granary.v1.Durability
+	(*VolumeDurability)(nil),   // 156: granary.v1.VolumeDurability
+	(*GetUpkeep)(nil),          // 157: granary.v1.GetUpkeep
+	(*UpkeepIs)(nil),           // 158: granary.v1.UpkeepIs
+	(*Lock)(nil),               // 159: granary.v1.Lock
+	(*AwaitReturn)(nil),        // 160: granary.v1.AwaitReturn
+	(*Returned)(nil),           // 161: granary.v1.Returned
+	(*PathLock)(nil),           // 162: granary.v1.PathLock
+	(*LockedPath)(nil),         // 163: granary.v1.LockedPath
+	(*ListPathLocks)(nil),      // 164: granary.v1.ListPathLocks
+	(*PathLocks)(nil),          // 165: granary.v1.PathLocks
+	(*GetLock)(nil),            // 166: granary.v1.GetLock
+	(*LockIs)(nil),             // 167: granary.v1.LockIs
+	(*ListLocks)(nil),          // 168: granary.v1.ListLocks
+	(*Locks)(nil),              // 169: granary.v1.Locks
+	(*ListDisks)(nil),          // 170: granary.v1.ListDisks
+	(*Disks)(nil),              // 171: granary.v1.Disks
+	(*GetStatus)(nil),          // 172: granary.v1.GetStatus
+	(*MasterStatus)(nil),       // 173: granary.v1.MasterStatus
+	(*Status)(nil),             // 174: granary.v1.Status
 }
 var file_granary_proto_depIdxs = []int32{
-	88,  // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
-	87,  // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
-	87,  // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
+	102, // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
+	101, // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
+	101, // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
 	15,  // 3: granary.v1.ErrorDetail.not_leader:type_name -> granary.v1.NotLeader
 	16,  // 4: granary.v1.ErrorDetail.delegated:type_name -> granary.v1.Delegated
 	21,  // 5: granary.v1.Request.cred:type_name -> granary.v1.Cred
 	23,  // 6: granary.v1.Request.op:type_name -> granary.v1.Op
 	20,  // 7: granary.v1.Request.under:type_name -> granary.v1.Under
 	14,  // 8: granary.v1.Result.err:type_name -> granary.v1.ErrorDetail
-	73,  // 9: granary.v1.Result.attr:type_name -> granary.v1.Attr
-	85,  // 10: granary.v1.Result.volume:type_name -> granary.v1.Volume
+	87,  // 9: granary.v1.Result.attr:type_name -> granary.v1.Attr
+	99,  // 10: granary.v1.Result.volume:type_name -> granary.v1.Volume
 	25,  // 11: granary.v1.Op.create:type_name -> granary.v1.Create
 	26,  // 12: granary.v1.Op.unlink:type_name -> granary.v1.Unlink
 	27,  // 13: granary.v1.Op.rmdir:type_name -> granary.v1.Rmdir
@@ -13600,164 +14798,182 @@ var file_granary_proto_depIdxs = []int32{
 	63,  // 47: granary.v1.Op.acquire_paths:type_name -> granary.v1.AcquirePaths
 	65,  // 48: granary.v1.Op.renew_paths:type_name -> granary.v1.RenewPaths
 	66,  // 49: granary.v1.Op.release_paths:type_name -> granary.v1.ReleasePaths
-	75,  // 50: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
-	79,  // 51: granary.v1.Create.content:type_name -> granary.v1.Content
-	24,  // 52: granary.v1.Create.match:type_name -> granary.v1.Precondition
-	24,  // 53: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
-	75,  // 54: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
-	24,  // 55: granary.v1.Link.match:type_name -> granary.v1.Precondition
-	24,  // 56: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
-	75,  // 57: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
-	79,  // 58: granary.v1.Commit.content:type_name -> granary.v1.Content
-	24,  // 59: granary.v1.Commit.match:type_name -> granary.v1.Precondition
-	24,  // 60: granary.v1.CopyRange.match:type_name -> granary.v1.Precondition
-	25,  // 61: granary.v1.Assemble.create:type_name -> granary.v1.Create
-	38,  // 62: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
-	41,  // 63: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
-	83,  // 64: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
-	45,  // 65: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
-	49,  // 66: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
-	76,  // 67: granary.v1.BlockMove.from:type_name -> granary.v1.Location
-	76,  // 68: granary.v1.BlockMove.to:type_name -> granary.v1.Location
-	69,  // 69: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
-	49,  // 70: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
-	67,  // 71: granary.v1.AcquireLock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 72: granary.v1.AcquireLock.lock_range:type_name -> granary.v1.LockRange
-	67,  // 73: granary.v1.ReleaseLock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 74: granary.v1.ReleaseLock.lock_range:type_name -> granary.v1.LockRange
-	67,  // 75: granary.v1.CancelLock.lock_key:type_name -> granary.v1.LockKey
-	64,  // 76: granary.v1.AcquirePaths.paths:type_name -> granary.v1.LockPath
-	72,  // 77: granary.v1.SetUser.user:type_name -> granary.v1.User
-	73,  // 78: granary.v1.Entry.attr:type_name -> granary.v1.Attr
-	76,  // 79: granary.v1.Chunk.location:type_name -> granary.v1.Location
-	78,  // 80: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
-	77,  // 81: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
-	76,  // 82: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
-	81,  // 83: granary.v1.Layout.extents:type_name -> granary.v1.Extent
-	80,  // 84: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
-	85,  // 85: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
-	84,  // 86: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
-	86,  // 87: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
-	89,  // 88: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
-	88,  // 89: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
-	84,  // 90: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
-	92,  // 91: granary.v1.TaskReport.task:type_name -> granary.v1.Task
-	93,  // 92: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
-	92,  // 93: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
-	92,  // 94: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
-	67,  // 95: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
-	101, // 96: granary.v1.Notices.changes:type_name -> granary.v1.Change
-	107, // 97: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
-	21,  // 98: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
-	102, // 99: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
-	105, // 100: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
-	106, // 101: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
-	14,  // 102: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
-	108, // 103: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
-	110, // 104: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
-	112, // 105: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
-	114, // 106: granary.v1.Query.list:type_name -> granary.v1.List
-	117, // 107: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
-	119, // 108: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
-	127, // 109: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
-	129, // 110: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
-	131, // 111: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
-	156, // 112: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
-	158, // 113: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
-	121, // 114: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
-	125, // 115: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
-	133, // 116: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
-	135, // 117: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
-	138, // 118: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
-	140, // 119: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
-	143, // 120: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
-	152, // 121: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
-	154, // 122: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
-	146, // 123: granary.v1.Query.await_return:type_name -> granary.v1.AwaitReturn
-	150, // 124: granary.v1.Query.list_path_locks:type_name -> granary.v1.ListPathLocks
-	111, // 125: granary.v1.Answer.found:type_name -> granary.v1.Found
-	118, // 126: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	120, // 127: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	128, // 128: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	130, // 129: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	132, // 130: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	157, // 131: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	160, // 132: granary.v1.Answer.status:type_name -> granary.v1.Status
-	123, // 133: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
-	126, // 134: granary.v1.Answer.usages:type_name -> granary.v1.Usages
-	134, // 135: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
-	136, // 136: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
-	139, // 137: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
-	141, // 138: granary.v1.Answer.durability:type_name -> granary.v1.Durability
-	144, // 139: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
-	153, // 140: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
-	155, // 141: granary.v1.Answer.locks:type_name -> granary.v1.Locks
-	147, // 142: granary.v1.Answer.returned:type_name -> granary.v1.Returned
-	151, // 143: granary.v1.Answer.path_locks:type_name -> granary.v1.PathLocks
-	109, // 144: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	74,  // 145: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	75,  // 146: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	82,  // 147: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	74,  // 148: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	73,  // 149: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	115, // 150: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	73,  // 151: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	124, // 152: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	122, // 153: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	41,  // 154: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	124, // 155: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	83,  // 156: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	72,  // 157: granary.v1.UserIs.user:type_name -> granary.v1.User
-	85,  // 158: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	85,  // 159: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
-	137, // 160: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
-	80,  // 161: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
-	96,  // 162: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
-	142, // 163: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
-	69,  // 164: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
-	67,  // 165: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 166: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
-	149, // 167: granary.v1.PathLock.paths:type_name -> granary.v1.LockedPath
-	148, // 168: granary.v1.PathLocks.locks:type_name -> granary.v1.PathLock
-	67,  // 169: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 170: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
-	145, // 171: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
-	145, // 172: granary.v1.Locks.locks:type_name -> granary.v1.Lock
-	91,  // 173: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	90,  // 174: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	159, // 175: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	83,  // 176: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	0,   // 177: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 178: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	17,  // 179: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	102, // 180: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	103, // 181: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
-	12,  // 182: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 183: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 184: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 185: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 186: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	94,  // 187: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
-	97,  // 188: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
-	99,  // 189: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
-	1,   // 190: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 191: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	18,  // 192: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	106, // 193: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	104, // 194: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
-	13,  // 195: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 196: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 197: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 198: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 199: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	95,  // 200: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
-	98,  // 201: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
-	100, // 202: granary.v1.Master.Attend:output_type -> granary.v1.Notices
-	190, // [190:203] is the sub-list for method output_type
-	177, // [177:190] is the sub-list for method input_type
-	177, // [177:177] is the sub-list for extension type_name
-	177, // [177:177] is the sub-list for extension extendee
-	0,   // [0:177] is the sub-list for field type_name
+	73,  // 50: granary.v1.Op.put_identity:type_name -> granary.v1.PutIdentity
+	74,  // 51: granary.v1.Op.delete_identity:type_name -> granary.v1.DeleteIdentity
+	89,  // 52: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
+	93,  // 53: granary.v1.Create.content:type_name -> granary.v1.Content
+	24,  // 54: granary.v1.Create.match:type_name -> granary.v1.Precondition
+	24,  // 55: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
+	89,  // 56: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
+	24,  // 57: granary.v1.Link.match:type_name -> granary.v1.Precondition
+	24,  // 58: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
+	89,  // 59: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
+	93,  // 60: granary.v1.Commit.content:type_name -> granary.v1.Content
+	24,  // 61: granary.v1.Commit.match:type_name -> granary.v1.Precondition
+	24,  // 62: granary.v1.CopyRange.match:type_name -> granary.v1.Precondition
+	25,  // 63: granary.v1.Assemble.create:type_name -> granary.v1.Create
+	38,  // 64: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
+	41,  // 65: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
+	97,  // 66: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
+	45,  // 67: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
+	49,  // 68: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
+	90,  // 69: granary.v1.BlockMove.from:type_name -> granary.v1.Location
+	90,  // 70: granary.v1.BlockMove.to:type_name -> granary.v1.Location
+	69,  // 71: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
+	49,  // 72: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
+	67,  // 73: granary.v1.AcquireLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 74: granary.v1.AcquireLock.lock_range:type_name -> granary.v1.LockRange
+	67,  // 75: granary.v1.ReleaseLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 76: granary.v1.ReleaseLock.lock_range:type_name -> granary.v1.LockRange
+	67,  // 77: granary.v1.CancelLock.lock_key:type_name -> granary.v1.LockKey
+	64,  // 78: granary.v1.AcquirePaths.paths:type_name -> granary.v1.LockPath
+	72,  // 79: granary.v1.SetUser.user:type_name -> granary.v1.User
+	75,  // 80: granary.v1.PutIdentity.identity:type_name -> granary.v1.Identity
+	76,  // 81: granary.v1.Identity.tags:type_name -> granary.v1.IdentityTag
+	77,  // 82: granary.v1.Identity.inline:type_name -> granary.v1.NamedDocument
+	21,  // 83: granary.v1.Identity.cred:type_name -> granary.v1.Cred
+	75,  // 84: granary.v1.IdentityIs.identity:type_name -> granary.v1.Identity
+	75,  // 85: granary.v1.Identities.identities:type_name -> granary.v1.Identity
+	78,  // 86: granary.v1.ListIdentityUses.after:type_name -> granary.v1.IdentityRef
+	78,  // 87: granary.v1.IdentityUses.uses:type_name -> granary.v1.IdentityRef
+	75,  // 88: granary.v1.Holder.key:type_name -> granary.v1.Identity
+	75,  // 89: granary.v1.Holder.subject:type_name -> granary.v1.Identity
+	75,  // 90: granary.v1.Holder.groups:type_name -> granary.v1.Identity
+	75,  // 91: granary.v1.Holder.policies:type_name -> granary.v1.Identity
+	87,  // 92: granary.v1.Entry.attr:type_name -> granary.v1.Attr
+	90,  // 93: granary.v1.Chunk.location:type_name -> granary.v1.Location
+	92,  // 94: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
+	91,  // 95: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
+	90,  // 96: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
+	95,  // 97: granary.v1.Layout.extents:type_name -> granary.v1.Extent
+	94,  // 98: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
+	99,  // 99: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
+	98,  // 100: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
+	100, // 101: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
+	103, // 102: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
+	102, // 103: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
+	98,  // 104: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
+	106, // 105: granary.v1.TaskReport.task:type_name -> granary.v1.Task
+	107, // 106: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
+	106, // 107: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
+	106, // 108: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
+	67,  // 109: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
+	115, // 110: granary.v1.Notices.changes:type_name -> granary.v1.Change
+	121, // 111: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
+	21,  // 112: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
+	116, // 113: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
+	119, // 114: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
+	120, // 115: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
+	14,  // 116: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
+	122, // 117: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
+	124, // 118: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
+	126, // 119: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
+	128, // 120: granary.v1.Query.list:type_name -> granary.v1.List
+	131, // 121: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
+	133, // 122: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
+	141, // 123: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
+	143, // 124: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
+	145, // 125: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
+	170, // 126: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
+	172, // 127: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
+	135, // 128: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
+	139, // 129: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
+	147, // 130: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
+	149, // 131: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
+	152, // 132: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
+	154, // 133: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
+	157, // 134: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
+	166, // 135: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
+	168, // 136: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
+	160, // 137: granary.v1.Query.await_return:type_name -> granary.v1.AwaitReturn
+	164, // 138: granary.v1.Query.list_path_locks:type_name -> granary.v1.ListPathLocks
+	79,  // 139: granary.v1.Query.get_identity:type_name -> granary.v1.GetIdentity
+	81,  // 140: granary.v1.Query.list_identities:type_name -> granary.v1.ListIdentities
+	83,  // 141: granary.v1.Query.list_identity_uses:type_name -> granary.v1.ListIdentityUses
+	85,  // 142: granary.v1.Query.resolve_identity:type_name -> granary.v1.ResolveIdentity
+	125, // 143: granary.v1.Answer.found:type_name -> granary.v1.Found
+	132, // 144: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	134, // 145: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	142, // 146: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	144, // 147: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	146, // 148: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	171, // 149: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	174, // 150: granary.v1.Answer.status:type_name -> granary.v1.Status
+	137, // 151: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	140, // 152: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	148, // 153: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
+	150, // 154: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
+	153, // 155: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
+	155, // 156: granary.v1.Answer.durability:type_name -> granary.v1.Durability
+	158, // 157: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
+	167, // 158: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
+	169, // 159: granary.v1.Answer.locks:type_name -> granary.v1.Locks
+	161, // 160: granary.v1.Answer.returned:type_name -> granary.v1.Returned
+	165, // 161: granary.v1.Answer.path_locks:type_name -> granary.v1.PathLocks
+	123, // 162: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	88,  // 163: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	89,  // 164: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	96,  // 165: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	88,  // 166: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	87,  // 167: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	129, // 168: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	87,  // 169: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	138, // 170: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	136, // 171: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	41,  // 172: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	138, // 173: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	97,  // 174: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	72,  // 175: granary.v1.UserIs.user:type_name -> granary.v1.User
+	99,  // 176: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	99,  // 177: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
+	151, // 178: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
+	94,  // 179: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
+	110, // 180: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
+	156, // 181: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
+	69,  // 182: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
+	67,  // 183: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 184: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
+	163, // 185: granary.v1.PathLock.paths:type_name -> granary.v1.LockedPath
+	162, // 186: granary.v1.PathLocks.locks:type_name -> granary.v1.PathLock
+	67,  // 187: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 188: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
+	159, // 189: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
+	159, // 190: granary.v1.Locks.locks:type_name -> granary.v1.Lock
+	105, // 191: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	104, // 192: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	173, // 193: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	97,  // 194: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	0,   // 195: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 196: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	17,  // 197: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	116, // 198: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	117, // 199: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 200: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 201: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 202: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 203: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 204: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	108, // 205: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
+	111, // 206: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
+	113, // 207: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
+	1,   // 208: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 209: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	18,  // 210: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	120, // 211: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	118, // 212: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 213: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 214: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 215: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 216: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 217: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	109, // 218: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
+	112, // 219: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
+	114, // 220: granary.v1.Master.Attend:output_type -> granary.v1.Notices
+	208, // [208:221] is the sub-list for method output_type
+	195, // [195:208] is the sub-list for method input_type
+	195, // [195:195] is the sub-list for extension type_name
+	195, // [195:195] is the sub-list for extension extendee
+	0,   // [0:195] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
@@ -13806,14 +15022,16 @@ func file_granary_proto_init() {
 		(*Op_AcquirePaths)(nil),
 		(*Op_RenewPaths)(nil),
 		(*Op_ReleasePaths)(nil),
+		(*Op_PutIdentity)(nil),
+		(*Op_DeleteIdentity)(nil),
 	}
 	file_granary_proto_msgTypes[25].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[31].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[34].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[51].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[79].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[82].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[107].OneofWrappers = []any{
+	file_granary_proto_msgTypes[93].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[96].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[121].OneofWrappers = []any{
 		(*Query_Lookup)(nil),
 		(*Query_ReadDir)(nil),
 		(*Query_List)(nil),
@@ -13835,8 +15053,12 @@ func file_granary_proto_init() {
 		(*Query_ListLocks)(nil),
 		(*Query_AwaitReturn)(nil),
 		(*Query_ListPathLocks)(nil),
+		(*Query_GetIdentity)(nil),
+		(*Query_ListIdentities)(nil),
+		(*Query_ListIdentityUses)(nil),
+		(*Query_ResolveIdentity)(nil),
 	}
-	file_granary_proto_msgTypes[108].OneofWrappers = []any{
+	file_granary_proto_msgTypes[122].OneofWrappers = []any{
 		(*Answer_Found)(nil),
 		(*Answer_Directory)(nil),
 		(*Answer_Listing)(nil),
@@ -13858,16 +15080,20 @@ func file_granary_proto_init() {
 		(*Answer_Locks)(nil),
 		(*Answer_Returned)(nil),
 		(*Answer_PathLocks)(nil),
+		(*Answer_IdentityIs)(nil),
+		(*Answer_Identities)(nil),
+		(*Answer_IdentityUses)(nil),
+		(*Answer_Holder)(nil),
 	}
-	file_granary_proto_msgTypes[114].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[116].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[128].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[130].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_proto_rawDesc), len(file_granary_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   161,
+			NumMessages:   175,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
