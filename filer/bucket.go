@@ -2,15 +2,8 @@ package filer
 
 import (
 	"context"
-	"sync"
-	"time"
 
 	"github.com/dsorchard/granary"
-)
-
-const (
-	userTTL  = 3 * time.Second // how long a user is taken as still the same
-	usersMax = 4096            // users kept
 )
 
 // Buckets returns the directories of /buckets.
@@ -37,54 +30,16 @@ func (fs *FS) Bucket(ctx context.Context, name string) (granary.InodeID, error) 
 	return e.Attr.Inode, nil
 }
 
-// CreateBucket makes a bucket: KindExists if there is one. The rules of S3 for names are the
+// CreateBucket makes a bucket, which belongs to a caller: KindExists if there is one. The rules of S3 for names, and who may, are the
 // gateway's.
-func (fs *FS) CreateBucket(ctx context.Context, name string) error {
-	_, err := fs.Mkdir(ctx, granary.Cred{}, granary.BucketsInode, name, 0o755, 0)
+func (fs *FS) CreateBucket(ctx context.Context, cred granary.Cred, name string) error {
+	uid, gid := fs.ownerOf(cred)
+	_, err := fs.makeOwned(ctx, granary.Cred{}, &granary.Create{
+		Parent: granary.BucketsInode, Name: name, Type: granary.TypeDirectory, Mode: 0o755, UID: uid, GID: gid})
 	return err
 }
 
 // DeleteBucket removes an empty bucket.
 func (fs *FS) DeleteBucket(ctx context.Context, name string) error {
 	return fs.Rmdir(ctx, granary.Cred{}, granary.BucketsInode, name)
-}
-
-// users remembers S3 users for a while.
-type users struct {
-	mu    sync.Mutex
-	known map[string]knownUser
-}
-
-type knownUser struct {
-	user  granary.User
-	until time.Time
-}
-
-// User returns an S3 user by access key, at most a few seconds old.
-func (fs *FS) User(ctx context.Context, accessKey string) (granary.User, error) {
-	if u, ok := fs.users.get(accessKey); ok {
-		return u, nil
-	}
-	answer, err := ask[*granary.UserIs](ctx, fs.store, &granary.GetUser{AccessKey: accessKey})
-	if err != nil {
-		return granary.User{}, err
-	}
-	fs.users.put(accessKey, answer.User)
-	return answer.User, nil
-}
-
-func (u *users) get(accessKey string) (granary.User, bool) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	k, ok := u.known[accessKey]
-	return k.user, ok && time.Now().Before(k.until)
-}
-
-func (u *users) put(accessKey string, user granary.User) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if len(u.known) >= usersMax {
-		clear(u.known)
-	}
-	u.known[accessKey] = knownUser{user, time.Now().Add(userTTL)}
 }

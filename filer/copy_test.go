@@ -91,7 +91,7 @@ func TestCopyOverItself(t *testing.T) {
 // TestCopyOtherDataset copies by value where it cannot by reference, and leaves nothing behind.
 func TestCopyOtherDataset(t *testing.T) {
 	fs, f := testFS(t, Options{})
-	if err := fs.CreateBucket(t.Context(), "b"); err != nil {
+	if err := fs.CreateBucket(t.Context(), granary.Cred{}, "b"); err != nil {
 		t.Fatal(err)
 	}
 	bucket, err := fs.Bucket(t.Context(), "b")

@@ -27,7 +27,7 @@ type fake struct {
 
 	sessions atomic.Uint64           // that have ended
 	open     map[granary.InodeID]int // how often
-	users    map[string]granary.User
+	holders  map[string]*granary.Holder
 
 	inlineMax  int
 	blockSize  int
@@ -79,7 +79,7 @@ func newFake() *fake {
 		next:    fakeFirst,
 		session: map[granary.InodeID]bool{},
 		open:    map[granary.InodeID]int{},
-		users:   map[string]granary.User{},
+		holders: map[string]*granary.Holder{},
 		clock:   1_000_000, inlineMax: 16, blockSize: 1 << 10,
 	}
 	f.add(granary.RootInode, granary.TypeDirectory)
@@ -213,11 +213,15 @@ func (f *fake) Query(ctx context.Context, q granary.Query) (granary.Answer, erro
 		return f.lookup(q)
 	case *granary.ReadDir:
 		return f.readDir(q)
-	case *granary.GetUser:
-		if u, ok := f.users[q.AccessKey]; ok {
-			return &granary.UserIs{User: u}, nil
+	case *granary.ResolveIdentity:
+		h, ok := f.holders[q.AccessKey]
+		switch {
+		case !ok:
+			return nil, fakeErr(granary.KindNotFound, "holder", q.AccessKey)
+		case h.Version == q.Known:
+			return &granary.Holder{Version: h.Version, Unchanged: true}, nil
 		}
-		return nil, fakeErr(granary.KindNotFound, "user", q.AccessKey)
+		return h, nil
 	case *granary.StatFS:
 		return &granary.FSStats{Files: uint64(len(f.inodes))}, nil
 	}

@@ -25,7 +25,7 @@ type FS struct {
 	memoryMax   int64
 	stalls      stalls
 	buffers     *buffers
-	users       users
+	holders     holders
 	owner       *granary.Cred
 	held        *holdings // nil: no directories are held
 	syncClose   bool      // closing a file makes it durable, also in directories that are held
@@ -69,7 +69,7 @@ func newFS(o Options, s store) *FS {
 		memoryMax: max(o.WriteMemory, o.WriteBuffer),
 		stalls:    stalls{patience: o.Patience, over: make(chan struct{})},
 		buffers:   &buffers{},
-		users:     users{known: map[string]knownUser{}},
+		holders:   holders{known: map[holderKey]knownHolder{}},
 		owner:     o.Owner,
 		syncClose: o.DurableClose,
 		wake:      make(chan struct{}, 1),

@@ -118,10 +118,15 @@ func (fs *FS) Mknod(ctx context.Context, cred granary.Cred, parent granary.Inode
 
 // make makes an entry that must be new.
 func (fs *FS) make(ctx context.Context, cred granary.Cred, op *granary.Create) (granary.Entry, error) {
+	op.UID, op.GID = fs.ownerOf(cred)
+	return fs.makeOwned(ctx, cred, op)
+}
+
+// makeOwned is make of what belongs to whom the op says.
+func (fs *FS) makeOwned(ctx context.Context, cred granary.Cred, op *granary.Create) (granary.Entry, error) {
 	if err := checkName("create", op.Name); err != nil {
 		return granary.Entry{}, err
 	}
-	op.UID, op.GID = fs.ownerOf(cred)
 	op.Exclusive = true
 	var e granary.Entry
 	err := fs.held.names(ctx, []granary.InodeID{op.Parent}, func(dirs []*heldDir) (bool, error) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/client"
@@ -302,10 +303,10 @@ func TestNames(t *testing.T) {
 func TestBuckets(t *testing.T) {
 	fs, f := testFS(t, Options{})
 	ctx := t.Context()
-	if err := fs.CreateBucket(ctx, "b"); err != nil {
+	if err := fs.CreateBucket(ctx, granary.Cred{}, "b"); err != nil {
 		t.Fatal(err)
 	}
-	wantKind(t, fs.CreateBucket(ctx, "b"), granary.KindExists)
+	wantKind(t, fs.CreateBucket(ctx, granary.Cred{}, "b"), granary.KindExists)
 	root, err := fs.Bucket(ctx, "b")
 	if err != nil || root != root.Dataset().Root() {
 		t.Fatalf("bucket %d: %v", root, err)
@@ -325,20 +326,44 @@ func TestBuckets(t *testing.T) {
 	wantKind(t, err, granary.KindNotFound)
 }
 
-// TestUser asks once in a while.
-func TestUser(t *testing.T) {
+// TestHolder asks once in a while, and at once after a change that was made here.
+func TestHolder(t *testing.T) {
 	fs, f := testFS(t, Options{})
-	_, err := fs.User(t.Context(), "AK")
+	_, err := fs.Holder(t.Context(), "AK", "")
 	wantKind(t, err, granary.KindNotFound)
-	f.users["AK"] = granary.User{AccessKey: "AK", SecretKey: "secret"}
+	f.holders["AK"] = &granary.Holder{Version: 1, Key: granary.Identity{Secret: "secret"}}
 	asked := 0
 	f.onQuery = func(granary.Query) { asked++ }
 	for range 3 {
-		if u, err := fs.User(t.Context(), "AK"); err != nil || u.SecretKey != "secret" {
-			t.Fatalf("%+v: %v", u, err)
+		if h, err := fs.Holder(t.Context(), "AK", ""); err != nil || h.Key.Secret != "secret" {
+			t.Fatalf("%+v: %v", h, err)
 		}
 	}
 	if asked != 1 {
 		t.Fatalf("asked %d times", asked)
+	}
+	f.holders["AK"] = &granary.Holder{Version: 2, Key: granary.Identity{Secret: "another"}}
+	if err := fs.PutIdentity(t.Context(), granary.Identity{}); !granary.IsKind(err, granary.KindNotSupported) { // which the fake cannot
+		t.Fatal(err)
+	}
+	if h, err := fs.Holder(t.Context(), "AK", ""); err != nil || h.Key.Secret != "another" {
+		t.Fatalf("%+v: %v", h, err)
+	}
+}
+
+// TestHolderIsRevalidated asks with the version that is known, and keeps what is unchanged.
+func TestHolderIsRevalidated(t *testing.T) {
+	fs, f := testFS(t, Options{})
+	f.holders["AK"] = &granary.Holder{Version: 7, Key: granary.Identity{Secret: "secret"}}
+	first, err := fs.Holder(t.Context(), "AK", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := holderKey{accessKey: "AK"}
+	fs.holders.put(key, knownHolder{first, time.Now().Add(-2 * holderTTL)})
+	var known granary.Index
+	f.onQuery = func(q granary.Query) { known = q.(*granary.ResolveIdentity).Known }
+	if again, err := fs.Holder(t.Context(), "AK", ""); err != nil || again != first || known != 7 {
+		t.Fatalf("%+v, known %d: %v", again, known, err)
 	}
 }

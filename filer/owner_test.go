@@ -22,7 +22,7 @@ func stackOwners(t *testing.T, c *client.Client, _ *FS) {
 		return fs
 	}
 	fs, other := owned(1000, 100), owned(2000, 200)
-	if err := fs.CreateBucket(ctx, "owned"); err != nil {
+	if err := fs.CreateBucket(ctx, granary.Cred{}, "owned"); err != nil {
 		t.Fatal(err)
 	}
 	root, err := fs.Bucket(ctx, "owned")

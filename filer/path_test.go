@@ -74,7 +74,7 @@ func tree(t *testing.T, fs *FS, f *fake, root granary.InodeID, entries ...string
 func TestWalk(t *testing.T) {
 	fs, f := testFS(t, Options{})
 	tree(t, fs, f, granary.RootInode, "secret=root's", "etc/passwd=root's")
-	if err := fs.CreateBucket(t.Context(), "b"); err != nil {
+	if err := fs.CreateBucket(t.Context(), granary.Cred{}, "b"); err != nil {
 		t.Fatal(err)
 	}
 	root, err := fs.Bucket(t.Context(), "b")

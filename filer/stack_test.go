@@ -409,7 +409,7 @@ func stackBuckets(t *testing.T, _ *client.Client, fs *FS) {
 	ctx := t.Context()
 	roots := map[string]granary.InodeID{}
 	for _, name := range []string{"one", "two"} {
-		if err := fs.CreateBucket(ctx, name); err != nil {
+		if err := fs.CreateBucket(ctx, granary.Cred{}, name); err != nil {
 			t.Fatal(err)
 		}
 		root, err := fs.Bucket(ctx, name)
@@ -418,7 +418,7 @@ func stackBuckets(t *testing.T, _ *client.Client, fs *FS) {
 		}
 		roots[name] = root
 	}
-	wantKind(t, fs.CreateBucket(ctx, "one"), granary.KindExists)
+	wantKind(t, fs.CreateBucket(ctx, granary.Cred{}, "one"), granary.KindExists)
 	data := noise(7, 2<<20)
 	stackUpload(t, fs, UploadOptions{Root: roots["one"], Path: "a/b/key"}, data)
 	if _, err := fs.Copy(ctx, CopyOptions{SrcRoot: roots["one"], SrcPath: "a/b/key", DstRoot: roots["two"], DstPath: "key"}); err != nil {
@@ -451,7 +451,7 @@ func stackBuckets(t *testing.T, _ *client.Client, fs *FS) {
 // stackHomes uploads by long paths: dataset and policy are those of the deepest directory there is.
 func stackHomes(t *testing.T, c *client.Client, fs *FS) {
 	ctx := t.Context()
-	if err := fs.CreateBucket(ctx, "bb"); err != nil {
+	if err := fs.CreateBucket(ctx, granary.Cred{}, "bb"); err != nil {
 		t.Fatal(err)
 	}
 	bucket, err := fs.Bucket(ctx, "bb")
