@@ -72,6 +72,7 @@ type Identity struct {
 	Cred        *Cred           // of a user: who it is in the file system; nil: the gateway's own
 	Document    string          // of a managed policy; of a role who may become it
 	SessionMax  uint32          // of a role: the longest session, in seconds
+	Revision    uint32          // of a managed policy: which version of it the document is, from 1
 
 	User     string // of a key
 	Secret   string // of a key, and of a secret

@@ -83,6 +83,7 @@ func (r *identityRecord) put(e *encoder) {
 	e.bool(r.Disabled)
 	e.strs(r.Audiences)
 	e.strs(r.Thumbprints)
+	e.u64(uint64(r.Revision))
 }
 
 func (r *identityRecord) take(d *decoder) {
@@ -105,6 +106,7 @@ func (r *identityRecord) take(d *decoder) {
 	r.Document, r.SessionMax = d.str(), d.u32()
 	r.User, r.Secret, r.Disabled = d.str(), d.str(), d.bool()
 	r.Audiences, r.Thumbprints = d.strs(), d.strs()
+	r.Revision = d.u32()
 }
 
 // strs writes a list of texts.

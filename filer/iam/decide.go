@@ -144,6 +144,16 @@ func (p *Policy) Public() bool {
 	})
 }
 
+// Mentions reports whether a condition or a variable looks at a key that begins with a prefix, in small letters.
+func (p *Policy) Mentions(prefix string) bool {
+	return slices.ContainsFunc(p.Statements, func(s Statement) bool {
+		variable := func(v string) bool { return strings.Contains(strings.ToLower(v), "${"+prefix) }
+		return slices.ContainsFunc(s.Resources, variable) || slices.ContainsFunc(s.Conditions, func(c Condition) bool {
+			return strings.HasPrefix(c.key, prefix) || slices.ContainsFunc(c.values, variable)
+		})
+	})
+}
+
 // narrows reports whether a condition bounds who is meant, by fixed values.
 func (c *Condition) narrows() bool {
 	switch c.key {

@@ -2,14 +2,13 @@ package s3
 
 import (
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/dsorchard/granary"
 )
 
 // clockSkewMax is how far a client's clock may be off.
@@ -20,7 +19,7 @@ const presignedExpiryMax = 7 * 24 * time.Hour
 
 // identity is who asks, and what verifies the rest of the request.
 type identity struct {
-	user     granary.User
+	caller   *caller
 	payload  string // the x-amz-content-sha256 that was signed
 	scope    scope
 	dateTime string // as signed
@@ -29,24 +28,32 @@ type identity struct {
 }
 
 // authenticate verifies the signature of a request's head. The body is verified as it is read:
-// body.go.
+// body.go. Who does not sign is nobody, and may do what everybody may.
 func (h *Handler) authenticate(r *http.Request, query url.Values) (identity, error) {
 	authorization := r.Header.Get("Authorization")
 	switch {
 	case strings.HasPrefix(authorization, algorithmV4+" ") && query.Has("X-Amz-Signature"):
 		return identity{}, refuse(codeInvalidArgument, "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified.")
 	case strings.HasPrefix(authorization, algorithmV4+" "):
-		return h.authenticateHeader(r, query, authorization)
+		return h.authenticateHeader(r, query, authorization, r.Header.Get("X-Amz-Content-Sha256"))
 	case query.Has("X-Amz-Signature") || query.Has("X-Amz-Algorithm"):
 		return h.authenticateQuery(r, query)
 	case authorization != "", query.Has("Signature") && query.Has("AWSAccessKeyId"):
 		return identity{}, refuse(codeInvalidRequest, "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
 	default:
-		return identity{}, refuse(codeAccessDenied, "Access Denied.")
+		payload := r.Header.Get("X-Amz-Content-Sha256")
+		if payload == "" {
+			payload = payloadUnsigned
+		}
+		if payload == payloadChunked || payload == payloadTrailer { // signed by nobody
+			return identity{}, accessDenied()
+		}
+		return identity{caller: anonymous(), payload: payload}, nil
 	}
 }
 
-func (h *Handler) authenticateHeader(r *http.Request, query url.Values, authorization string) (identity, error) {
+// authenticateHeader verifies a signature in the header, over a payload of which the hash is given.
+func (h *Handler) authenticateHeader(r *http.Request, query url.Values, authorization, payload string) (identity, error) {
 	claim, err := parseAuthorization(authorization)
 	if err != nil {
 		return identity{}, err
@@ -58,7 +65,6 @@ func (h *Handler) authenticateHeader(r *http.Request, query url.Values, authoriz
 	if skew := h.now().Sub(date).Abs(); skew > clockSkewMax {
 		return identity{}, refuse(codeTimeSkewed, "The difference between the request time and the current time is too large: the clocks differ by %s.", skew.Round(time.Second))
 	}
-	payload := r.Header.Get("X-Amz-Content-Sha256")
 	if payload == "" {
 		return identity{}, refuse(codeInvalidRequest, "Missing required header for this request: x-amz-content-sha256")
 	}
@@ -119,12 +125,13 @@ func (h *Handler) verify(r *http.Request, query url.Values, claim signature, id 
 		return identity{}, refuse(c, "Invalid credential date %q. This date is not the same as X-Amz-Date: %q.", claim.scope.date, id.dateTime[:len(dateFormat)])
 	}
 	if name := unsignedHeader(r, claim.headers, presigned); name != "" {
-		return identity{}, &apiError{code: codeAccessDenied, message: "There were headers present in the request which were not signed", err: granary.Errorf(granary.KindPermission, "s3.sign", name, "not signed")}
+		return identity{}, &apiError{code: codeAccessDenied, message: "There were headers present in the request which were not signed", err: fmt.Errorf("%s is not signed", name)}
 	}
-	user, err := h.store.User(r.Context(), claim.scope.accessKey)
-	if granary.IsKind(err, granary.KindNotFound) {
-		return identity{}, refuse(codeInvalidAccessKey, "The AWS Access Key Id you provided does not exist in our records.")
+	token := r.Header.Get("X-Amz-Security-Token")
+	if presigned {
+		token = query.Get("X-Amz-Security-Token")
 	}
+	who, err := h.callerOf(r.Context(), claim.scope.accessKey, token)
 	if err != nil {
 		return identity{}, err
 	}
@@ -132,11 +139,11 @@ func (h *Handler) verify(r *http.Request, query url.Values, claim signature, id 
 	if presigned {
 		omit = "X-Amz-Signature"
 	}
-	id.user, id.key = user, signingKey(user.SecretKey, claim.scope)
+	id.caller, id.key = who, signingKey(who.secret, claim.scope)
 	canonical := canonicalRequest(r, query, omit, claim.headers, id.payload)
 	computed := hex.EncodeToString(hmacSHA256(id.key, stringToSign(id.dateTime, claim.scope, canonical)))
 	if !sameSignature(computed, claim.signature) {
-		h.log.Debug("signature does not match", "access_key", user.AccessKey, "canonical_request", canonical)
+		h.log.Debug("signature does not match", "access_key", who.accessKey, "canonical_request", canonical)
 		return identity{}, refuse(codeSignature, "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
 	}
 	return id, nil

@@ -78,7 +78,7 @@ func (q *request) createBucket() error {
 	} else if err := q.body.drain(0); err != nil {
 		return err
 	}
-	err := q.h.store.CreateBucket(q.r.Context(), q.bucket)
+	err := q.h.store.CreateBucket(q.r.Context(), q.actor(), q.bucket)
 	if granary.IsKind(err, granary.KindExists) {
 		return refuse(codeBucketOwned, "Your previous request to create the named bucket succeeded and you already own it.")
 	}
@@ -216,16 +216,12 @@ func (q *request) getBucketConfiguration() error {
 		return empty("AccelerateConfiguration")
 	case "requestPayment":
 		return empty("RequestPaymentConfiguration")
-	case "policy", "policyStatus":
-		return refuse(codeNoPolicy, "The bucket policy does not exist")
 	case "lifecycle":
 		return refuse(codeNoLifecycle, "The lifecycle configuration does not exist")
 	case "website":
 		return refuse(codeNoWebsite, "The specified bucket does not have a website configuration")
 	case "replication":
 		return refuse(codeNoReplication, "The replication configuration was not found")
-	case "publicAccessBlock":
-		return refuse(codeNoPublicBlock, "The public access block configuration was not found")
 	case "inventory", "analytics", "metrics", "intelligent-tiering":
 		return refuse(codeNoConfiguration, "The specified configuration does not exist.")
 	default:
@@ -239,7 +235,7 @@ func (q *request) deleteBucketConfiguration() error {
 		return err
 	}
 	switch q.subresource() {
-	case "policy", "lifecycle", "website", "replication", "publicAccessBlock":
+	case "lifecycle", "website", "replication":
 		q.w.WriteHeader(http.StatusNoContent)
 		return nil
 	default:

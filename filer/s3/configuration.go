@@ -70,7 +70,9 @@ func configurations() map[string]configured {
 		"encryption": {xattrEncryption, codeNoEncryption, "The server side encryption configuration was not found", http.StatusOK,
 			normalized(checkEncryption)},
 		"ownershipControls": {xattrOwnership, codeNoOwnership, "The bucket ownership controls were not found.", http.StatusOK, normalized(checkOwnership)},
-		"tagging":           {xattrTagging, codeNoTagSet, "The TagSet does not exist", http.StatusNoContent, nil},
+		"publicAccessBlock": {xattrPublicBlock, codeNoPublicBlock, "The public access block configuration was not found", http.StatusOK,
+			normalized(checkPublicAccessBlock)},
+		"tagging": {xattrTagging, codeNoTagSet, "The TagSet does not exist", http.StatusNoContent, nil},
 	}
 }
 

@@ -39,6 +39,9 @@ func (q *request) copySource() (copySource, error) {
 	if err != nil {
 		return copySource{}, err
 	}
+	if err := q.permitSource(bucket, b, key, version); err != nil {
+		return copySource{}, err
+	}
 	return copySource{root: b.Attr.Inode, key: key, version: version, self: bucket == q.bucket && key == q.key && version == 0}, nil
 }
 
@@ -83,6 +86,9 @@ func (q *request) copyObject() error {
 	}
 	b, err := q.openBucket()
 	if err != nil {
+		return err
+	}
+	if err := q.permitHeaders(); err != nil {
 		return err
 	}
 	locks, err := q.lockOf(b)

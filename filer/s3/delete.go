@@ -48,7 +48,11 @@ func (q *request) deleteObject() error {
 
 // removeKey removes an object, or a version of it for good; that there is none is success.
 func (q *request) removeKey(root granary.InodeID, key string, version granary.ObjectVersion, match *granary.Precondition) (granary.Result, error) {
-	r, err := q.h.store.RemoveKey(q.r.Context(), &granary.Unlink{Parent: root, Name: key, Object: version, Match: match, Bypass: q.bypasses()})
+	bypass, err := q.bypasses(key)
+	if err != nil {
+		return granary.Result{}, err
+	}
+	r, err := q.h.store.RemoveKey(q.r.Context(), &granary.Unlink{Parent: root, Name: key, Object: version, Match: match, Bypass: bypass})
 	switch granary.KindOf(err) {
 	case granary.KindNotFound, granary.KindNotDir, granary.KindNameTooLong:
 		if match != nil {
@@ -114,6 +118,13 @@ func (q *request) removeItem(root granary.InodeID, o deleteItem) (granary.Result
 	}
 	version, err := parseVersionID(o.VersionID)
 	if err != nil {
+		return granary.Result{}, err
+	}
+	action := "s3:DeleteObject"
+	if version != 0 {
+		action = "s3:DeleteObjectVersion"
+	}
+	if err := q.permitKey(action, o.Key); err != nil {
 		return granary.Result{}, err
 	}
 	var match *granary.Precondition

@@ -16,6 +16,7 @@ import (
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/client"
 	"github.com/dsorchard/granary/filer"
+	"github.com/dsorchard/granary/filer/accounts"
 )
 
 // Options configures a handler.
@@ -36,6 +37,8 @@ type Handler struct {
 	domain    string
 	log       *slog.Logger
 	now       func() time.Time
+	policies  policies
+	accounts  *accounts.Service
 	keepAlive time.Duration // how often a slow answer sends a space
 }
 
@@ -62,6 +65,7 @@ func newHandler(s store, o Options) *Handler {
 	if h.now == nil {
 		h.now = time.Now
 	}
+	h.accounts = accounts.New(s, h.now)
 	return h
 }
 
@@ -126,8 +130,15 @@ func (q *request) serve() error {
 	if q.r.Method == http.MethodOptions && q.bucket != "" {
 		return q.preflight()
 	}
+	if q.asksAccounts() {
+		q.serveAccounts()
+		return nil
+	}
 	if q.identity, err = q.h.authenticate(q.r, q.query); err != nil {
 		return err
+	}
+	if service := q.identity.scope.service; service != "" && service != scopeService {
+		return refuse(codeAuthMalformed, "The authorization header is malformed; incorrect service %q. This endpoint belongs to %q.", service, scopeService)
 	}
 	fences, err := filer.ParseFences(q.r.Header.Values(fenceHeader))
 	if err != nil {
@@ -142,23 +153,26 @@ func (q *request) serve() error {
 		return err
 	}
 	q.allowOrigin()
-	op, takesBody := q.route()
-	if op == nil {
+	op, ok := q.route()
+	if !ok {
 		return refuse(codeMethodNotAllowed, "The specified method is not allowed against this resource.")
 	}
-	if !takesBody && q.r.Method != http.MethodGet && q.r.Method != http.MethodHead {
+	if err := q.authorize(op); err != nil {
+		return err
+	}
+	if !op.takesBody && q.r.Method != http.MethodGet && q.r.Method != http.MethodHead {
 		if err := q.body.drain(documentSizeMax); err != nil {
 			return err
 		}
 	}
-	return op(q)
+	return op.serve(q)
 }
 
 // checkOwner refuses requests for buckets that are to be another's: all are the cluster's.
 func (q *request) checkOwner() error {
 	for _, name := range []string{"X-Amz-Expected-Bucket-Owner", "X-Amz-Source-Expected-Bucket-Owner"} {
-		if owner := q.r.Header.Get(name); owner != "" && owner != ownerID && owner != q.identity.user.AccessKey {
-			return refuse(codeAccessDenied, "Access Denied")
+		if owner := q.r.Header.Get(name); owner != "" && owner != ownerID && owner != accountID && owner != q.identity.caller.accessKey {
+			return accessDenied()
 		}
 	}
 	return nil

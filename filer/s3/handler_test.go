@@ -36,7 +36,7 @@ type server struct {
 func newServer(t *testing.T) *server {
 	t.Helper()
 	f := newTestStore(t)
-	if err := f.CreateBucket(t.Context(), "bucket"); err != nil {
+	if err := f.CreateBucket(t.Context(), granary.Cred{}, "bucket"); err != nil {
 		t.Fatal(err)
 	}
 	h := newHandler(f, Options{Domain: "s3.test"})
@@ -52,7 +52,9 @@ type call struct {
 	header         map[string]string
 	body           string
 	payload        string // x-amz-content-sha256 if not the body's
-	secret         string // if not the right one
+	access, secret string // if not the root user's
+	token          string
+	unsigned       bool
 	host           string
 }
 
@@ -83,7 +85,14 @@ func (s *server) request(t *testing.T, c call) *http.Request {
 	if c.secret == "" {
 		c.secret = testSecretKey
 	}
-	return signer.SignV4(*r, testAccessKey, c.secret, "", "us-east-1")
+	if c.unsigned {
+		r.Header.Del("X-Amz-Content-Sha256")
+		return r
+	}
+	if c.access == "" {
+		c.access = testAccessKey
+	}
+	return signer.SignV4(*r, c.access, c.secret, c.token, "us-east-1")
 }
 
 func (s *server) do(t *testing.T, c call) answer {
@@ -438,8 +447,11 @@ func TestBuckets(t *testing.T) {
 	} {
 		s.do(t, call{method: "GET", target: "/bucket?" + sub}).wantCode(t, want)
 		refused := codeNotImplemented
-		if sub == "cors" || sub == "tagging" || sub == "encryption" || sub == "object-lock" {
+		switch sub {
+		case "cors", "tagging", "encryption", "object-lock", "publicAccessBlock":
 			refused = codeMalformedXML
+		case "policy":
+			refused = codeMalformedPolicy
 		}
 		s.do(t, call{method: "PUT", target: "/bucket?" + sub, body: "<x/>"}).wantCode(t, refused)
 	}

@@ -34,6 +34,13 @@ func (q *request) listQuery() (*listQuery, error) {
 	return l, err
 }
 
+func (q *request) listObjects() error {
+	if q.query.Get("list-type") == "2" {
+		return q.listObjectsV2()
+	}
+	return q.listObjectsV1()
+}
+
 func (q *request) listObjectsV1() error {
 	l, err := q.listQuery()
 	if err != nil {

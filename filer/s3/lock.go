@@ -233,9 +233,12 @@ func (q *request) lockable() (*filer.Info, error) {
 	return q.existing()
 }
 
-// bypasses reports whether a request asks to change what is retained in the mode GOVERNANCE.
-func (q *request) bypasses() bool {
-	return strings.EqualFold(q.r.Header.Get("X-Amz-Bypass-Governance-Retention"), "true")
+// bypasses reports whether a request asks to change what is retained in the mode GOVERNANCE, and may.
+func (q *request) bypasses(key string) (bool, error) {
+	if !strings.EqualFold(q.r.Header.Get("X-Amz-Bypass-Governance-Retention"), "true") {
+		return false, nil
+	}
+	return may(q.permitKey("s3:BypassGovernanceRetention", key))
 }
 
 func (q *request) putObjectRetention() error {
@@ -247,8 +250,12 @@ func (q *request) putObjectRetention() error {
 	if err != nil {
 		return err
 	}
+	bypass, err := q.bypasses(q.key)
+	if err != nil {
+		return err
+	}
 	if asked.Mode == "" && asked.RetainUntilDate == "" {
-		err = q.dropAttribute(info.Attr.Inode, granary.XattrRetention, q.bypasses())
+		err = q.dropAttribute(info.Attr.Inode, granary.XattrRetention, bypass)
 	} else {
 		if asked.Mode != granary.RetentionGovernance && asked.Mode != granary.RetentionCompliance {
 			return malformedXML()
@@ -257,7 +264,7 @@ func (q *request) putObjectRetention() error {
 		if perr != nil {
 			return perr
 		}
-		err = q.setAttribute(info.Attr.Inode, granary.XattrRetention, retentionValue(asked.Mode, until), q.bypasses())
+		err = q.setAttribute(info.Attr.Inode, granary.XattrRetention, retentionValue(asked.Mode, until), bypass)
 	}
 	if err != nil {
 		return lockError(err)

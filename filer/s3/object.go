@@ -61,7 +61,7 @@ func (q *request) headObject() error {
 	}
 	info, err := q.findObject(root, q.key, version)
 	if err != nil {
-		return err
+		return q.hide(err)
 	}
 	_, _, err = q.beginObject(info)
 	return err
@@ -92,7 +92,7 @@ func (q *request) sendObject(root granary.InodeID, version granary.ObjectVersion
 		return q.headObject() // an object that is a mark on its directory has no content; and what was deleted may have a delete marker
 	}
 	if err != nil {
-		return readError(err)
+		return q.hide(readError(err))
 	}
 	defer file.Close()
 	status, part, err := q.prepareObject(file.Stat())
@@ -267,6 +267,9 @@ func (q *request) propertiesOf() ([]granary.Xattr, error) {
 	}
 	b, err := q.openBucket()
 	if err != nil {
+		return nil, err
+	}
+	if err := q.permitHeaders(); err != nil {
 		return nil, err
 	}
 	locks, err := q.lockOf(b)

@@ -5,8 +5,13 @@ import (
 	"strconv"
 )
 
-// operation serves one request. An error that it returns is answered by request.fail.
-type operation func(*request) error
+// operation is one of S3.
+type operation struct {
+	serve     func(*request) error // an error that it returns is answered by request.fail
+	takesBody bool
+	actions   []string // that must be allowed on the bucket or object: the whole check, but for what names another object or is asked for by headers
+	version   []string // those if a versionId is named; nil for the same
+}
 
 // subresources are the query parameters that make a request mean something else than its method
 // says, in the order in which they are looked for. One that is not served is refused: never taken
@@ -30,127 +35,204 @@ func (q *request) subresource() string {
 	return ""
 }
 
-// route finds the operation of a request, and whether it reads the body itself.
-func (q *request) route() (op operation, takesBody bool) {
+// reads and writes are operations that need one permission.
+func reads(serve func(*request) error, action string) operation {
+	return operation{serve: serve, actions: []string{action}}
+}
+
+func writes(serve func(*request) error, action string) operation {
+	return operation{serve: serve, takesBody: true, actions: []string{action}}
+}
+
+// versioned is an operation on an object, which needs another permission for one that is named by its version.
+func (o operation) versioned(actions ...string) operation {
+	o.version = actions
+	return o
+}
+
+// refusal is what is refused as not implemented, whoever asks.
+func refusal() operation {
+	return operation{serve: (*request).notImplemented, takesBody: true}
+}
+
+// route finds the operation of a request.
+func (q *request) route() (operation, bool) {
+	call := q.r.Method + " " + q.subresource()
 	switch {
 	case q.bucket == "":
-		if q.r.Method == http.MethodGet {
-			return (*request).listBuckets, false
-		}
-		return nil, false
+		return reads((*request).listBuckets, "s3:ListAllMyBuckets"), q.r.Method == http.MethodGet
 	case q.key == "":
-		return q.routeBucket(q.subresource())
+		if op, ok := bucketOperation(call); ok {
+			return op, true
+		}
 	default:
-		return q.routeObject(q.subresource())
-	}
-}
-
-func (q *request) routeBucket(sub string) (op operation, takesBody bool) {
-	switch q.r.Method + " " + sub {
-	case "GET ":
-		if q.query.Get("list-type") == "2" {
-			return (*request).listObjectsV2, false
+		if op, ok := objectOperation(call, q.r.Header.Get("X-Amz-Copy-Source") != ""); ok {
+			return op, true
 		}
-		return (*request).listObjectsV1, false
-	case "GET versions":
-		return (*request).listObjectVersions, false
-	case "GET uploads":
-		return (*request).listMultipartUploads, false
-	case "GET versioning":
-		return (*request).getBucketVersioning, false
-	case "PUT versioning":
-		return (*request).putBucketVersioning, true
-	case "GET object-lock":
-		return (*request).getObjectLockConfiguration, false
-	case "PUT object-lock":
-		return (*request).putObjectLockConfiguration, true
-	case "GET tagging":
-		return (*request).getBucketTagging, false
-	case "PUT tagging":
-		return (*request).putBucketTagging, true
-	case "DELETE tagging", "DELETE cors", "DELETE encryption", "DELETE ownershipControls":
-		return (*request).deleteConfiguration, false
-	case "GET cors", "GET encryption", "GET ownershipControls":
-		return (*request).getConfiguration, false
-	case "PUT cors", "PUT encryption", "PUT ownershipControls":
-		return (*request).putConfiguration, true
-	case "GET location":
-		return (*request).getBucketLocation, false
-	case "GET acl":
-		return (*request).getBucketACL, false
-	case "HEAD ":
-		return (*request).headBucket, false
-	case "PUT ":
-		return (*request).createBucket, true
-	case "DELETE ":
-		return (*request).deleteBucket, false
-	case "POST delete":
-		return (*request).deleteObjects, true
-	}
-	switch q.r.Method {
-	case http.MethodGet:
-		return (*request).getBucketConfiguration, false
-	case http.MethodDelete:
-		return (*request).deleteBucketConfiguration, false
-	case http.MethodPut, http.MethodPost:
-		return (*request).notImplemented, true
-	default:
-		return nil, false
-	}
-}
-
-func (q *request) routeObject(sub string) (op operation, takesBody bool) {
-	copies := q.r.Header.Get("X-Amz-Copy-Source") != ""
-	switch q.r.Method + " " + sub {
-	case "GET ":
-		return (*request).getObject, false
-	case "HEAD ":
-		return (*request).headObject, false
-	case "PUT ":
-		if copies {
-			return (*request).copyObject, false
-		}
-		return (*request).putObject, true
-	case "DELETE ":
-		return (*request).deleteObject, false
-	case "GET acl":
-		return (*request).getObjectACL, false
-	case "GET tagging":
-		return (*request).getObjectTagging, false
-	case "DELETE tagging":
-		return (*request).deleteObjectTagging, false
-	case "PUT tagging":
-		return (*request).putObjectTagging, true
-	case "GET attributes":
-		return (*request).getObjectAttributes, false
-	case "GET retention":
-		return (*request).getObjectRetention, false
-	case "PUT retention":
-		return (*request).putObjectRetention, true
-	case "GET legal-hold":
-		return (*request).getObjectLegalHold, false
-	case "PUT legal-hold":
-		return (*request).putObjectLegalHold, true
-	case "POST uploads":
-		return (*request).createMultipartUpload, false
-	case "PUT uploadId":
-		if copies {
-			return (*request).uploadPartCopy, false
-		}
-		return (*request).uploadPart, true
-	case "POST uploadId":
-		return (*request).completeMultipartUpload, true
-	case "DELETE uploadId":
-		return (*request).abortMultipartUpload, false
-	case "GET uploadId":
-		return (*request).listParts, false
 	}
 	switch q.r.Method {
 	case http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete:
-		return (*request).notImplemented, true
-	default:
-		return nil, false
+		return refusal(), true
 	}
+	return operation{}, false
+}
+
+// bucketOperation is the table of operations on buckets, by method and subresource.
+func bucketOperation(call string) (operation, bool) {
+	switch call {
+	case "GET ":
+		return reads((*request).listObjects, "s3:ListBucket"), true
+	case "GET versions":
+		return reads((*request).listObjectVersions, "s3:ListBucketVersions"), true
+	case "GET uploads":
+		return reads((*request).listMultipartUploads, "s3:ListBucketMultipartUploads"), true
+	case "HEAD ":
+		return reads((*request).headBucket, "s3:ListBucket"), true
+	case "PUT ":
+		return writes((*request).createBucket, "s3:CreateBucket"), true
+	case "DELETE ":
+		return reads((*request).deleteBucket, "s3:DeleteBucket"), true
+	case "POST delete":
+		return operation{serve: (*request).deleteObjects, takesBody: true}, true // which asks for each object
+	case "GET location":
+		return reads((*request).getBucketLocation, "s3:GetBucketLocation"), true
+	case "GET versioning":
+		return reads((*request).getBucketVersioning, "s3:GetBucketVersioning"), true
+	case "PUT versioning":
+		return writes((*request).putBucketVersioning, "s3:PutBucketVersioning"), true
+	case "GET object-lock":
+		return reads((*request).getObjectLockConfiguration, "s3:GetBucketObjectLockConfiguration"), true
+	case "PUT object-lock":
+		return writes((*request).putObjectLockConfiguration, "s3:PutBucketObjectLockConfiguration"), true
+	case "GET acl":
+		return reads((*request).getBucketACL, "s3:GetBucketAcl"), true
+	case "GET policy":
+		return reads((*request).getBucketPolicy, "s3:GetBucketPolicy"), true
+	case "PUT policy":
+		return writes((*request).putBucketPolicy, "s3:PutBucketPolicy"), true
+	case "DELETE policy":
+		return reads((*request).deleteBucketPolicy, "s3:DeleteBucketPolicy"), true
+	case "GET policyStatus":
+		return reads((*request).getBucketPolicyStatus, "s3:GetBucketPolicyStatus"), true
+	}
+	return configurationOperation(call)
+}
+
+// configurationOperation is the part of the table about what is kept as it comes, or cannot be configured.
+func configurationOperation(call string) (operation, bool) {
+	get, put, remove := (*request).getConfiguration, (*request).putConfiguration, (*request).deleteConfiguration
+	none, gone := (*request).getBucketConfiguration, (*request).deleteBucketConfiguration
+	switch call {
+	case "GET tagging":
+		return reads((*request).getBucketTagging, "s3:GetBucketTagging"), true
+	case "PUT tagging":
+		return writes((*request).putBucketTagging, "s3:PutBucketTagging"), true
+	case "DELETE tagging":
+		return reads(remove, "s3:PutBucketTagging"), true
+	case "GET cors":
+		return reads(get, "s3:GetBucketCORS"), true
+	case "PUT cors":
+		return writes(put, "s3:PutBucketCORS"), true
+	case "DELETE cors":
+		return reads(remove, "s3:PutBucketCORS"), true
+	case "GET encryption":
+		return reads(get, "s3:GetEncryptionConfiguration"), true
+	case "PUT encryption":
+		return writes(put, "s3:PutEncryptionConfiguration"), true
+	case "DELETE encryption":
+		return reads(remove, "s3:PutEncryptionConfiguration"), true
+	case "GET ownershipControls":
+		return reads(get, "s3:GetBucketOwnershipControls"), true
+	case "PUT ownershipControls":
+		return writes(put, "s3:PutBucketOwnershipControls"), true
+	case "DELETE ownershipControls":
+		return reads(remove, "s3:PutBucketOwnershipControls"), true
+	case "GET publicAccessBlock":
+		return reads(get, "s3:GetBucketPublicAccessBlock"), true
+	case "PUT publicAccessBlock":
+		return writes(put, "s3:PutBucketPublicAccessBlock"), true
+	case "DELETE publicAccessBlock":
+		return reads(remove, "s3:PutBucketPublicAccessBlock"), true
+	case "GET lifecycle":
+		return reads(none, "s3:GetLifecycleConfiguration"), true
+	case "DELETE lifecycle":
+		return reads(gone, "s3:PutLifecycleConfiguration"), true
+	case "GET notification":
+		return reads(none, "s3:GetBucketNotification"), true
+	case "GET logging":
+		return reads(none, "s3:GetBucketLogging"), true
+	case "GET accelerate":
+		return reads(none, "s3:GetAccelerateConfiguration"), true
+	case "GET requestPayment":
+		return reads(none, "s3:GetBucketRequestPayment"), true
+	case "GET website":
+		return reads(none, "s3:GetBucketWebsite"), true
+	case "DELETE website":
+		return reads(gone, "s3:DeleteBucketWebsite"), true
+	case "GET replication":
+		return reads(none, "s3:GetReplicationConfiguration"), true
+	case "DELETE replication":
+		return reads(gone, "s3:PutReplicationConfiguration"), true
+	case "GET inventory":
+		return reads(none, "s3:GetInventoryConfiguration"), true
+	case "GET analytics":
+		return reads(none, "s3:GetAnalyticsConfiguration"), true
+	case "GET metrics":
+		return reads(none, "s3:GetMetricsConfiguration"), true
+	case "GET intelligent-tiering":
+		return reads(none, "s3:GetIntelligentTieringConfiguration"), true
+	}
+	return operation{}, false
+}
+
+// objectOperation is the table of operations on objects.
+func objectOperation(call string, copies bool) (operation, bool) {
+	switch call {
+	case "GET ":
+		return reads((*request).getObject, "s3:GetObject").versioned("s3:GetObjectVersion"), true
+	case "HEAD ":
+		return reads((*request).headObject, "s3:GetObject").versioned("s3:GetObjectVersion"), true
+	case "PUT ":
+		if copies {
+			return reads((*request).copyObject, "s3:PutObject"), true
+		}
+		return writes((*request).putObject, "s3:PutObject"), true
+	case "DELETE ":
+		return reads((*request).deleteObject, "s3:DeleteObject").versioned("s3:DeleteObjectVersion"), true
+	case "GET acl":
+		return reads((*request).getObjectACL, "s3:GetObjectAcl").versioned("s3:GetObjectVersionAcl"), true
+	case "GET tagging":
+		return reads((*request).getObjectTagging, "s3:GetObjectTagging").versioned("s3:GetObjectVersionTagging"), true
+	case "DELETE tagging":
+		return reads((*request).deleteObjectTagging, "s3:DeleteObjectTagging").versioned("s3:DeleteObjectVersionTagging"), true
+	case "PUT tagging":
+		return writes((*request).putObjectTagging, "s3:PutObjectTagging").versioned("s3:PutObjectVersionTagging"), true
+	case "GET attributes":
+		op := operation{serve: (*request).getObjectAttributes, actions: []string{"s3:GetObject", "s3:GetObjectAttributes"}}
+		return op.versioned("s3:GetObjectVersion", "s3:GetObjectVersionAttributes"), true
+	case "GET retention":
+		return reads((*request).getObjectRetention, "s3:GetObjectRetention"), true
+	case "PUT retention":
+		return writes((*request).putObjectRetention, "s3:PutObjectRetention"), true
+	case "GET legal-hold":
+		return reads((*request).getObjectLegalHold, "s3:GetObjectLegalHold"), true
+	case "PUT legal-hold":
+		return writes((*request).putObjectLegalHold, "s3:PutObjectLegalHold"), true
+	case "POST uploads":
+		return reads((*request).createMultipartUpload, "s3:PutObject"), true
+	case "PUT uploadId":
+		if copies {
+			return reads((*request).uploadPartCopy, "s3:PutObject"), true
+		}
+		return writes((*request).uploadPart, "s3:PutObject"), true
+	case "POST uploadId":
+		return writes((*request).completeMultipartUpload, "s3:PutObject"), true
+	case "DELETE uploadId":
+		return reads((*request).abortMultipartUpload, "s3:AbortMultipartUpload"), true
+	case "GET uploadId":
+		return reads((*request).listParts, "s3:ListMultipartUploadParts"), true
+	}
+	return operation{}, false
 }
 
 func (q *request) notImplemented() error {

@@ -21,6 +21,8 @@ const (
 	algorithmV4      = "AWS4-HMAC-SHA256"
 	scopeTerminator  = "aws4_request"
 	scopeService     = "s3"
+	serviceIAM       = "iam"
+	serviceSTS       = "sts"
 	dateTimeFormat   = "20060102T150405Z"
 	dateFormat       = "20060102"
 	emptySHA256      = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -57,7 +59,7 @@ func parseScope(credential string) (s scope, wrong string) {
 		wrong = `the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".`
 	case parts[n-1] != scopeTerminator:
 		wrong = fmt.Sprintf("incorrect terminal %q. This endpoint uses %q.", parts[n-1], scopeTerminator)
-	case s.service != scopeService:
+	case s.service != scopeService && s.service != serviceIAM && s.service != serviceSTS:
 		wrong = fmt.Sprintf("incorrect service %q. This endpoint belongs to %q.", s.service, scopeService)
 	case err != nil:
 		wrong = fmt.Sprintf("incorrect date format %q. This date in the credential must be in the format \"yyyyMMdd\".", s.date)

@@ -11,15 +11,20 @@ import (
 // store is what the gateway needs of the file system: fsStore over a filer.FS, which
 // the tests make fail. Each method is that of filer.FS by the same name.
 type store interface {
-	accounts
+	identities
 	objects
 	directories
 }
 
-type accounts interface {
-	User(ctx context.Context, accessKey string) (granary.User, error)
+type identities interface {
+	Holder(ctx context.Context, accessKey, role string) (*granary.Holder, error)
+	Identity(ctx context.Context, kind granary.IdentityKind, name string) (granary.Identity, error)
+	Identities(ctx context.Context, q *granary.ListIdentities) (*granary.Identities, error)
+	IdentityUses(ctx context.Context, q *granary.ListIdentityUses) (*granary.IdentityUses, error)
+	PutIdentity(ctx context.Context, i granary.Identity) error
+	DeleteIdentity(ctx context.Context, op *granary.DeleteIdentity) error
 	Buckets(ctx context.Context) ([]granary.Entry, error)
-	CreateBucket(ctx context.Context, name string) error
+	CreateBucket(ctx context.Context, cred granary.Cred, name string) error
 	DeleteBucket(ctx context.Context, name string) error
 }
 

@@ -39,6 +39,7 @@ func (f *fields) identity(i *granary.Identity) {
 	f.flag(18, &i.Disabled)
 	texts(f, 19, &i.Audiences)
 	texts(f, 20, &i.Thumbprints)
+	unsigned(f, 21, &i.Revision)
 }
 
 func (f *fields) identityTag(t *granary.Tag) {

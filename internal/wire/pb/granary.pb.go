@@ -5605,6 +5605,7 @@ type Identity struct {
 	Disabled      bool                   `protobuf:"varint,18,opt,name=disabled,proto3" json:"disabled,omitempty"`
 	Audiences     [][]byte               `protobuf:"bytes,19,rep,name=audiences,proto3" json:"audiences,omitempty"`
 	Thumbprints   [][]byte               `protobuf:"bytes,20,rep,name=thumbprints,proto3" json:"thumbprints,omitempty"`
+	Revision      uint32                 `protobuf:"varint,21,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5777,6 +5778,13 @@ func (x *Identity) GetThumbprints() [][]byte {
 		return x.Thumbprints
 	}
 	return nil
+}
+
+func (x *Identity) GetRevision() uint32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
 }
 
 type IdentityTag struct {
@@ -13882,7 +13890,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x0eDeleteIdentity\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x04R\aversion\"\xc5\x04\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\"\xe1\x04\n" +
 	"\bIdentity\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x0e\n" +
@@ -13905,7 +13913,8 @@ const file_granary_proto_rawDesc = "" +
 	"\x06secret\x18\x11 \x01(\fR\x06secret\x12\x1a\n" +
 	"\bdisabled\x18\x12 \x01(\bR\bdisabled\x12\x1c\n" +
 	"\taudiences\x18\x13 \x03(\fR\taudiences\x12 \n" +
-	"\vthumbprints\x18\x14 \x03(\fR\vthumbprints\"5\n" +
+	"\vthumbprints\x18\x14 \x03(\fR\vthumbprints\x12\x1a\n" +
+	"\brevision\x18\x15 \x01(\rR\brevision\"5\n" +
 	"\vIdentityTag\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\"?\n" +
