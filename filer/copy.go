@@ -19,6 +19,7 @@ type CopyOptions struct {
 	DstRoot       granary.InodeID
 	DstPath       string
 	Cred          granary.Cred
+	Owner         *granary.Cred // as in UploadOptions
 	Xattrs        []granary.Xattr
 	ReplaceXattrs bool
 	Match         *granary.Precondition // on the destination
@@ -57,6 +58,9 @@ func (fs *FS) copyOnce(ctx context.Context, o CopyOptions, p place) (*Info, erro
 		o.Xattrs = mergeXattrs(src.Info.Xattrs, o.Xattrs)
 	}
 	uid, gid := fs.ownerOf(o.Cred)
+	if o.Owner != nil {
+		uid, gid = o.Owner.UID, o.Owner.GID
+	}
 	create := granary.Create{
 		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: src.Info.Attr.Mode,
 		UID: uid, GID: gid, Xattrs: o.Xattrs, Replace: true, MakeParents: true, Match: o.Match, Key: o.Key,
@@ -166,6 +170,9 @@ func (fs *FS) Compose(ctx context.Context, o UploadOptions, parts Parts) (*Info,
 		return nil, err
 	}
 	uid, gid := fs.ownerOf(o.Cred)
+	if o.Owner != nil {
+		uid, gid = o.Owner.UID, o.Owner.GID
+	}
 	create := granary.Create{
 		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: o.Mode,
 		UID: uid, GID: gid, Xattrs: o.Xattrs, Exclusive: o.Exclusive, Replace: !o.Exclusive, MakeParents: true, Match: o.Match, Key: o.Key,

@@ -120,3 +120,39 @@ func (fs *FS) DeleteIdentity(ctx context.Context, op *granary.DeleteIdentity) er
 	_, err := fs.store.Do(ctx, granary.Cred{}, op)
 	return err
 }
+
+// PermitKey refuses what the permissions of the file system do not give a caller, for gateways that act with their own authority: to read the
+// object of a key (AccessRead), or to make, replace or remove it (AccessWrite). What is not there is refused to nobody.
+func (fs *FS) PermitKey(ctx context.Context, cred granary.Cred, root granary.InodeID, key string, version granary.ObjectVersion, access granary.Access) error {
+	ctx = WithCred(ctx, cred)
+	object := &granary.Lookup{Base: root, Path: key, Key: true, Object: version, Access: granary.AccessRead}
+	if access != granary.AccessWrite {
+		_, err := ask[*granary.Found](ctx, fs.store, object)
+		if granary.IsKind(err, granary.KindPermission) {
+			return err
+		}
+		return nil // what else is wrong is found by whoever reads
+	}
+	dir, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: root, Path: key, Key: true, Nearest: true})
+	if err != nil {
+		return err
+	}
+	write := &granary.Lookup{Base: dir.Entry.Attr.Inode, Access: granary.AccessWrite | granary.AccessExecute}
+	if _, err := ask[*granary.Found](ctx, fs.store, write); err != nil {
+		return err
+	}
+	if a := &dir.Entry.Attr; a.Mode&modeSticky == 0 || a.UID == cred.UID || cred.UID == 0 {
+		return nil
+	}
+	object.Object, object.Access = 0, 0
+	found, err := ask[*granary.Found](ctx, fs.store, object)
+	switch {
+	case granary.IsKind(err, granary.KindNotFound):
+		return nil
+	case err != nil:
+		return err
+	case found.Entry.Attr.UID != cred.UID:
+		return granary.Errorf(granary.KindNotOwner, "permit", key, "it is another's, and the directory is sticky")
+	}
+	return nil
+}

@@ -12,7 +12,8 @@ type UploadOptions struct {
 	Root      granary.InodeID
 	Path      string // missing parents are made, with FlagImplicit
 	Mode      uint32
-	Cred      granary.Cred // who makes it
+	Cred      granary.Cred  // who makes it
+	Owner     *granary.Cred // whom it belongs to, if a gateway makes it for somebody; nil: who makes it
 	Xattrs    []granary.Xattr
 	Match     *granary.Precondition // checked when the upload is committed
 	NoInline  bool                  // as parts of Compose must be
@@ -37,6 +38,9 @@ func (fs *FS) Upload(ctx context.Context, o UploadOptions) (*Upload, error) {
 		return nil, err
 	}
 	uid, gid := fs.ownerIn(&p.home, o.Cred)
+	if o.Owner != nil {
+		uid, gid = o.Owner.UID, o.Owner.GID
+	}
 	create := granary.Create{
 		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: o.Mode,
 		UID: uid, GID: gid, Xattrs: o.Xattrs,

@@ -40,15 +40,15 @@ func (q *request) authorize(op operation) error {
 func (q *request) permit(action string) error {
 	switch {
 	case q.bucket == "":
-		return q.permitOn(action, "arn:aws:s3:::*", nil, nil)
+		return q.permitOn(action, "*", nil, "", nil)
 	case action == "s3:CreateBucket":
-		return q.permitOn(action, resourceARN(q.bucket, ""), nil, nil)
+		return q.permitOn(action, q.bucket, nil, "", nil)
 	}
 	b, err := q.openBucket()
 	if err != nil {
 		return err
 	}
-	return q.permitOn(action, resourceARN(q.bucket, q.key), b, q.tagsOf)
+	return q.permitOn(action, q.bucket, b, q.key, q.tagsOf)
 }
 
 // permitKey refuses an action on an object of the request's bucket.
@@ -57,7 +57,7 @@ func (q *request) permitKey(action, key string) error {
 	if err != nil {
 		return err
 	}
-	return q.permitOn(action, resourceARN(q.bucket, key), b, nil)
+	return q.permitOn(action, q.bucket, b, key, nil)
 }
 
 // may reports whether an action is allowed; that it cannot be told is an error.
@@ -68,9 +68,33 @@ func may(err error) (bool, error) {
 	return err == nil, err
 }
 
-// permitOn refuses an action on a resource, which belongs to a bucket if b is not nil. Tags of the object are fetched only if a policy looks at
-// them.
-func (q *request) permitOn(action, resource string, b *filer.Info, tags func() ([]tag, error)) error {
+// permitOn refuses an action on a bucket, or an object in it, b being what there is of the bucket: by policies, and where they allow it by the
+// permissions of the file system. Tags of the object are fetched only if a policy looks at them.
+func (q *request) permitOn(action, bucket string, b *filer.Info, key string, tags func() ([]tag, error)) error {
+	if err := q.permitByPolicy(action, resourceARN(bucket, key), b, tags); err != nil {
+		return err
+	}
+	cred := q.identity.caller.cred
+	if cred == nil || b == nil {
+		return nil
+	}
+	var access granary.Access
+	switch action {
+	case "s3:GetObject", "s3:GetObjectVersion":
+		access = granary.AccessRead
+	case "s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion":
+		access = granary.AccessWrite
+	default:
+		return nil
+	}
+	version, err := q.version()
+	if err != nil {
+		return err
+	}
+	return q.h.store.PermitKey(q.r.Context(), *cred, b.Attr.Inode, key, version, access)
+}
+
+func (q *request) permitByPolicy(action, resource string, b *filer.Info, tags func() ([]tag, error)) error {
 	c := q.identity.caller
 	p := iam.Policies{Identity: c.policies, Session: c.session, Root: c.root}
 	var block publicAccessBlock
@@ -245,7 +269,7 @@ func (q *request) permitSource(bucket string, b *filer.Info, key string, version
 	if version != 0 {
 		action = "s3:GetObjectVersion"
 	}
-	return q.permitOn(action, resourceARN(bucket, key), b, nil)
+	return q.permitOn(action, bucket, b, key, nil)
 }
 
 // hide refuses to tell that an object is missing to whom the bucket may not be listed.
@@ -258,7 +282,7 @@ func (q *request) hide(err error) error {
 	if berr != nil {
 		return berr
 	}
-	listable, perr := may(q.permitOn("s3:ListBucket", resourceARN(q.bucket, ""), b, nil))
+	listable, perr := may(q.permitOn("s3:ListBucket", q.bucket, b, "", nil))
 	switch {
 	case perr != nil:
 		return perr

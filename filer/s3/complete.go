@@ -158,7 +158,8 @@ func (q *request) complete(root granary.InodeID, m *multipart, asked []completeP
 		parts.Names = append(parts.Names, partName(p.number))
 	}
 	info, err := q.h.store.Compose(ctx, filer.UploadOptions{
-		Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: slices.Concat(contentXattrs(etag, sums), partsAttribute(chosen), m.metadata), Match: match,
+		Owner: q.identity.caller.cred,
+		Root:  root, Path: q.key, Key: true, Mode: fileMode, Xattrs: slices.Concat(contentXattrs(etag, sums), partsAttribute(chosen), m.metadata), Match: match,
 	}, parts)
 	if granary.IsKind(err, granary.KindNotFound) {
 		return nil, noSuchUpload() // aborted, or completed by another request

@@ -179,7 +179,7 @@ func (q *request) copyFrom(source copySource, root granary.InodeID, match *grana
 func (q *request) copyVersion(info *filer.Info, source copySource, root granary.InodeID, match *granary.Precondition, xattrs []granary.Xattr) (*filer.Info, error) {
 	ctx := q.r.Context()
 	if info.Attr.IsDir() {
-		return q.emptyObject(ctx, filer.UploadOptions{Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: xattrs, Match: match})
+		return q.emptyObject(ctx, filer.UploadOptions{Owner: q.identity.caller.cred, Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: xattrs, Match: match})
 	}
 	for _, x := range info.Xattrs {
 		if strings.HasPrefix(x.Name, granary.XattrContentPrefix) {
@@ -187,6 +187,7 @@ func (q *request) copyVersion(info *filer.Info, source copySource, root granary.
 		}
 	}
 	return q.h.store.Copy(ctx, filer.CopyOptions{
+		Owner:   q.identity.caller.cred,
 		SrcRoot: source.root, SrcPath: source.key, DstRoot: root, DstPath: q.key, Key: true, SrcObject: source.version,
 		Xattrs: xattrs, ReplaceXattrs: true, Match: match, SrcMatch: &granary.Precondition{Version: info.Attr.Version},
 	})

@@ -13,8 +13,13 @@
 //
 // A symbolic link that a mount made is followed by GET and HEAD, and never listed.
 //
-// Every user may do everything. What is made belongs to the Owner of the file system's options. There are no policies, ACLs,
-// encryption by the server or lifecycle rules: reading them answers that there are none, and setting
+// There is one account, which owns all buckets. Who may do what, policies say (package filer/iam): those of users, groups and roles (package
+// filer/accounts, whose APIs are served on the same port), and that of the bucket; the account's root user may do what no bucket policy denies.
+// router.go has which actions an operation needs. Users that are somebody in the file system (Identity.Cred) must have its
+// permissions besides, and own what they make; what others make belongs to the Owner of the file system's options. What is known of a caller is at
+// most a second old (filer.FS.Holder).
+//
+// There are no ACLs, encryption by the server or lifecycle rules: reading them answers that there are none, and setting
 // them is refused with NotImplemented, as are headers that ask for them.
 //
 // Versions, delete markers and locks are the store's (granary.ObjectVersion): whatever door takes an object away or replaces it, in a bucket
@@ -35,8 +40,8 @@
 //	granary.s3.HEADER                a header kept: content-type, cache-control, content-disposition,
 //	                                 content-encoding, content-language, expires, x-amz-meta-…
 //
-// A bucket's root has granary.s3.versioning and granary.s3.object-lock (package granary), and granary.s3.cors, ownership and tagging: the
-// documents of XML, and tags as those of objects.
+// A bucket's root has granary.s3.versioning and granary.s3.object-lock (package granary), and granary.s3.cors, ownership, public-access-block,
+// policy and tagging: the documents of XML or JSON, and tags as those of objects.
 //
 // What describes the content goes when a mount changes the file; the ETag is then made of inode and
 // content version (granary.ETagOf).
@@ -60,5 +65,7 @@
 //  3. An answer that has begun and cannot be finished is cut off, never ended as if it were whole.
 //  4. What is not done is refused, never ignored: a header that asks for a property that would not be
 //     given, a subresource that is not served.
-//  5. Memory per request is bounded: bodies stream, in both directions.
+//  5. No operation is done that the caller's and the bucket's policies do not allow: it is asked before the body is read, for each object that an operation
+//     reads or changes (TestUsersAreBound, TestEveryOperationHasAnAction). A policy that cannot be read refuses everything.
+//  6. Memory per request is bounded: bodies stream, in both directions.
 package s3

@@ -244,7 +244,7 @@ func (q *request) putObject() error {
 		return err
 	}
 	q.body.computeMD5()
-	info, err := q.publish(filer.UploadOptions{Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: metadata, Match: match})
+	info, err := q.publish(filer.UploadOptions{Owner: q.identity.caller.cred, Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: metadata, Match: match})
 	if err != nil {
 		return explain(err, codeNoSuchBucket)
 	}

@@ -29,6 +29,7 @@ type identities interface {
 }
 
 type objects interface {
+	PermitKey(ctx context.Context, cred granary.Cred, root granary.InodeID, key string, version granary.ObjectVersion, access granary.Access) error
 	Stat(ctx context.Context, root granary.InodeID, path string, o filer.StatOptions) (*filer.Info, error)
 	OpenKey(ctx context.Context, root granary.InodeID, key string, version granary.ObjectVersion) (object, error)
 	Upload(ctx context.Context, o filer.UploadOptions) (upload, error)
