@@ -451,6 +451,9 @@ type MutateRequest struct {
 	Session       SessionID
 	LowestUnacked uint64
 	Requests      []Request
+	// Attendance is that of the session (Notices) if all requests are such that it knows what they change (NamedBy), and it has
+	// seen to that; else 0. A repetition has that of the first try.
+	Attendance uint64
 }
 
 // Result is the outcome of one request. Which fields are set, the op says.

@@ -20,7 +20,9 @@ func (s *state) apply(entries []entry) [][]granary.Result {
 	defer s.applying.Unlock()
 	results := make([][]granary.Result, len(entries))
 	t := s.txn
+	watcher := s.watcher.Load()
 	t.begin(s)
+	t.watched = watcher != nil
 	for i, e := range entries {
 		if e.Index > t.head.Applied {
 			results[i] = t.applyEntry(e)
@@ -43,7 +45,11 @@ func (s *state) apply(entries []entry) [][]granary.Result {
 		s.nodes.Store(readMembers(s.db))
 	}
 	s.publish()
+	s.share.forget()
 	s.lockWatch.tell(t.lockNews)
+	if watcher != nil {
+		watcher.applied(t.items, t.touched, granary.Index(s.head.Applied))
+	}
 	return results
 }
 
@@ -73,7 +79,11 @@ func (t *txn) applyEntry(e entry) []granary.Result {
 	t.saved = t.head
 	results := make([]granary.Result, len(c.Items))
 	for i, it := range c.Items {
+		t.touchedBefore = len(t.touched)
 		results[i] = t.applyItem(it)
+		if t.watched {
+			t.noteItem(it, &results[i])
+		}
 	}
 	t.endEntry()
 	t.foldEntry()

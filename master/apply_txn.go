@@ -43,6 +43,12 @@ type txn struct {
 	movedDirs []granary.InodeID      // … and directories with what is locked below
 	unmet     []granary.InodeID      // … and what path locks are not on any more
 
+	watched bool // somebody is told what is touched …
+	touched []noteKey
+	items   []touchedItem
+
+	touchedBefore int // … before the item
+
 	answers     map[granary.SessionID][]storedResult // of the entry
 	answersFree []storedResult                       // memory for those of a session
 
@@ -76,6 +82,7 @@ func newTxn(s *state) *txn {
 func (t *txn) begin(s *state) {
 	t.head, t.saved = s.head, s.head
 	t.lockNews, t.leases, t.leasesKept = t.lockNews[:0], t.leases[:0], 0
+	t.touched, t.items, t.touchedBefore = t.touched[:0], t.items[:0], 0
 	t.serversChanged, t.membersChanged = false, false
 	s.recall.begin()
 }
@@ -90,6 +97,9 @@ func (t *txn) keep() {
 	t.owners.keep()
 	t.sessions.keep()
 	t.grown = nil
+	if t.watched {
+		t.noteTouched()
+	}
 	t.pending.keep()
 	t.pending.recall.names.keep()
 	t.pending.recall.paths.keep()

@@ -114,6 +114,10 @@
 //     (TestLockedVersions).
 //  40. Table J has exactly what the records of table I refer to, all of which is there; what is referred to is not removed
 //     (TestIdentities, check).
+//  41. Nothing leaves a leader that shows an entry before every session that keeps what the entry changed has taken that in, or its lease
+//     has run out; and no node becomes leader before the leases that others gave have run out. So what is kept is what a query would be
+//     answered (attendTable, lease.go, TestKeptIsTold, TestAttendSameEntry, TestAttendTaken, TestAttendTwins, TestLinearizableKept,
+//     TestAttendSingle).
 //
 // # Path locks
 //

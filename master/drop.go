@@ -38,15 +38,15 @@ const openTries = 100
 // The inode is noted as being opened, and then a state is read that is newer than the note: if the path still leads
 // to that inode there, and it has a name, it cannot have been found nameless before the note was made. An inode without
 // a name is opened only if the session has it open: then it has been noted since before it lost its name.
-func (l *leadership) open(ctx context.Context, st *heldState, session granary.SessionID, cred *granary.Cred, q *granary.Lookup) (granary.Answer, granary.Index, error) {
+func (l *leadership) open(ctx context.Context, st *heldState, session granary.SessionID, v *view, q *granary.Lookup) (granary.Answer, granary.Index, error) {
 	if err := l.renew("lookup", session); err != nil {
 		return nil, 0, err
 	}
-	found, index, err := l.lookup(ctx, st, session, cred, q)
+	found, index, err := l.lookup(ctx, st, v, q)
 	for range openTries {
 		switch {
 		case err != nil:
-			return nil, 0, err
+			return nil, index, err
 		case found.Entry.Attr.Type != granary.TypeRegular || found.Rest != "":
 			return found, index, nil
 		}
@@ -55,13 +55,13 @@ func (l *leadership) open(ctx context.Context, st *heldState, session granary.Se
 		if !ok {
 			return nil, 0, granary.Errorf(granary.KindExpired, "lookup", fmt.Sprintf("session %d", session), "")
 		}
-		found, index, err = l.lookup(ctx, st, session, cred, q)
+		found, index, err = l.lookup(ctx, st, v, q)
 		same := err == nil && found.Entry.Attr.Inode == inode
 		dead := same && found.Entry.Attr.Nlink == 0 && !had
 		l.opens.opened(session, inode, same && !dead)
 		switch {
 		case dead:
-			return nil, 0, granary.Errorf(granary.KindNotFound, "lookup", inode.String(), "the file was removed")
+			return nil, index, granary.Errorf(granary.KindNotFound, "lookup", inode.String(), "the file was removed")
 		case same:
 			return found, index, nil
 		}
@@ -69,10 +69,10 @@ func (l *leadership) open(ctx context.Context, st *heldState, session granary.Se
 	return nil, 0, granary.Errorf(granary.KindUnavailable, "lookup", q.Path, "the path leads elsewhere each time")
 }
 
-func (l *leadership) lookup(ctx context.Context, st *heldState, session granary.SessionID, cred *granary.Cred, q *granary.Lookup) (*granary.Found, granary.Index, error) {
-	a, index, err := st.queryFor(ctx, session, cred, q, l.live)
+func (l *leadership) lookup(ctx context.Context, st *heldState, v *view, q *granary.Lookup) (*granary.Found, granary.Index, error) {
+	a, index, err := st.queryView(ctx, &view{live: v.live, cred: v.cred, asking: v.asking}, q)
 	if err != nil {
-		return nil, 0, err
+		return nil, index, err
 	}
 	return a.(*granary.Found), index, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -21,6 +22,7 @@ const intakeBytesMax = 16 << 20
 type intake struct {
 	*witness
 	open      chan raft.RPC // to Raft
+	mayVote   time.Time     // before that no vote is given but at a leader's own wish: see lease.go
 	committed func() uint64 // index of the last entry that Raft knows to be committed here
 	applied   func() uint64 // and of the last that is applied
 	drained   chan struct{} // says that entries were applied while something was held
@@ -74,6 +76,9 @@ func (k *intake) run(ctx context.Context) {
 		}
 		select {
 		case rpc := <-k.witness.Consumer():
+			if k.tooEarly(rpc) {
+				continue
+			}
 			if bytes, _ := sizeOf(rpc); bytes > 0 && (len(held) > 0 || k.waiting() >= intakeBytesMax) {
 				held = append(held, rpc)
 				k.holds.Store(true) // and then waiting is looked at once more: nothing is missed that was applied before
@@ -140,4 +145,23 @@ func sizeOf(rpc raft.RPC) (bytes int, last uint64) {
 		}
 	}
 	return bytes, last
+}
+
+// tooEarly refuses a vote that is asked for too soon after the start of this node.
+func (k *intake) tooEarly(rpc raft.RPC) bool {
+	if time.Now().After(k.mayVote) {
+		return false
+	}
+	switch req := rpc.Command.(type) {
+	case *raft.RequestVoteRequest:
+		if req.LeadershipTransfer {
+			return false
+		}
+		rpc.Respond(new(raft.RequestVoteResponse), nil)
+	case *raft.RequestPreVoteRequest:
+		rpc.Respond(new(raft.RequestPreVoteResponse), nil)
+	default:
+		return false
+	}
+	return true
 }

@@ -27,6 +27,7 @@ type leadership struct {
 	check    *rounds[struct{}] // whether this node still leads; shared by readers
 	sessions *sessionTable
 	opens    *openTable
+	attend   *attendTable
 	live     *liveTable
 	curator  *curator
 	recalls  *recallTable
@@ -99,7 +100,11 @@ func (s *Server) tryLead(ctx context.Context) error {
 		cancel()
 		l.tasks.Wait()
 		<-proposing
+		l.endAttendance()
 	}()
+	if !s.leased.pause(ctx) {
+		return ctx.Err()
+	}
 	if err := l.inaugurate(ctx); err != nil {
 		return err
 	}
@@ -109,6 +114,7 @@ func (s *Server) tryLead(ctx context.Context) error {
 	s.log.Info("leading", "term", l.term, "cluster", l.cluster)
 	l.tasks.Go(func() { l.expireSessions(ctx) })
 	l.tasks.Go(func() { l.expirePathLocks(ctx) })
+	l.tasks.Go(func() { l.tidyAttendance(ctx) })
 	l.tasks.Go(func() { l.sealVolumes(ctx) })
 	l.tasks.Go(func() { l.reclaim(ctx) })
 	l.tasks.Go(func() { l.recordJoined(ctx) })
@@ -143,6 +149,7 @@ func (s *Server) takeOffice(ctx context.Context) (*leadership, error) {
 		sessions: newSessionTable(s.opts.SessionTTL, s.metrics),
 		opens:    newOpenTable(),
 		recalls:  newRecallTable(),
+		attend:   newAttendTable(term, s.opts.NotesMax, s.metrics.attend),
 		live:     newLiveTable(now, s.opts.ServerDownAfter, s.now),
 		sealNow:  make(chan struct{}, 1),
 		changing: make(chan struct{}, 1),

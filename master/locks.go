@@ -75,6 +75,9 @@ func (s *Server) AwaitLock(ctx context.Context, req *granary.AwaitLock) (granary
 			return granary.LockOutcome{}, err
 		}
 		outcome, waited, err := l.lookLock(ctx, req, timeout.C)
+		if err == nil && !waited {
+			err = l.settle(ctx, granary.Index(l.s.appliedIndex()))
+		}
 		if err != nil || !waited {
 			return outcome, err
 		}

@@ -54,8 +54,14 @@ func (m *machine) close() {
 // item logs and applies one item.
 func (m *machine) item(it item) granary.Result {
 	m.t.Helper()
+	return m.items(it)[0]
+}
+
+// items logs and applies an entry.
+func (m *machine) items(items ...item) []granary.Result {
+	m.t.Helper()
 	m.time += 1000
-	data, err := (&command{Time: m.time, Items: []item{it}}).marshal()
+	data, err := (&command{Time: m.time, Items: items}).marshal()
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -64,7 +70,7 @@ func (m *machine) item(it item) granary.Result {
 	}
 	e := entry{Index: uint64(len(m.log) + 1), Term: 1, Data: data}
 	m.log = append(m.log, e)
-	return m.s.apply([]entry{e})[0][0]
+	return m.s.apply([]entry{e})[0]
 }
 
 // do logs and applies one request of the session.

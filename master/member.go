@@ -315,13 +315,18 @@ func (l *leadership) handOver(ctx context.Context, id string) error {
 
 // transfer hands the leadership over and waits until this node no longer leads.
 func (l *leadership) transfer(ctx context.Context, id string) error {
+	back, err := l.takeLeases(ctx)
+	if err != nil {
+		return err
+	}
+	defer back()
 	var f raft.Future
 	if m, ok := memberOf(l.s.raft.GetConfiguration().Configuration(), id); ok {
 		f = l.s.raft.LeadershipTransferToServer(m.ID, m.Address)
 	} else {
 		f = l.s.raft.LeadershipTransfer()
 	}
-	err := l.s.awaitRaft(ctx, f)
+	err = l.s.awaitRaft(ctx, f)
 	switch {
 	case err == nil, errors.Is(err, raft.ErrNotLeader):
 		return nil

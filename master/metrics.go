@@ -2,6 +2,7 @@ package master
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -24,6 +25,7 @@ type metrics struct {
 	leading  prometheus.Gauge
 	sessions prometheus.Gauge
 	curator  *curatorMetrics
+	attend   *attendMetrics
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -56,11 +58,12 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		sessions:      gauge("sessions", "Sessions known to this leader."),
 	}
 	m.curator = newCuratorMetrics()
+	m.attend = newAttendMetrics()
 	if r == nil {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range append(m.curator.collectors(), m.proposals, m.itemsBatched, m.applied, m.appliedIndex, m.skipped, m.applySeconds,
+	for _, c := range append(slices.Concat(m.curator.collectors(), m.attend.collectors()), m.proposals, m.itemsBatched, m.applied, m.appliedIndex, m.skipped, m.applySeconds,
 		m.snapshotSeconds, m.snapshotPause, m.snapshotBytes,
 		m.queries, m.verified, m.leading, m.sessions) {
 		errs = append(errs, r.Register(c))

@@ -53,6 +53,7 @@ type Options struct {
 
 	SessionTTL      time.Duration // default 30 s
 	ServerDownAfter time.Duration // without a heartbeat; default 4 s
+	NotesMax        int           // of what sessions keep that attend, together: some 150 bytes each; default 1,000,000
 
 	// HeartbeatTimeout is Raft's: after so long without a word from the leader the first of the others stands for
 	// election, and a leader that reaches no majority for so long gives up. An election lasts as long at least, and
@@ -88,6 +89,7 @@ const (
 	snapshotThresholdDefault = 30_000
 	snapshotIntervalDefault  = 2 * time.Minute
 	trailingLogsDefault      = 30_000
+	notesMaxDefault          = 1_000_000
 )
 
 // Validate checks the options and fills in the defaults.
@@ -105,6 +107,8 @@ func (o *Options) Validate() error {
 		return optionsError("Dial is not given, and there are %d masters, which have to reach each other", len(o.Peers))
 	case (o.RootUser.AccessKey == "") != (o.RootUser.SecretKey == ""):
 		return optionsError("the root user needs both an access key and a secret key")
+	case o.NotesMax < 0:
+		return optionsError("NotesMax is negative")
 	case o.SessionTTL < 0 || o.ServerDownAfter < 0 || o.HeartbeatTimeout < 0 || o.SnapshotInterval < 0:
 		return optionsError("a duration is negative")
 	}
@@ -127,6 +131,7 @@ func (o *Options) setDefaults() {
 	setDefault(&o.foundingPatience, foundingPatienceDefault)
 	setDefault(&o.SnapshotThreshold, snapshotThresholdDefault)
 	setDefault(&o.TrailingLogs, trailingLogsDefault)
+	setDefault(&o.NotesMax, notesMaxDefault)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

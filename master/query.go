@@ -21,6 +21,9 @@ type view struct {
 	looked int           // how often done was called
 	cred   *granary.Cred // who asks; nil: nothing is refused
 
+	exact bool // the index of the answer must be that of the snapshot
+	keeps bool // the answer is to be kept: granary.QueryRequest.Keep
+
 	asking  granary.SessionID // which asks; 0 for none
 	holders bool              // there may be sessions that hold directories
 }
@@ -31,21 +34,27 @@ func (s *state) query(ctx context.Context, q granary.Query, live liveness) (gran
 }
 
 // queryFor is query on behalf of a session, and of a caller.
-//
-// Whether sessions hold directories is read before the snapshot is taken and after it: if there are none, and none was granted
-// between, none is held in the snapshot.
 func (s *state) queryFor(ctx context.Context, asking granary.SessionID, cred *granary.Cred, q granary.Query, live liveness) (granary.Answer, granary.Index, error) {
+	return s.queryView(ctx, &view{live: live, cred: cred, asking: asking}, q)
+}
+
+// queryView is query by a view that says who asks, and how. If sessions attend, the index is exact.
+func (s *state) queryView(ctx context.Context, v *view, q granary.Query) (granary.Answer, granary.Index, error) {
 	s.life.RLock()
 	defer s.life.RUnlock()
 	if s.closed {
 		return nil, 0, errClosed("query")
 	}
-	head := s.current() // before the snapshot: the state is at least as new as the index says
-	snap := s.db.NewSnapshot()
-	defer func() { must(snap.Close()) }()
-	after := s.current()
-	v := &view{ctx: ctx, r: snap, head: head, places: s.places.Load(), live: live, cred: cred, asking: asking,
-		holders: head.Delegations+after.Delegations > 0 || head.Delegated != after.Delegated}
+	snap := s.borrow()
+	defer s.share.giveBack(snap)
+	v.ctx, v.r, v.head, v.holders, v.places = ctx, snap, snap.head, snap.holders, s.places.Load()
+	if v.exact || s.watcher.Load() != nil { // who attends from now on keeps nothing older than the snapshot
+		exact, err := snap.exact()
+		if err != nil {
+			return nil, 0, err
+		}
+		v.head = exact
+	}
 	a, err := v.answer(q)
 	if err := firstError(err, v.walk.close()); err != nil {
 		return nil, granary.Index(v.head.Applied), err

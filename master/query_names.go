@@ -13,6 +13,9 @@ func (v *view) lookup(q *granary.Lookup) (granary.Answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if found.Missing {
+		return found, nil
+	}
 	if q.Xattrs && r.Xattrs > 0 {
 		if found.Xattrs, err = v.xattrs(r); err != nil {
 			return nil, err
@@ -59,7 +62,10 @@ func (v *view) resolve(q *granary.Lookup) (*granary.Found, *inodeRecord, error) 
 		if err == nil && r.IsDir() {
 			err = v.reach("lookup", r.Inode)
 		}
-		if err != nil {
+		switch {
+		case v.keeps && granary.IsKind(err, granary.KindNotFound):
+			return &granary.Found{Missing: true, Parent: parent.Inode, Rest: joinName(name, rest)}, nil, nil
+		case err != nil:
 			return nil, nil, err
 		}
 		if rest == "" {
@@ -69,6 +75,13 @@ func (v *view) resolve(q *granary.Lookup) (*granary.Found, *inodeRecord, error) 
 			return &granary.Found{Entry: entryOf(name, r), Parent: parent.Inode, Rest: rest}, r, err
 		}
 	}
+}
+
+func joinName(name, rest string) string {
+	if rest == "" {
+		return name
+	}
+	return name + "/" + rest
 }
 
 // resolveKey finds an object, or the last directory on the way to it. A symbolic link in the place of a directory, or of the

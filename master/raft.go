@@ -204,6 +204,7 @@ func (p *fsmSnapshot) Release() {
 type raftNode struct {
 	*raft.Raft
 	raftStores
+	began  bool          // with a state of Raft that was there before
 	notify chan bool     // of leadership
 	gone   chan struct{} // closed when it has shut down: futures that are left will never be answered
 	end    sync.Once
@@ -243,6 +244,7 @@ func (n *raftNode) start(id string, o *Options, f *fsm, trans *intake, mayFound 
 	if err != nil {
 		return openError(o.Dir, err)
 	}
+	n.began = exists
 	if !exists {
 		if err := mayFound(); err != nil {
 			return err

@@ -99,8 +99,13 @@ func (s *Server) QueryMany(ctx context.Context, reqs []*granary.QueryRequest) []
 	s.metrics.queries.Add(float64(len(reqs)))
 	st := s.states.acquire()
 	defer st.release()
+	shown := granary.Index(0)
 	for i, req := range reqs {
 		outcomes[i] = l.query(ctx, st, req)
+		shown = max(shown, outcomes[i].Index)
+	}
+	if err := l.settle(ctx, shown); err != nil {
+		return fail(err)
 	}
 	return outcomes
 }
@@ -127,23 +132,31 @@ func (l *leadership) query(ctx context.Context, st *heldState, req *granary.Quer
 }
 
 // answer answers from a state.
-func (s *Server) answer(ctx context.Context, st *heldState, req *granary.QueryRequest, live liveness) (granary.Answer, granary.Index, error) {
-	answer, index, err := st.queryFor(ctx, req.Session, req.Cred, req.Query, live)
+func (s *Server) answer(ctx context.Context, st *heldState, v *view, q granary.Query) (granary.Answer, granary.Index, error) {
+	answer, index, err := st.queryView(ctx, v, q)
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(context.Cause(ctx), errClosing) {
-			return nil, 0, s.notLeader("query")
+			return nil, index, s.notLeader("query")
 		}
-		return nil, 0, err
+		return nil, index, err
 	}
 	return answer, index, nil
 }
 
-// answer answers a query at the leader, which knows what is open.
+// answer answers a query at the leader, which knows what is open, and who keeps what.
 func (l *leadership) answer(ctx context.Context, st *heldState, req *granary.QueryRequest) (granary.Answer, granary.Index, error) {
+	v := &view{live: l.live, cred: req.Cred, asking: req.Session}
 	switch q := req.Query.(type) {
 	case *granary.Lookup:
+		if l.mayKeep(req) {
+			return l.answerKept(ctx, st, v, req)
+		}
 		if q.Open {
-			return l.open(ctx, st, req.Session, req.Cred, q)
+			return l.open(ctx, st, req.Session, v, q)
+		}
+	case *granary.ReadDir:
+		if l.mayKeep(req) {
+			return l.answerKept(ctx, st, v, req)
 		}
 	case *granary.ListTasks:
 		return l.curator.listTasks(q), granary.Index(st.current().Applied), nil
@@ -154,7 +167,7 @@ func (l *leadership) answer(ctx context.Context, st *heldState, req *granary.Que
 		}
 		return a, granary.Index(st.current().Applied), nil
 	}
-	return l.s.answer(ctx, st, req, l.live)
+	return l.s.answer(ctx, st, v, req.Query)
 }
 
 // reach waits until the state holds the entry. A leader holds every entry that a client can name;

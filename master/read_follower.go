@@ -28,6 +28,9 @@ func (s *Server) ReadIndex(ctx context.Context) (granary.Index, error) {
 	st := s.states.acquire()
 	defer st.release()
 	applied, _ := st.applied()
+	if err := l.settle(ctx, granary.Index(applied)); err != nil {
+		return 0, err
+	}
 	return granary.Index(applied), nil
 }
 
@@ -66,7 +69,19 @@ func (s *Server) follow(ctx context.Context, req *granary.QueryRequest) (granary
 	}
 	defer st.release()
 	s.metrics.queries.Inc()
-	return s.answer(ctx, st, req, s.heard)
+	answer, shown, err := s.answer(ctx, st, &view{live: s.heard, cred: req.Cred, asking: req.Session, exact: true}, req.Query)
+	if shown <= index {
+		return answer, shown, err
+	}
+	// The state has entries that the leader had not told of: it may still hold them back, until they have been taken in.
+	told, askErr := s.readIndex.wait(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return nil, 0, s.ended(ctx)
+	case askErr != nil || told < shown:
+		return nil, 0, s.notLeader("query")
+	}
+	return answer, shown, err
 }
 
 // acquireAt waits until this node holds an entry, and returns the state that does. A snapshot may take the

@@ -123,11 +123,15 @@ func (s *Server) Mutate(ctx context.Context, req *granary.MutateRequest) ([]gran
 		defer l.opens.begin()()
 		ctx = context.WithoutCancel(ctx) // what was opened is noted, whether or not somebody still waits for it
 	}
+	defer l.attend.expect(req)()
 	results, err := l.prop.propose(ctx, items...)
 	if err != nil {
 		return nil, l.explain(ctx, "mutate", err)
 	}
 	l.conclude(req, results, failed)
+	if err := l.settleResults(ctx, results); err != nil {
+		return nil, err
+	}
 	return results, nil
 }
 
@@ -235,6 +239,7 @@ func (l *leadership) conclude(req *granary.MutateRequest, results []granary.Resu
 			l.sessions.remove(req.Session)
 			l.opens.forget(req.Session)
 			l.recalls.forget(req.Session)
+			l.attend.end(req.Session)
 			kick(l.sealNow)
 		case *granary.SealVolume:
 			kick(l.sealNow)

@@ -43,6 +43,7 @@ type Server struct {
 	links   *links
 	heard   *liveTable // from heartbeats, whoever leads
 	peers   *peerTable
+	leased  leased
 	noticed chan struct{} // entries were applied
 
 	readIndex *rounds[granary.Index] // asked of the leader while this node follows
@@ -125,6 +126,7 @@ func (s *Server) open() error {
 	s.intake = newIntake(s.witness, func() uint64 { return s.raft.CommitIndex() }, s.appliedIndex)
 	s.raft, err = openRaft(s.id, &s.opts, f, s.intake, s.mayFound, s.refreshSnapshot)
 	if err == nil {
+		s.beginLeases()
 		s.intake.start()
 	}
 	return err
@@ -241,7 +243,7 @@ func (s *Server) Close() error {
 	}
 	if s.raft.State() == raft.Leader && len(s.voters()) > 1 {
 		ctx, cancel := context.WithTimeout(s.ctx, transferTimeout)
-		if err := s.awaitRaft(ctx, s.raft.LeadershipTransfer()); err != nil {
+		if err := s.handOver(ctx); err != nil {
 			s.log.Warn("leadership was not handed over; the others will elect", "error", err)
 		}
 		cancel()

@@ -90,6 +90,7 @@ func (l *leadership) expireSessions(ctx context.Context) {
 		for _, id := range ids {
 			l.opens.forget(id)
 			l.recalls.forget(id)
+			l.attend.end(id)
 		}
 		l.s.log.Info("sessions expired", "sessions", ids)
 		kick(l.sealNow)

@@ -38,6 +38,8 @@ type state struct {
 	changes   volumeChanges
 	lockWatch lockWatch
 	leases    pathLeases
+	share     snapshotShare
+	watcher   atomic.Pointer[attendTable] // set between two batches; nil: nobody is told what is touched
 
 	digestEvery uint64
 
@@ -145,6 +147,7 @@ func (s *state) close() error {
 		return nil
 	}
 	s.closed = true
+	s.share.forget()
 	if err := s.db.Close(); err != nil {
 		return granary.Errorf(granary.KindInternal, "close", "", "metadata store: %w", err)
 	}

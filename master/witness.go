@@ -38,6 +38,9 @@ type askAgain struct {
 type witnessed struct {
 	promised bool
 	progress progress
+
+	ackedTerm uint64    // of Raft, in which the node took entries or a heartbeat …
+	ackedSent time.Time // … that this node sent then, by its monotonic clock: the latest
 }
 
 // progress says how far a node has come with the log.
@@ -75,6 +78,7 @@ func newWitness(t raft.Transport, now func() time.Time) *witness {
 // AppendEntries implements raft.Transport. Raft begins pipelines only after one of these, and its heartbeats never
 // are in pipelines, so every node is heard of here at a fraction of the time for an election.
 func (w *witness) AppendEntries(id raft.ServerID, addr raft.ServerAddress, req *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	term, sent := req.Term, time.Now()
 	err := w.Transport.AppendEntries(id, addr, req, resp)
 	if err != nil {
 		w.update(id, func(*witnessed) {}) // from now on it is waited for
@@ -86,6 +90,9 @@ func (w *witness) AppendEntries(id raft.ServerID, addr raft.ServerAddress, req *
 		}
 		p.Last = resp.LastLog
 	})
+	if resp.Success {
+		w.update(id, func(n *witnessed) { n.ack(term, sent) })
+	}
 	return w.awaitDurable(req, resp, nil)
 }
 
@@ -95,6 +102,23 @@ func (w *witness) awaitDurable(req *raft.AppendEntriesRequest, resp *raft.Append
 		return nil
 	}
 	return w.durable(req.Entries[len(req.Entries)-1].Index, stop)
+}
+
+// ack notes that the node follows this one: it took what was sent then.
+func (n *witnessed) ack(term uint64, sent time.Time) {
+	if term > n.ackedTerm || term == n.ackedTerm && sent.After(n.ackedSent) {
+		n.ackedTerm, n.ackedSent = term, sent
+	}
+}
+
+// acked returns when this node last sent, in a term, what the other took from it; zero for never.
+func (w *witness) acked(id string, term uint64) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := w.nodes[id]; n != nil && n.ackedTerm == term {
+		return n.ackedSent
+	}
+	return time.Time{}
 }
 
 // RequestVote implements raft.Transport.

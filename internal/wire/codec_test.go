@@ -122,7 +122,7 @@ func TestSessionsRoundTrip(t *testing.T) {
 func TestMutateRequestsRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := filler{t, rapid.Bool().Draw(t, "full")}
-		want := &granary.MutateRequest{Session: 7, LowestUnacked: 3}
+		want := &granary.MutateRequest{Session: 7, LowestUnacked: 3, Attendance: 5}
 		for range rapid.IntRange(1, 4).Draw(t, "requests") {
 			want.Requests = append(want.Requests, granary.Request{
 				Seq:  rapid.Uint64().Draw(t, "seq"),

@@ -126,7 +126,7 @@ func dial(t *testing.T, addr string) Master {
 }
 
 func mutation() *granary.MutateRequest {
-	return &granary.MutateRequest{Session: 9, LowestUnacked: 1, Requests: []granary.Request{
+	return &granary.MutateRequest{Session: 9, LowestUnacked: 1, Attendance: 6, Requests: []granary.Request{
 		{Seq: 1, Cred: granary.Cred{UID: 5}, Op: &granary.Rmdir{Parent: 3, Name: "d\xff"}},
 		{Seq: 2, Op: &granary.CloseSession{}},
 	}}

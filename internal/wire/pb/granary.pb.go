@@ -1038,6 +1038,7 @@ type MutateRequest struct {
 	Session       uint64                 `protobuf:"varint,1,opt,name=session,proto3" json:"session,omitempty"`
 	LowestUnacked uint64                 `protobuf:"varint,2,opt,name=lowest_unacked,json=lowestUnacked,proto3" json:"lowest_unacked,omitempty"`
 	Requests      [][]byte               `protobuf:"bytes,3,rep,name=requests,proto3" json:"requests,omitempty"` // each a Request: on the wire there is no difference
+	Attendance    uint64                 `protobuf:"varint,4,opt,name=attendance,proto3" json:"attendance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1091,6 +1092,13 @@ func (x *MutateRequest) GetRequests() [][]byte {
 		return x.Requests
 	}
 	return nil
+}
+
+func (x *MutateRequest) GetAttendance() uint64 {
+	if x != nil {
+		return x.Attendance
+	}
+	return 0
 }
 
 type MutateReply struct {
@@ -13517,11 +13525,14 @@ const file_granary_proto_rawDesc = "" +
 	"\tNotLeader\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\fR\x06leader\"#\n" +
 	"\tDelegated\x12\x16\n" +
-	"\x06inodes\x18\x01 \x03(\x04R\x06inodes\"l\n" +
+	"\x06inodes\x18\x01 \x03(\x04R\x06inodes\"\x8c\x01\n" +
 	"\rMutateRequest\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12%\n" +
 	"\x0elowest_unacked\x18\x02 \x01(\x04R\rlowestUnacked\x12\x1a\n" +
-	"\brequests\x18\x03 \x03(\fR\brequests\"'\n" +
+	"\brequests\x18\x03 \x03(\fR\brequests\x12\x1e\n" +
+	"\n" +
+	"attendance\x18\x04 \x01(\x04R\n" +
+	"attendance\"'\n" +
 	"\vMutateReply\x12\x18\n" +
 	"\aresults\x18\x01 \x03(\fR\aresults\"\xa2\x01\n" +
 	"\aRequest\x12\x10\n" +
