@@ -51,6 +51,7 @@ type Client struct {
 	hedging *hedging
 	looks   *looks
 	reads   readCount
+	kept    *kept
 }
 
 // Open finds the leader, opens a session and keeps it alive until Close. ctx bounds Open alone.
@@ -71,6 +72,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		placing:  newPlacing(),
 		hedging:  newHedging(),
 		looks:    newLooks(),
+		kept:     newKept(o.KeepBytes),
 		reader:   reader{flights: map[granary.BlockID]*flight{}, warned: map[granary.DiskID]time.Time{}},
 	}
 	c.cache = newCache(o.CacheBytes, &c.slabs)
@@ -96,6 +98,7 @@ func (c *Client) Close() error {
 	s := c.sess
 	c.closed = true
 	c.mu.Unlock()
+	c.kept.giveUp()
 	if s != nil {
 		s.end()
 	}

@@ -42,4 +42,6 @@
 //     parity; the cache, with the chunks that are being read into it, at most CacheBytes or a single chunk.
 //  7. A shard is placed only after its target has made it durable, with every live block in it verified.
 //  8. A block's copy counts only after it was read back from its own disk and verified whole.
+//  9. What is kept of inodes, names and listings (Options.KeepBytes) is shown only while the lease lasts, and as it is for who asks the
+//     master (kept.go, TestKeptIsTrue, TestKeptTogether).
 package client

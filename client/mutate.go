@@ -81,10 +81,15 @@ func (c *Client) callsOf(ctx context.Context, cred granary.Cred, ops []granary.O
 			opening++
 		}
 	}
-	if opening == 0 {
-		return calls, nil
+	if opening > 0 {
+		if err := c.opens.begin(ctx, opening, c.o.RetryFor); err != nil {
+			return nil, err
+		}
 	}
-	return calls, c.opens.begin(ctx, opening, c.o.RetryFor)
+	for _, q := range calls {
+		q.own = c.kept.own(q.req.Op)
+	}
+	return calls, nil
 }
 
 // disown closes what calls have opened whose results the caller does not get: now, or when they are answered.

@@ -54,6 +54,10 @@ type Options struct {
 	// OnRecall is called, if set, with directories that the session holds and others want: they are to be given back soon.
 	OnRecall func([]granary.InodeID)
 
+	// KeepBytes, if not 0, has the client attend (granary.Attend), and keep what it was answered about inodes, names and listings, up
+	// to about so many bytes of memory: as long as nobody changes it, it is not asked for again.
+	KeepBytes int64
+
 	// OnExpired is called, if set, when the master has ended a session: what belonged to it
 	// (nameless inodes, open volumes, locks) is gone. The next call opens another session.
 	OnExpired func(granary.SessionID)
@@ -70,7 +74,7 @@ func (o *Options) Validate() error {
 		return granary.Errorf(granary.KindInvalid, "client", "", "row size %d is not within 0 to %d", o.RowSize, rowSizeMax)
 	case o.VolumeSize > volumeSizeMax:
 		return granary.Errorf(granary.KindInvalid, "client", "", "volume size %d is over %d", o.VolumeSize, uint64(volumeSizeMax))
-	case o.CacheBytes < 0 || o.AppendWithin < 0 || o.RetryFor < 0:
+	case o.CacheBytes < 0 || o.KeepBytes < 0 || o.AppendWithin < 0 || o.RetryFor < 0:
 		return granary.Errorf(granary.KindInvalid, "client", "", "a size or duration is negative")
 	}
 	return nil

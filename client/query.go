@@ -27,7 +27,8 @@ func credOf(ctx context.Context) *granary.Cred {
 }
 
 // Query asks the master, for the caller of WithCred if there is one. The answer is no older than any mutation or answer
-// that this client has seen. A regular file found by a Lookup with Open is open until Closed is called.
+// that this client has seen. A regular file found by a Lookup with Open is open until Closed is called. What is
+// kept (Options.KeepBytes) is not asked for, unless it is for a caller; such an answer is shared, and must not be changed.
 func (c *Client) Query(ctx context.Context, q granary.Query) (granary.Answer, error) {
 	var waiting patience
 	for {
@@ -42,6 +43,9 @@ func (c *Client) Query(ctx context.Context, q granary.Query) (granary.Answer, er
 func (c *Client) queryOnce(ctx context.Context, q granary.Query) (granary.Answer, error) {
 	if lookup, ok := q.(*granary.Lookup); ok && lookup.Open {
 		return c.open(ctx, lookup)
+	}
+	if c.kept.limit > 0 && credOf(ctx) == nil && keepable(q) {
+		return c.queryKept(ctx, q)
 	}
 	if c.o.ReadFollowers && granary.AnyNodeAnswers(q) {
 		if a, err := c.askNext(ctx, q); err == nil || !again(err) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,9 @@ type call struct {
 	sent bool // a Mutate call holds it (guarded by session.mu)
 	gone bool // its caller gave up before it was sent (guarded by session.mu)
 
+	own   *own   // what is kept of what it names; nil: nothing
+	under uint64 // the attendance under which it is sent
+
 	opens *opens    // if it opens a file: what waits for its end
 	over  sync.Once // guards that
 }
@@ -78,7 +82,7 @@ func (c *Client) live(ctx context.Context) (*session, error) {
 			}
 			c.spawn(func() { s.keepAlive(c.ctx) })
 			c.spawn(func() { s.reportOpens(c.ctx) })
-			if c.o.OnRecall != nil {
+			if c.o.OnRecall != nil || c.kept.limit > 0 {
 				c.spawn(func() { s.attend(c.ctx) })
 			}
 			if c.opens.some() {
@@ -248,6 +252,7 @@ func (s *session) abandon(q *call) (sent bool) {
 	q.gone = true
 	if !q.sent {
 		q.settle(0)
+		q.own.cancel()
 	}
 	return q.sent
 }
@@ -257,7 +262,8 @@ type sending struct {
 	s        *session
 	batch    []*call
 	requests []granary.Request
-	maybe    bool // an attempt may have been applied that was not answered
+	under    uint64 // attendance
+	maybe    bool   // an attempt may have been applied that was not answered
 }
 
 func newSending(s *session, batch []*call) *sending {
@@ -265,7 +271,26 @@ func newSending(s *session, batch []*call) *sending {
 	for i, q := range batch {
 		f.requests[i] = q.req
 	}
+	f.under = attendanceOf(batch)
+	for _, q := range batch {
+		q.under = f.under
+	}
 	return f
+}
+
+// attendanceOf returns the attendance under which all requests were begun; 0 if there is none.
+func attendanceOf(batch []*call) (under uint64) {
+	for i, q := range batch {
+		switch {
+		case q.own == nil:
+			return 0
+		case i == 0:
+			under = q.own.passage.attendance
+		case q.own.passage.attendance != under:
+			return 0
+		}
+	}
+	return under
 }
 
 // try sends the batch until it is answered, and reports whether it was, or never will be; else ctx has ended before the
@@ -281,7 +306,7 @@ func (f *sending) try(ctx context.Context) (over bool) {
 	err := s.c.lead(ctx, "mutate", func(ctx context.Context, m wire.Master) (err error) {
 		sent = time.Now()
 		results, err = m.Mutate(ctx, &granary.MutateRequest{
-			Session: s.id, LowestUnacked: s.lowestUnacked(), Requests: f.requests,
+			Session: s.id, LowestUnacked: s.lowestUnacked(), Requests: f.requests, Attendance: f.under,
 		})
 		if err == nil && len(results) != len(f.requests) {
 			err = granary.Errorf(granary.KindInternal, "mutate", "", "%d results for %d requests", len(results), len(f.requests))
@@ -335,6 +360,9 @@ func (f *sending) land(results []granary.Result, err error) {
 		if outcomes[i] == nil {
 			r = results[i]
 		}
+		if f.maybe { // the leader may have noted nothing when it was applied
+			q.under = 0
+		}
 		q.finish(r, outcomes[i])
 	}
 }
@@ -367,6 +395,11 @@ func (s *session) lowestUnacked() uint64 {
 
 func (q *call) finish(r granary.Result, err error) {
 	q.result, q.err = r, err
+	if errors.Is(err, errNotSent) {
+		q.own.cancel()
+	} else {
+		q.own.end(&r, q.under, err)
+	}
 	q.settle(q.opened())
 	close(q.done)
 }

@@ -10,6 +10,7 @@ type Stats struct {
 	Cache CacheStats `json:"cache"` // of decoded chunks, in memory
 	Local LocalStats `json:"local"` // chunks on a local disk
 	Reads ReadStats  `json:"reads"` // from volume servers
+	Kept  KeptStats  `json:"kept"`  // attributes, names and listings
 }
 
 // LocalStats tells how the cache on a local disk fares. Without one it is zero.
@@ -24,6 +25,15 @@ type LocalStats struct {
 	Failures  uint64 `json:"failures"` // errors of the disk
 	Bytes     int64  `json:"bytes"`    // that it takes
 	Max       int64  `json:"max"`      // that it may take
+}
+
+// KeptStats tells how many queries were answered from what is kept (Options.KeepBytes), of those that can be.
+type KeptStats struct {
+	Hits   uint64 `json:"hits"`
+	Misses uint64 `json:"misses"`
+	Items  int    `json:"items"` // inodes and names
+	Bytes  int64  `json:"bytes"` // that they take
+	Max    int64  `json:"max"`
 }
 
 // ReadStats is about what was asked of volume servers.
@@ -52,6 +62,7 @@ func (c *Client) Stats() Stats {
 	r := &c.reads
 	s := Stats{
 		Cache: c.CacheStats(),
+		Kept:  c.kept.stats(),
 		Reads: ReadStats{Count: r.count.Load(), Errors: r.errors.Load(), Bytes: r.bytes.Load(), Time: time.Duration(r.nanos.Load())},
 	}
 	if c.o.Chunks == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dsorchard/granary"
@@ -40,8 +41,9 @@ func (s clientStore) Stage(ctx context.Context, attr granary.Attr, ranges []clie
 //
 // Locks are taken in this order: telling, inode.slot, inode.mu, mu, FS.mu.
 type holdings struct {
-	fs *FS
-	by holder
+	fs    *FS
+	by    holder
+	shown atomic.Pointer[func([]granary.InodeID, bool)] // see FS.Changed
 
 	telling sync.Mutex // held by who tells the log
 	wake    chan struct{}

@@ -34,7 +34,7 @@ func (fs *FS) lookupHeld(ctx context.Context, parent granary.InodeID, name strin
 	here := true
 	switch {
 	case err != nil:
-	case child != nil && !child.stale:
+	case child != nil && !child.stale && !child.frozen:
 		entry.Attr = child.attr
 	case child == nil && node != nil && node.birth != nil:
 		entry.Attr, entry.Target = node.attr, node.target
@@ -101,7 +101,7 @@ func (fs *FS) readDirHeld(ctx context.Context, ino granary.InodeID, after granar
 		node, child := h.nodes[n.inode], h.dirs[n.inode]
 		e := granary.Entry{Name: name}
 		switch {
-		case child != nil && !child.stale:
+		case child != nil && !child.stale && !child.frozen:
 			e.Attr = child.attr
 		case child == nil && node != nil && node.birth != nil:
 			e.Attr, e.Target = node.attr, node.target
@@ -148,7 +148,7 @@ func (fs *FS) heldAttrs(entries []granary.Entry) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range entries {
-		if d := h.dirs[entries[i].Attr.Inode]; d != nil && !d.stale {
+		if d := h.dirs[entries[i].Attr.Inode]; d != nil && !d.stale && !d.frozen {
 			entries[i].Attr = d.attr
 		}
 	}

@@ -385,6 +385,7 @@ func (h *holdings) lose(err error) {
 	clear(h.nodes)
 	clear(h.shared)
 	h.changed.Broadcast()
+	h.unshow(nil, true)
 	lost := h.lost
 	for _, l := range log {
 		if in := l.in; in != nil {

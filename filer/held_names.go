@@ -331,6 +331,7 @@ func (h *holdings) share(id granary.InodeID) {
 		return
 	}
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.shared[id] = struct{}{}
+	h.mu.Unlock()
+	h.unshow([]granary.InodeID{id}, false)
 }

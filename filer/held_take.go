@@ -84,7 +84,8 @@ func (fs *FS) Recall(ids []granary.InodeID) {
 	})
 }
 
-// release gives directories back after all that was done in them has been told. It tries for as long as ctx and the session last.
+// release gives directories back after all that was done in them has been told, and nobody shows what was there without asking. It tries
+// for as long as ctx and the session last.
 func (h *holdings) release(ctx context.Context, ids []granary.InodeID) error {
 	ids = slices.Sorted(slices.Values(ids))
 	var mine []*heldDir
@@ -100,7 +101,7 @@ func (h *holdings) release(ctx context.Context, ids []granary.InodeID) error {
 	}
 	session := h.session
 	h.mu.Unlock()
-	err := h.giveBack(ctx, session, ids)
+	err := h.giveBack(ctx, session, ids, mine)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, d := range mine {
@@ -113,10 +114,11 @@ func (h *holdings) release(ctx context.Context, ids []granary.InodeID) error {
 	return err
 }
 
-func (h *holdings) giveBack(ctx context.Context, session granary.SessionID, ids []granary.InodeID) error {
+func (h *holdings) giveBack(ctx context.Context, session granary.SessionID, ids []granary.InodeID, dirs []*heldDir) error {
 	for {
 		err := h.tell(ctx)
 		if err == nil {
+			h.unshowHeld(dirs)
 			var results []granary.Result
 			results, err = h.by.DoIn(ctx, session, []granary.Request{{Op: &granary.ReturnDelegation{Inodes: ids}}})
 			if err == nil && results[0].Err != nil {

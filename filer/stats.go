@@ -82,6 +82,7 @@ func (fs *FS) Stats() Stats {
 	s := Stats{Dirty: fs.Dirty(), Queries: fs.queries.stats(), Changes: fs.changes.stats(), Stalled: fs.stalls.waiting.Load()}
 	if fs.client != nil {
 		s.Client = fs.client.Stats()
+		s.Queries.Count -= min(s.Queries.Count, s.Client.Kept.Hits) // those went to no master
 	}
 	return s
 }

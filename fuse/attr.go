@@ -2,7 +2,6 @@ package fuse
 
 import (
 	"syscall"
-	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
@@ -10,20 +9,6 @@ import (
 
 	"github.com/dsorchard/granary"
 )
-
-// How long the kernel may keep what it was told: see Coherence in the package's comment.
-const (
-	directoryFor = 100 * time.Millisecond
-	requestFor   = time.Millisecond
-)
-
-// attrFor is how long the kernel may keep attributes.
-func attrFor(a *granary.Attr) time.Duration {
-	if a.IsDir() {
-		return directoryFor
-	}
-	return requestFor
-}
 
 // modeBits are the type bits of st_mode.
 func modeBits(t granary.FileType) uint32 {

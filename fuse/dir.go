@@ -18,6 +18,7 @@ type directory struct {
 	cred    granary.Cred // of who opened it
 	allowed bool         // cred has been found to have permission: from then on the handle counts
 	listing *listing
+	changes uint64 // that there had been when the listing began to be read
 	next    uint64 // offset of the entry that was returned last
 }
 
@@ -34,7 +35,7 @@ const dotEntries = 2
 
 // OpendirHandle opens a directory.
 func (n *node) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, uint32, syscall.Errno) {
-	d := &directory{n: n, cred: n.m.caller(ctx)}
+	d := &directory{n: n, cred: n.m.caller(ctx), changes: n.m.kept.changes.Load()}
 	d.listing = newListing(d.read)
 	return d, 0, 0
 }
@@ -42,7 +43,7 @@ func (n *node) OpendirHandle(ctx context.Context, _ uint32) (gofs.FileHandle, ui
 // read asks for entries from the one that follows after.
 func (d *directory) read(after granary.Entry) (entries []granary.Entry, more bool, err error) {
 	ctx := d.n.m.ctx
-	if !d.allowed {
+	if !d.allowed && !d.n.m.decides() {
 		ctx = filer.WithCred(ctx, d.cred)
 	}
 	entries, more, err = d.n.fs().ReadDirPage(ctx, d.n.ino, after)
@@ -74,6 +75,7 @@ func (d *directory) Readdirent(context.Context) (*gofuse.DirEntry, syscall.Errno
 // Seekdir continues after the entry with the offset; 0 rewinds, and reads the directory again.
 func (d *directory) Seekdir(_ context.Context, off uint64) syscall.Errno {
 	if off == 0 {
+		d.changes = d.n.m.kept.changes.Load()
 		d.listing = newListing(d.read)
 	}
 	d.next = off
@@ -82,9 +84,12 @@ func (d *directory) Seekdir(_ context.Context, off uint64) syscall.Errno {
 
 // Lookup answers for the entry that Readdirent returned last.
 func (d *directory) Lookup(ctx context.Context, name string, out *gofuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	if d.n.fs().KeptFor() > 0 {
+		return d.n.Lookup(ctx, name, out) // which is kept since the listing was read, unless it has changed
+	}
 	slots := d.listing.slots
 	if at, ok := d.listing.slot(d.next - 1); ok && slots[at].entry.Name == name {
-		return d.n.child(ctx, &slots[at].entry, out), 0
+		return d.n.child(ctx, d.changes, &slots[at].entry, out), 0
 	}
 	return d.n.Lookup(ctx, name, out)
 }

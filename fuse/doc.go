@@ -4,16 +4,19 @@
 //
 // # Coherence
 //
-// The names of files are not cached by the kernel (timeout 0), nor are listings: every lookup of a file and every listing asks
-// the master, so what another door has made, replaced or removed is seen by the next system call. What
-// the kernel is told about a file's attributes serves the one system call that asked: the kernel
-// asks more than once in a call, and without this (1 ms) would be answered by the master each time.
+// What is asked of the file system is answered from memory, as long as nobody else has changed it (client.Options.KeepBytes): the masters
+// have a mount drop what it keeps before they let anybody see that it is different. So a change by another door is seen by the next system
+// call after the one that made it has returned.
 //
-// Directories on a path are different: every call walks all of them, checking permissions on each. The
-// kernel keeps their entries and attributes for 100 ms. What this mount changes itself it sees at once; a
-// directory that another door renames or removes may be found under its old name, as itself, for that
-// long. Strictly both times are gaps in the one history that all doors share: until invalidations are
-// pushed, they are its price for a path walk that does not ask the master at every step.
+// The kernel itself keeps no names and no listings (timeout 0): each name of a path is asked for, and answered from that memory. It keeps
+// attributes for as long as the mount's lease lasts, a third of a second at most, and is told to drop those that others have changed
+// (changed) before the master hears that the change was taken in. That cannot be told of an inode that the kernel is only just being told
+// of: the note may be there before the inode is. So attributes of one that it has known for less than a second serve the one system
+// call that asked (1 ms), as they do where nothing is kept, and of files that are open here, whose size and times change with what is written.
+// What an answer may have missed that was under way while something changed is not kept at all (kept.note).
+//
+// The kernel checks permissions by the attributes that it has. Where these are as new as can be, nobody else checks; where they are not, or
+// where users of this host are others in the cluster (IDs), the master does so again.
 //
 // Pages of a file stay in the kernel's
 // cache from one open to the next only while the file's content version is the same. There is no
@@ -22,7 +25,7 @@
 // # Delegations
 //
 // A file system that holds directories (filer.Options.Delegations) answers for them from memory: close does not wait there, fsync of a file or
-// directory commits all that was done before it. The kernel is told what others would be told, who wait meanwhile.
+// directory commits all that was done before it. Before a directory is given back the kernel drops what it knows of it, and of what is in it.
 //
 // # Locks
 //

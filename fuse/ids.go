@@ -79,6 +79,9 @@ func (i *IDs) squashes(uid uint32) bool {
 	return i.Squash == SquashAll || i.Squash == SquashRoot && uid == 0
 }
 
+// same reports whether everybody of this host is the same in the cluster.
+func (i *IDs) same() bool { return i.Squash == SquashNone && len(i.Users) == 0 && len(i.Groups) == 0 }
+
 // cred returns who a caller of this host is in the cluster. Groups that are in no map are left out.
 func (i *IDs) cred(c granary.Cred) granary.Cred {
 	uid, known := i.Users.toCluster(c.UID)

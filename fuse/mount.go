@@ -60,6 +60,7 @@ type Server struct {
 	options Options
 	groups  *groups
 	missed  missed
+	kept    kept
 	server  *gofuse.Server
 	meter   *meter
 	nodes   *nodes
@@ -86,6 +87,7 @@ func Mount(mountPoint string, o Options) (*Server, error) {
 	}
 	m.server = server
 	m.wg.Go(func() { m.nodes.run(m.ctx, o.FS.InUse) })
+	o.FS.Changed(m.changed)
 	if err := raiseReadAhead(mountPoint); err != nil {
 		o.Log.Debug("the kernel's readahead stays as it is", "mount", mountPoint, "err", err)
 	}
@@ -166,6 +168,7 @@ func (m *Server) panicked(p any) gofuse.Status {
 // Wait returns when the file system has been unmounted.
 func (m *Server) Wait() {
 	m.server.Wait()
+	m.options.FS.Changed(nil)
 	m.cancel()
 	m.wg.Wait()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	gofs "github.com/hanwen/go-fuse/v2/fs"
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
@@ -18,6 +19,8 @@ type node struct {
 	gofs.Inode
 	m   *Server
 	ino granary.InodeID
+
+	since time.Time // when it was made
 	// flags are those of the attributes that the kernel was told last, and of what it set since.
 	flags atomic.Uint32
 	// cached is the content version that the kernel's pages may hold: that of the last open.
@@ -54,22 +57,19 @@ var (
 
 func (n *node) fs() *filer.FS { return n.m.options.FS }
 
-// child makes the kernel's node of an entry and fills in its attributes.
-func (n *node) child(ctx context.Context, e *granary.Entry, out *gofuse.EntryOut) *gofs.Inode {
+// child makes the kernel's node of an entry that was asked for when there had been so many changes, and fills in its attributes.
+func (n *node) child(ctx context.Context, changes uint64, e *granary.Entry, out *gofuse.EntryOut) *gofs.Inode {
 	n.m.fillAttr(&out.Attr, &e.Attr)
-	if e.Attr.IsDir() {
-		out.SetEntryTimeout(directoryFor)
-	}
-	out.SetAttrTimeout(attrFor(&e.Attr))
 	// A node that the kernel knows is told what is new: one that is made anew would be dropped for it, unheard.
 	stable := stableAttr(&e.Attr)
 	inode := n.GetChild(e.Name)
 	if inode == nil || inode.StableAttr() != stable {
-		inode = n.NewInode(ctx, &node{m: n.m, ino: e.Attr.Inode}, stable)
+		inode = n.NewInode(ctx, &node{m: n.m, ino: e.Attr.Inode, since: time.Now()}, stable)
 	}
 	known := inode.Operations().(*node)
 	known.tell(&e.Attr)
 	n.m.nodes.add(known)
+	out.SetAttrTimeout(known.attrFor(changes))
 	return inode
 }
 
@@ -78,38 +78,41 @@ func (n *node) tell(a *granary.Attr) { n.flags.Store(uint32(a.Flags)) }
 
 // Lookup finds a name.
 func (n *node) Lookup(ctx context.Context, name string, out *gofuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	changes := n.m.kept.changes.Load()
 	lookup := n.fs().Lookup
 	if n.m.missed.lately() {
 		lookup = n.fs().LookupKept
 	}
-	e, err := lookup(n.m.as(ctx), n.ino, name)
+	e, err := lookup(n.m.look(ctx), n.ino, name)
 	if err != nil {
 		return nil, filer.Errno(err)
 	}
-	return n.child(ctx, &e, out), 0
+	return n.child(ctx, changes, &e, out), 0
 }
 
 // Getattr is stat.
 func (n *node) Getattr(_ context.Context, _ gofs.FileHandle, out *gofuse.AttrOut) syscall.Errno {
+	changes := n.m.kept.changes.Load()
 	a, err := n.fs().GetAttr(n.m.ctx, n.ino)
 	if err != nil {
 		return ofInode(err)
 	}
 	n.tell(&a)
 	n.m.fillAttr(&out.Attr, &a)
-	out.SetTimeout(attrFor(&a))
+	out.SetTimeout(n.attrFor(changes))
 	return 0
 }
 
 // Statx is statx(2) for who wants to know more than stat tells: when the inode was made.
 func (n *node) Statx(_ context.Context, _ gofs.FileHandle, _, _ uint32, out *gofuse.StatxOut) syscall.Errno {
+	changes := n.m.kept.changes.Load()
 	a, err := n.fs().GetAttr(n.m.ctx, n.ino)
 	if err != nil {
 		return ofInode(err)
 	}
 	n.tell(&a)
 	n.m.fillStatx(&out.Statx, &a)
-	out.SetTimeout(attrFor(&a))
+	out.SetTimeout(n.attrFor(changes))
 	return 0
 }
 
@@ -119,49 +122,54 @@ func (n *node) Setattr(ctx context.Context, _ gofs.FileHandle, in *gofuse.SetAtt
 	if !n.m.options.IDs.owner(op) {
 		return syscall.EINVAL
 	}
+	changes := n.m.kept.changes.Load()
 	a, err := n.fs().SetAttr(n.m.ctx, n.m.caller(ctx), op)
 	if err != nil {
 		return ofInode(err)
 	}
 	n.tell(&a)
 	n.m.fillAttr(&out.Attr, &a)
-	out.SetTimeout(attrFor(&a))
+	out.SetTimeout(n.attrFor(changes))
 	return 0
 }
 
 // Create makes and opens a file.
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *gofuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
+	changes := n.m.kept.changes.Load()
 	exclusive := flags&syscall.O_EXCL != 0
 	bits, umask := splitMode(mode)
 	h, e, err := n.fs().Create(n.m.ctx, n.m.caller(ctx), n.ino, name, bits, umask, exclusive, openFlags(flags))
 	if err != nil {
 		return nil, nil, 0, filer.Errno(err)
 	}
-	return n.child(ctx, &e, out), &file{m: n.m, h: h}, 0, 0
+	return n.child(ctx, changes, &e, out), &file{m: n.m, h: h}, 0, 0
 }
 
 // Tmpfile makes and opens a file without a name. Link may give it one.
 func (n *node) Tmpfile(ctx context.Context, flags, mode uint32, out *gofuse.EntryOut) (*gofs.Inode, gofs.FileHandle, uint32, syscall.Errno) {
+	changes := n.m.kept.changes.Load()
 	bits, umask := splitMode(mode)
 	h, e, err := n.fs().Tmpfile(n.m.ctx, n.m.caller(ctx), n.ino, bits, umask, openFlags(flags))
 	if err != nil {
 		return nil, nil, 0, filer.Errno(err)
 	}
-	return n.child(ctx, &e, out), &file{m: n.m, h: h}, 0, 0
+	return n.child(ctx, changes, &e, out), &file{m: n.m, h: h}, 0, 0
 }
 
 // Mkdir makes a directory.
 func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *gofuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	changes := n.m.kept.changes.Load()
 	bits, umask := splitMode(mode)
 	e, err := n.fs().Mkdir(n.m.ctx, n.m.caller(ctx), n.ino, name, bits, umask)
 	if err != nil {
 		return nil, filer.Errno(err)
 	}
-	return n.child(ctx, &e, out), 0
+	return n.child(ctx, changes, &e, out), 0
 }
 
 // Mknod makes a file without opening it, or a special file.
 func (n *node) Mknod(ctx context.Context, name string, mode, dev uint32, out *gofuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	changes := n.m.kept.changes.Load()
 	t, ok := typeOf(mode)
 	if !ok {
 		return nil, syscall.EINVAL
@@ -171,20 +179,22 @@ func (n *node) Mknod(ctx context.Context, name string, mode, dev uint32, out *go
 	if err != nil {
 		return nil, filer.Errno(err)
 	}
-	return n.child(ctx, &e, out), 0
+	return n.child(ctx, changes, &e, out), 0
 }
 
 // Symlink makes a symbolic link.
 func (n *node) Symlink(ctx context.Context, target, name string, out *gofuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	changes := n.m.kept.changes.Load()
 	e, err := n.fs().Symlink(n.m.ctx, n.m.caller(ctx), n.ino, name, target)
 	if err != nil {
 		return nil, filer.Errno(err)
 	}
-	return n.child(ctx, &e, out), 0
+	return n.child(ctx, changes, &e, out), 0
 }
 
 // Link gives an inode another name.
 func (n *node) Link(ctx context.Context, target gofs.InodeEmbedder, name string, out *gofuse.EntryOut) (*gofs.Inode, syscall.Errno) {
+	changes := n.m.kept.changes.Load()
 	old, ok := target.(*node)
 	if !ok {
 		return nil, syscall.EXDEV
@@ -193,7 +203,7 @@ func (n *node) Link(ctx context.Context, target gofs.InodeEmbedder, name string,
 	if err != nil {
 		return nil, filer.Errno(err)
 	}
-	return n.child(ctx, &e, out), 0
+	return n.child(ctx, changes, &e, out), 0
 }
 
 // Readlink returns a symbolic link's target.

@@ -58,7 +58,7 @@ func (n *node) Getxattr(ctx context.Context, name string, dest []byte) (uint32, 
 	if errno := known(name); errno != 0 {
 		return 0, errno
 	}
-	value, err := n.fs().Xattr(n.m.as(ctx), n.ino, name)
+	value, err := n.fs().Xattr(n.m.look(ctx), n.ino, name)
 	if err != nil {
 		return 0, ofInode(err)
 	}
@@ -70,7 +70,11 @@ func (n *node) Getxattr(ctx context.Context, name string, dest []byte) (uint32, 
 
 // Listxattr lists the names, each ended by a zero byte.
 func (n *node) Listxattr(ctx context.Context, dest []byte) (uint32, syscall.Errno) {
-	list, err := n.fs().Xattrs(n.m.as(ctx), n.ino)
+	as := n.m.as(ctx)
+	if n.m.caller(ctx).UID == 0 {
+		as = n.m.look(ctx) // others may not know of all
+	}
+	list, err := n.fs().Xattrs(as, n.ino)
 	if err != nil {
 		return 0, ofInode(err)
 	}

@@ -134,7 +134,7 @@ func runMount(ctx context.Context, env *environment, o *mountOptions) (err error
 	var recalls recalls
 	clientOptions := client.Options{
 		Fences: fences,
-		Name:   sessionName("mount " + o.mountPoint), RetryFor: o.patience, CacheBytes: share.cache, Chunks: chunks, Log: log,
+		Name:   sessionName("mount " + o.mountPoint), RetryFor: o.patience, CacheBytes: share.cache, KeepBytes: share.kept, Chunks: chunks, Log: log,
 	}
 	if len(fences) > 0 { // they hold for what the master is asked to do, when it is asked
 		o.delegations = false

@@ -6,13 +6,14 @@ import "github.com/dsorchard/granary"
 type memoryShare struct {
 	cache  int64 // decoded chunks
 	writes int64 // dirty data
+	kept   int64 // attributes, names and listings
 	nodes  int   // files that the kernel remembers
 }
 
 const (
 	memoryLeast = 128 << 20
 	// nodeBytes is what a file that the kernel remembers takes in this process: measured, 980 bytes with what the garbage collector has not
-	// come to yet. Files beyond the share are forgotten, however many there are: of a walk over 200,000, 30,720 stayed under 128 MiB.
+	// come to yet. Files beyond the share are forgotten, however many there are.
 	nodeBytes = 1 << 10
 )
 
@@ -22,5 +23,5 @@ func shareMemory(bytes int64) (memoryShare, error) {
 		return memoryShare{}, usagef("--memory %s is less than the %s that a mount needs", byteText(uint64(bytes)), byteText(memoryLeast))
 	}
 	limitMemory(bytes / 10 * 9) // what the collector does not know of, such as memory that servers fill, comes on top
-	return memoryShare{cache: max(bytes/4, 2*granary.ChunkSizeMax), writes: bytes / 5, nodes: int(bytes / 4 / nodeBytes)}, nil
+	return memoryShare{cache: max(bytes/4, 2*granary.ChunkSizeMax), writes: bytes / 5, kept: bytes / 10, nodes: int(bytes / 5 / nodeBytes)}, nil
 }

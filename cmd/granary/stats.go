@@ -29,6 +29,7 @@ func statsCommand(env *environment) *cobra.Command {
 		Long: `Show what a mount of this host does, a line for each interval: requests of the kernel
 and how long they took (mean, and what 99 of 100 took less than), bytes that
 programs read and wrote, how many reads the caches in memory and on disk served,
+and how many questions about names and attributes what is kept of them,
 what came from volume servers, calls to the masters, what is not committed, open
 files, files that the kernel remembers, memory. With --operations, a table of all
 kinds of requests instead.
@@ -115,8 +116,8 @@ func jsonStats(ctx context.Context, o *statsOptions, s fuse.Stats, ask func() (f
 	}
 }
 
-const statsHead = "------ kernel ------ ---- programs ---- -- caches -- -- volumes -- --- masters --- --- dirty --- ---- files ---- -memory-\n" +
-	" ops/s  mean   p99     read     write  mem%  disk%     read  ops/s   mean  files    bytes   open    nodes resident"
+const statsHead = "------ kernel ------ ---- programs ---- ----- caches ----- -- volumes -- --- masters --- --- dirty --- ---- files ---- -memory-\n" +
+	" ops/s  mean   p99     read     write  mem%  disk%  meta%     read  ops/s   mean  files    bytes   open    nodes resident"
 
 // statsLine says what happened between two times.
 func statsLine(before, now *fuse.Stats) string {
@@ -132,10 +133,11 @@ func statsLine(before, now *fuse.Stats) string {
 		return fmt.Sprint(100 * hits / (hits + misses))
 	}
 	c, b := &now.Client, &before.Client
-	return fmt.Sprintf("%6.0f %5s %5s %8s  %8s  %4s  %5s %8s %6.0f  %5s %6d %8s %6d %8d %8s",
+	return fmt.Sprintf("%6.0f %5s %5s %8s  %8s  %4s  %5s  %5s %8s %6.0f  %5s %6d %8s %6d %8d %8s",
 		float64(ops)/seconds, shortTime(mean), shortTime(p99),
 		shortBytes(rate(before.BytesRead, now.BytesRead)), shortBytes(rate(before.BytesWritten, now.BytesWritten)),
 		share(c.Cache.Hits-b.Cache.Hits, c.Cache.Misses-b.Cache.Misses), share(c.Local.Hits-b.Local.Hits, c.Local.Misses-b.Local.Misses),
+		share(c.Kept.Hits-b.Kept.Hits, c.Kept.Misses-b.Kept.Misses),
 		shortBytes(rate(b.Reads.Bytes, c.Reads.Bytes)),
 		float64(masters)/seconds, shortTime(meanOf(waited, masters)),
 		now.Dirty.Files, shortBytes(uint64(now.Dirty.Bytes)), now.OpenFiles, now.Nodes, shortBytes(now.Memory.Resident))

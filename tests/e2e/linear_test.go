@@ -42,8 +42,11 @@ func TestChaosLinearizable(t *testing.T) {
 	workers := make([]*worker, busy+observers)
 	var h *history
 	for i := range workers {
-		c, err := client.Open(t.Context(), client.Options{
-			Masters: g.Addrs(), Name: fmt.Sprintf("worker %d", i), ReadFollowers: i%2 == 1})
+		o := client.Options{Masters: g.Addrs(), Name: fmt.Sprintf("worker %d", i), ReadFollowers: i%2 == 1}
+		if i%3 == 0 { // it attends, and keeps what it was answered
+			o.KeepBytes = 8 << 20
+		}
+		c, err := client.Open(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,6 +82,14 @@ func TestChaosLinearizable(t *testing.T) {
 	checking.Wait()
 	h.report(t)
 	n.report()
+	var kept client.KeptStats
+	for _, w := range workers {
+		s := w.c.Stats().Kept
+		kept.Hits, kept.Misses = kept.Hits+s.Hits, kept.Misses+s.Misses
+	}
+	if t.Logf("%d of %d answers were kept ones", kept.Hits, kept.Hits+kept.Misses); kept.Hits == 0 {
+		t.Error("nothing was answered from what was kept")
+	}
 }
 
 // nemesis makes trouble, one kind after the other, and waits after each until the clients get on.
