@@ -217,15 +217,19 @@ func (h *Handle) report(err error) error {
 // be committed, but might be later, stays dirty and is tried again.
 //
 // In a directory that is held a file that the master was not told of is not waited for, unless Options.DurableClose says so: nobody
-// sees it before it is committed, and it will be soon.
+// sees it before it is committed, and it will be soon. What the master is just being told of, without the latest that was written, is: what is
+// done next, such as a rename, may be told before that.
 func (h *Handle) Flush(ctx context.Context) error {
 	if h.in.fs.held.isUnborn(h.in.id) {
 		if h.in.fs.syncClose {
 			return h.Sync(ctx)
 		}
 		h.in.mu.Lock()
-		defer h.in.mu.Unlock()
-		return h.report(nil)
+		if !h.in.late() {
+			defer h.in.mu.Unlock()
+			return h.report(nil)
+		}
+		h.in.mu.Unlock()
 	}
 	return h.flush(ctx)
 }

@@ -159,6 +159,14 @@ func (h *holdings) fly(id granary.InodeID) (granary.Attr, bool) {
 	return n.attr, true
 }
 
+// flies reports whether a file is being told.
+func (h *holdings) flies(id granary.InodeID) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := h.nodes[id]
+	return n != nil && n.flying
+}
+
 // fell notes that it was not told after all.
 func (h *holdings) fell(id granary.InodeID) {
 	h.mu.Lock()

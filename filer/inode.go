@@ -237,6 +237,11 @@ func (in *inode) charge(pending bool) {
 	in.charged = mem
 }
 
+// late reports whether there is something dirty that the file will not be made with, since the master is being told of it already.
+func (in *inode) late() bool {
+	return !(in.dirty.empty() && in.appends.empty()) && in.fs.held.flies(in.id)
+}
+
 // mem returns the bytes of memory that dirty data takes.
 func (in *inode) mem() int64 {
 	var mem int64
