@@ -218,6 +218,7 @@ func (p *process) startFiler(l listenOptions, c *client.Client, owner granary.Cr
 	if err != nil {
 		return err
 	}
+	p.onStop(func(context.Context) error { return webHandler.Close() })
 	s3Handler, err := s3.NewHandler(s3.Options{FS: fs, Log: p.log})
 	if err != nil {
 		return err

@@ -36,6 +36,7 @@
 //	GET    /-/health          200 if the cluster answers within 2 s, else 503 and the reason
 //	GET    /-/metrics         for Prometheus
 //	GET    /-/version         JSON
+//	POST   /-/tus/            begins a resumable upload (tus 1.0.0); HEAD, PATCH and DELETE at its Location
 //	POST   /-/v1/locks        takes a lock on paths; GET lists them, /-/v1/openapi.json describes what else there is
 //
 // If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since and If-Range work as RFC 9110 says, on
@@ -61,7 +62,9 @@
 //  3. A body that could not be read to its end never looks whole: the connection is cut.
 //  4. No bytes that a user stored run as a page of the listings' origin: they are sent with
 //     Content-Security-Policy "sandbox" and nosniff, and names are escaped for where they stand.
-//  5. A request from a page of another origin changes nothing.
+//  5. A request from a page of another origin changes nothing, unless Options.Origins has it.
 //  6. The ETag of a file stored here is the MD5 of its bytes, as S3 has it, and Content-Type is kept
 //     where S3 keeps it: both doors show the same.
+//  7. The offset of a resumable upload that was told is durable, and told at its end only when the file is published. What
+//     nothing comes to for Options.UploadTTL is removed.
 package web

@@ -1,13 +1,17 @@
 package web
 
 import (
+	"cmp"
+	"context"
 	"html/template"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +23,11 @@ import (
 type Options struct {
 	FS  *filer.FS
 	Log *slog.Logger // default: none
+
+	// UploadTTL is how long a resumable upload to which nothing comes is kept; default a day.
+	UploadTTL time.Duration
+	// Origins are those besides the door's own, as "https://example.org", whose pages may change things.
+	Origins []string
 }
 
 // Handler serves the HTTP door. It is safe for concurrent use.
@@ -30,19 +39,43 @@ type Handler struct {
 	own     http.Handler // what is under /-/
 	fs      *filer.FS    // what store is too narrow for; nil in tests of what is not
 	locks   locker       // nil: there are none
+
+	tus       tusUploads
+	uploadTTL time.Duration
+	origins   []string
+
+	stop       context.CancelFunc // of the background
+	background sync.WaitGroup
 }
 
 // NewHandler returns a handler over a file system. It must see request paths as they came: a ServeMux
-// before it would redirect those that are not clean.
-func NewHandler(o Options) (http.Handler, error) {
+// before it would redirect those that are not clean. Close must be called.
+func NewHandler(o Options) (*Handler, error) {
 	if o.FS == nil {
 		return nil, granary.Errorf(granary.KindInvalid, "web.new", "", "Options.FS is nil")
 	}
-	h, err := newHandler(fsStore{o.FS}, o.Log)
-	if err == nil {
-		h.locks, h.fs = fsLocks{o.FS.Client(), o.FS}, o.FS
+	if o.UploadTTL < 0 {
+		return nil, granary.Errorf(granary.KindInvalid, "web.new", "", "Options.UploadTTL is %v", o.UploadTTL)
 	}
-	return h, err
+	h, err := newHandler(fsStore{o.FS}, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	h.locks, h.fs, h.origins = fsLocks{o.FS.Client(), o.FS}, o.FS, o.Origins
+	h.uploadTTL = cmp.Or(o.UploadTTL, uploadTTLDefault)
+	ctx, stop := context.WithCancel(context.Background()) // the background belongs to no caller: it ends with Close
+	h.stop = stop
+	h.background.Go(func() { h.sweeper(ctx) })
+	return h, nil
+}
+
+// Close ends what the handler does by itself. Requests are the server's to end.
+func (h *Handler) Close() error {
+	if h.stop != nil {
+		h.stop()
+	}
+	h.background.Wait()
+	return nil
 }
 
 func newHandler(s store, log *slog.Logger) (*Handler, error) {
@@ -57,7 +90,7 @@ func newHandler(s store, log *slog.Logger) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Handler{store: s, log: log, pages: pages, metrics: m, own: m.handler()}, nil
+	return &Handler{store: s, log: log, pages: pages, metrics: m, own: m.handler(), tus: tusUploads{active: map[string]*tusActive{}}}, nil
 }
 
 // request is one request on its way.
@@ -132,7 +165,7 @@ func (q *request) serve() error {
 		return err
 	}
 	if !safe(q.r.Method) {
-		if err := checkOrigin(q.r); err != nil {
+		if err := q.h.checkOrigin(q.r); err != nil {
 			return err
 		}
 	}
@@ -204,9 +237,12 @@ func safe(method string) bool {
 
 // checkOrigin refuses a change that a page of another origin has had a browser ask for. A browser says
 // so in Origin, and in Sec-Fetch-Site; programs send neither. A sandboxed page has the origin "null".
-func checkOrigin(r *http.Request) error {
+func (h *Handler) checkOrigin(r *http.Request) error {
 	refused := granary.Errorf(granary.KindPermission, "check", "", "a page of another origin may not change anything here")
 	if origin := r.Header.Get("Origin"); origin != "" {
+		if slices.Contains(h.origins, origin) {
+			return nil
+		}
 		u, err := url.Parse(origin)
 		if err != nil || u.Host == "" || !strings.EqualFold(u.Host, r.Host) {
 			return &refusal{status: http.StatusForbidden, err: refused}

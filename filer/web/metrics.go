@@ -60,7 +60,7 @@ func (m *metrics) observe(q *request, begun time.Time) {
 // methodLabel bounds the number of labels, whatever clients send.
 func methodLabel(method string) string {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete, http.MethodOptions, "MKCOL", "MOVE":
+	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete, http.MethodOptions, http.MethodPatch, "MKCOL", "MOVE", "COPY", "PROPFIND", "PROPPATCH", "LOCK", "UNLOCK":
 		return method
 	default:
 		return "other"

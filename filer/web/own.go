@@ -18,6 +18,9 @@ func (q *request) serveOwn() error {
 	if strings.HasPrefix(q.path+"/", locksPath+"/") {
 		return q.serveLocks(strings.Trim(strings.TrimPrefix(q.path, locksPath), "/"))
 	}
+	if q.path == tusPath || strings.HasPrefix(q.path, tusPath+"/") {
+		return q.serveTus(strings.Trim(strings.TrimPrefix(q.path, tusPath), "/"))
+	}
 	var serve func() error
 	switch q.path {
 	case "/-/health":

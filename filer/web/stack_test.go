@@ -23,7 +23,7 @@ import (
 type stack struct {
 	t  *testing.T
 	fs *filer.FS
-	h  http.Handler
+	h  *Handler
 }
 
 // newStack starts a master and a volume server with one disk.
@@ -83,6 +83,11 @@ func (s *stack) open() {
 		s.t.Fatal(err)
 	}
 	s.h = h
+	s.t.Cleanup(func() { // before the file system ends
+		if err := h.Close(); err != nil {
+			s.t.Error(err)
+		}
+	})
 }
 
 // send sends a request; headers are "Name: value".
@@ -133,4 +138,9 @@ func (s *stack) hidden() (names []string) {
 		s.t.Fatal(err)
 	}
 	return names
+}
+
+// stageAt are the options of a tree that is to be at a path.
+func stageAt(p string) filer.StageOptions {
+	return filer.StageOptions{Root: granary.RootInode, Path: p, Mode: directoryMode, Cred: self()}
 }
