@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
 
 	"github.com/dsorchard/granary"
@@ -208,9 +209,16 @@ func (p *process) heartbeat(store *volume.Store, addr string, r volumeRole, mast
 	p.onStop(func(context.Context) error { cancel(); return nil })
 }
 
+// filerOptions are the settings of a filer's doors.
+type filerOptions struct{ lifecycleDay time.Duration }
+
+func (o *filerOptions) flags(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&o.lifecycleDay, "lifecycle-day", 24*time.Hour, "how long the days of lifecycle rules last; shorter ones are for tests")
+}
+
 // startFiler starts the HTTP and S3 doors over a client, which it owns from then on. What is made through them belongs to
 // owner.
-func (p *process) startFiler(l listenOptions, c *client.Client, owner granary.Cred) error {
+func (p *process) startFiler(l listenOptions, o filerOptions, c *client.Client, owner granary.Cred) error {
 	p.onStop(func(context.Context) error { return c.Close() })
 	fs := filer.New(filer.Options{Client: c, Log: p.log, Owner: &owner})
 	p.onStop(fs.Close)
@@ -223,6 +231,11 @@ func (p *process) startFiler(l listenOptions, c *client.Client, owner granary.Cr
 	if err != nil {
 		return err
 	}
+	lifecycle, err := s3.NewLifecycle(s3.LifecycleOptions{FS: fs, Log: p.log, Day: o.lifecycleDay})
+	if err != nil {
+		return err
+	}
+	p.onStop(func(context.Context) error { return lifecycle.Close() })
 	webListener, err := listen(l.addr(portFilerHTTP), "filer HTTP")
 	if err != nil {
 		return err

@@ -37,7 +37,8 @@ type serveOptions struct {
 	workers    int
 	cache      cacheOptions
 	owner      ownerValue
-	clockSkew  time.Duration // added to the clock; for tests
+	filerOptions
+	clockSkew time.Duration // added to the clock; for tests
 }
 
 func (o *serveOptions) validate() error {
@@ -83,6 +84,7 @@ are used as failure domains (2 disks: a copy on each; 3: 2+1; 6: 4+2).`,
 	o.volumeFlags(cmd)
 	cmd.Flags().StringVar(&o.data, "data", "granary-data", "directory for everything that is kept")
 	o.owner.flag(cmd, "to whom belong /, if it is new, and what is made through HTTP and S3")
+	o.filerOptions.flags(cmd)
 	cmd.AddCommand(serveMasterCommand(env), serveVolumeCommand(env), serveFilerCommand(env), devClusterCommand(env))
 	return cmd
 }
@@ -127,7 +129,7 @@ func serveAll(ctx context.Context, env *environment, o *serveOptions, out io.Wri
 	if err != nil {
 		return err
 	}
-	if err := p.startFiler(o.listenOptions, c, o.owner.cred); err != nil {
+	if err := p.startFiler(o.listenOptions, o.filerOptions, c, o.owner.cred); err != nil {
 		return err
 	}
 	if id := store.Cluster(); id != "" && id != c.Cluster() {
@@ -365,6 +367,7 @@ func serveFilerCommand(env *environment) *cobra.Command {
 	o.syncFlag(cmd)
 	o.cache.flags(cmd)
 	o.owner.flag(cmd, "to whom belongs what is made through HTTP and S3")
+	o.filerOptions.flags(cmd)
 	env.clusterFlag(cmd)
 	return cmd
 }
@@ -387,7 +390,7 @@ func serveFiler(ctx context.Context, env *environment, o *serveOptions) (err err
 	if err != nil {
 		return err
 	}
-	if err := p.startFiler(o.listenOptions, c, o.owner.cred); err != nil {
+	if err := p.startFiler(o.listenOptions, o.filerOptions, c, o.owner.cred); err != nil {
 		return err
 	}
 	return p.wait(ctx)

@@ -216,8 +216,6 @@ func (q *request) getBucketConfiguration() error {
 		return empty("AccelerateConfiguration")
 	case "requestPayment":
 		return empty("RequestPaymentConfiguration")
-	case "lifecycle":
-		return refuse(codeNoLifecycle, "The lifecycle configuration does not exist")
 	case "website":
 		return refuse(codeNoWebsite, "The specified bucket does not have a website configuration")
 	case "replication":
@@ -235,7 +233,7 @@ func (q *request) deleteBucketConfiguration() error {
 		return err
 	}
 	switch q.subresource() {
-	case "lifecycle", "website", "replication":
+	case "website", "replication":
 		q.w.WriteHeader(http.StatusNoContent)
 		return nil
 	default:

@@ -72,7 +72,8 @@ func configurations() map[string]configured {
 		"ownershipControls": {xattrOwnership, codeNoOwnership, "The bucket ownership controls were not found.", http.StatusOK, normalized(checkOwnership)},
 		"publicAccessBlock": {xattrPublicBlock, codeNoPublicBlock, "The public access block configuration was not found", http.StatusOK,
 			normalized(checkPublicAccessBlock)},
-		"tagging": {xattrTagging, codeNoTagSet, "The TagSet does not exist", http.StatusNoContent, nil},
+		"lifecycle": {xattrLifecycle, codeNoLifecycle, "The lifecycle configuration does not exist", http.StatusOK, normalized(checkLifecycle)},
+		"tagging":   {xattrTagging, codeNoTagSet, "The TagSet does not exist", http.StatusNoContent, nil},
 	}
 }
 

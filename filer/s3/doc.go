@@ -19,7 +19,10 @@
 // permissions besides, and own what they make; what others make belongs to the Owner of the file system's options. What is known of a caller is at
 // most a second old (filer.FS.Holder).
 //
-// There are no ACLs, encryption by the server or lifecycle rules: reading them answers that there are none, and setting
+// Lifecycle rules are carried out by the filers, one at a time for a bucket (Lifecycle). Days are counted from the end of the day of
+// the last modification; there are no transitions.
+//
+// There are no ACLs and no encryption by the server: reading them answers that there are none, and setting
 // them is refused with NotImplemented, as are headers that ask for them.
 //
 // Versions, delete markers and locks are the store's (granary.ObjectVersion): whatever door takes an object away or replaces it, in a bucket
@@ -41,7 +44,7 @@
 //	                                 content-encoding, content-language, expires, x-amz-meta-…
 //
 // A bucket's root has granary.s3.versioning and granary.s3.object-lock (package granary), and granary.s3.cors, ownership, public-access-block,
-// policy and tagging: the documents of XML or JSON, and tags as those of objects.
+// lifecycle, policy and tagging: the documents of XML or JSON, and tags as those of objects.
 //
 // What describes the content goes when a mount changes the file; the ETag is then made of inode and
 // content version (granary.ETagOf).

@@ -93,9 +93,7 @@ func (q *request) createMultipartUpload() error {
 	if err != nil {
 		return err
 	}
-	var random [16]byte
-	_, _ = rand.Read(random[:]) // never fails: crypto/rand
-	id := hex.EncodeToString(random[:])
+	id := randomID()
 	_, err = q.h.store.MakeDir(q.r.Context(), filer.DirOptions{
 		Root: root.Dataset().System(), Path: id, Mode: uploadDirMode, Xattrs: xattrs,
 	})
@@ -103,6 +101,13 @@ func (q *request) createMultipartUpload() error {
 		return explain(err, codeNoSuchBucket)
 	}
 	return writeXML(q.w, http.StatusOK, &initiateResult{Xmlns: xmlNamespace, Bucket: q.bucket, Key: q.key, UploadID: id})
+}
+
+// randomID makes up an id of 32 hexadecimal digits.
+func randomID() string {
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // never fails: crypto/rand
+	return hex.EncodeToString(random[:])
 }
 
 // uploadChecksum returns the checksum algorithm and type that a new upload asks for.

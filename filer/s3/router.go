@@ -154,9 +154,11 @@ func configurationOperation(call string) (operation, bool) {
 	case "DELETE publicAccessBlock":
 		return reads(remove, "s3:PutBucketPublicAccessBlock"), true
 	case "GET lifecycle":
-		return reads(none, "s3:GetLifecycleConfiguration"), true
+		return reads(get, "s3:GetLifecycleConfiguration"), true
+	case "PUT lifecycle":
+		return writes(put, "s3:PutLifecycleConfiguration"), true
 	case "DELETE lifecycle":
-		return reads(gone, "s3:PutLifecycleConfiguration"), true
+		return reads(remove, "s3:PutLifecycleConfiguration"), true
 	case "GET notification":
 		return reads(none, "s3:GetBucketNotification"), true
 	case "GET logging":

@@ -45,6 +45,8 @@ type directories interface {
 	List(ctx context.Context, q *granary.List) (*granary.Listing, error)
 	SetXattr(ctx context.Context, cred granary.Cred, op *granary.SetXattr) error
 	DropXattr(ctx context.Context, op *granary.RemoveXattr) error
+	Lock(ctx context.Context, op granary.AcquireLock) error
+	Unlock(ctx context.Context, op granary.ReleaseLock) error
 }
 
 // object is a file open for reading, as filer.File is.
