@@ -7,19 +7,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 )
 
-// gcPercent is how much a benchmark's heap grows between two collections, in percent.
-const gcPercent = 400
-
 // Main runs a benchmark's program: run gets the arguments, and a context that ends at an interrupt. What it returns is why the program
 // fails.
-//
-// It collects garbage seldom: a benchmark holds little, and its callers share the machine with what is measured.
 func Main(name string, run func(ctx context.Context, args []string) error) {
-	debug.SetGCPercent(gcPercent)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, os.Args[1:])
 	stop()
