@@ -19,14 +19,19 @@ const appendSizeMax = 64 << 20
 // KindInvalid it fails with KindCorrupt (the data do not have their checksum), KindNoSpace, KindTooLarge (over
 // 64 MiB), and KindUnavailable when the disk fails or the shard is poisoned; only then is the state of
 // the shard's end unknown, and the shard takes nothing more.
-func (s *Store) Append(ctx context.Context, a *granary.Append) error {
-	return s.append(ctx, a, crc32.Checksum(a.Data, castagnoli))
-}
+//
+// The data may be in memory of their sender, who writes there again once it has given up, whether or not they have been read by then. So their
+// checksums are computed after they were written, and what turns out to be other data is cut off again: before they were written it would
+// say nothing.
+func (s *Store) Append(ctx context.Context, a *granary.Append) error { return s.append(ctx, a, nil) }
 
-// append is Append of data whose checksum has been computed: it is to be the one that the append says.
-func (s *Store) append(ctx context.Context, a *granary.Append, crc uint32) error {
-	if err := checkAppend(a, crc); err != nil {
+// append is Append; sums are those of data that stay as they are, nil for others.
+func (s *Store) append(ctx context.Context, a *granary.Append, sums *cutSums) error {
+	if err := checkAppend(a); err != nil {
 		return err
+	}
+	if sums != nil && sums.whole != a.CRC32C {
+		return damagedOnTheWay(a, sums.whole)
 	}
 	d, err := s.enter(opAppend, a.Ref)
 	if err != nil {
@@ -36,7 +41,7 @@ func (s *Store) append(ctx context.Context, a *granary.Append, crc uint32) error
 	if reason := d.writeBarred(); reason != "" {
 		return granary.Errorf(granary.KindUnavailable, opAppend, a.Ref.String(), "disk %s takes no more writes: %s", d.dir, reason)
 	}
-	sh, f, ticket, err := s.write(ctx, d, a)
+	sh, f, ticket, err := s.write(ctx, d, a, sums)
 	if err != nil {
 		return err
 	}
@@ -50,7 +55,7 @@ func (s *Store) append(ctx context.Context, a *granary.Append, crc uint32) error
 }
 
 // checkAppend refuses what is wrong by itself.
-func checkAppend(a *granary.Append, crc uint32) error {
+func checkAppend(a *granary.Append) error {
 	refuse := func(kind granary.Kind, format string, args ...any) error {
 		return granary.Errorf(kind, opAppend, a.Ref.String(), format, args...)
 	}
@@ -68,15 +73,17 @@ func checkAppend(a *granary.Append, crc uint32) error {
 		return refuse(granary.KindInvalid, "offset %d is below the end of the last append, %d", a.Offset, a.Prev)
 	case a.Offset > streamLengthMax-uint64(len(a.Data)):
 		return refuse(granary.KindTooLarge, "offset %d is over the limit of a shard, %d", a.Offset, uint64(streamLengthMax))
-	case crc != a.CRC32C:
-		return refuse(granary.KindCorrupt, "the data have checksum %08x, not %08x: damaged on the way", crc, a.CRC32C)
 	}
 	return nil
 }
 
+func damagedOnTheWay(a *granary.Append, crc uint32) error {
+	return granary.Errorf(granary.KindCorrupt, opAppend, a.Ref.String(), "the data have checksum %08x, not %08x: damaged on the way", crc, a.CRC32C)
+}
+
 // write does the part of an append that needs the shard's turn: everything but the wait for the sync.
 // The file comes back acquired.
-func (s *Store) write(ctx context.Context, d *dataDisk, a *granary.Append) (*shard, *openFile, uint64, error) {
+func (s *Store) write(ctx context.Context, d *dataDisk, a *granary.Append, sums *cutSums) (*shard, *openFile, uint64, error) {
 	sh, err := d.take(ctx, shardKey{a.Ref.Volume, a.Ref.Shard})
 	if err != nil {
 		return nil, nil, 0, interrupted(opAppend, a.Ref.String(), err)
@@ -86,7 +93,7 @@ func (s *Store) write(ctx context.Context, d *dataDisk, a *granary.Append) (*sha
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	ticket, err := s.writeOpen(sh, f, a)
+	ticket, err := s.writeOpen(sh, f, a, sums)
 	if err != nil {
 		d.files.release(f)
 		return nil, nil, 0, err
@@ -114,7 +121,7 @@ func (s *Store) openForAppend(sh *shard, a *granary.Append) (*openFile, error) {
 }
 
 // writeOpen checks the append against the shard and writes it. It returns the ticket to wait for.
-func (s *Store) writeOpen(sh *shard, f *openFile, a *granary.Append) (uint64, error) {
+func (s *Store) writeOpen(sh *shard, f *openFile, a *granary.Append, sums *cutSums) (uint64, error) {
 	refuse := func(kind granary.Kind, format string, args ...any) (uint64, error) {
 		return 0, granary.Errorf(kind, opAppend, a.Ref.String(), format, args...)
 	}
@@ -135,39 +142,59 @@ func (s *Store) writeOpen(sh *shard, f *openFile, a *granary.Append) (uint64, er
 	if err := sh.refusePoisoned(opAppend); err != nil {
 		return 0, err
 	}
-	repeat := false
 	if a.Prev != st.length {
 		if end != st.length {
 			return refuse(granary.KindInvalid, "the shard has %d bytes, not %d", st.length, a.Prev)
 		}
-		if repeat, err = sameBytes(f, a.Data, streamOffset+int64(a.Offset)); err != nil {
-			return 0, sh.disk.failure(opAppend, sh.key, err)
-		}
-		if !repeat {
-			return refuse(granary.KindInvalid, "the shard has other bytes at %d than a repeat of its last append would", a.Offset)
-		}
-	} else if err := sh.disk.checkRoom(opAppend, sh.key, uint64(len(a.Data)), s.o.ReserveBytes); err != nil {
+		return s.repeatAppend(sh, f, a)
+	}
+	if err := sh.disk.checkRoom(opAppend, sh.key, uint64(len(a.Data)), s.o.ReserveBytes); err != nil {
 		return 0, err
 	}
 	if err := sh.raiseEpoch(opAppend, f, a.Epoch); err != nil {
 		return 0, err
 	}
-	if repeat && sh.tailWritten {
-		return sh.syncs.wrote(), nil // its first sync may still be running, or have been cut short
-	}
-	// A repeat of what an earlier process wrote is written again: that process may have died of a failed
-	// sync, after which the bytes can be in the page cache, clean, and not on the disk.
 	if err := sh.writeData(f, a.Data, a.Offset); err != nil {
 		return 0, err
+	}
+	if sums == nil {
+		if sums = sumsOf(a.Data, a.Offset); sums.whole != a.CRC32C {
+			return 0, errors.Join(damagedOnTheWay(a, sums.whole), sh.cutOff(f, "cutting off what was damaged on the way"))
+		}
 	}
 	next := *sh.state.Load()
 	next.length = end
 	sh.state.Store(&next)
-	if !repeat {
-		sh.appended.add(a.Data, a.Offset)
-		if crc32.Checksum(a.Data, castagnoli) != a.CRC32C {
-			sh.appended.begin(end) // lent memory has changed: its owner has given up, and nobody knows what was written
-		}
+	sh.appended.add(sums, len(a.Data), a.Offset)
+	sh.tailWritten = true
+	return sh.syncs.wrote(), nil
+}
+
+// repeatAppend does again what the last append did. The data are taken from where nobody else writes: what is written over was
+// acknowledged, perhaps.
+func (s *Store) repeatAppend(sh *shard, f *openFile, a *granary.Append) (uint64, error) {
+	data := bytes.Clone(a.Data)
+	if crc := crc32.Checksum(data, castagnoli); crc != a.CRC32C {
+		return 0, damagedOnTheWay(a, crc)
+	}
+	same, err := sameBytes(f, data, streamOffset+int64(a.Offset))
+	if err != nil {
+		return 0, sh.disk.failure(opAppend, sh.key, err)
+	}
+	if !same {
+		return 0, granary.Errorf(granary.KindInvalid, opAppend, a.Ref.String(),
+			"the shard has other bytes at %d than a repeat of its last append would", a.Offset)
+	}
+	if err := sh.raiseEpoch(opAppend, f, a.Epoch); err != nil {
+		return 0, err
+	}
+	if sh.tailWritten {
+		return sh.syncs.wrote(), nil // its first sync may still be running, or have been cut short
+	}
+	// What an earlier process wrote is written again: that process may have died of a failed sync, after which the bytes can be in
+	// the page cache, clean, and not on the disk.
+	if err := sh.writeData(f, data, a.Offset); err != nil {
+		return 0, err
 	}
 	sh.tailWritten = true
 	return sh.syncs.wrote(), nil
@@ -183,13 +210,19 @@ func (sh *shard) writeData(f *openFile, data []byte, offset uint64) error {
 		return sh.poison(opAppend, "writing to it", err)
 	}
 	sh.disk.noteFailure(err)
-	// A full disk is no broken disk. What was written lies beyond the stream's end, and is cut off
-	// again; if that fails nobody knows where the file ends.
-	length := sh.state.Load().length
-	if err := f.Truncate(streamOffset + int64(length)); err != nil {
-		return sh.poison(opAppend, "cutting off what was written before the disk was full", err)
+	// A full disk is no broken disk.
+	if err := sh.cutOff(f, "cutting off what was written before the disk was full"); err != nil {
+		return err
 	}
 	return sh.disk.failure(opAppend, sh.key, err)
+}
+
+// cutOff cuts off what was written beyond the stream's end. If that fails nobody knows where the file ends.
+func (sh *shard) cutOff(f *openFile, doing string) error {
+	if err := f.Truncate(streamOffset + int64(sh.state.Load().length)); err != nil {
+		return sh.poison(opAppend, doing, err)
+	}
+	return nil
 }
 
 // sameBytes reports whether the file has these bytes there.

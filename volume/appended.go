@@ -45,12 +45,16 @@ func (s *appendSums) drop(length uint64) {
 	s.from, s.pieces, s.last, s.length = (length+sumPiece-1)/sumPiece, nil, 0, length
 }
 
-// add takes in bytes at an offset, with zeros before them. The caller has the shard's turn.
-func (s *appendSums) add(data []byte, offset uint64) {
+// add takes in n bytes at an offset, by their checksums, with zeros before them. The caller has the shard's turn.
+func (s *appendSums) add(sums *cutSums, n int, offset uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.zeros(offset)
-	s.feed(data)
+	for _, crc := range sums.parts {
+		size := toCut(n, s.length)
+		s.feed(crc, size)
+		n -= size
+	}
 }
 
 // zeros takes in zeros up to an offset.
@@ -64,28 +68,27 @@ func (s *appendSums) zeros(offset uint64) {
 	}
 	zeros := make([]byte, min(offset-s.length, sumPiece))
 	for s.length < offset {
-		s.feed(zeros[:min(offset-s.length, sumPiece)])
+		n := toCut(int(offset-s.length), s.length)
+		s.feed(crc32.Checksum(zeros[:n], castagnoli), n)
 	}
 }
 
-func (s *appendSums) feed(p []byte) {
-	for len(p) > 0 {
-		n := min(uint64(len(p)), sumPiece-s.length%sumPiece)
-		known := s.length/sumPiece >= s.from
-		if known {
-			s.last = crc32.Update(s.last, castagnoli, p[:n])
-		}
-		p, s.length = p[n:], s.length+n
-		if !known || s.length%sumPiece != 0 {
-			continue
-		}
-		if s.used.Add(sumSize) > sumsPerDisk {
-			s.used.Add(-sumSize)
-			s.drop(s.length)
-			continue
-		}
-		s.pieces, s.last = append(s.pieces, s.last), 0
+// feed takes in the checksum of n bytes, all in one piece.
+func (s *appendSums) feed(crc uint32, n int) {
+	known := s.length/sumPiece >= s.from
+	if known {
+		s.last = join(s.last, crc, n)
 	}
+	s.length += uint64(n)
+	if !known || s.length%sumPiece != 0 {
+		return
+	}
+	if s.used.Add(sumSize) > sumsPerDisk {
+		s.used.Add(-sumSize)
+		s.drop(s.length)
+		return
+	}
+	s.pieces, s.last = append(s.pieces, s.last), 0
 }
 
 // cut makes the stream end earlier. Last is the checksum of what is left of the piece that is not whole then.

@@ -20,8 +20,6 @@ const (
 	// bodyWithin is how long a client may take to send the body of an append, or to take that of a read, so that one that stalls does not
 	// keep a buffer for ever.
 	bodyWithin = time.Minute
-	// receiveSize is what is read of a body at once.
-	receiveSize = 256 << 10
 )
 
 // handler serves a Store over HTTP/1.1:
@@ -135,14 +133,14 @@ func (h *handler) append(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer h.giveBack(buf)
-	crc, err := receive(w, r, *buf)
+	sums, err := receive(w, r, *buf, a.Offset)
 	if err != nil {
 		writeError(w, granary.Errorf(granary.KindUnavailable, opAppend, p.subject, "the request ends early: %w", err))
 		return
 	}
 	a.Data = *buf
 	w.Header().Set(headerLoan, "1")
-	h.answer(w, h.store.append(r.Context(), a, crc))
+	h.answer(w, h.store.append(r.Context(), a, sums))
 }
 
 // appendLent appends what lies in memory of the client.
@@ -162,21 +160,23 @@ func (h *handler) appendLent(w http.ResponseWriter, r *http.Request, a *granary.
 	h.answer(w, h.store.Append(r.Context(), a))
 }
 
-// receive reads a body of len(p) bytes, and returns its checksum: of what has just come, as long as the processor's caches have it.
-func receive(w http.ResponseWriter, r *http.Request, p []byte) (crc uint32, err error) {
+// receive reads a body of len(p) bytes, which are for an offset of a stream, and returns their checksums: of what has just come, as long as
+// the processor's caches have it.
+func receive(w http.ResponseWriter, r *http.Request, p []byte, offset uint64) (*cutSums, error) {
 	set := http.NewResponseController(w).SetReadDeadline
 	if err := setDeadline(set, time.Now().Add(bodyWithin)); err != nil {
-		return 0, err
+		return nil, err
 	}
+	sums := new(cutSums)
 	for rest := p; len(rest) > 0; {
-		n, err := io.ReadFull(r.Body, rest[:min(len(rest), receiveSize)])
-		if err != nil {
-			return 0, err
+		n := toCut(len(rest), offset)
+		if _, err := io.ReadFull(r.Body, rest[:n]); err != nil {
+			return nil, err
 		}
-		crc = crc32.Update(crc, castagnoli, rest[:n])
-		rest = rest[n:]
+		sums.add(crc32.Checksum(rest[:n], castagnoli), n)
+		rest, offset = rest[n:], offset+uint64(n)
 	}
-	return crc, setDeadline(set, time.Time{}) // or it would end the wait for a slow disk
+	return sums, setDeadline(set, time.Time{}) // or it would end the wait for a slow disk
 }
 
 // setDeadline sets a deadline, where the connection has them.
