@@ -28,7 +28,9 @@ type placed struct {
 	vol   *openVolume
 	err   error
 
-	block   []byte // encoded
+	size    int    // of the block
+	block   []byte // encoded; nil if it is plain
+	plain   []byte // the chunk, if it is stored as it is, and its block is made where its row is
 	row     *row   // (writer.mu)
 	hurried bool   // (writer.mu)
 	refs    int    // pieces that use it (Client.placing.mu)
@@ -128,7 +130,8 @@ func (c *Client) dispose(b *placed) {
 		b.w.unpin(b.vol)
 	}
 	c.bufs.put(b.block)
-	b.block = nil
+	c.bufs.put(b.plain)
+	b.block, b.plain = nil, nil
 }
 
 // piece is one chunk of content on its way from a caller to a commit.
@@ -272,7 +275,7 @@ func (c *Client) write(ctx context.Context, t *target, pieces []*piece) error {
 		ready := make(chan struct{})
 		queue = append(queue, encoding{b, ready})
 		if p.saved != nil {
-			b.block, p.saved = p.saved, nil
+			b.block, b.size, p.saved = p.saved, len(p.saved), nil
 			close(ready)
 			continue
 		}
@@ -281,8 +284,7 @@ func (c *Client) write(ctx context.Context, t *target, pieces []*piece) error {
 			if c.takeCore(c.ctx) == nil { // if not, the client is closing, and so is the writer
 				defer c.giveCore()
 			}
-			b.block = c.codec.Append(c.bufs.get(block.StoredSizeMax(len(p.plain))), t.dataset, p.hash, p.plain, t.policy.Compression)
-			c.freePlain(p)
+			c.encode(b, p, t)
 		})
 	}
 	var failed error
@@ -298,6 +300,25 @@ func (c *Client) write(ctx context.Context, t *target, pieces []*piece) error {
 		close(e.b.done)
 	}
 	return failed
+}
+
+// encode makes the block of a piece. If compression does not shrink it, and its plaintext is ours, that is only kept: the block is made
+// when it is known where in a row it goes, which saves a copy.
+func (c *Client) encode(b *placed, p *piece, t *target) {
+	room := c.bufs.get(block.StoredSizeMax(len(p.plain)))
+	switch shrunk, ok := c.codec.AppendShrunk(room, t.dataset, p.hash, p.plain, t.policy.Compression); {
+	case ok:
+		b.block = shrunk
+	case p.owned:
+		c.bufs.put(room)
+		b.plain, b.size = p.plain, block.StoredSizeMax(len(p.plain))
+		p.plain, p.owned = nil, false
+		return
+	default:
+		b.block, _ = block.AppendPlain(room, 0, t.dataset, p.hash, p.plain)
+	}
+	b.size = len(b.block)
+	c.freePlain(p)
 }
 
 // encoding is a block that is being encoded.
@@ -345,11 +366,20 @@ func (c *Client) redo(p *piece) {
 	p.known = false
 	if p.block != nil {
 		if p.plain == nil && p.saved == nil {
-			p.saved = append(c.bufs.get(len(p.block.block)), p.block.block...)
+			p.keep(c, p.block)
 		}
 		c.part(p.block, true)
 		p.block = nil
 	}
+}
+
+// keep has a piece keep what its block was made of.
+func (p *piece) keep(c *Client, b *placed) {
+	if b.plain != nil {
+		p.plain, p.owned = append(c.bufs.get(len(b.plain)), b.plain...), true
+		return
+	}
+	p.saved = append(c.bufs.get(len(b.block)), b.block...)
 }
 
 // settleTries bounds how often content is written anew because the master refused where it lies.

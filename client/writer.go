@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/block"
 )
 
 // writer adds blocks to volumes of one k+m on disks of one class, one row at a time: while a row is flushed, the next one
@@ -86,7 +87,7 @@ func (w *writer) add(ctx context.Context, b *placed) error {
 		w.row = &row{}
 	}
 	w.row.blocks = append(w.row.blocks, b)
-	w.row.bytes += len(b.block)
+	w.row.bytes += b.size
 	w.row.wanted = w.row.wanted || b.hurried
 	b.row = w.row
 	w.kick()
@@ -187,7 +188,7 @@ func (r *row) fail(err error) {
 func (w *writer) append(ctx context.Context, v *openVolume, r *row) error {
 	lengths := make([]int, len(r.blocks))
 	for i, b := range r.blocks {
-		lengths[i] = len(b.block)
+		lengths[i] = b.size
 	}
 	spots, streams := layRow(lengths, v.held)
 	data, sums, longest, err := w.encode(v, r, spots, streams)
@@ -217,7 +218,7 @@ func (w *writer) append(ctx context.Context, v *openVolume, r *row) error {
 			Hash: b.key.hash, RawLength: b.raw, New: true, Watermark: v.watermark,
 			Location: granary.Location{
 				Volume: v.ID, Epoch: v.Epoch, Shard: uint8(spots[i].shard),
-				Offset: start + spots[i].offset, Length: uint32(len(b.block)),
+				Offset: start + spots[i].offset, Length: uint32(b.size),
 			},
 		}
 		close(b.done)
@@ -258,7 +259,7 @@ func (w *writer) encode(v *openVolume, r *row, spots []spot, streams []uint64) (
 // fillSize is what is copied before its checksum is updated: the processor's nearer caches hold it.
 const fillSize = 128 << 10
 
-// fill copies the blocks of one stream of a row into place, and returns the checksum of the stream.
+// fill copies the blocks of one stream of a row into place, or makes them there, and returns the checksum of the stream.
 func fill(stream []byte, r *row, spots []spot, shard int) (sum uint32) {
 	var order []int
 	for i, spot := range spots {
@@ -268,7 +269,13 @@ func fill(stream []byte, r *row, spots []spot, shard int) (sum uint32) {
 	}
 	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(spots[a].offset, spots[b].offset) })
 	for _, i := range order { // one follows the other without a gap
-		for from := r.blocks[i].block; len(from) > 0; {
+		b := r.blocks[i]
+		if b.plain != nil {
+			_, sum = block.AppendPlain(stream[:0:b.size], sum, b.key.dataset, b.key.hash, b.plain)
+			stream = stream[b.size:]
+			continue
+		}
+		for from := b.block; len(from) > 0; {
 			n := copy(stream, from[:min(len(from), fillSize)])
 			sum = crc32.Update(sum, castagnoli(), stream[:n])
 			stream, from = stream[n:], from[n:]

@@ -16,7 +16,7 @@ func TestRowWidens(t *testing.T) {
 	w.mu.Lock()
 	w.flying = true // a row is being flushed, which opens the volume
 	w.mu.Unlock()
-	block := func() *placed { return &placed{block: make([]byte, 1<<9), done: make(chan struct{})} }
+	block := func() *placed { return &placed{size: 1 << 9, block: make([]byte, 1<<9), done: make(chan struct{})} }
 	for range 2 {
 		if err := w.add(t.Context(), block()); err != nil {
 			t.Fatal(err)

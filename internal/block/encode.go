@@ -10,6 +10,7 @@ import (
 	"github.com/pierrec/lz4/v4"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/crc32c"
 )
 
 // frameRoom holds a frame, or what a compressor makes of one that does not shrink.
@@ -43,13 +44,50 @@ func (c *Codec) Append(dst []byte, dataset granary.DatasetID, hash granary.Hash,
 		panic(fmt.Sprintf("block: a chunk of %d bytes", len(data)))
 	}
 	dst = slices.Grow(dst, StoredSizeMax(len(data)))
-	h := Header{Codec: compression, RawLength: uint32(len(data)), Hash: hash, Dataset: dataset}
-	if compression == granary.CompressionLZ4 || compression == granary.CompressionZstd {
-		if out, ok := c.appendCompressed(dst, h, data); ok {
-			return out
-		}
+	if out, ok := c.AppendShrunk(dst, dataset, hash, data, compression); ok {
+		return out
 	}
-	return appendRaw(dst, h, data, frameSizeSmall)
+	return appendRaw(dst, headerOf(dataset, hash, data, granary.CompressionNone), data, frameSizeSmall)
+}
+
+func headerOf(dataset granary.DatasetID, hash granary.Hash, data []byte, compression granary.Compression) Header {
+	return Header{Codec: compression, RawLength: uint32(len(data)), Hash: hash, Dataset: dataset}
+}
+
+// AppendShrunk is Append of data that compression shrinks by at least 1/16. Of others it appends nothing, and reports false: they
+// are for AppendPlain.
+func (c *Codec) AppendShrunk(dst []byte, dataset granary.DatasetID, hash granary.Hash, data []byte, compression granary.Compression) ([]byte, bool) {
+	if compression != granary.CompressionLZ4 && compression != granary.CompressionZstd {
+		return dst, false
+	}
+	out, ok := c.appendCompressed(slices.Grow(dst, StoredSizeMax(len(data))), headerOf(dataset, hash, data, compression), data)
+	if !ok {
+		return dst, false
+	}
+	return out, true
+}
+
+// All that a block consists of, but for the frames of compressed ones, ends in a checksum of what is before it there. So the checksum of
+// all of it is always the same, and that of a stream of blocks is joined from their lengths alone.
+var (
+	partSum     = checksum([]byte{0, 0, 0, 0}) // nothing, with its checksum
+	headerShift = crc32c.ShiftOf(HeaderSize)
+	frameShift  = crc32c.ShiftOf(frameSizeSmall + TrailerSize)
+)
+
+// AppendPlain appends to dst the block of data that are stored as they are, StoredSizeMax(len(data)) bytes, and returns with it the
+// checksum of a stream that ends with it, whose checksum was sum before.
+func AppendPlain(dst []byte, sum uint32, dataset granary.DatasetID, hash granary.Hash, data []byte) ([]byte, uint32) {
+	dst = appendRaw(dst, headerOf(dataset, hash, data, granary.CompressionNone), data, frameSizeSmall)
+	sum = headerShift.Join(sum, partSum)
+	n := len(data)
+	for ; n >= frameSizeSmall; n -= frameSizeSmall {
+		sum = frameShift.Join(sum, partSum)
+	}
+	if n > 0 {
+		sum = crc32c.ShiftOf(n+TrailerSize).Join(sum, partSum)
+	}
+	return dst, sum
 }
 
 func appendRaw(dst []byte, h Header, data []byte, frameSize int) []byte {
