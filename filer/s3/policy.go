@@ -156,9 +156,9 @@ func (q *request) getBucketPolicyStatus() error {
 	if err != nil {
 		return err
 	}
-	status := &policyStatus{Xmlns: xmlNamespace, IsPublic: "FALSE"}
+	status := &policyStatus{Xmlns: xmlNamespace, IsPublic: "false"}
 	if p.Public() && !block.RestrictPublicBuckets {
-		status.IsPublic = "TRUE"
+		status.IsPublic = "true"
 	}
 	return writeXML(q.w, http.StatusOK, status)
 }

@@ -155,7 +155,7 @@ func TestBucketPolicy(t *testing.T) {
 	put(`"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::000000000000:user/ann"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::bucket/*"`).want(t, 204)
 	ann.try(t, get).want(t, 200)
 	s.do(t, anonymous).wantCode(t, codeAccessDenied)
-	if a := s.do(t, call{method: "GET", target: "/bucket?policyStatus"}).want(t, 200); !strings.Contains(a.body, "<IsPublic>FALSE") {
+	if a := s.do(t, call{method: "GET", target: "/bucket?policyStatus"}).want(t, 200); !strings.Contains(a.body, "<IsPublic>false") {
 		t.Error(a.body)
 	}
 	put(`"Effect":"Allow","Principal":"*","Action":["s3:GetObject","s3:PutObject"],"Resource":"arn:aws:s3:::bucket/a/*"`).want(t, 204)
@@ -164,7 +164,7 @@ func TestBucketPolicy(t *testing.T) {
 	s.do(t, call{method: "PUT", target: "/bucket/b", body: "x", unsigned: true}).wantCode(t, codeAccessDenied)
 	s.do(t, call{method: "GET", target: "/bucket", unsigned: true}).wantCode(t, codeAccessDenied)
 	s.do(t, call{method: "GET", target: "/", unsigned: true}).wantCode(t, codeAccessDenied)
-	if a := s.do(t, call{method: "GET", target: "/bucket?policyStatus"}).want(t, 200); !strings.Contains(a.body, "<IsPublic>TRUE") {
+	if a := s.do(t, call{method: "GET", target: "/bucket?policyStatus"}).want(t, 200); !strings.Contains(a.body, "<IsPublic>true") {
 		t.Error(a.body)
 	}
 
