@@ -390,7 +390,7 @@ func AnyNodeAnswers(q Query) bool {
 	case *Lookup:
 		return !q.Open
 	case *ReadDir, *List, *HasChunks, *GetPolicy, *ListVolumes, *GetVolume, *ListBlocks, *ListDatasets, *ListUsage, *GetUpkeep,
-		*ListPathLocks:
+		*ListPathLocks, *GetChangeLog:
 		return true
 	}
 	return false

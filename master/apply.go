@@ -32,6 +32,9 @@ func (s *state) apply(entries []entry) [][]granary.Result {
 		t.index = granary.Index(t.head.Applied)
 		store(t, keyHead(), &t.head)
 		t.pending.keep()
+		if t.log.keptCut != 0 {
+			t.pending.cut = [2][]byte{keyChanges(0), keyChanges(t.log.keptCut + 1)}
+		}
 		volumes := s.changes.of(t.pending)
 		t.pending.commit()
 		s.changes.note(volumes)
@@ -49,6 +52,9 @@ func (s *state) apply(entries []entry) [][]granary.Result {
 	s.lockWatch.tell(t.lockNews)
 	if watcher != nil {
 		watcher.applied(t.items, t.touched, granary.Index(s.head.Applied))
+	}
+	if t.log.written {
+		s.logWatch.tell()
 	}
 	return results
 }
@@ -141,6 +147,10 @@ func (t *txn) doItem(it item) granary.Result {
 		return t.setRoot(&it.User)
 	case *verifyDigest:
 		return t.verifyDigest(it)
+	case *beginChangeLog:
+		return t.beginChangeLog(it)
+	case *trimChanges:
+		return t.trimChanges(it)
 	}
 	return t.doUpkeep(it)
 }
@@ -324,6 +334,8 @@ func (t *txn) do(session granary.SessionID, request *granary.Request) granary.Re
 		return t.setUpkeep(op)
 	case *granary.DamageShards:
 		return t.damageShards(op)
+	case *granary.SetChangeLog:
+		return t.setChangeLog(op)
 	case *granary.AdoptVolume:
 		return t.adoptVolume(op)
 	case *granary.ForgetDisk:
@@ -424,6 +436,8 @@ func opName(op granary.Op) string {
 		return "adopt volume"
 	case *granary.ForgetDisk:
 		return "forget disk"
+	case *granary.SetChangeLog:
+		return "set change log"
 	}
 	return "mutate"
 }

@@ -33,6 +33,7 @@ func (t *txn) allocate(op *granary.Allocate) granary.Result {
 	}
 	if changed {
 		t.contentChanged(r)
+		t.noteInode(granary.ChangeWrite, r, "")
 	}
 	return granary.Result{Attr: r.Attr, Offset: end - op.Offset}
 }

@@ -47,7 +47,7 @@ func (t *txn) assemble(session granary.SessionID, op *granary.Assemble) granary.
 	t.advance(&a.Dir, size, 0)
 	create := op.Create
 	create.Replace = !create.Exclusive
-	made := t.create(session, &create)
+	made := t.createSized(session, &create, size)
 	if made.Err != nil {
 		return made
 	}

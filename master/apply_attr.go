@@ -53,6 +53,12 @@ func (t *txn) setAttr(op *granary.SetAttr) granary.Result {
 	setTime(&r.Mtime, op.Mtime, op.MtimeNow, t.now)
 	r.Ctime = t.now
 	t.touch(r)
+	if op.Size != nil {
+		t.noteInode(granary.ChangeWrite, r, "")
+	}
+	if op.Mode != nil || op.UID != nil || op.GID != nil || op.Size == nil && (op.Mtime != nil || op.MtimeNow) {
+		t.noteInode(granary.ChangeAttr, r, "") // to have read something is no change
+	}
 	return granary.Result{Attr: r.Attr}
 }
 
@@ -242,6 +248,7 @@ func (t *txn) setXattr(op *granary.SetXattr) granary.Result {
 	if err := t.putXattr("setxattr", r, &op.Xattr); err != nil {
 		return granary.Result{Err: err}
 	}
+	t.noteInode(granary.ChangeXattr, r, op.Xattr.Name)
 	return granary.Result{Attr: r.Attr}
 }
 
@@ -276,6 +283,7 @@ func (t *txn) removeXattr(op *granary.RemoveXattr) granary.Result {
 	}
 	r.Ctime = t.now
 	t.touch(r)
+	t.noteInode(granary.ChangeXattr, r, op.Name)
 	return granary.Result{Attr: r.Attr}
 }
 
@@ -311,6 +319,9 @@ func (t *txn) setPolicy(op *granary.SetPolicy) granary.Result {
 	}
 	r.Ctime = t.now
 	t.touch(r)
+	if !op.Inherited {
+		t.noteInode(granary.ChangeAttr, r, "")
+	}
 	return granary.Result{Attr: r.Attr}
 }
 

@@ -35,6 +35,7 @@ func newApplyBench(b *testing.B) *applyBench {
 	})
 	x := &applyBench{s: s}
 	x.apply(x.entry(b, &initCluster{Cluster: "c", RootUser: granary.User{AccessKey: "root", SecretKey: "secret", Root: true}}))
+	x.apply(x.entry(b, &beginChangeLog{granary.DefaultChangeLog()}))
 	x.session = granary.SessionID(x.apply(x.entry(b, &openSession{Client: "bench"}))[0].Offset)
 	for i := range benchDirs {
 		op := &granary.Create{Parent: granary.RootInode, Name: fmt.Sprint(i), Type: granary.TypeDirectory, Mode: 0o755}

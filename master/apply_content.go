@@ -36,6 +36,7 @@ func (t *txn) commit(session granary.SessionID, op *granary.Commit) granary.Resu
 	if op.Mtime != nil {
 		r.Mtime = *op.Mtime
 	}
+	t.noteInode(granary.ChangeWrite, r, "")
 	return granary.Result{Attr: r.Attr, Offset: base}
 }
 

@@ -15,6 +15,11 @@ func inheritGroup(dir, child *inodeRecord, isDir bool) {
 
 // create makes an inode and its name.
 func (t *txn) create(session granary.SessionID, op *granary.Create) granary.Result {
+	return t.createSized(session, op, 0)
+}
+
+// createSized is create of a file that will have the size that is given, if it is not what the content has.
+func (t *txn) createSized(session granary.SessionID, op *granary.Create, size uint64) granary.Result {
 	if err := checkCreate(op); err != nil {
 		return granary.Result{Err: err}
 	}
@@ -74,6 +79,7 @@ func (t *txn) create(session granary.SessionID, op *granary.Create) granary.Resu
 	t.enumerate(r, keeps)
 	t.addName(dir, name, r)
 	t.placesMade(dir.Inode, name)
+	t.noteMade(granary.ChangeCreate, dir, name, r, max(size, r.Size), op.Xattrs, old != nil || marked)
 	return granary.Result{Attr: r.Attr, Created: true, Replaced: old != nil || marked}
 }
 
@@ -222,6 +228,7 @@ func (t *txn) mark(op *granary.Create, r *inodeRecord) granary.Result {
 	if err := t.putXattrs("create", r, op.Xattrs); err != nil {
 		return granary.Result{Err: err}
 	}
+	t.noteInode(granary.ChangeMark, r, "")
 	return granary.Result{Attr: r.Attr}
 }
 

@@ -49,6 +49,7 @@ func (t *txn) createDataset(op *granary.CreateDataset) granary.Result {
 	}
 	t.addName(dir, op.Name, root)
 	t.placesMade(dir.Inode, op.Name)
+	t.noteMade(granary.ChangeCreate, dir, op.Name, root, 0, nil, false)
 	return granary.Result{Attr: root.Attr, Created: true}
 }
 
@@ -99,6 +100,7 @@ func (t *txn) removeDataset(dir, root *inodeRecord, name string) granary.Result 
 	}
 	t.removeName(dir, name, root)
 	t.placesLost(dir.Inode, name, root)
+	t.noteRemoved(granary.ChangeRmdir, dir, name, root)
 	t.datasets.get(t, id).Deleted = true
 	t.datasets.touch(id)
 	t.dispose(root)

@@ -67,6 +67,11 @@ func (t *txn) link(session granary.SessionID, op *granary.Link) granary.Result {
 	}
 	t.addName(dir, name, r)
 	t.placesMade(dir.Inode, name)
+	kind := granary.ChangeLink
+	if first {
+		kind = granary.ChangeCreate
+	}
+	t.noteMade(kind, dir, name, r, r.Size, op.Xattrs, old != nil || marked)
 	return granary.Result{Attr: r.Attr, Created: true, Replaced: old != nil || marked}
 }
 

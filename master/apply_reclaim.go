@@ -106,6 +106,8 @@ func (t *txn) reclaimEntries(r *inodeRecord, left *int) bool {
 		t.del(k)
 		*left -= 3
 		if child.IsDir() {
+			name, _ := dentryName(k)
+			t.noteGone(r, name, child)
 			t.dispose(child)
 			return true
 		}

@@ -33,7 +33,7 @@ func (t *txn) unlink(op *granary.Unlink) granary.Result {
 		if err != nil {
 			return granary.Result{Err: err}
 		}
-		return granary.Result{Attr: t.deleteMarker(last.dir, last.name.raw, keeps), Marker: true}
+		return t.unlinkedTo(last.dir, last.name.raw, nil, keeps)
 	}
 	if r == nil {
 		return failed(granary.KindNotFound, "unlink", op.Name, "")
@@ -59,13 +59,25 @@ func (t *txn) unlink(op *granary.Unlink) granary.Result {
 	}
 	t.retire(last.dir, last.name.raw, r, keeps)
 	if keeps != 0 && r.Type == granary.TypeRegular {
-		return granary.Result{Attr: t.deleteMarker(last.dir, last.name.raw, keeps), Marker: true}
+		return t.unlinkedTo(last.dir, last.name.raw, r, keeps)
 	}
+	t.noteName(granary.ChangeUnlink, last.dir, last.name.raw, r)
 	attr := r.Attr
 	if op.Prune {
 		t.prune(steps)
 	}
 	return granary.Result{Attr: attr}
+}
+
+// unlinkedTo makes a delete marker the newest version of an object: over a file, or over nothing.
+func (t *txn) unlinkedTo(dir *inodeRecord, name string, r *inodeRecord, v versioning) granary.Result {
+	attr := t.deleteMarker(dir, name, v)
+	var inode granary.InodeID
+	if r != nil {
+		inode = r.Inode
+	}
+	t.noteVersion(granary.ChangeDeleteMarker, dir, name, inode, attr.Object)
+	return granary.Result{Attr: attr, Marker: true}
 }
 
 func (t *txn) unlinkSteps(op *granary.Unlink) ([]step, *granary.Error) {
@@ -87,6 +99,7 @@ func (t *txn) unlinkSteps(op *granary.Unlink) ([]step, *granary.Error) {
 func (t *txn) unmark(steps []step) granary.Result {
 	r := steps[len(steps)-1].dir
 	t.clearMark(r)
+	t.noteInode(granary.ChangeUnmark, r, "")
 	attr := r.Attr
 	t.prune(steps)
 	return granary.Result{Attr: attr}
@@ -119,6 +132,7 @@ func (t *txn) prune(steps []step) {
 		}
 		t.removeName(above.dir, above.name.raw, dir)
 		t.placesLost(above.dir.Inode, above.name.raw, dir)
+		t.noteRemoved(granary.ChangeRmdir, above.dir, above.name.raw, dir)
 		t.dispose(dir)
 	}
 }
@@ -147,6 +161,7 @@ func (t *txn) rmdir(op *granary.Rmdir) granary.Result {
 	}
 	t.removeName(dir, name, r)
 	t.placesLost(dir.Inode, name, r)
+	t.noteRemoved(granary.ChangeRmdir, dir, name, r)
 	t.dispose(r)
 	return granary.Result{}
 }
@@ -217,6 +232,7 @@ func (t *txn) removeTree(op *granary.RemoveTree) granary.Result {
 	if r.IsDir() {
 		t.removeName(dir, name, r)
 		t.placesLost(dir.Inode, name, r)
+		t.noteRemoved(granary.ChangeRemoveTree, dir, name, r)
 		t.dispose(r)
 		return granary.Result{}
 	}
@@ -226,7 +242,9 @@ func (t *txn) removeTree(op *granary.RemoveTree) granary.Result {
 	}
 	t.retire(dir, name, r, keeps)
 	if keeps != 0 && r.Type == granary.TypeRegular {
-		t.deleteMarker(dir, name, keeps)
+		t.unlinkedTo(dir, name, r, keeps)
+	} else {
+		t.noteName(granary.ChangeUnlink, dir, name, r)
 	}
 	return granary.Result{}
 }

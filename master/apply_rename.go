@@ -87,6 +87,9 @@ func (t *txn) rename(op *granary.Rename) granary.Result {
 		t.placesRenamed(srcDir.Inode, srcName, dstDir.Inode, dstName, src)
 		t.placesMade(dstDir.Inode, dstName)
 	}
+	if src != dst {
+		t.noteRename(op, srcDir, srcName, dstDir, dstName, src, dst != nil && !op.Exchange)
+	}
 	return granary.Result{Attr: src.Attr, Replaced: dst != nil && dst != src && !op.Exchange}
 }
 
@@ -95,6 +98,7 @@ func (t *txn) renameOver(dir *inodeRecord, name string, dst *inodeRecord, keeps 
 	if dst.IsDir() {
 		t.removeName(dir, name, dst)
 		t.placesLost(dir.Inode, name, dst)
+		t.noteGone(dir, name, dst)
 		t.dispose(dst)
 		return
 	}

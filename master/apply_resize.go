@@ -147,6 +147,7 @@ func (t *txn) copyRange(op *granary.CopyRange) granary.Result {
 	}
 	t.setSize(dst, max(dst.Size, s.to))
 	t.contentChanged(dst)
+	t.noteInode(granary.ChangeWrite, dst, "")
 	return granary.Result{Attr: dst.Attr, Offset: n}
 }
 

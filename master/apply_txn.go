@@ -33,6 +33,8 @@ type txn struct {
 	owners   ledger[ownerKey, ownerRecord, *ownerRecord]
 	sessions ledger[granary.SessionID, sessionRecord, *sessionRecord]
 
+	log changeLog
+
 	lockNews []lockWaiter // of the batch: whose locks and requests changed
 	leases   []leaseNews  // … and what became of leases …
 
@@ -74,6 +76,7 @@ func newTxn(s *state) *txn {
 	t.inodes.prefix, t.blocks.prefix, t.volumes.prefix = tableInode, tableBlock, tableVolume
 	t.datasets.key, t.owners.key, t.sessions.key = keyDataset, keyOwner, keySession
 	s.recall.paths.above = t.dirAbove
+	must(t.log.load(s.db))
 	t.begin(s)
 	return t
 }
@@ -84,6 +87,7 @@ func (t *txn) begin(s *state) {
 	t.lockNews, t.leases, t.leasesKept = t.lockNews[:0], t.leases[:0], 0
 	t.touched, t.items, t.touchedBefore = t.touched[:0], t.items[:0], 0
 	t.serversChanged, t.membersChanged = false, false
+	t.log.begin()
 	s.recall.begin()
 }
 
@@ -100,6 +104,7 @@ func (t *txn) keep() {
 	if t.watched {
 		t.noteTouched()
 	}
+	t.log.keep()
 	t.pending.keep()
 	t.pending.recall.names.keep()
 	t.pending.recall.paths.keep()
@@ -115,6 +120,7 @@ func (t *txn) endEntry() {
 	t.owners.flush(t)
 	t.sessions.flush(t)
 	t.writeResults()
+	t.writeChanges()
 	t.pending.keep()
 	t.pending.endEntry(func(c *change) { t.sum += digestOf(c.hash, c.value) })
 }
@@ -128,6 +134,7 @@ func (t *txn) drop() {
 	t.owners.drop()
 	t.sessions.drop()
 	t.grown = nil
+	t.log.drop()
 	t.pending.drop()
 	t.pending.recall.names.drop()
 	t.pending.recall.paths.drop()

@@ -109,6 +109,7 @@ func (t *txn) addImplicit(op string, dir *inodeRecord, entry entryName, w *desce
 	}
 	t.addName(dir, name, child)
 	t.placesMade(dir.Inode, name)
+	t.noteMade(granary.ChangeCreate, dir, name, child, 0, nil, false)
 	return child, nil
 }
 

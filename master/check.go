@@ -116,6 +116,8 @@ type audit struct {
 	identityUses map[identityUse]bool
 	lockedNames  map[lockedName][]granary.InodeID // what path locks say that names lead to …
 	leadTo       map[lockedName][]granary.InodeID // … and where they lead
+
+	changes changesSeen
 }
 
 func (a *audit) bad(format string, args ...any) {
@@ -181,7 +183,7 @@ func newAudit() *audit {
 func (a *audit) run(ctx context.Context, r pebble.Reader) error {
 	for _, table := range []byte{tableHead, tableInode, tableQueue, tableAssembly, tableSession, tablePathLock, tableDentry, tableOrphan, tableNoName, tableExtent, tableInline,
 		tableXattr, tableBlock, tableHash, tableVolume, tableWriting, tablePlace, tableHolds, tableDisk, tableDataset, tableOwner,
-		tableFine, tableVersion, tableSweep, tableSwept, tableLocks, tableLocker, tableDelegation, tableDelegate, tableIdentity, tableIdentityUse} {
+		tableFine, tableVersion, tableSweep, tableSwept, tableLocks, tableLocker, tableDelegation, tableDelegate, tableIdentity, tableIdentityUse, tableChange} {
 		if err := a.scan(ctx, r, table); err != nil {
 			return err
 		}
@@ -199,6 +201,7 @@ func (a *audit) run(ctx context.Context, r pebble.Reader) error {
 	a.checkIdentities()
 	a.checkPathLocks()
 	a.checkPathNames()
+	a.checkChanges()
 	return nil
 }
 
@@ -319,6 +322,8 @@ func (a *audit) load(k, b []byte) {
 		a.delegations[inode] = decoded[delegationRecord](a, k, b).Session
 	case tableDelegate:
 		a.delegates[granary.InodeID(keyID(k, 1))] = granary.SessionID(inode)
+	case tableChange:
+		a.loadChanges(k, b)
 	}
 }
 

@@ -154,7 +154,7 @@ func putUpkeepItem(e *encoder, it item) error {
 		e.str(string(it.From))
 		e.str(string(it.To))
 	default:
-		return granary.Errorf(granary.KindInternal, "command", "", "item %T is unknown", it)
+		return putChangesItem(e, it)
 	}
 	return nil
 }
@@ -194,7 +194,7 @@ func takeUpkeepItem(d *decoder, tag uint8) (item, error) {
 		return &adoptShard{Volume: granary.VolumeID(d.u64()), Epoch: granary.Epoch(d.u64()), Shard: d.u8(),
 			From: granary.DiskID(d.str()), To: granary.DiskID(d.str())}, nil
 	default:
-		return nil, granary.Errorf(granary.KindInvalid, "command", "", "item tag %d is unknown", tag)
+		return takeChangesItem(d, tag)
 	}
 }
 

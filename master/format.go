@@ -47,6 +47,7 @@ const (
 
 	tableIdentity    = 'I' // users, groups, roles, policies and what belongs to them
 	tableIdentityUse = 'J' // what refers to them
+	tableChange      = 'W' // what entries changed, for those who watch
 
 	tableDelegation = 'G' // directories that a session holds
 	tableDelegate   = 'H' // those, by session

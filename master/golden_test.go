@@ -34,6 +34,8 @@ type script struct {
 	leased   granary.InodeID       // the first id of the last lease
 	plocks   map[string]scriptLock // path locks, by the names that the script gives them
 
+	watched granary.Position // up to where the change log was looked at
+
 	pretending bool // what is there is not what the log made
 }
 
@@ -114,6 +116,10 @@ func (s *script) run(statement string) string {
 		return s.locks(s.find(s.args[1]))
 	case "lookup", "readdir", "xattrs":
 		return s.ask()
+	case "changes":
+		return s.changes()
+	case "trim":
+		return s.trim()
 	case "reclaim":
 		s.m.drain(1000)
 		return "ok"

@@ -90,6 +90,8 @@ func (s *script) opOfUpkeep() granary.Op {
 		return &granary.ForgetServer{Server: granary.ServerID(s.args[1])}
 	case "forget-disk": // forget-disk DISK
 		return &granary.ForgetDisk{Disk: granary.DiskID(s.args[1])}
+	case "keep": // keep SECONDS BYTES
+		return &granary.SetChangeLog{Settings: granary.ChangeLog{Keep: granary.Time(s.number(1, 10)) * 1e9, MaxBytes: s.number(2, 10)}}
 	case "upkeep": // upkeep OVERHEAD
 		u := granary.DefaultUpkeep()
 		u.MaxOverhead = uint32(s.number(1, 10))

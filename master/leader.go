@@ -120,6 +120,7 @@ func (s *Server) tryLead(ctx context.Context) error {
 	l.tasks.Go(func() { l.recordJoined(ctx) })
 	l.tasks.Go(func() { l.verifyDigests(ctx) })
 	l.tasks.Go(func() { l.indexPlaces(ctx) })
+	l.tasks.Go(func() { l.trimChangeLog(ctx) })
 	if s.opts.Shards != nil {
 		l.tasks.Go(func() { l.curator.run(ctx) })
 		l.tasks.Go(func() { l.curator.tidy(ctx) })
@@ -171,6 +172,7 @@ func (l *leadership) inaugurate(ctx context.Context) error {
 	cluster, founded := st.cluster()
 	members := st.members()
 	root, _ := st.rootUser()
+	logged := st.changeLog().Set
 	st.release()
 	var items []item
 	given := l.s.opts.RootUser
@@ -194,6 +196,9 @@ func (l *leadership) inaugurate(ctx context.Context) error {
 		if addr := known[id]; addr != "" && addr != members[id].GRPCAddr && (id == l.s.id || !members[id].Added) {
 			items = append(items, &setMember{ID: id, GRPCAddr: addr})
 		}
+	}
+	if !logged {
+		items = append(items, &beginChangeLog{granary.DefaultChangeLog()})
 	}
 	if len(items) == 0 {
 		return nil

@@ -31,7 +31,8 @@ func newMachine(t testing.TB) *machine {
 	t.Helper()
 	m := &machine{t: t, fs: vfs.NewMem()}
 	m.open()
-	m.item(&initCluster{Cluster: "c1", RootUser: granary.User{AccessKey: "root", SecretKey: "secret", Root: true}})
+	m.items(&initCluster{Cluster: "c1", RootUser: granary.User{AccessKey: "root", SecretKey: "secret", Root: true}},
+		&beginChangeLog{granary.DefaultChangeLog()})
 	m.session = granary.SessionID(m.item(&openSession{Client: "test"}).Offset)
 	return m
 }

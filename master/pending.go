@@ -29,6 +29,7 @@ type pending struct {
 
 	spilled *pebble.Batch // nil: nothing was spilled
 	touched ringPlace     // so that what remember looks at is looked at
+	cut     [2][]byte     // keys from the first to before the second go, whatever the batch has of them; nil for none
 }
 
 // change is a key with its new value.
@@ -212,6 +213,9 @@ func (p *pending) commit() {
 	} else {
 		p.reader()
 	}
+	if p.cut[0] != nil { // after all else: nothing that is there was written since the item that cut it
+		must(b.DeleteRange(p.cut[0], p.cut[1], nil))
+	}
 	must(b.Commit(pebble.NoSync))
 	must(b.Close())
 	p.remember()
@@ -242,6 +246,7 @@ func (p *pending) reset() {
 	clear(p.changes)
 	clear(p.slots)
 	p.changes, p.undo, p.entry, p.recent, p.spilled, p.item = p.changes[:0], p.undo[:0], p.entry[:0], p.recent[:0], nil, 1
+	p.cut = [2][]byte{}
 	p.arena.reset()
 }
 

@@ -25,6 +25,7 @@ type view struct {
 	keeps bool // the answer is to be kept: granary.QueryRequest.Keep
 
 	asking  granary.SessionID // which asks; 0 for none
+	hints   *nameHints        // of the state
 	holders bool              // there may be sessions that hold directories
 }
 
@@ -47,7 +48,7 @@ func (s *state) queryView(ctx context.Context, v *view, q granary.Query) (granar
 	}
 	snap := s.borrow()
 	defer s.share.giveBack(snap)
-	v.ctx, v.r, v.head, v.holders, v.places = ctx, snap, snap.head, snap.holders, s.places.Load()
+	v.ctx, v.r, v.head, v.holders, v.places, v.hints = ctx, snap, snap.head, snap.holders, s.places.Load(), &s.logWatch.hints
 	if v.exact || s.watcher.Load() != nil { // who attends from now on keeps nothing older than the snapshot
 		exact, err := snap.exact()
 		if err != nil {
@@ -108,6 +109,10 @@ func (v *view) answer(q granary.Query) (granary.Answer, error) {
 		return v.listLocks(q)
 	case *granary.ListPathLocks:
 		return v.listPathLocks(q)
+	case *granary.Watch:
+		return v.changes(q)
+	case *granary.GetChangeLog:
+		return v.getChangeLog()
 	}
 	return nil, granary.Errorf(granary.KindNotSupported, "query", "", "this master does not know %T", q)
 }

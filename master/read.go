@@ -66,6 +66,9 @@ func (s *Server) Query(ctx context.Context, req *granary.QueryRequest) (granary.
 		}
 		return a, req.MinIndex, nil
 	}
+	if q, ok := req.Query.(*granary.Watch); ok {
+		return s.watch(ctx, req, q)
+	}
 	o := s.QueryMany(ctx, []*granary.QueryRequest{req})[0]
 	return o.Answer, o.Index, o.Err
 }

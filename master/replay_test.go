@@ -82,6 +82,19 @@ func someLog(m *machine, r *rand.Rand, n int) []entry {
 		func() { m.item(&reclaim{Limit: 1 + r.IntN(20)}) },
 		func() { m.item(&drop{Inodes: m.nameless(1 + r.IntN(4))}) },
 		func() {
+			var tr trimmer
+			it, err := tr.look(m.s, m.time+granary.DefaultChangeLog().Keep-granary.Time(r.IntN(20_000)))
+			if err != nil {
+				m.t.Fatal(err)
+			}
+			if it != nil {
+				m.item(it)
+			}
+		},
+		func() {
+			m.do(&granary.SetChangeLog{Settings: granary.ChangeLog{Keep: granary.DefaultChangeLog().Keep * granary.Time(min(1, r.IntN(4))), MaxBytes: 1 << 20}})
+		},
+		func() {
 			m.item(&expireSession{m.session})
 			m.session, m.seq, m.volume = granary.SessionID(m.item(&openSession{Client: "next"}).Offset), 0, 0
 		},
@@ -257,6 +270,7 @@ func TestCommandRoundTrip(t *testing.T) {
 		&registerServer{granary.Server{ID: "s", Addr: "a", Zone: "z", Rack: "r", Disks: []granary.DiskID{"d"}}},
 		&initCluster{"c", granary.User{AccessKey: "a", SecretKey: "s", Name: "n", Root: true}, 0, 0},
 		&initCluster{"c", granary.User{AccessKey: "a", SecretKey: "s", Name: "n", Root: true}, 0, 1<<32 - 2},
+		&beginChangeLog{granary.DefaultChangeLog()}, &trimChanges{7, []granary.InodeID{8, 9}},
 		&memberJoined{"m3"}, &addMember{"m4", "h:4"},
 		&setRoot{granary.User{AccessKey: "b", SecretKey: "s", Name: "n", Root: true}},
 	}}

@@ -38,6 +38,9 @@ func (s *state) reincarnate() error {
 	r := &rewriter{s: s, index: granary.Index(head.Applied), batch: s.db.NewBatch()}
 	err = r.all()
 	if err == nil {
+		err = r.changes()
+	}
+	if err == nil {
 		err = r.put(keyHead(), marshal(&head, r.index))
 	}
 	if err == nil {
@@ -47,6 +50,9 @@ func (s *state) reincarnate() error {
 		return err
 	}
 	s.head = head
+	if err := s.txn.log.load(s.db); err != nil {
+		return err
+	}
 	s.nodes.Store(readMembers(s.db))
 	s.publish()
 	if err := s.endAllSessions(); err != nil {
@@ -125,6 +131,20 @@ func (r *rewriter) all() error {
 		return err
 	}
 	return r.each(tableVolume, r.volume)
+}
+
+// changes begins the change log anew: what was changed after the backup was seen by those who watched, and is not in it.
+func (r *rewriter) changes() error {
+	settings := r.s.txn.log.settings
+	if !settings.Set {
+		return nil
+	}
+	settings.From, settings.Trimmed = r.index, 0
+	err := r.batch.DeleteRange(key(tableChange), keyEnd(key(tableChange)), nil)
+	if err == nil {
+		err = r.put(keyChangeLog(), marshal(&settings, r.index))
+	}
+	return err
 }
 
 // each calls f for all records of a table as they were before.

@@ -168,6 +168,12 @@ func TestRestore(t *testing.T) {
 	}
 	now.release()
 
+	// Who watched the future that was lost is told so.
+	lostPlace := granary.Position{Index: granary.Index(m.s.head.Applied) + 1}
+	if a, err := watchAt(t.Context(), s, granary.Watch{From: lostPlace}); err != nil || !a.Behind || a.Oldest.Index <= granary.Index(m.s.head.Applied)+1<<39 {
+		t.Errorf("a watch from %s: %+v, %v", lostPlace, a, err)
+	}
+
 	// The sessions have ended, and what they kept goes.
 	if _, err := (&testClient{t: t, session: m.session}).send(s, m.seq+1, createOp("x")); !granary.IsKind(err, granary.KindExpired) {
 		t.Errorf("a session of before: %v", err)

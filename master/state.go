@@ -37,6 +37,7 @@ type state struct {
 
 	changes   volumeChanges
 	lockWatch lockWatch
+	logWatch  logWatch
 	leases    pathLeases
 	share     snapshotShare
 	watcher   atomic.Pointer[attendTable] // set between two batches; nil: nobody is told what is touched

@@ -260,6 +260,7 @@ func (t *txn) restoreVersion(dir *inodeRecord, name string) {
 	file.Nlink--
 	t.addName(dir, name, file)
 	t.placesMade(dir.Inode, name)
+	t.noteVersion(granary.ChangeRestore, dir, name, file.Inode, number)
 }
 
 // unlinkVersion takes one version of an object away for good.
@@ -303,6 +304,7 @@ func (t *txn) unlinkVersion(op *granary.Unlink, steps []step) granary.Result {
 		attr = file.Attr
 	}
 	t.dropVersion(dir, name, number)
+	t.noteVersion(granary.ChangeRemoveVersion, dir, name, v.Inode, number)
 	if r == nil {
 		t.restoreVersion(dir, name)
 	}
@@ -322,6 +324,7 @@ func (t *txn) unlinkNewest(op *granary.Unlink, steps []step, r *inodeRecord) gra
 	t.removeName(last.dir, last.name.raw, r)
 	t.placesLost(last.dir.Inode, last.name.raw, r)
 	attr := r.Attr
+	t.noteVersion(granary.ChangeRemoveVersion, last.dir, last.name.raw, r.Inode, r.Object)
 	t.lose(r)
 	t.restoreVersion(last.dir, last.name.raw)
 	t.prune(steps)

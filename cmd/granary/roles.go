@@ -102,6 +102,9 @@ func (p *process) serveHTTP(what string, ln net.Listener, h http.Handler) {
 		MaxHeaderBytes:    1 << 20,
 		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelDebug),
 	}
+	if c, ok := h.(interface{ Closing() }); ok { // it has answers that end only when they are told to
+		srv.RegisterOnShutdown(c.Closing)
+	}
 	p.goServe(what, func() error { return srv.Serve(ln) })
 	p.onStop(func(ctx context.Context) error {
 		err := srv.Shutdown(ctx)

@@ -38,6 +38,7 @@
 //	GET    /-/version         JSON
 //	POST   /-/tus/            begins a resumable upload (tus 1.0.0); HEAD, PATCH and DELETE at its Location
 //	POST   /-/v1/locks        takes a lock on paths; GET lists them, /-/v1/openapi.json describes what else there is
+//	GET    /-/v1/watch?path=  the changes below a path, as they come: server-sent events (watch.go)
 //
 // If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since and If-Range work as RFC 9110 says, on
 // changes too, where they hold at the very moment of the change. A symbolic link is followed by GET and

@@ -46,6 +46,8 @@ type Handler struct {
 
 	stop       context.CancelFunc // of the background
 	background sync.WaitGroup
+
+	watchers *watchers
 }
 
 // NewHandler returns a handler over a file system. It must see request paths as they came: a ServeMux
@@ -62,6 +64,7 @@ func NewHandler(o Options) (*Handler, error) {
 		return nil, err
 	}
 	h.locks, h.fs, h.origins = fsLocks{o.FS.Client(), o.FS}, o.FS, o.Origins
+	h.watchers.source = fsChanges{o.FS}
 	h.uploadTTL = cmp.Or(o.UploadTTL, uploadTTLDefault)
 	ctx, stop := context.WithCancel(context.Background()) // the background belongs to no caller: it ends with Close
 	h.stop = stop
@@ -90,7 +93,7 @@ func newHandler(s store, log *slog.Logger) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Handler{store: s, log: log, pages: pages, metrics: m, own: m.handler(), tus: tusUploads{active: map[string]*tusActive{}}}, nil
+	return &Handler{store: s, log: log, pages: pages, metrics: m, own: m.handler(), watchers: newWatchers(), tus: tusUploads{active: map[string]*tusActive{}}}, nil
 }
 
 // request is one request on its way.

@@ -29,6 +29,8 @@ func (q *request) serveOwn() error {
 		serve = func() error { q.h.own.ServeHTTP(q.w, q.r); return nil }
 	case "/-/version":
 		serve = q.version
+	case watchPath:
+		serve = q.serveWatch
 	case "/-/v1/openapi.json":
 		serve = q.openAPI
 	default:

@@ -76,6 +76,13 @@ func answerTo(a granary.Answer) (*pb.Answer, error) {
 		b, err := encode("answer", a, roomForIdentity, (*fields).holder)
 		p.Answer = &pb.Answer_Holder{Holder: b}
 		return p, err
+	case *granary.Changes:
+		b, err := encode("answer", a, roomForEntry*(len(a.Changes)+1), (*fields).changes)
+		p.Answer = &pb.Answer_Changes{Changes: b}
+		return p, err
+	case *granary.ChangeLogIs:
+		p.Answer = &pb.Answer_ChangeLogIs{ChangeLogIs: &pb.ChangeLogIs{
+			Settings: &pb.ChangeLog{Keep: int64(a.Settings.Keep), MaxBytes: a.Settings.MaxBytes}, Oldest: positionTo(a.Oldest), Bytes: a.Bytes}}
 	default:
 		return nil, granary.Errorf(granary.KindInternal, "encode", "answer", "no encoding for %T", a)
 	}
@@ -146,6 +153,17 @@ func (d *decoder) answer(p *pb.Answer) granary.Answer {
 		return decode(d, a.IdentityUses, (*fields).identityUses)
 	case *pb.Answer_Holder:
 		return decode(d, a.Holder, (*fields).holder)
+	case *pb.Answer_Changes:
+		return decode(d, a.Changes, (*fields).changes)
+	case *pb.Answer_ChangeLogIs:
+		if !d.required(a.ChangeLogIs.Settings != nil, "settings") {
+			return nil
+		}
+		return &granary.ChangeLogIs{
+			Settings: granary.ChangeLog{Keep: granary.Time(a.ChangeLogIs.Settings.Keep), MaxBytes: a.ChangeLogIs.Settings.MaxBytes},
+			Oldest:   d.position(a.ChangeLogIs.Oldest),
+			Bytes:    a.ChangeLogIs.Bytes,
+		}
 	default:
 		d.bad("no answer, or one that is not known here")
 		return nil

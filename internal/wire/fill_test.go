@@ -28,6 +28,7 @@ var (
 		&granary.RenewPaths{}, &granary.ReleasePaths{},
 		&granary.LeaseInodes{}, &granary.TakeDelegation{}, &granary.ReturnDelegation{},
 		&granary.PutIdentity{}, &granary.DeleteIdentity{},
+		&granary.SetChangeLog{},
 	}
 	allQueries = []granary.Query{
 		&granary.Lookup{}, &granary.ReadDir{}, &granary.List{}, &granary.HasChunks{}, &granary.StatFS{},
@@ -35,6 +36,7 @@ var (
 		&granary.ListDatasets{}, &granary.ListUsage{}, &granary.GetVolume{}, &granary.ListBlocks{}, &granary.ListTasks{},
 		&granary.GetDurability{}, &granary.GetUpkeep{}, &granary.GetLock{}, &granary.ListLocks{}, &granary.ListPathLocks{},
 		&granary.AwaitReturn{}, &granary.GetIdentity{}, &granary.ListIdentities{}, &granary.ListIdentityUses{}, &granary.ResolveIdentity{},
+		&granary.Watch{}, &granary.GetChangeLog{},
 	}
 	allAnswers = []granary.Answer{
 		&granary.Found{}, &granary.Directory{}, &granary.Listing{}, &granary.ChunksHad{}, &granary.FSStats{},
@@ -42,6 +44,7 @@ var (
 		&granary.Datasets{}, &granary.Usages{}, &granary.VolumeIs{}, &granary.Blocks{}, &granary.Tasks{},
 		&granary.Durability{}, &granary.UpkeepIs{}, &granary.LockIs{}, &granary.Locks{}, &granary.PathLocks{}, &granary.Returned{},
 		&granary.IdentityIs{}, &granary.Identities{}, &granary.IdentityUses{}, &granary.Holder{},
+		&granary.Changes{}, &granary.ChangeLogIs{},
 	}
 )
 
@@ -58,9 +61,9 @@ func TestListsAreComplete(t *testing.T) {
 			t.Errorf("%v declare %s() on %v, tested are %v", files, method, want, have)
 		}
 	}
-	check("op", typeNames(allOps), "../../op.go", "../../lock.go", "../../pathlock.go", "../../delegation.go", "../../identity.go")
-	check("query", typeNames(allQueries), "../../query.go", "../../lock.go", "../../pathlock.go", "../../delegation.go", "../../identity.go")
-	check("answer", typeNames(allAnswers), "../../query.go", "../../lock.go", "../../pathlock.go", "../../delegation.go", "../../identity.go")
+	check("op", typeNames(allOps), "../../op.go", "../../lock.go", "../../pathlock.go", "../../delegation.go", "../../identity.go", "../../watch.go")
+	check("query", typeNames(allQueries), "../../query.go", "../../lock.go", "../../pathlock.go", "../../delegation.go", "../../identity.go", "../../watch.go")
+	check("answer", typeNames(allAnswers), "../../query.go", "../../lock.go", "../../pathlock.go", "../../delegation.go", "../../identity.go", "../../watch.go")
 }
 
 func typeNames[T any](values []T) []string {

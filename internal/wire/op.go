@@ -77,11 +77,13 @@ const (
 	numReleasePaths
 )
 
-// 50 to 54 are left to others.
+// 51 to 54 are left to what has to do with the change log.
 const (
 	numPutIdentity protowire.Number = iota + 55
 	numDeleteIdentity
 )
+
+const numSetChangeLog protowire.Number = 50
 
 // newOp returns an empty op of a number, or nil.
 func newOp(num protowire.Number) granary.Op {
@@ -168,6 +170,8 @@ func newOp(num protowire.Number) granary.Op {
 		return new(granary.PutIdentity)
 	case numDeleteIdentity:
 		return new(granary.DeleteIdentity)
+	case numSetChangeLog:
+		return new(granary.SetChangeLog)
 	}
 	return nil
 }
@@ -262,6 +266,8 @@ func (f *fields) op(op *granary.Op) {
 		required(f, numPutIdentity, o, (*fields).putIdentity, what)
 	case *granary.DeleteIdentity:
 		required(f, numDeleteIdentity, o, (*fields).deleteIdentity, what)
+	case *granary.SetChangeLog:
+		required(f, numSetChangeLog, o, (*fields).setChangeLog, what)
 	default:
 		f.unknownOp(*op)
 	}

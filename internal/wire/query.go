@@ -93,6 +93,11 @@ func queryTo(q granary.Query) (*pb.Query, error) {
 	case *granary.ResolveIdentity:
 		p.Query = &pb.Query_ResolveIdentity{ResolveIdentity: &pb.ResolveIdentity{
 			AccessKey: []byte(q.AccessKey), Role: []byte(q.Role), Known: uint64(q.Known)}}
+	case *granary.Watch:
+		p.Query = &pb.Query_Watch{Watch: &pb.Watch{Inode: uint64(q.Inode), From: positionTo(q.From), Start: uint32(q.Start),
+			Limit: int64(q.Limit), Wait: int64(q.Wait)}}
+	case *granary.GetChangeLog:
+		p.Query = &pb.Query_GetChangeLog{GetChangeLog: new(pb.GetChangeLog)}
 	default:
 		return nil, granary.Errorf(granary.KindInvalid, "encode", "query", "no encoding for %T", q)
 	}
@@ -193,6 +198,10 @@ func (d *decoder) query(p *pb.Query) granary.Query {
 			Limit: d.int(q.ListPathLocks.Limit, "limit"),
 			Token: granary.FencingToken(q.ListPathLocks.Token),
 		}
+	case *pb.Query_Watch:
+		return d.watch(q.Watch)
+	case *pb.Query_GetChangeLog:
+		return &granary.GetChangeLog{}
 	default:
 		d.bad("no query, or one that is not known here")
 		return nil

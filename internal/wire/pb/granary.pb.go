@@ -1494,6 +1494,7 @@ type Op struct {
 	//	*Op_ReleasePaths
 	//	*Op_PutIdentity
 	//	*Op_DeleteIdentity
+	//	*Op_SetChangeLog
 	Op            isOp_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1905,6 +1906,15 @@ func (x *Op) GetDeleteIdentity() *DeleteIdentity {
 	return nil
 }
 
+func (x *Op) GetSetChangeLog() *SetChangeLog {
+	if x != nil {
+		if x, ok := x.Op.(*Op_SetChangeLog); ok {
+			return x.SetChangeLog
+		}
+	}
+	return nil
+}
+
 type isOp_Op interface {
 	isOp_Op()
 }
@@ -2073,6 +2083,10 @@ type Op_DeleteIdentity struct {
 	DeleteIdentity *DeleteIdentity `protobuf:"bytes,56,opt,name=delete_identity,json=deleteIdentity,proto3,oneof"`
 }
 
+type Op_SetChangeLog struct {
+	SetChangeLog *SetChangeLog `protobuf:"bytes,50,opt,name=set_change_log,json=setChangeLog,proto3,oneof"`
+}
+
 func (*Op_Create) isOp_Op() {}
 
 func (*Op_Unlink) isOp_Op() {}
@@ -2154,6 +2168,8 @@ func (*Op_ReleasePaths) isOp_Op() {}
 func (*Op_PutIdentity) isOp_Op() {}
 
 func (*Op_DeleteIdentity) isOp_Op() {}
+
+func (*Op_SetChangeLog) isOp_Op() {}
 
 type Precondition struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -9245,6 +9261,8 @@ type Query struct {
 	//	*Query_ListIdentities
 	//	*Query_ListIdentityUses
 	//	*Query_ResolveIdentity
+	//	*Query_Watch
+	//	*Query_GetChangeLog
 	Query         isQuery_Query `protobuf_oneof:"query"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -9512,6 +9530,24 @@ func (x *Query) GetResolveIdentity() *ResolveIdentity {
 	return nil
 }
 
+func (x *Query) GetWatch() *Watch {
+	if x != nil {
+		if x, ok := x.Query.(*Query_Watch); ok {
+			return x.Watch
+		}
+	}
+	return nil
+}
+
+func (x *Query) GetGetChangeLog() *GetChangeLog {
+	if x != nil {
+		if x, ok := x.Query.(*Query_GetChangeLog); ok {
+			return x.GetChangeLog
+		}
+	}
+	return nil
+}
+
 type isQuery_Query interface {
 	isQuery_Query()
 }
@@ -9616,6 +9652,14 @@ type Query_ResolveIdentity struct {
 	ResolveIdentity *ResolveIdentity `protobuf:"bytes,38,opt,name=resolve_identity,json=resolveIdentity,proto3,oneof"`
 }
 
+type Query_Watch struct {
+	Watch *Watch `protobuf:"bytes,30,opt,name=watch,proto3,oneof"`
+}
+
+type Query_GetChangeLog struct {
+	GetChangeLog *GetChangeLog `protobuf:"bytes,31,opt,name=get_change_log,json=getChangeLog,proto3,oneof"`
+}
+
 func (*Query_Lookup) isQuery_Query() {}
 
 func (*Query_ReadDir) isQuery_Query() {}
@@ -9666,6 +9710,10 @@ func (*Query_ListIdentityUses) isQuery_Query() {}
 
 func (*Query_ResolveIdentity) isQuery_Query() {}
 
+func (*Query_Watch) isQuery_Query() {}
+
+func (*Query_GetChangeLog) isQuery_Query() {}
+
 type Answer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Answer:
@@ -9695,6 +9743,8 @@ type Answer struct {
 	//	*Answer_Identities
 	//	*Answer_IdentityUses
 	//	*Answer_Holder
+	//	*Answer_Changes
+	//	*Answer_ChangeLogIs
 	Answer        isAnswer_Answer `protobuf_oneof:"answer"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -9962,6 +10012,24 @@ func (x *Answer) GetHolder() []byte {
 	return nil
 }
 
+func (x *Answer) GetChanges() []byte {
+	if x != nil {
+		if x, ok := x.Answer.(*Answer_Changes); ok {
+			return x.Changes
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetChangeLogIs() *ChangeLogIs {
+	if x != nil {
+		if x, ok := x.Answer.(*Answer_ChangeLogIs); ok {
+			return x.ChangeLogIs
+		}
+	}
+	return nil
+}
+
 type isAnswer_Answer interface {
 	isAnswer_Answer()
 }
@@ -10066,6 +10134,14 @@ type Answer_Holder struct {
 	Holder []byte `protobuf:"bytes,38,opt,name=holder,proto3,oneof"` // a Holder, likewise
 }
 
+type Answer_Changes struct {
+	Changes []byte `protobuf:"bytes,30,opt,name=changes,proto3,oneof"` // Changes, likewise
+}
+
+type Answer_ChangeLogIs struct {
+	ChangeLogIs *ChangeLogIs `protobuf:"bytes,31,opt,name=change_log_is,json=changeLogIs,proto3,oneof"`
+}
+
 func (*Answer_Found) isAnswer_Answer() {}
 
 func (*Answer_Directory) isAnswer_Answer() {}
@@ -10115,6 +10191,10 @@ func (*Answer_Identities) isAnswer_Answer() {}
 func (*Answer_IdentityUses) isAnswer_Answer() {}
 
 func (*Answer_Holder) isAnswer_Answer() {}
+
+func (*Answer_Changes) isAnswer_Answer() {}
+
+func (*Answer_ChangeLogIs) isAnswer_Answer() {}
 
 type Range struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -13452,6 +13532,598 @@ func (x *Status) GetIncarnation() uint64 {
 	return 0
 }
 
+type ChangeLog struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keep          int64                  `protobuf:"varint,1,opt,name=keep,proto3" json:"keep,omitempty"`
+	MaxBytes      uint64                 `protobuf:"varint,2,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeLog) Reset() {
+	*x = ChangeLog{}
+	mi := &file_granary_proto_msgTypes[175]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeLog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeLog) ProtoMessage() {}
+
+func (x *ChangeLog) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[175]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeLog.ProtoReflect.Descriptor instead.
+func (*ChangeLog) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{175}
+}
+
+func (x *ChangeLog) GetKeep() int64 {
+	if x != nil {
+		return x.Keep
+	}
+	return 0
+}
+
+func (x *ChangeLog) GetMaxBytes() uint64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+type SetChangeLog struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Settings      *ChangeLog             `protobuf:"bytes,1,opt,name=settings,proto3" json:"settings,omitempty"` // required
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetChangeLog) Reset() {
+	*x = SetChangeLog{}
+	mi := &file_granary_proto_msgTypes[176]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetChangeLog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetChangeLog) ProtoMessage() {}
+
+func (x *SetChangeLog) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[176]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetChangeLog.ProtoReflect.Descriptor instead.
+func (*SetChangeLog) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{176}
+}
+
+func (x *SetChangeLog) GetSettings() *ChangeLog {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+type Position struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	Seen          uint32                 `protobuf:"varint,2,opt,name=seen,proto3" json:"seen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Position) Reset() {
+	*x = Position{}
+	mi := &file_granary_proto_msgTypes[177]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Position) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Position) ProtoMessage() {}
+
+func (x *Position) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[177]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Position.ProtoReflect.Descriptor instead.
+func (*Position) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{177}
+}
+
+func (x *Position) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Position) GetSeen() uint32 {
+	if x != nil {
+		return x.Seen
+	}
+	return 0
+}
+
+type Watch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Inode         uint64                 `protobuf:"varint,1,opt,name=inode,proto3" json:"inode,omitempty"`
+	From          *Position              `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	Start         uint32                 `protobuf:"varint,3,opt,name=start,proto3" json:"start,omitempty"`
+	Limit         int64                  `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	Wait          int64                  `protobuf:"varint,5,opt,name=wait,proto3" json:"wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Watch) Reset() {
+	*x = Watch{}
+	mi := &file_granary_proto_msgTypes[178]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Watch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Watch) ProtoMessage() {}
+
+func (x *Watch) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[178]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Watch.ProtoReflect.Descriptor instead.
+func (*Watch) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{178}
+}
+
+func (x *Watch) GetInode() uint64 {
+	if x != nil {
+		return x.Inode
+	}
+	return 0
+}
+
+func (x *Watch) GetFrom() *Position {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Watch) GetStart() uint32 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *Watch) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *Watch) GetWait() int64 {
+	if x != nil {
+		return x.Wait
+	}
+	return 0
+}
+
+type Event struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	At            *Position              `protobuf:"bytes,1,opt,name=at,proto3" json:"at,omitempty"`
+	Kind          uint32                 `protobuf:"varint,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	Time          int64                  `protobuf:"varint,3,opt,name=time,proto3" json:"time,omitempty"`
+	Uid           uint32                 `protobuf:"varint,4,opt,name=uid,proto3" json:"uid,omitempty"`
+	Path          []byte                 `protobuf:"bytes,5,opt,name=path,proto3" json:"path,omitempty"`
+	OldPath       []byte                 `protobuf:"bytes,6,opt,name=old_path,json=oldPath,proto3" json:"old_path,omitempty"`
+	Inode         uint64                 `protobuf:"varint,7,opt,name=inode,proto3" json:"inode,omitempty"`
+	Type          uint32                 `protobuf:"varint,8,opt,name=type,proto3" json:"type,omitempty"`
+	Parent        uint64                 `protobuf:"varint,9,opt,name=parent,proto3" json:"parent,omitempty"`
+	Name          []byte                 `protobuf:"bytes,10,opt,name=name,proto3" json:"name,omitempty"`
+	OldParent     uint64                 `protobuf:"varint,11,opt,name=old_parent,json=oldParent,proto3" json:"old_parent,omitempty"`
+	OldName       []byte                 `protobuf:"bytes,12,opt,name=old_name,json=oldName,proto3" json:"old_name,omitempty"`
+	Size          uint64                 `protobuf:"varint,13,opt,name=size,proto3" json:"size,omitempty"`
+	Etag          []byte                 `protobuf:"bytes,14,opt,name=etag,proto3" json:"etag,omitempty"`
+	Version       uint64                 `protobuf:"varint,15,opt,name=version,proto3" json:"version,omitempty"`
+	Attribute     []byte                 `protobuf:"bytes,16,opt,name=attribute,proto3" json:"attribute,omitempty"`
+	Replaced      bool                   `protobuf:"varint,17,opt,name=replaced,proto3" json:"replaced,omitempty"`
+	Exchanged     bool                   `protobuf:"varint,18,opt,name=exchanged,proto3" json:"exchanged,omitempty"`
+	Implicit      bool                   `protobuf:"varint,19,opt,name=implicit,proto3" json:"implicit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Event) Reset() {
+	*x = Event{}
+	mi := &file_granary_proto_msgTypes[179]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Event) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Event) ProtoMessage() {}
+
+func (x *Event) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[179]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Event.ProtoReflect.Descriptor instead.
+func (*Event) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{179}
+}
+
+func (x *Event) GetAt() *Position {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *Event) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *Event) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *Event) GetUid() uint32 {
+	if x != nil {
+		return x.Uid
+	}
+	return 0
+}
+
+func (x *Event) GetPath() []byte {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *Event) GetOldPath() []byte {
+	if x != nil {
+		return x.OldPath
+	}
+	return nil
+}
+
+func (x *Event) GetInode() uint64 {
+	if x != nil {
+		return x.Inode
+	}
+	return 0
+}
+
+func (x *Event) GetType() uint32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *Event) GetParent() uint64 {
+	if x != nil {
+		return x.Parent
+	}
+	return 0
+}
+
+func (x *Event) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *Event) GetOldParent() uint64 {
+	if x != nil {
+		return x.OldParent
+	}
+	return 0
+}
+
+func (x *Event) GetOldName() []byte {
+	if x != nil {
+		return x.OldName
+	}
+	return nil
+}
+
+func (x *Event) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Event) GetEtag() []byte {
+	if x != nil {
+		return x.Etag
+	}
+	return nil
+}
+
+func (x *Event) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Event) GetAttribute() []byte {
+	if x != nil {
+		return x.Attribute
+	}
+	return nil
+}
+
+func (x *Event) GetReplaced() bool {
+	if x != nil {
+		return x.Replaced
+	}
+	return false
+}
+
+func (x *Event) GetExchanged() bool {
+	if x != nil {
+		return x.Exchanged
+	}
+	return false
+}
+
+func (x *Event) GetImplicit() bool {
+	if x != nil {
+		return x.Implicit
+	}
+	return false
+}
+
+type Changes struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Changes       []*Event               `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	Next          *Position              `protobuf:"bytes,2,opt,name=next,proto3" json:"next,omitempty"`
+	Behind        bool                   `protobuf:"varint,3,opt,name=behind,proto3" json:"behind,omitempty"`
+	Oldest        *Position              `protobuf:"bytes,4,opt,name=oldest,proto3" json:"oldest,omitempty"`
+	Removed       bool                   `protobuf:"varint,5,opt,name=removed,proto3" json:"removed,omitempty"`
+	More          bool                   `protobuf:"varint,6,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Changes) Reset() {
+	*x = Changes{}
+	mi := &file_granary_proto_msgTypes[180]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Changes) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Changes) ProtoMessage() {}
+
+func (x *Changes) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[180]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Changes.ProtoReflect.Descriptor instead.
+func (*Changes) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{180}
+}
+
+func (x *Changes) GetChanges() []*Event {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *Changes) GetNext() *Position {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+func (x *Changes) GetBehind() bool {
+	if x != nil {
+		return x.Behind
+	}
+	return false
+}
+
+func (x *Changes) GetOldest() *Position {
+	if x != nil {
+		return x.Oldest
+	}
+	return nil
+}
+
+func (x *Changes) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
+func (x *Changes) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type GetChangeLog struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetChangeLog) Reset() {
+	*x = GetChangeLog{}
+	mi := &file_granary_proto_msgTypes[181]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetChangeLog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetChangeLog) ProtoMessage() {}
+
+func (x *GetChangeLog) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[181]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetChangeLog.ProtoReflect.Descriptor instead.
+func (*GetChangeLog) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{181}
+}
+
+type ChangeLogIs struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Settings      *ChangeLog             `protobuf:"bytes,1,opt,name=settings,proto3" json:"settings,omitempty"` // required
+	Oldest        *Position              `protobuf:"bytes,2,opt,name=oldest,proto3" json:"oldest,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeLogIs) Reset() {
+	*x = ChangeLogIs{}
+	mi := &file_granary_proto_msgTypes[182]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeLogIs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeLogIs) ProtoMessage() {}
+
+func (x *ChangeLogIs) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[182]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeLogIs.ProtoReflect.Descriptor instead.
+func (*ChangeLogIs) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{182}
+}
+
+func (x *ChangeLogIs) GetSettings() *ChangeLog {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *ChangeLogIs) GetOldest() *Position {
+	if x != nil {
+		return x.Oldest
+	}
+	return nil
+}
+
+func (x *ChangeLogIs) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 var File_granary_proto protoreflect.FileDescriptor
 
 const file_granary_proto_rawDesc = "" +
@@ -13558,7 +14230,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x06offset\x18\x06 \x01(\x04R\x06offset\x12*\n" +
 	"\x06volume\x18\a \x01(\v2\x12.granary.v1.VolumeR\x06volume\x12\x18\n" +
 	"\amissing\x18\b \x03(\rR\amissing\x12\x16\n" +
-	"\x06marker\x18\t \x01(\bR\x06marker\"\xc1\x12\n" +
+	"\x06marker\x18\t \x01(\bR\x06marker\"\x83\x13\n" +
 	"\x02Op\x12,\n" +
 	"\x06create\x18\x01 \x01(\v2\x12.granary.v1.CreateH\x00R\x06create\x12,\n" +
 	"\x06unlink\x18\x02 \x01(\v2\x12.granary.v1.UnlinkH\x00R\x06unlink\x12)\n" +
@@ -13613,7 +14285,8 @@ const file_granary_proto_rawDesc = "" +
 	"renewPaths\x12?\n" +
 	"\rrelease_paths\x18* \x01(\v2\x18.granary.v1.ReleasePathsH\x00R\freleasePaths\x12<\n" +
 	"\fput_identity\x187 \x01(\v2\x17.granary.v1.PutIdentityH\x00R\vputIdentity\x12E\n" +
-	"\x0fdelete_identity\x188 \x01(\v2\x1a.granary.v1.DeleteIdentityH\x00R\x0edeleteIdentityB\x04\n" +
+	"\x0fdelete_identity\x188 \x01(\v2\x1a.granary.v1.DeleteIdentityH\x00R\x0edeleteIdentity\x12@\n" +
+	"\x0eset_change_log\x182 \x01(\v2\x18.granary.v1.SetChangeLogH\x00R\fsetChangeLogB\x04\n" +
 	"\x02op\"n\n" +
 	"\fPrecondition\x12\x16\n" +
 	"\x06absent\x18\x01 \x01(\bR\x06absent\x12\x18\n" +
@@ -14225,7 +14898,7 @@ const file_granary_proto_rawDesc = "" +
 	"\n" +
 	"QueryReply\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12*\n" +
-	"\x06answer\x18\x02 \x01(\v2\x12.granary.v1.AnswerR\x06answer\"\xc1\v\n" +
+	"\x06answer\x18\x02 \x01(\v2\x12.granary.v1.AnswerR\x06answer\"\xae\f\n" +
 	"\x05Query\x12,\n" +
 	"\x06lookup\x18\x01 \x01(\v2\x12.granary.v1.LookupH\x00R\x06lookup\x120\n" +
 	"\bread_dir\x18\x02 \x01(\v2\x13.granary.v1.ReadDirH\x00R\areadDir\x12&\n" +
@@ -14262,8 +14935,10 @@ const file_granary_proto_rawDesc = "" +
 	"\fget_identity\x18# \x01(\v2\x17.granary.v1.GetIdentityH\x00R\vgetIdentity\x12E\n" +
 	"\x0flist_identities\x18$ \x01(\v2\x1a.granary.v1.ListIdentitiesH\x00R\x0elistIdentities\x12L\n" +
 	"\x12list_identity_uses\x18% \x01(\v2\x1c.granary.v1.ListIdentityUsesH\x00R\x10listIdentityUses\x12H\n" +
-	"\x10resolve_identity\x18& \x01(\v2\x1b.granary.v1.ResolveIdentityH\x00R\x0fresolveIdentityB\a\n" +
-	"\x05query\"\xfc\b\n" +
+	"\x10resolve_identity\x18& \x01(\v2\x1b.granary.v1.ResolveIdentityH\x00R\x0fresolveIdentity\x12)\n" +
+	"\x05watch\x18\x1e \x01(\v2\x11.granary.v1.WatchH\x00R\x05watch\x12@\n" +
+	"\x0eget_change_log\x18\x1f \x01(\v2\x18.granary.v1.GetChangeLogH\x00R\fgetChangeLogB\a\n" +
+	"\x05query\"\xd7\t\n" +
 	"\x06Answer\x12)\n" +
 	"\x05found\x18\x01 \x01(\v2\x11.granary.v1.FoundH\x00R\x05found\x12\x1e\n" +
 	"\tdirectory\x18\x02 \x01(\fH\x00R\tdirectory\x12\x1a\n" +
@@ -14297,7 +14972,9 @@ const file_granary_proto_rawDesc = "" +
 	"identities\x18$ \x01(\fH\x00R\n" +
 	"identities\x12%\n" +
 	"\ridentity_uses\x18% \x01(\fH\x00R\fidentityUses\x12\x18\n" +
-	"\x06holder\x18& \x01(\fH\x00R\x06holderB\b\n" +
+	"\x06holder\x18& \x01(\fH\x00R\x06holder\x12\x1a\n" +
+	"\achanges\x18\x1e \x01(\fH\x00R\achanges\x12=\n" +
+	"\rchange_log_is\x18\x1f \x01(\v2\x17.granary.v1.ChangeLogIsH\x00R\vchangeLogIsB\b\n" +
 	"\x06answer\"7\n" +
 	"\x05Range\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x16\n" +
@@ -14560,7 +15237,55 @@ const file_granary_proto_rawDesc = "" +
 	"\x06health\x18\x13 \x01(\rR\x06health\x12\x18\n" +
 	"\areasons\x18\x14 \x03(\fR\areasons\x12#\n" +
 	"\rapplied_index\x18\x15 \x01(\x04R\fappliedIndex\x12 \n" +
-	"\vincarnation\x18\x16 \x01(\x04R\vincarnation2\xf2\x06\n" +
+	"\vincarnation\x18\x16 \x01(\x04R\vincarnation\"<\n" +
+	"\tChangeLog\x12\x12\n" +
+	"\x04keep\x18\x01 \x01(\x03R\x04keep\x12\x1b\n" +
+	"\tmax_bytes\x18\x02 \x01(\x04R\bmaxBytes\"A\n" +
+	"\fSetChangeLog\x121\n" +
+	"\bsettings\x18\x01 \x01(\v2\x15.granary.v1.ChangeLogR\bsettings\"4\n" +
+	"\bPosition\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04seen\x18\x02 \x01(\rR\x04seen\"\x87\x01\n" +
+	"\x05Watch\x12\x14\n" +
+	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12(\n" +
+	"\x04from\x18\x02 \x01(\v2\x14.granary.v1.PositionR\x04from\x12\x14\n" +
+	"\x05start\x18\x03 \x01(\rR\x05start\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\x03R\x05limit\x12\x12\n" +
+	"\x04wait\x18\x05 \x01(\x03R\x04wait\"\xdc\x03\n" +
+	"\x05Event\x12$\n" +
+	"\x02at\x18\x01 \x01(\v2\x14.granary.v1.PositionR\x02at\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x12\n" +
+	"\x04time\x18\x03 \x01(\x03R\x04time\x12\x10\n" +
+	"\x03uid\x18\x04 \x01(\rR\x03uid\x12\x12\n" +
+	"\x04path\x18\x05 \x01(\fR\x04path\x12\x19\n" +
+	"\bold_path\x18\x06 \x01(\fR\aoldPath\x12\x14\n" +
+	"\x05inode\x18\a \x01(\x04R\x05inode\x12\x12\n" +
+	"\x04type\x18\b \x01(\rR\x04type\x12\x16\n" +
+	"\x06parent\x18\t \x01(\x04R\x06parent\x12\x12\n" +
+	"\x04name\x18\n" +
+	" \x01(\fR\x04name\x12\x1d\n" +
+	"\n" +
+	"old_parent\x18\v \x01(\x04R\toldParent\x12\x19\n" +
+	"\bold_name\x18\f \x01(\fR\aoldName\x12\x12\n" +
+	"\x04size\x18\r \x01(\x04R\x04size\x12\x12\n" +
+	"\x04etag\x18\x0e \x01(\fR\x04etag\x12\x18\n" +
+	"\aversion\x18\x0f \x01(\x04R\aversion\x12\x1c\n" +
+	"\tattribute\x18\x10 \x01(\fR\tattribute\x12\x1a\n" +
+	"\breplaced\x18\x11 \x01(\bR\breplaced\x12\x1c\n" +
+	"\texchanged\x18\x12 \x01(\bR\texchanged\x12\x1a\n" +
+	"\bimplicit\x18\x13 \x01(\bR\bimplicit\"\xd4\x01\n" +
+	"\aChanges\x12+\n" +
+	"\achanges\x18\x01 \x03(\v2\x11.granary.v1.EventR\achanges\x12(\n" +
+	"\x04next\x18\x02 \x01(\v2\x14.granary.v1.PositionR\x04next\x12\x16\n" +
+	"\x06behind\x18\x03 \x01(\bR\x06behind\x12,\n" +
+	"\x06oldest\x18\x04 \x01(\v2\x14.granary.v1.PositionR\x06oldest\x12\x18\n" +
+	"\aremoved\x18\x05 \x01(\bR\aremoved\x12\x12\n" +
+	"\x04more\x18\x06 \x01(\bR\x04more\"\x0e\n" +
+	"\fGetChangeLog\"\x84\x01\n" +
+	"\vChangeLogIs\x121\n" +
+	"\bsettings\x18\x01 \x01(\v2\x15.granary.v1.ChangeLogR\bsettings\x12,\n" +
+	"\x06oldest\x18\x02 \x01(\v2\x14.granary.v1.PositionR\x06oldest\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes2\xf2\x06\n" +
 	"\x06Master\x12F\n" +
 	"\vOpenSession\x12\x1e.granary.v1.OpenSessionRequest\x1a\x17.granary.v1.SessionInfo\x12E\n" +
 	"\tKeepAlive\x12\x1c.granary.v1.KeepAliveRequest\x1a\x1a.granary.v1.KeepAliveReply\x12<\n" +
@@ -14589,7 +15314,7 @@ func file_granary_proto_rawDescGZIP() []byte {
 	return file_granary_proto_rawDescData
 }
 
-var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 175)
+var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 183)
 var file_granary_proto_goTypes = []any{
 	(*OpenSessionRequest)(nil), // 0: granary.v1.OpenSessionRequest
 	(*SessionInfo)(nil),        // 1: granary.v1.SessionInfo
@@ -14766,6 +15491,14 @@ var file_granary_proto_goTypes = []any{
 	(*GetStatus)(nil),          // 172: granary.v1.GetStatus
 	(*MasterStatus)(nil),       // 173: granary.v1.MasterStatus
 	(*Status)(nil),             // 174: granary.v1.Status
+	(*ChangeLog)(nil),          // 175: granary.v1.ChangeLog
+	(*SetChangeLog)(nil),       // 176: granary.v1.SetChangeLog
+	(*Position)(nil),           // 177: granary.v1.Position
+	(*Watch)(nil),              // 178: granary.v1.Watch
+	(*Event)(nil),              // 179: granary.v1.Event
+	(*Changes)(nil),            // 180: granary.v1.Changes
+	(*GetChangeLog)(nil),       // 181: granary.v1.GetChangeLog
+	(*ChangeLogIs)(nil),        // 182: granary.v1.ChangeLogIs
 }
 var file_granary_proto_depIdxs = []int32{
 	102, // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
@@ -14820,180 +15553,192 @@ var file_granary_proto_depIdxs = []int32{
 	66,  // 49: granary.v1.Op.release_paths:type_name -> granary.v1.ReleasePaths
 	73,  // 50: granary.v1.Op.put_identity:type_name -> granary.v1.PutIdentity
 	74,  // 51: granary.v1.Op.delete_identity:type_name -> granary.v1.DeleteIdentity
-	89,  // 52: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
-	93,  // 53: granary.v1.Create.content:type_name -> granary.v1.Content
-	24,  // 54: granary.v1.Create.match:type_name -> granary.v1.Precondition
-	24,  // 55: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
-	89,  // 56: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
-	24,  // 57: granary.v1.Link.match:type_name -> granary.v1.Precondition
-	24,  // 58: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
-	89,  // 59: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
-	93,  // 60: granary.v1.Commit.content:type_name -> granary.v1.Content
-	24,  // 61: granary.v1.Commit.match:type_name -> granary.v1.Precondition
-	24,  // 62: granary.v1.CopyRange.match:type_name -> granary.v1.Precondition
-	25,  // 63: granary.v1.Assemble.create:type_name -> granary.v1.Create
-	38,  // 64: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
-	41,  // 65: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
-	97,  // 66: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
-	45,  // 67: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
-	49,  // 68: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
-	90,  // 69: granary.v1.BlockMove.from:type_name -> granary.v1.Location
-	90,  // 70: granary.v1.BlockMove.to:type_name -> granary.v1.Location
-	69,  // 71: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
-	49,  // 72: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
-	67,  // 73: granary.v1.AcquireLock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 74: granary.v1.AcquireLock.lock_range:type_name -> granary.v1.LockRange
-	67,  // 75: granary.v1.ReleaseLock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 76: granary.v1.ReleaseLock.lock_range:type_name -> granary.v1.LockRange
-	67,  // 77: granary.v1.CancelLock.lock_key:type_name -> granary.v1.LockKey
-	64,  // 78: granary.v1.AcquirePaths.paths:type_name -> granary.v1.LockPath
-	72,  // 79: granary.v1.SetUser.user:type_name -> granary.v1.User
-	75,  // 80: granary.v1.PutIdentity.identity:type_name -> granary.v1.Identity
-	76,  // 81: granary.v1.Identity.tags:type_name -> granary.v1.IdentityTag
-	77,  // 82: granary.v1.Identity.inline:type_name -> granary.v1.NamedDocument
-	21,  // 83: granary.v1.Identity.cred:type_name -> granary.v1.Cred
-	75,  // 84: granary.v1.IdentityIs.identity:type_name -> granary.v1.Identity
-	75,  // 85: granary.v1.Identities.identities:type_name -> granary.v1.Identity
-	78,  // 86: granary.v1.ListIdentityUses.after:type_name -> granary.v1.IdentityRef
-	78,  // 87: granary.v1.IdentityUses.uses:type_name -> granary.v1.IdentityRef
-	75,  // 88: granary.v1.Holder.key:type_name -> granary.v1.Identity
-	75,  // 89: granary.v1.Holder.subject:type_name -> granary.v1.Identity
-	75,  // 90: granary.v1.Holder.groups:type_name -> granary.v1.Identity
-	75,  // 91: granary.v1.Holder.policies:type_name -> granary.v1.Identity
-	87,  // 92: granary.v1.Entry.attr:type_name -> granary.v1.Attr
-	90,  // 93: granary.v1.Chunk.location:type_name -> granary.v1.Location
-	92,  // 94: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
-	91,  // 95: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
-	90,  // 96: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
-	95,  // 97: granary.v1.Layout.extents:type_name -> granary.v1.Extent
-	94,  // 98: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
-	99,  // 99: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
-	98,  // 100: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
-	100, // 101: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
-	103, // 102: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
-	102, // 103: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
-	98,  // 104: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
-	106, // 105: granary.v1.TaskReport.task:type_name -> granary.v1.Task
-	107, // 106: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
-	106, // 107: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
-	106, // 108: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
-	67,  // 109: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
-	115, // 110: granary.v1.Notices.changes:type_name -> granary.v1.Change
-	121, // 111: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
-	21,  // 112: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
-	116, // 113: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
-	119, // 114: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
-	120, // 115: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
-	14,  // 116: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
-	122, // 117: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
-	124, // 118: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
-	126, // 119: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
-	128, // 120: granary.v1.Query.list:type_name -> granary.v1.List
-	131, // 121: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
-	133, // 122: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
-	141, // 123: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
-	143, // 124: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
-	145, // 125: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
-	170, // 126: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
-	172, // 127: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
-	135, // 128: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
-	139, // 129: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
-	147, // 130: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
-	149, // 131: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
-	152, // 132: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
-	154, // 133: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
-	157, // 134: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
-	166, // 135: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
-	168, // 136: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
-	160, // 137: granary.v1.Query.await_return:type_name -> granary.v1.AwaitReturn
-	164, // 138: granary.v1.Query.list_path_locks:type_name -> granary.v1.ListPathLocks
-	79,  // 139: granary.v1.Query.get_identity:type_name -> granary.v1.GetIdentity
-	81,  // 140: granary.v1.Query.list_identities:type_name -> granary.v1.ListIdentities
-	83,  // 141: granary.v1.Query.list_identity_uses:type_name -> granary.v1.ListIdentityUses
-	85,  // 142: granary.v1.Query.resolve_identity:type_name -> granary.v1.ResolveIdentity
-	125, // 143: granary.v1.Answer.found:type_name -> granary.v1.Found
-	132, // 144: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	134, // 145: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	142, // 146: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	144, // 147: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	146, // 148: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	171, // 149: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	174, // 150: granary.v1.Answer.status:type_name -> granary.v1.Status
-	137, // 151: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
-	140, // 152: granary.v1.Answer.usages:type_name -> granary.v1.Usages
-	148, // 153: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
-	150, // 154: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
-	153, // 155: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
-	155, // 156: granary.v1.Answer.durability:type_name -> granary.v1.Durability
-	158, // 157: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
-	167, // 158: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
-	169, // 159: granary.v1.Answer.locks:type_name -> granary.v1.Locks
-	161, // 160: granary.v1.Answer.returned:type_name -> granary.v1.Returned
-	165, // 161: granary.v1.Answer.path_locks:type_name -> granary.v1.PathLocks
-	123, // 162: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	88,  // 163: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	89,  // 164: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	96,  // 165: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	88,  // 166: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	87,  // 167: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	129, // 168: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	87,  // 169: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	138, // 170: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	136, // 171: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	41,  // 172: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	138, // 173: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	97,  // 174: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	72,  // 175: granary.v1.UserIs.user:type_name -> granary.v1.User
-	99,  // 176: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	99,  // 177: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
-	151, // 178: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
-	94,  // 179: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
-	110, // 180: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
-	156, // 181: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
-	69,  // 182: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
-	67,  // 183: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 184: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
-	163, // 185: granary.v1.PathLock.paths:type_name -> granary.v1.LockedPath
-	162, // 186: granary.v1.PathLocks.locks:type_name -> granary.v1.PathLock
-	67,  // 187: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 188: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
-	159, // 189: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
-	159, // 190: granary.v1.Locks.locks:type_name -> granary.v1.Lock
-	105, // 191: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	104, // 192: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	173, // 193: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	97,  // 194: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	0,   // 195: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 196: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	17,  // 197: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	116, // 198: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	117, // 199: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
-	12,  // 200: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 201: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 202: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 203: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 204: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	108, // 205: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
-	111, // 206: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
-	113, // 207: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
-	1,   // 208: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 209: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	18,  // 210: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	120, // 211: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	118, // 212: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
-	13,  // 213: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 214: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 215: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 216: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 217: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	109, // 218: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
-	112, // 219: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
-	114, // 220: granary.v1.Master.Attend:output_type -> granary.v1.Notices
-	208, // [208:221] is the sub-list for method output_type
-	195, // [195:208] is the sub-list for method input_type
-	195, // [195:195] is the sub-list for extension type_name
-	195, // [195:195] is the sub-list for extension extendee
-	0,   // [0:195] is the sub-list for field type_name
+	176, // 52: granary.v1.Op.set_change_log:type_name -> granary.v1.SetChangeLog
+	89,  // 53: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
+	93,  // 54: granary.v1.Create.content:type_name -> granary.v1.Content
+	24,  // 55: granary.v1.Create.match:type_name -> granary.v1.Precondition
+	24,  // 56: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
+	89,  // 57: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
+	24,  // 58: granary.v1.Link.match:type_name -> granary.v1.Precondition
+	24,  // 59: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
+	89,  // 60: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
+	93,  // 61: granary.v1.Commit.content:type_name -> granary.v1.Content
+	24,  // 62: granary.v1.Commit.match:type_name -> granary.v1.Precondition
+	24,  // 63: granary.v1.CopyRange.match:type_name -> granary.v1.Precondition
+	25,  // 64: granary.v1.Assemble.create:type_name -> granary.v1.Create
+	38,  // 65: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
+	41,  // 66: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
+	97,  // 67: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
+	45,  // 68: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
+	49,  // 69: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
+	90,  // 70: granary.v1.BlockMove.from:type_name -> granary.v1.Location
+	90,  // 71: granary.v1.BlockMove.to:type_name -> granary.v1.Location
+	69,  // 72: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
+	49,  // 73: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
+	67,  // 74: granary.v1.AcquireLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 75: granary.v1.AcquireLock.lock_range:type_name -> granary.v1.LockRange
+	67,  // 76: granary.v1.ReleaseLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 77: granary.v1.ReleaseLock.lock_range:type_name -> granary.v1.LockRange
+	67,  // 78: granary.v1.CancelLock.lock_key:type_name -> granary.v1.LockKey
+	64,  // 79: granary.v1.AcquirePaths.paths:type_name -> granary.v1.LockPath
+	72,  // 80: granary.v1.SetUser.user:type_name -> granary.v1.User
+	75,  // 81: granary.v1.PutIdentity.identity:type_name -> granary.v1.Identity
+	76,  // 82: granary.v1.Identity.tags:type_name -> granary.v1.IdentityTag
+	77,  // 83: granary.v1.Identity.inline:type_name -> granary.v1.NamedDocument
+	21,  // 84: granary.v1.Identity.cred:type_name -> granary.v1.Cred
+	75,  // 85: granary.v1.IdentityIs.identity:type_name -> granary.v1.Identity
+	75,  // 86: granary.v1.Identities.identities:type_name -> granary.v1.Identity
+	78,  // 87: granary.v1.ListIdentityUses.after:type_name -> granary.v1.IdentityRef
+	78,  // 88: granary.v1.IdentityUses.uses:type_name -> granary.v1.IdentityRef
+	75,  // 89: granary.v1.Holder.key:type_name -> granary.v1.Identity
+	75,  // 90: granary.v1.Holder.subject:type_name -> granary.v1.Identity
+	75,  // 91: granary.v1.Holder.groups:type_name -> granary.v1.Identity
+	75,  // 92: granary.v1.Holder.policies:type_name -> granary.v1.Identity
+	87,  // 93: granary.v1.Entry.attr:type_name -> granary.v1.Attr
+	90,  // 94: granary.v1.Chunk.location:type_name -> granary.v1.Location
+	92,  // 95: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
+	91,  // 96: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
+	90,  // 97: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
+	95,  // 98: granary.v1.Layout.extents:type_name -> granary.v1.Extent
+	94,  // 99: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
+	99,  // 100: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
+	98,  // 101: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
+	100, // 102: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
+	103, // 103: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
+	102, // 104: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
+	98,  // 105: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
+	106, // 106: granary.v1.TaskReport.task:type_name -> granary.v1.Task
+	107, // 107: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
+	106, // 108: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
+	106, // 109: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
+	67,  // 110: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
+	115, // 111: granary.v1.Notices.changes:type_name -> granary.v1.Change
+	121, // 112: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
+	21,  // 113: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
+	116, // 114: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
+	119, // 115: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
+	120, // 116: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
+	14,  // 117: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
+	122, // 118: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
+	124, // 119: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
+	126, // 120: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
+	128, // 121: granary.v1.Query.list:type_name -> granary.v1.List
+	131, // 122: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
+	133, // 123: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
+	141, // 124: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
+	143, // 125: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
+	145, // 126: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
+	170, // 127: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
+	172, // 128: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
+	135, // 129: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
+	139, // 130: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
+	147, // 131: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
+	149, // 132: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
+	152, // 133: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
+	154, // 134: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
+	157, // 135: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
+	166, // 136: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
+	168, // 137: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
+	160, // 138: granary.v1.Query.await_return:type_name -> granary.v1.AwaitReturn
+	164, // 139: granary.v1.Query.list_path_locks:type_name -> granary.v1.ListPathLocks
+	79,  // 140: granary.v1.Query.get_identity:type_name -> granary.v1.GetIdentity
+	81,  // 141: granary.v1.Query.list_identities:type_name -> granary.v1.ListIdentities
+	83,  // 142: granary.v1.Query.list_identity_uses:type_name -> granary.v1.ListIdentityUses
+	85,  // 143: granary.v1.Query.resolve_identity:type_name -> granary.v1.ResolveIdentity
+	178, // 144: granary.v1.Query.watch:type_name -> granary.v1.Watch
+	181, // 145: granary.v1.Query.get_change_log:type_name -> granary.v1.GetChangeLog
+	125, // 146: granary.v1.Answer.found:type_name -> granary.v1.Found
+	132, // 147: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	134, // 148: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	142, // 149: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	144, // 150: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	146, // 151: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	171, // 152: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	174, // 153: granary.v1.Answer.status:type_name -> granary.v1.Status
+	137, // 154: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	140, // 155: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	148, // 156: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
+	150, // 157: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
+	153, // 158: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
+	155, // 159: granary.v1.Answer.durability:type_name -> granary.v1.Durability
+	158, // 160: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
+	167, // 161: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
+	169, // 162: granary.v1.Answer.locks:type_name -> granary.v1.Locks
+	161, // 163: granary.v1.Answer.returned:type_name -> granary.v1.Returned
+	165, // 164: granary.v1.Answer.path_locks:type_name -> granary.v1.PathLocks
+	182, // 165: granary.v1.Answer.change_log_is:type_name -> granary.v1.ChangeLogIs
+	123, // 166: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	88,  // 167: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	89,  // 168: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	96,  // 169: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	88,  // 170: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	87,  // 171: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	129, // 172: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	87,  // 173: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	138, // 174: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	136, // 175: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	41,  // 176: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	138, // 177: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	97,  // 178: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	72,  // 179: granary.v1.UserIs.user:type_name -> granary.v1.User
+	99,  // 180: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	99,  // 181: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
+	151, // 182: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
+	94,  // 183: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
+	110, // 184: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
+	156, // 185: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
+	69,  // 186: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
+	67,  // 187: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 188: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
+	163, // 189: granary.v1.PathLock.paths:type_name -> granary.v1.LockedPath
+	162, // 190: granary.v1.PathLocks.locks:type_name -> granary.v1.PathLock
+	67,  // 191: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 192: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
+	159, // 193: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
+	159, // 194: granary.v1.Locks.locks:type_name -> granary.v1.Lock
+	105, // 195: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	104, // 196: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	173, // 197: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	97,  // 198: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	175, // 199: granary.v1.SetChangeLog.settings:type_name -> granary.v1.ChangeLog
+	177, // 200: granary.v1.Watch.from:type_name -> granary.v1.Position
+	177, // 201: granary.v1.Event.at:type_name -> granary.v1.Position
+	179, // 202: granary.v1.Changes.changes:type_name -> granary.v1.Event
+	177, // 203: granary.v1.Changes.next:type_name -> granary.v1.Position
+	177, // 204: granary.v1.Changes.oldest:type_name -> granary.v1.Position
+	175, // 205: granary.v1.ChangeLogIs.settings:type_name -> granary.v1.ChangeLog
+	177, // 206: granary.v1.ChangeLogIs.oldest:type_name -> granary.v1.Position
+	0,   // 207: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 208: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	17,  // 209: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	116, // 210: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	117, // 211: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 212: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 213: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 214: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 215: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 216: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	108, // 217: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
+	111, // 218: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
+	113, // 219: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
+	1,   // 220: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 221: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	18,  // 222: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	120, // 223: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	118, // 224: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 225: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 226: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 227: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 228: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 229: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	109, // 230: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
+	112, // 231: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
+	114, // 232: granary.v1.Master.Attend:output_type -> granary.v1.Notices
+	220, // [220:233] is the sub-list for method output_type
+	207, // [207:220] is the sub-list for method input_type
+	207, // [207:207] is the sub-list for extension type_name
+	207, // [207:207] is the sub-list for extension extendee
+	0,   // [0:207] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
@@ -15044,6 +15789,7 @@ func file_granary_proto_init() {
 		(*Op_ReleasePaths)(nil),
 		(*Op_PutIdentity)(nil),
 		(*Op_DeleteIdentity)(nil),
+		(*Op_SetChangeLog)(nil),
 	}
 	file_granary_proto_msgTypes[25].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[31].OneofWrappers = []any{}
@@ -15077,6 +15823,8 @@ func file_granary_proto_init() {
 		(*Query_ListIdentities)(nil),
 		(*Query_ListIdentityUses)(nil),
 		(*Query_ResolveIdentity)(nil),
+		(*Query_Watch)(nil),
+		(*Query_GetChangeLog)(nil),
 	}
 	file_granary_proto_msgTypes[122].OneofWrappers = []any{
 		(*Answer_Found)(nil),
@@ -15104,6 +15852,8 @@ func file_granary_proto_init() {
 		(*Answer_Identities)(nil),
 		(*Answer_IdentityUses)(nil),
 		(*Answer_Holder)(nil),
+		(*Answer_Changes)(nil),
+		(*Answer_ChangeLogIs)(nil),
 	}
 	file_granary_proto_msgTypes[128].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[130].OneofWrappers = []any{}
@@ -15113,7 +15863,7 @@ func file_granary_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_proto_rawDesc), len(file_granary_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   175,
+			NumMessages:   183,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
