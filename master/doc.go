@@ -118,6 +118,10 @@
 //     has run out; and no node becomes leader before the leases that others gave have run out. So what is kept is what a query would be
 //     answered (attendTable, lease.go, TestKeptIsTold, TestAttendSameEntry, TestAttendTaken, TestAttendTwins, TestLinearizableKept,
 //     TestAttendSingle).
+//  42. An entry's changes of names, content and attributes are in table W under its index, in their order, in the batch of the entry, if the change
+//     log is on; none of an item that had no effect. What is kept is whole from an entry on, which the log itself tells, and of a directory
+//     that was removed since it tells where it was. So who reads on from a position sees each change after it once, whoever leads, or is told
+//     that it cannot (TestGolden: changes.txt; TestTrimByBytes, TestChangesAreToldOnce, TestWatchAcrossLeaders, TestRestore, check).
 //
 // # Path locks
 //
@@ -129,6 +133,18 @@
 // that is below them. What changes an inode (Commit, SetAttr, attributes) is checked against the locks on the inode and on the directories
 // above the one that inodeRecord.Parent says: for a file, that in which it got its last name. It says none for a file that lost that name and has
 // others, and for one that was named before commands of version 5: such a file is covered by locks on itself alone.
+//
+// # The change log
+//
+// A change costs no read, and an entry one key, however many changes it makes. Those of names tell directory and name; those of content and
+// attributes the inode, and the directory in which it got its last name. Paths are made when the log is read (changepaths.go): a directory's is
+// what it is called now, or was when it was removed, and so are those of all that is or was below it. The name of an inode is looked for where
+// it was seen last, and else among the names of its directory, up to a bound. Watched is an inode: a change is below it if its directory is, now or when
+// that was removed.
+//
+// The leader trims the log, by the time in the entries or by their bytes, up to an entry that it names. A restore empties it: those who watched what is
+// lost are told that they fell behind. What a session holds is in the log when the session has told it. Uploads are not in it before they
+// are objects, nor what maintenance does to blocks.
 //
 // # Names
 //
@@ -248,6 +264,11 @@
 //	       owner, inode
 //	G      directory inode              session that holds it, token
 //	H      session, directory inode     mark: the session holds the directory, or held it until it ended
+//	W      0 (1 byte), index of an       what the entry changed: bytes of the changes of all entries so far, time, number, and the changes: kind,
+//	       entry                        what there is of it (1 byte), type, inode, directory, name, size, ETag and version, user, and of a
+//	                                    rename the other directory and name, of an attribute its name
+//	       1 (1 byte), inode            where a directory was that was removed: directory, name, mode, owner, group
+//	       2 (1 byte)                   how long changes are kept, and from where on there are any
 //	P      path lock                    who asked, when and how, token, lease, and its places: directory, rest of the path, what is
 //	                                    there, whether all below, path as asked for. Of 0: the number that was last given out to a
 //	                                    request or a grant, if it was above the index of its entry
