@@ -13,6 +13,9 @@ import (
 // treeWorkers is how many entries of a tree are copied at a time.
 const treeWorkers = 16
 
+// XattrProperty begins the names of the attributes in which WebDAV keeps properties.
+const XattrProperty = "granary.dav."
+
 // CopyTree copies a directory with all that is in it, files by reference where they are in one dataset, and publishes the copy in one
 // step. Modes and attributes are those of the source, the owner is as of anything that the caller makes.
 func (fs *FS) CopyTree(ctx context.Context, src granary.InodeID, o StageOptions) (*Info, error) {
@@ -87,7 +90,7 @@ func (t *treeCopy) xattrs(ctx context.Context, src, dst granary.InodeID) error {
 		return err
 	}
 	for _, x := range list {
-		if !strings.HasPrefix(x.Name, "user.") {
+		if !strings.HasPrefix(x.Name, "user.") && !strings.HasPrefix(x.Name, XattrProperty) {
 			continue
 		}
 		if err := t.fs.SetXattr(ctx, t.cred, &granary.SetXattr{Inode: dst, Xattr: x}); err != nil {

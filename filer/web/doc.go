@@ -37,6 +37,7 @@
 //	GET    /-/metrics         for Prometheus
 //	GET    /-/version         JSON
 //	POST   /-/tus/            begins a resumable upload (tus 1.0.0); HEAD, PATCH and DELETE at its Location
+//	/-/dav/…                  WebDAV, with locks; PROPFIND to a Depth of 1
 //	POST   /-/v1/locks        takes a lock on paths; GET lists them, /-/v1/openapi.json describes what else there is
 //	GET    /-/v1/watch?path=  the changes below a path, as they come: server-sent events (watch.go)
 //

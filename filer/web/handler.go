@@ -105,6 +105,8 @@ type request struct {
 	slash    bool   // the path was written with a slash at its end, as that of a directory
 	query    url.Values
 	received *countingBody
+
+	keepProperties bool // of a file that is replaced: WebDAV's
 }
 
 // responseWriter knows what has been answered.

@@ -21,6 +21,9 @@ func (q *request) serveOwn() error {
 	if q.path == tusPath || strings.HasPrefix(q.path, tusPath+"/") {
 		return q.serveTus(strings.Trim(strings.TrimPrefix(q.path, tusPath), "/"))
 	}
+	if q.path == davPath || strings.HasPrefix(q.path, davPath+"/") {
+		return q.serveDav()
+	}
 	var serve func() error
 	switch q.path {
 	case "/-/health":

@@ -79,6 +79,9 @@ func (q *request) put() error {
 	if err != nil {
 		return err
 	}
+	if q.keepProperties && current != nil {
+		attributes.xattrs = append(attributes.xattrs, properties(current)...)
+	}
 	p, err := q.receive(&incoming{
 		path: q.path, body: q.r.Body, size: q.r.ContentLength, contentType: bodyType(q.r), match: match, sums: sums, attributes: attributes,
 	})
