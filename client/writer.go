@@ -246,13 +246,9 @@ func (w *writer) encode(v *openVolume, r *row, spots []spot, streams []uint64) (
 		wg.Go(func() { sums[s] = fill(data[s], r, spots, s) })
 	}
 	wg.Wait()
-	if err := code.Encode(data, parity); err != nil {
+	if err := encodeParity(code, data, parity, sums[v.DataShards:], cap(w.c.cores)); err != nil {
 		return nil, nil, 0, err
 	}
-	for i, p := range parity {
-		wg.Go(func() { sums[v.DataShards+i] = crc32.Checksum(p, castagnoli()) })
-	}
-	wg.Wait()
 	return shards, sums, longest, nil
 }
 
