@@ -134,6 +134,9 @@ func (q *request) serve() error {
 		q.serveAccounts()
 		return nil
 	}
+	if q.postsForm() {
+		return q.postForm()
+	}
 	if q.identity, err = q.h.authenticate(q.r, q.query); err != nil {
 		return err
 	}

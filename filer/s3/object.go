@@ -304,7 +304,11 @@ func (q *request) publish(o filer.UploadOptions) (*filer.Info, error) {
 		return nil, err
 	}
 	defer up.Abort()
-	buffer := make([]byte, max(1, min(q.body.size+1, copyBufferSize)))
+	room := int64(copyBufferSize)
+	if q.body.size >= 0 {
+		room = min(q.body.size+1, room)
+	}
+	buffer := make([]byte, room)
 	if _, err := io.CopyBuffer(onlyWriter{up}, q.body, buffer); err != nil {
 		return nil, err
 	}

@@ -92,6 +92,8 @@ func bucketOperation(call string) (operation, bool) {
 		return writes((*request).createBucket, "s3:CreateBucket"), true
 	case "DELETE ":
 		return reads((*request).deleteBucket, "s3:DeleteBucket"), true
+	case "POST ":
+		return operation{serve: (*request).postObject, takesBody: true}, true // it is no form: that is served apart
 	case "POST delete":
 		return operation{serve: (*request).deleteObjects, takesBody: true}, true // which asks for each object
 	case "GET location":
