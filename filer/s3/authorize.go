@@ -71,7 +71,7 @@ func may(err error) (bool, error) {
 // permitOn refuses an action on a bucket, or an object in it, b being what there is of the bucket: by policies, and where they allow it by the
 // permissions of the file system. Tags of the object are fetched only if a policy looks at them.
 func (q *request) permitOn(action, bucket string, b *filer.Info, key string, tags func() ([]tag, error)) error {
-	if err := q.permitByPolicy(action, resourceARN(bucket, key), b, tags); err != nil {
+	if err := q.permitByPolicy(action, bucket, b, key, tags); err != nil {
 		return err
 	}
 	cred := q.identity.caller.cred
@@ -94,7 +94,8 @@ func (q *request) permitOn(action, bucket string, b *filer.Info, key string, tag
 	return q.h.store.PermitKey(q.r.Context(), *cred, b.Attr.Inode, key, version, access)
 }
 
-func (q *request) permitByPolicy(action, resource string, b *filer.Info, tags func() ([]tag, error)) error {
+// permitByPolicy refuses what neither a policy nor a list allows, or a policy denies.
+func (q *request) permitByPolicy(action, bucket string, b *filer.Info, key string, tags func() ([]tag, error)) error {
 	c := q.identity.caller
 	p := iam.Policies{Identity: c.policies, Session: c.session, Root: c.root}
 	var block publicAccessBlock
@@ -110,7 +111,7 @@ func (q *request) permitByPolicy(action, resource string, b *filer.Info, tags fu
 	if p.Root && p.Session == nil && (p.Resource == nil || ownPolicy(action)) {
 		return nil
 	}
-	r := &iam.Request{Action: action, Resource: resource, Principal: c.principal, Keys: q.conditionKeys(action)}
+	r := &iam.Request{Action: action, Resource: resourceARN(bucket, key), Principal: c.principal, Keys: q.conditionKeys(action)}
 	looksAtTags := func(p *iam.Policy) bool { return p != nil && p.Mentions("s3:existingobjecttag/") }
 	if tags != nil && (looksAtTags(p.Resource) || looksAtTags(p.Session) || slices.ContainsFunc(p.Identity, looksAtTags)) {
 		found, err := tags()
@@ -124,7 +125,17 @@ func (q *request) permitByPolicy(action, resource string, b *filer.Info, tags fu
 	if p.Resource != nil && c.principal.Anonymous && block.RestrictPublicBuckets && p.Resource.Public() {
 		return accessDenied() // nothing else could allow it but an ACL, which is public, too
 	}
-	if !iam.Decide(p, r) {
+	if iam.Decide(p, r) {
+		return nil
+	}
+	if b == nil {
+		return accessDenied()
+	}
+	var err error
+	if p.Granted, err = q.granted(action, b, key, &block); err != nil {
+		return err
+	}
+	if !p.Granted || !iam.Decide(p, r) {
 		return accessDenied()
 	}
 	return nil

@@ -63,7 +63,8 @@ func (q *request) createBucket() error {
 	if err := checkBucketName(q.bucket); err != nil {
 		return err
 	}
-	if err := q.checkACL(); err != nil {
+	settings, err := q.newBucketSettings()
+	if err != nil {
 		return err
 	}
 	// A location constraint is accepted whatever it says: there is one place only.
@@ -78,7 +79,7 @@ func (q *request) createBucket() error {
 	} else if err := q.body.drain(0); err != nil {
 		return err
 	}
-	err := q.h.store.CreateBucket(q.r.Context(), q.actor(), q.bucket)
+	err = q.h.store.CreateBucket(q.r.Context(), q.actor(), q.bucket)
 	if granary.IsKind(err, granary.KindExists) {
 		return refuse(codeBucketOwned, "Your previous request to create the named bucket succeeded and you already own it.")
 	}
@@ -90,9 +91,54 @@ func (q *request) createBucket() error {
 			return err
 		}
 	}
+	if len(settings) > 0 {
+		b, err := q.openBucket()
+		if err != nil {
+			return err
+		}
+		for _, x := range settings {
+			if err := q.setConfiguration(b, x.Name, x.Value); err != nil {
+				return err
+			}
+		}
+	}
 	q.w.Header().Set("Location", "/"+q.bucket)
 	q.w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+// newBucketSettings returns what headers ask for a new bucket, as attributes: who owns what is put there, and a list.
+func (q *request) newBucketSettings() ([]granary.Xattr, error) {
+	l, err := q.headerList(true)
+	if err != nil {
+		return nil, err
+	}
+	ownership := q.r.Header.Get("X-Amz-Object-Ownership")
+	var settings []granary.Xattr
+	b := &filer.Info{Name: q.bucket}
+	if ownership != "" {
+		c := &ownershipConfiguration{Rules: []ownershipRule{{ownership}}}
+		if err := checkOwnership(c); err != nil {
+			return nil, refuse(codeInvalidArgument, "Invalid x-amz-object-ownership header: %s", ownership)
+		}
+		value, err := xml.Marshal(c)
+		if err != nil {
+			return nil, granary.Errorf(granary.KindInternal, "s3.ownership", q.bucket, "%w", err)
+		}
+		settings = append(settings, granary.Xattr{Name: xattrOwnership, Value: value})
+		b.Xattrs = settings
+	}
+	if l == nil || l.plain() {
+		return settings, nil
+	}
+	if ownership == "" || ownership == ownerEnforced {
+		return nil, refuse(codeACLWithOwnership, "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
+	}
+	value, err := q.keptList(b, l)
+	if err != nil {
+		return nil, err
+	}
+	return append(settings, granary.Xattr{Name: xattrACL, Value: value}), nil
 }
 
 // enableLocks enables versioning and locks in a bucket that has just been made.
@@ -157,42 +203,6 @@ func (q *request) getBucketLocation() error {
 		document.Region = ""
 	}
 	return writeXML(q.w, http.StatusOK, document)
-}
-
-func (q *request) getBucketACL() error {
-	if _, err := q.bucketRoot(); err != nil {
-		return err
-	}
-	return q.writeACL()
-}
-
-// writeACL answers with the one ACL there is: the owner may do everything.
-func (q *request) writeACL() error {
-	o := clusterOwner()
-	return writeXML(q.w, http.StatusOK, &accessControlPolicy{
-		Xmlns: xmlNamespace, Owner: o,
-		Grants: []grant{{
-			Grantee: grantee{
-				XSI: "http://www.w3.org/2001/XMLSchema-instance", Type: "CanonicalUser", ID: o.ID, DisplayName: o.DisplayName,
-			},
-			Permission: "FULL_CONTROL",
-		}},
-	})
-}
-
-// checkACL refuses canned ACLs and grants that would have to mean something.
-func (q *request) checkACL() error {
-	switch acl := q.r.Header.Get("X-Amz-Acl"); acl {
-	case "", "private", "bucket-owner-full-control":
-	default:
-		return refuse(codeACLNotSupported, "The bucket does not allow ACLs: %q.", acl)
-	}
-	for name := range q.r.Header {
-		if strings.HasPrefix(name, "X-Amz-Grant-") {
-			return refuse(codeACLNotSupported, "The bucket does not allow ACLs: %s.", strings.ToLower(name))
-		}
-	}
-	return nil
 }
 
 // getBucketConfiguration answers for what cannot be configured here, as AWS does for what is not.

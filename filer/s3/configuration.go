@@ -3,6 +3,7 @@ package s3
 import (
 	"encoding/xml"
 	"net/http"
+	"strings"
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/filer"
@@ -109,6 +110,15 @@ func (q *request) putConfiguration() error {
 	if err != nil {
 		return err
 	}
+	if c.attribute == xattrOwnership && strings.Contains(string(value), ownerEnforced) {
+		l, err := listOf(b)
+		if err != nil {
+			return err
+		}
+		if !l.plain() {
+			return refuse(codeACLWithOwnership, "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
+		}
+	}
 	if err := q.setConfiguration(b, c.attribute, value); err != nil {
 		return err
 	}
@@ -152,12 +162,12 @@ func checkEncryption(*encryptionConfiguration) error {
 }
 
 type ownershipConfiguration struct {
-	XMLName xml.Name `xml:"OwnershipControls"`
-	Xmlns   string   `xml:"xmlns,attr,omitempty"`
-	Rules   []struct {
-		ObjectOwnership string
-	} `xml:"Rule"`
+	XMLName xml.Name        `xml:"OwnershipControls"`
+	Xmlns   string          `xml:"xmlns,attr,omitempty"`
+	Rules   []ownershipRule `xml:"Rule"`
 }
+
+type ownershipRule struct{ ObjectOwnership string }
 
 func checkOwnership(c *ownershipConfiguration) error {
 	if len(c.Rules) != 1 {

@@ -91,6 +91,10 @@ func (q *request) copyObject() error {
 	if err := q.permitHeaders(); err != nil {
 		return err
 	}
+	list, err := q.listFor(b)
+	if err != nil {
+		return err
+	}
 	locks, err := q.lockOf(b)
 	if err != nil {
 		return err
@@ -115,7 +119,7 @@ func (q *request) copyObject() error {
 			if stored, ok := info.Xattr(xattrTagging); ok && !retag {
 				kept = append(kept, granary.Xattr{Name: xattrTagging, Value: stored})
 			}
-			return slices.Concat(kept, tags, locks)
+			return slices.Concat(kept, tags, list, locks)
 		})
 	})
 }

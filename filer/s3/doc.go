@@ -22,7 +22,9 @@
 // Lifecycle rules are carried out by the filers, one at a time for a bucket (Lifecycle). Days are counted from the end of the day of
 // the last modification; there are no transitions.
 //
-// There are no ACLs and no encryption by the server: reading them answers that there are none, and setting
+// Access control lists (acl.go) allow what policies do not, in buckets whose ownership controls say that lists count.
+//
+// There is no encryption by the server: reading them answers that there are none, and setting
 // them is refused with NotImplemented, as are headers that ask for them.
 //
 // Versions, delete markers and locks are the store's (granary.ObjectVersion): whatever door takes an object away or replaces it, in a bucket
@@ -39,12 +41,13 @@
 //	granary.content.checksum-NAME    x-amz-checksum-NAME, base64; with "-N" if it is of N parts' checksums
 //	granary.content.parts            sizes of the parts: COUNTxSIZE,…
 //	granary.s3.tagging               tags, as the query of a URL
+//	granary.s3.acl                   list, as a document of XML
 //	granary.s3.retention, legal-hold locks: package granary, XattrRetention and XattrLegalHold
 //	granary.s3.HEADER                a header kept: content-type, cache-control, content-disposition,
 //	                                 content-encoding, content-language, expires, x-amz-meta-…
 //
 // A bucket's root has granary.s3.versioning and granary.s3.object-lock (package granary), and granary.s3.cors, ownership, public-access-block,
-// lifecycle, policy and tagging: the documents of XML or JSON, and tags as those of objects.
+// lifecycle, acl, policy and tagging: the documents of XML or JSON, and tags as those of objects.
 //
 // What describes the content goes when a mount changes the file; the ETag is then made of inode and
 // content version (granary.ETagOf).

@@ -78,9 +78,6 @@ func withoutChunked(values []string) string {
 
 // checkUnsupported refuses what would silently be less than was asked for.
 func (q *request) checkUnsupported() error {
-	if err := q.checkACL(); err != nil {
-		return err
-	}
 	header := q.r.Header
 	if to := header.Get(redirectHeader); to != "" && !strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "http://") && !strings.HasPrefix(to, "https://") {
 		return refuse(codeInvalidRedirect, "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.")
@@ -108,7 +105,7 @@ func isMetadata(x granary.Xattr) bool {
 
 // isProperty reports whether an attribute is what an upload gives to its object when it is completed.
 func isProperty(x granary.Xattr) bool {
-	return isMetadata(x) || x.Name == xattrTagging || x.Name == granary.XattrRetention || x.Name == granary.XattrLegalHold
+	return isMetadata(x) || x.Name == xattrTagging || x.Name == xattrACL || x.Name == granary.XattrRetention || x.Name == granary.XattrLegalHold
 }
 
 // setMetadata writes the headers that an object has kept. Names of user metadata are in lower case on

@@ -272,8 +272,12 @@ func (q *request) propertiesOf() ([]granary.Xattr, error) {
 	if err := q.permitHeaders(); err != nil {
 		return nil, err
 	}
+	list, err := q.listFor(b)
+	if err != nil {
+		return nil, err
+	}
 	locks, err := q.lockOf(b)
-	return slices.Concat(xattrs, tags, locks), err
+	return slices.Concat(xattrs, tags, list, locks), err
 }
 
 // checkEarly refuses a conditional write before its body is sent, where it can be known to fail. What
@@ -317,13 +321,6 @@ func (q *request) publish(o filer.UploadOptions) (*filer.Info, error) {
 
 // onlyWriter hides other methods of a writer, so that CopyBuffer uses its buffer.
 type onlyWriter struct{ io.Writer }
-
-func (q *request) getObjectACL() error {
-	if _, err := q.existing(); err != nil {
-		return err
-	}
-	return q.writeACL()
-}
 
 // existing finds the request's object.
 func (q *request) existing() (*filer.Info, error) {

@@ -108,6 +108,8 @@ func bucketOperation(call string) (operation, bool) {
 		return writes((*request).putObjectLockConfiguration, "s3:PutBucketObjectLockConfiguration"), true
 	case "GET acl":
 		return reads((*request).getBucketACL, "s3:GetBucketAcl"), true
+	case "PUT acl":
+		return writes((*request).putBucketACL, "s3:PutBucketAcl"), true
 	case "GET policy":
 		return reads((*request).getBucketPolicy, "s3:GetBucketPolicy"), true
 	case "PUT policy":
@@ -205,6 +207,8 @@ func objectOperation(call string, copies bool) (operation, bool) {
 		return reads((*request).deleteObject, "s3:DeleteObject").versioned("s3:DeleteObjectVersion"), true
 	case "GET acl":
 		return reads((*request).getObjectACL, "s3:GetObjectAcl").versioned("s3:GetObjectVersionAcl"), true
+	case "PUT acl":
+		return writes((*request).putObjectACL, "s3:PutObjectAcl").versioned("s3:PutObjectVersionAcl"), true
 	case "GET tagging":
 		return reads((*request).getObjectTagging, "s3:GetObjectTagging").versioned("s3:GetObjectVersionTagging"), true
 	case "DELETE tagging":

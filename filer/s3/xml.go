@@ -48,22 +48,6 @@ type (
 		Xmlns   string   `xml:"xmlns,attr"`
 		Region  string   `xml:",chardata"`
 	}
-	accessControlPolicy struct {
-		XMLName xml.Name `xml:"AccessControlPolicy"`
-		Xmlns   string   `xml:"xmlns,attr"`
-		Owner   owner
-		Grants  []grant `xml:"AccessControlList>Grant"`
-	}
-	grant struct {
-		Grantee    grantee
-		Permission string
-	}
-	grantee struct {
-		XSI         string `xml:"xmlns:xsi,attr"`
-		Type        string `xml:"xsi:type,attr"`
-		ID          string
-		DisplayName string
-	}
 	// emptyDocument is a configuration with nothing in it; its name is its root element's.
 	emptyDocument struct {
 		XMLName xml.Name
