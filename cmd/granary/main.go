@@ -46,15 +46,22 @@ func run(ctx context.Context, args []string) int {
 	return exitFailure
 }
 
-// execute runs a command line, or that of mount(8).
+// execute runs a command line, or that of mount(8) or umount(8).
 func execute(ctx context.Context, root *cobra.Command, args []string) error {
-	args, helper := args[1:], strings.HasPrefix(filepath.Base(args[0]), "mount.")
-	if helper {
+	name, args := filepath.Base(args[0]), args[1:]
+	switch {
+	case strings.HasPrefix(name, "mount."):
 		flags, fake, err := fstabArguments(args)
 		if err != nil || fake {
 			return err
 		}
 		args = append([]string{"mount"}, flags...)
+	case strings.HasPrefix(name, "umount."):
+		flags, err := umountArguments(args)
+		if err != nil {
+			return err
+		}
+		args = append([]string{"umount"}, flags...)
 	}
 	root.SetArgs(args)
 	return root.ExecuteContext(ctx)

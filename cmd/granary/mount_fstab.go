@@ -49,6 +49,39 @@ func fstabArguments(args []string) (out []string, fake bool, err error) {
 	return append(out, fstabSource(places[0], places[1])...), fake, nil
 }
 
+// umountArguments turns the arguments that umount(8) gives to umount.fuse.granary, MOUNTPOINT [-flnrv] [-N NAMESPACE] [-t TYPE], into those of
+// granary umount.
+func umountArguments(args []string) (out []string, err error) {
+	var points []string
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if !strings.HasPrefix(arg, "-") || arg == "-" {
+			points = append(points, arg)
+			continue
+		}
+		for j := 1; j < len(arg); j++ {
+			switch arg[j] {
+			case 'f':
+				out = append(out, "--force")
+			case 'l':
+				out = append(out, "--lazy")
+			case 'n', 'r', 'v':
+			case 't', 'N':
+				if arg[j+1:] == "" {
+					i++
+				}
+				j = len(arg)
+			default:
+				return nil, usagef("umount.fuse.granary does not know %s", arg)
+			}
+		}
+	}
+	if len(points) != 1 {
+		return nil, usagef("umount.fuse.granary takes one MOUNTPOINT, not %q", args)
+	}
+	return append(out, points[0]), nil
+}
+
 // joinLists puts the pieces of values that have commas of their own, such as the addresses of masters, together again.
 func joinLists(options []string) []string {
 	var out []string

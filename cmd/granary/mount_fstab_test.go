@@ -28,6 +28,21 @@ func TestFstabArguments(t *testing.T) {
 			t.Errorf("%s: %q, %t, %v; want %s", in, got, fake, err, want)
 		}
 	}
+	for in, want := range map[string]string{
+		"/mnt":                          "/mnt",
+		"/mnt -n -v -t fuse.granary":    "/mnt",
+		"/mnt -fl -tfuse.granary -N ns": "--force --lazy /mnt",
+		"/mnt -x":                       "error",
+		"/mnt /mnt2":                    "error",
+		"-l":                            "error",
+	} {
+		got, err := umountArguments(strings.Fields(in))
+		switch {
+		case err != nil && want == "error":
+		case err != nil || !slices.Equal(got, strings.Fields(want)):
+			t.Errorf("umount %s: %q, %v; want %s", in, got, err, want)
+		}
+	}
 	if _, fake, err := fstabArguments([]string{"/", "/mnt", "-f"}); err != nil || !fake {
 		t.Error("-f is to mount nothing", err)
 	}

@@ -165,7 +165,20 @@ func TestE2EMountHelper(t *testing.T) {
 	if m := mountAt(t, &s.Access, point); m.Source != s.Cluster+":/a/b" || !strings.Contains(m.Options, "noexec") {
 		t.Errorf("%+v", m)
 	}
-	s.Granary("umount", point).Run(t)
+	sh(t, point, "seq 1000 > numbers")
+	umount := filepath.Join(filepath.Dir(helper), "umount.fuse.granary")
+	if err := os.Symlink(s.Binary, umount); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := (cluster.Command{Name: umount, Args: []string{point, "-n", "-t", "fuse.granary"}}).Try(t.Context()); err != nil {
+		t.Fatalf("umount: %s %v", out, err)
+	}
+	if m := mountAt(t, &s.Access, point); m.State != "" {
+		t.Errorf("after umount: %+v", m)
+	}
+	if got := sh(t, s.Mount(t), "tail -1 a/b/numbers"); got != "1000\n" {
+		t.Errorf("after umount the file ends with %q", got)
+	}
 }
 
 // TestE2ESquash: who the users of a mount are is for its flags to say.
