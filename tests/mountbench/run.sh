@@ -65,7 +65,7 @@ on_granary() {
   done
   cat >"$work/granary.on" <<END
 mountpoint -q "$work/granary" && umount "$work/granary"
-"$granary" mount ${MOUNT_FLAGS:-} "$work/granary" && pgrep -f "granary.* mount / $work/granary --foreground" >"$work/mount.pid"
+"$granary" mount ${MOUNT_FLAGS:-} "$work/granary" && pgrep -n -f "granary.* mount / $work/granary --foreground" >"$work/mount.pid"
 END
   sh -e "$work/granary.on"
   # shellcheck disable=SC2086
