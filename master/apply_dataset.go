@@ -119,6 +119,11 @@ func (t *txn) setQuota(cred *granary.Cred, op *granary.SetQuota) granary.Result 
 	case d.NextInode == 0 || d.Deleted:
 		return failed(granary.KindNotFound, name, subject, "no such dataset")
 	}
+	if op.Limit != (granary.Quota{}) { // who holds a directory does not know of it
+		if err := t.reachDataset(name, op.Dataset); err != nil {
+			return granary.Result{Err: err}
+		}
+	}
 	switch op.Scope {
 	case granary.QuotaDataset:
 		if op.ID != 0 {

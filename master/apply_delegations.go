@@ -51,22 +51,54 @@ func errDelegated(op string, ids ...granary.InodeID) *granary.Error {
 	return granary.Errorf(granary.KindDelegated, op, ids[0].String(), "%w", &granary.Delegated{Inodes: ids})
 }
 
-// reachDataset refuses what concerns all of a dataset while another session holds any directory in it: it names the first.
+// reachDataset refuses what concerns all of a dataset while another session holds any directory in it: it names some.
 func (t *txn) reachDataset(op string, id granary.DatasetID) *granary.Error {
+	return t.reachHeld(op, keyDelegation(id.Root()), keyDelegation((id + 1).Inode(0)), func(granary.InodeID, *int) bool { return true })
+}
+
+// reachBelow refuses what concerns a directory and all that is below it while another session holds any of that: it names some.
+func (t *txn) reachBelow(op string, dir granary.InodeID) *granary.Error {
+	id := dir.Dataset()
+	lower, upper := keyDelegation(id.Root()), keyDelegation((id + 1).Inode(0))
+	if dir == granary.RootInode || dir == granary.BucketsInode { // other datasets lie nowhere else
+		upper = keyEnd(key(tableDelegation))
+	}
+	return t.reachHeld(op, lower, upper, func(id granary.InodeID, left *int) bool {
+		for id != dir && id != 0 && id != granary.RootInode {
+			if *left--; *left < 0 {
+				return true // who gives it back lets the next look go further
+			}
+			id = t.dirAbove(id)
+		}
+		return id == dir
+	})
+}
+
+// reachHeld refuses something because of directories, of those in a range of the table, that other sessions hold. concerned reports whether it is because of one, and
+// counts what it reads. Where there are too many to look at, those at which it ends are taken to be.
+func (t *txn) reachHeld(op string, lower, upper []byte, concerned func(id granary.InodeID, left *int) bool) *granary.Error {
 	if t.head.Delegations == 0 {
 		return nil
 	}
-	var err *granary.Error
-	looked := 0
-	t.scan(keyDelegation(id.Root()), keyDelegation((id + 1).Inode(0)), func(k, v []byte) bool {
-		d, derr := unmarshal[delegationRecord](v)
-		must(derr)
-		if looked++; looked > reclaimKeysMax || d.Session != t.asking && t.session(d.Session) != nil {
-			err = errDelegated(op, granary.InodeID(keyID(k, 0)))
+	var held []granary.InodeID
+	left := reclaimKeysMax
+	t.scan(lower, upper, func(k, v []byte) bool {
+		d, err := unmarshal[delegationRecord](v)
+		must(err)
+		dir := granary.InodeID(keyID(k, 0))
+		left--
+		if d.Session == t.asking && left >= 0 {
+			return true
 		}
-		return err == nil
+		if t.session(d.Session) != nil && concerned(dir, &left) || left < 0 {
+			held = append(held, dir)
+		}
+		return left >= 0 && len(held) < delegatedNamed
 	})
-	return err
+	if len(held) > 0 {
+		return errDelegated(op, held...)
+	}
+	return nil
 }
 
 // takeDelegation grants a directory, if nobody else holds it, and the holder can decide for itself what may be done there.

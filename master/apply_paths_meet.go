@@ -93,35 +93,6 @@ func (t *txn) reachAbove(op string, dir granary.InodeID) *granary.Error {
 	return nil
 }
 
-// reachBelow refuses what concerns all below a directory while another session holds any of that.
-func (t *txn) reachBelow(op string, dir granary.InodeID) *granary.Error {
-	if t.head.Delegations == 0 {
-		return nil
-	}
-	var err *granary.Error
-	looked := 0
-	prefix := key(tableDelegation)
-	t.scan(prefix, keyEnd(prefix), func(k, v []byte) bool {
-		d, derr := unmarshal[delegationRecord](v)
-		must(derr)
-		looked++
-		id := granary.InodeID(keyID(k, 0))
-		if d.Session != t.asking && t.session(d.Session) != nil && (looked > reclaimKeysMax || t.leadsUpTo(id, dir)) {
-			err = errDelegated(op, id)
-		}
-		return err == nil
-	})
-	return err
-}
-
-// leadsUpTo reports whether a directory is another, or lies below it.
-func (t *txn) leadsUpTo(id, top granary.InodeID) bool {
-	for r := t.inode(id); r != nil && id != top && id != granary.RootInode; r = t.inode(id) {
-		id = r.Parent
-	}
-	return id == top
-}
-
 // lockedAbout reports whether a path lock is on a directory, on something in it or below, or on all below one above.
 func (p *pathLocks) lockedAbout(dir granary.InodeID) bool {
 	if p.nodes[dir] != nil {

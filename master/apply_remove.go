@@ -210,6 +210,9 @@ func (t *txn) removeTree(op *granary.RemoveTree) granary.Result {
 	if err == nil {
 		err = t.mayRemove("remove tree", op.Name, dir, r)
 	}
+	if err == nil && r.IsDir() {
+		err = t.reachBelow("remove tree", r.Inode)
+	}
 	switch {
 	case err != nil:
 		return granary.Result{Err: err}

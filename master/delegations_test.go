@@ -1,6 +1,7 @@
 package master
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -305,4 +306,67 @@ func TestQuotasForbidDelegations(t *testing.T) {
 		m.ok(&granary.TakeDelegation{Inode: d})
 		m.close()
 	}
+}
+
+// TestHeldAreNamed: a quota of a dataset, and the removal of a tree, wait for the directories that others hold there, and name all of them up
+// to a bound; what is held elsewhere is no matter.
+func TestHeldAreNamed(t *testing.T) {
+	m := newMachine(t)
+	defer m.close()
+	other := granary.SessionID(m.item(&openSession{Client: "other", Nonce: 7}).Offset)
+	seq := uint64(0)
+	as := func(op granary.Op) granary.Result {
+		t.Helper()
+		seq++
+		return m.item(&mutation{Session: other, LowestUnacked: seq, Request: granary.Request{Seq: seq, Op: op}})
+	}
+	top := m.ok(mkdirOp(granary.RootInode, "top")).Attr.Inode
+	mid := m.ok(mkdirOp(top, "mid")).Attr.Inode
+	elsewhere := m.ok(mkdirOp(granary.RootInode, "elsewhere")).Attr.Inode
+	m.ok(&granary.TakeDelegation{Inode: elsewhere})
+	if r := as(&granary.RemoveTree{Parent: top, Name: "mid"}); r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	mid = m.ok(mkdirOp(top, "mid")).Attr.Inode
+	var held []granary.InodeID
+	for i := range delegatedNamed + 3 {
+		d := m.ok(mkdirOp(mid, fmt.Sprint("d", i))).Attr.Inode
+		m.ok(&granary.TakeDelegation{Inode: d})
+		held = append(held, d)
+	}
+	named := func(op granary.Op) []granary.InodeID {
+		t.Helper()
+		r := as(op)
+		var d *granary.Delegated
+		if r.Err == nil {
+			return nil
+		}
+		if !errors.As(r.Err, &d) {
+			t.Fatalf("%T: %v", op, r.Err)
+		}
+		return d.Inodes
+	}
+	remove, limit := &granary.RemoveTree{Parent: granary.RootInode, Name: "top"}, &granary.SetQuota{Dataset: granary.RootDataset, Limit: granary.Quota{Inodes: 1000}}
+	if ids := named(remove); !slices.Equal(ids, held[:delegatedNamed]) {
+		t.Fatalf("named are %v", ids)
+	}
+	m.ok(&granary.ReturnDelegation{Inodes: held[:delegatedNamed]})
+	if ids := named(remove); !slices.Equal(ids, held[delegatedNamed:]) {
+		t.Fatalf("named are %v", ids)
+	}
+	if ids := named(limit); len(ids) != 4 {
+		t.Fatalf("for a quota, named are %v", ids)
+	}
+	m.ok(&granary.ReturnDelegation{Inodes: held[delegatedNamed:]})
+	if ids := named(remove); ids != nil {
+		t.Fatalf("named are %v", ids)
+	}
+	if ids := named(limit); !slices.Equal(ids, []granary.InodeID{elsewhere}) {
+		t.Fatalf("for a quota, named are %v", ids)
+	}
+	m.ok(&granary.ReturnDelegation{Inodes: []granary.InodeID{elsewhere}})
+	if ids := named(limit); ids != nil {
+		t.Fatalf("for a quota, named are %v", ids)
+	}
+	m.check()
 }

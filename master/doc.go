@@ -101,6 +101,7 @@
 //  35. Of a directory that a session holds no other session is answered attributes or entries, nor is led through it, nor changes
 //     it, until it is given back or the session ends. What the holder did before it told it is applied in the order in which it was
 //     done, under the ids that were leased to it, or not at all (TestGolden, TestDelegationsHideNothing, TestOrderIsKept).
+//     A quota is set, and a tree removed, only while no other session holds anything there (TestHeldAreNamed).
 //  36. No two path locks that exclude each other are held, nor one and a lock of flock or fcntl on the same inode; what waits waits
 //     for one that is held, or was asked for earlier. A place of a lock is in the deepest directory that is there, and says what the path
 //     leads to. Tokens and the ids of requests are given out once, in ascending order, and are not below the index of their entry

@@ -13,6 +13,43 @@ import (
 type recallTable struct {
 	mu       sync.Mutex
 	sessions map[granary.SessionID]*recalled
+	wants    map[granary.DatasetID]time.Time // until when nobody gets more directories there
+}
+
+// wantedFor is how long nobody gets more directories of a dataset after something was refused for all that are held there: who wants it asks
+// again before that.
+const wantedFor = 5 * time.Second
+
+// noteWanted notes that an op was refused because directories are held. One that concerns many of them would otherwise wait for as long as its
+// dataset is busy.
+func (t *recallTable) noteWanted(op granary.Op, why *granary.Error) {
+	if why.Kind != granary.KindDelegated {
+		return
+	}
+	var dataset granary.DatasetID
+	switch op := op.(type) {
+	case *granary.SetQuota:
+		dataset = op.Dataset
+	case *granary.RemoveTree:
+		dataset = op.Parent.Dataset()
+	default:
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wants[dataset] = time.Now().Add(wantedFor)
+}
+
+// wanted reports whether somebody waits until nobody holds directories of a dataset.
+func (t *recallTable) wanted(dataset granary.DatasetID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	until, ok := t.wants[dataset]
+	if ok && time.Now().After(until) {
+		delete(t.wants, dataset)
+		ok = false
+	}
+	return ok
 }
 
 // recalled is what one session is to give back.
@@ -26,7 +63,7 @@ type recalled struct {
 const hearsFor = 15 * time.Second
 
 func newRecallTable() *recallTable {
-	return &recallTable{sessions: map[granary.SessionID]*recalled{}}
+	return &recallTable{sessions: map[granary.SessionID]*recalled{}, wants: map[granary.DatasetID]time.Time{}}
 }
 
 func (t *recallTable) of(id granary.SessionID) *recalled {

@@ -167,7 +167,11 @@ func (l *leadership) prepare(ctx context.Context, req *granary.MutateRequest) (i
 			resolved.Sources, err = l.resolve(ctx, op)
 			r.Op = &resolved
 		case *granary.TakeDelegation:
-			if err = nil; !l.recalls.hears(req.Session) {
+			switch err = nil; {
+			case l.recalls.wanted(op.Inode.Dataset()):
+				r.Op = &granary.TakeDelegation{}
+				err = granary.Errorf(granary.KindBusy, opName(op), op.Inode.String(), "something that concerns all of the dataset waits until nobody holds any")
+			case !l.recalls.hears(req.Session):
 				r.Op = &granary.TakeDelegation{}
 				err = granary.Errorf(granary.KindNotSupported, opName(op), op.Inode.String(), "the session does not attend: it would not hear of it when others want the directory")
 			}
@@ -228,6 +232,7 @@ func (l *leadership) conclude(req *granary.MutateRequest, results []granary.Resu
 			results[i].Err = asError(err)
 		}
 		if results[i].Err != nil {
+			l.recalls.noteWanted(req.Requests[i].Op, results[i].Err)
 			continue
 		}
 		switch op := req.Requests[i].Op.(type) {
