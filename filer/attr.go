@@ -142,5 +142,8 @@ func (fs *FS) DropXattr(ctx context.Context, op *granary.RemoveXattr) error {
 // StatFS returns the space and the number of files where an inode lies: its dataset's, if that has a quota. With 0 they
 // are the cluster's.
 func (fs *FS) StatFS(ctx context.Context, ino granary.InodeID) (*granary.FSStats, error) {
+	if err := fs.held.known(ctx, ino); err != nil {
+		return nil, err
+	}
 	return ask[*granary.FSStats](ctx, fs.store, &granary.StatFS{Inode: ino})
 }

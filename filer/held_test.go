@@ -371,6 +371,55 @@ func TestHeldIsRemoved(t *testing.T) {
 	}
 }
 
+// TestHeldIsAskedAbout: what only the master knows of a file it is asked also if it has not been told of the file.
+func TestHeldIsAskedAbout(t *testing.T) {
+	h := newHolding(t, Options{FlushAfter: time.Hour})
+	d := h.dir("d")
+	for name, f := range map[string]func(id granary.InodeID) error{
+		"lock": func(id granary.InodeID) error {
+			l, err := h.fs.TestLock(t.Context(), granary.GetLock{
+				LockKey: granary.LockKey{Inode: id, Space: granary.LockRanges, Owner: 1}, LockRange: granary.LockRange{End: granary.LockEnd}, Exclusive: true,
+			})
+			if l != nil {
+				err = fmt.Errorf("it is locked: %+v", l)
+			}
+			return err
+		},
+		"space": func(id granary.InodeID) error { _, err := h.fs.StatFS(t.Context(), id); return err },
+		"attributes": func(id granary.InodeID) error {
+			return h.fs.SetXattr(t.Context(), granary.Cred{}, &granary.SetXattr{Inode: id, Xattr: granary.Xattr{Name: "user.k", Value: []byte("v")}})
+		},
+		"data": func(id granary.InodeID) error {
+			f, err := h.fs.Open(t.Context(), granary.Cred{}, id, OpenFlags{Read: true})
+			if err != nil {
+				return err
+			}
+			at, _, err := f.Seek(t.Context(), 1, true)
+			if err == nil && at != 4 {
+				err = fmt.Errorf("a hole at %d", at)
+			}
+			return errors.Join(err, f.Close(t.Context()))
+		},
+		"data of an empty file": func(granary.InodeID) error {
+			f, _, err := h.fs.Create(t.Context(), granary.Cred{}, d, "empty", 0o644, 0, true, OpenFlags{Read: true})
+			if err != nil {
+				return err
+			}
+			_, _, err = f.Seek(t.Context(), 0, true)
+			return errors.Join(err, f.Close(t.Context()))
+		},
+		"name": func(id granary.InodeID) error {
+			_, err := h.fs.Link(t.Context(), granary.Cred{}, id, granary.RootInode, "link")
+			return err
+		},
+	} {
+		h.take(d)
+		if err := f(put(t, h.fs, d, name, []byte("text"))); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // TestHeldSurvivesItsSession: what was not told when the session ended is lost, which is said once, and nothing else is.
 func TestHeldSurvivesItsSession(t *testing.T) {
 	h := newHolding(t, Options{FlushAfter: time.Hour})

@@ -62,6 +62,9 @@ func (fs *FS) Unlock(ctx context.Context, op granary.ReleaseLock) error {
 
 // TestLock returns a lock that keeps the caller from one, or nil.
 func (fs *FS) TestLock(ctx context.Context, q granary.GetLock) (*granary.Lock, error) {
+	if err := fs.held.known(ctx, q.Inode); err != nil {
+		return nil, err
+	}
 	q.Session = fs.store.Session()
 	return fs.store.TestLock(ctx, q)
 }

@@ -14,6 +14,9 @@ func (h *Handle) Seek(ctx context.Context, off uint64, hole bool) (at uint64, ok
 	if h.closed.Load() {
 		return 0, false, h.invalid("seek", "it is closed")
 	}
+	if err := h.in.fs.held.known(ctx, h.in.id); err != nil {
+		return 0, false, err
+	}
 	if err := h.in.flush(ctx); err != nil {
 		return 0, false, err
 	}
