@@ -34,6 +34,7 @@ type mountOptions struct {
 	kernel           fuse.Options // what the flags say of it
 	ids              idOptions
 	delegations      bool
+	noDelegations    bool
 	durableClose     bool
 }
 
@@ -85,15 +86,18 @@ func (o *mountOptions) flags(cmd *cobra.Command) {
 	f.BoolVar(&o.kernel.Dev, "dev", false, "let device files be opened, if root mounts")
 	f.StringVar(&o.logFile, "log-file", "", "where a mount in the background logs (default nowhere)")
 	f.DurationVar(&o.patience, "patience", 10*time.Minute, "how long programs wait for masters and volume servers that do not answer, before they get an error")
-	f.BoolVar(&o.delegations, "delegations", false, "make, rename and remove what is in directories in which this mount is alone at once, and commit it within a second, or at fsync")
-	f.BoolVar(&o.durableClose, "durable-close", false, "with --delegations: a file that is closed is durable")
+	f.BoolVar(&o.delegations, "delegations", true, "what --no-delegations switches off")
+	f.BoolVar(&o.noDelegations, "no-delegations", false, "ask the masters for each thing that is made, renamed or removed; without it, this mount does so by itself where it is alone in a directory, and commits within a second, or at fsync")
+	f.BoolVar(&o.durableClose, "durable-close", false, "a file that is closed is durable, also where this mount is alone in a directory")
 	o.memory = 1 << 30
 	f.Var(&o.memory, "memory", "bytes that the mount's process is to keep to: caches, write buffers and what the kernel knows of files share them")
 	o.cache.flags(cmd)
 	o.ids.flags(cmd)
 	f.IntVar(&o.readyFD, "ready-fd", 0, "file descriptor that is told when the mount is ready")
-	if err := f.MarkHidden("ready-fd"); err != nil {
-		panic(err)
+	for _, name := range []string{"ready-fd", "delegations"} {
+		if err := f.MarkHidden(name); err != nil {
+			panic(err)
+		}
 	}
 }
 
@@ -135,6 +139,9 @@ func runMount(ctx context.Context, env *environment, o *mountOptions) (err error
 	clientOptions := client.Options{
 		Fences: fences,
 		Name:   sessionName("mount " + o.mountPoint), RetryFor: o.patience, CacheBytes: share.cache, KeepBytes: share.kept, Chunks: chunks, Log: log,
+	}
+	if o.noDelegations || o.kernel.ReadOnly {
+		o.delegations = false
 	}
 	if len(fences) > 0 { // they hold for what the master is asked to do, when it is asked
 		o.delegations = false

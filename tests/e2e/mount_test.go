@@ -51,6 +51,7 @@ func statsOf(t *testing.T, a *cluster.Access, point string) (s struct {
 	BytesRead  uint64
 	Dirty      struct{ Files, Failing int }
 	Stalled    int
+	Changes    struct{ Count uint64 }
 	Client     struct {
 		Local struct{ Hits, Added, BytesRead uint64 }
 		Reads struct{ Count uint64 }
