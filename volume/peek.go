@@ -152,6 +152,7 @@ func (h *handler) sayWhere(w http.ResponseWriter, r *http.Request, ref granary.S
 	}
 	if path := h.store.path(ref); path != "" {
 		w.Header().Set(headerFile, url.QueryEscape(path))
+		h.store.yield.peeked()
 	}
 }
 

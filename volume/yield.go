@@ -17,6 +17,7 @@ const usersStay = 20 * time.Millisecond
 type yielder struct {
 	serving atomic.Int64 // reads of users under way
 	served  atomic.Int64 // when the last one ended, in nanoseconds since start
+	away    atomic.Int64 // until when users may read files by themselves, likewise
 	start   time.Time
 	places  chan struct{}
 }
@@ -35,9 +36,13 @@ func (y *yielder) leave() {
 	y.serving.Add(-1)
 }
 
-// busy reports whether users are served.
+// peeked notes that a user was told where a file lies, and will read it by itself for a time. How much, nobody knows here.
+func (y *yielder) peeked() { y.away.Store(int64(time.Since(y.start) + peekFor)) }
+
+// busy reports whether users are served, or may be reading by themselves.
 func (y *yielder) busy() bool {
-	return y.serving.Load() > 0 || int64(time.Since(y.start))-y.served.Load() < int64(usersStay)
+	now := int64(time.Since(y.start))
+	return y.serving.Load() > 0 || now-y.served.Load() < int64(usersStay) || now < y.away.Load()
 }
 
 // do does a piece of upkeep when it may. It returns the error of ctx if that ends before.

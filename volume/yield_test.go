@@ -48,6 +48,14 @@ func TestYield(t *testing.T) {
 		if n := work(); n < 6000 {
 			t.Errorf("%d pieces after users", n)
 		}
+		y.peeked()
+		if n, share := work(), 100*cap(y.places); n > share*11/10 {
+			t.Errorf("%d pieces beside users who read by themselves, and a share is %d", n, share)
+		}
+		time.Sleep(peekFor)
+		if n := work(); n < 6000 {
+			t.Errorf("%d pieces after users who read by themselves", n)
+		}
 	})
 }
 
