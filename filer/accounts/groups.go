@@ -108,21 +108,9 @@ func (c *Call) membership(f func(groups []string, name string) []string) ([]elem
 	})
 }
 
-func (c *Call) addUserToGroup() ([]element, error) { return c.membership(with) }
+func (c *Call) addUserToGroup() ([]element, error) { return c.membership(With) }
 
-func (c *Call) removeUserFromGroup() ([]element, error) { return c.membership(without) }
-
-// with returns a list with a name in it, and without one without it.
-func with(all []string, name string) []string {
-	if slices.Contains(all, name) {
-		return all
-	}
-	return append(all, name)
-}
-
-func without(all []string, name string) []string {
-	return slices.DeleteFunc(all, func(n string) bool { return n == name })
-}
+func (c *Call) removeUserFromGroup() ([]element, error) { return c.membership(Without) }
 
 func (c *Call) listGroupsForUser() ([]element, error) {
 	i, err := c.find(granary.IdentityUser, c.userName())

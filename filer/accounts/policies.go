@@ -128,10 +128,10 @@ func (c *Call) policyName() (string, error) {
 	return name, err
 }
 
-func (h holderKind) attach(c *Call) ([]element, error) { return h.attachment(c, with) }
+func (h holderKind) attach(c *Call) ([]element, error) { return h.attachment(c, With) }
 
 func (h holderKind) detach(c *Call) ([]element, error) {
-	return h.attachment(c, without)
+	return h.attachment(c, Without)
 }
 
 func (h holderKind) attachment(c *Call, f func([]string, string) []string) ([]element, error) {

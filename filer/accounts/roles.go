@@ -222,6 +222,6 @@ func (c *Call) audiences(f func([]string, string) []string) ([]element, error) {
 	})
 }
 
-func (c *Call) addAudience() ([]element, error) { return c.audiences(with) }
+func (c *Call) addAudience() ([]element, error) { return c.audiences(With) }
 
-func (c *Call) removeAudience() ([]element, error) { return c.audiences(without) }
+func (c *Call) removeAudience() ([]element, error) { return c.audiences(Without) }

@@ -3,6 +3,7 @@ package accounts
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/http"
@@ -187,25 +188,15 @@ func (c *Call) members(name string) []string {
 	}
 }
 
-// change reads an identity, changes it, and puts it back, again if another changed it meanwhile.
+// change changes an identity, which is put back.
 func (c *Call) change(kind granary.IdentityKind, name string, f func(*granary.Identity) error) error {
-	for attempt := 1; ; attempt++ {
-		i, err := c.find(kind, name)
-		if err != nil {
-			return err
-		}
-		if err := f(&i); err != nil {
-			return err
-		}
-		err = c.service.store.PutIdentity(c.ctx, i)
-		if attempt == changesMax || !granary.IsKind(err, granary.KindStale) {
-			return explain(err, kind, name)
-		}
+	err := Change(c.ctx, c.service.store, kind, name, f)
+	var refused *Error
+	if errors.As(err, &refused) {
+		return refused
 	}
+	return explain(err, kind, name)
 }
-
-// changesMax bounds how often a change is begun again because of others.
-const changesMax = 10
 
 func (c *Call) find(kind granary.IdentityKind, name string) (granary.Identity, error) {
 	i, err := c.service.store.Identity(c.ctx, kind, name)
@@ -278,22 +269,8 @@ func (c *Call) list(kind granary.IdentityKind, name string, show func(*granary.I
 
 // uses returns all that refers to an identity, of a kind.
 func (c *Call) uses(kind granary.IdentityKind, name string, by granary.IdentityKind) ([]string, error) {
-	var names []string
-	q := &granary.ListIdentityUses{Kind: kind, Name: name}
-	for {
-		page, err := c.service.store.IdentityUses(c.ctx, q)
-		if err != nil {
-			return nil, explain(err, kind, name)
-		}
-		for _, u := range page.Uses {
-			if q.After = u; u.Kind == by {
-				names = append(names, u.Name)
-			}
-		}
-		if !page.More {
-			return names, nil
-		}
-	}
+	names, err := Users(c.ctx, c.service.store, kind, name, by)
+	return names, explain(err, kind, name)
 }
 
 // letters are those of ids and access keys.
