@@ -17,6 +17,9 @@ func (fs *FS) Concat(ctx context.Context, o UploadOptions, parts []granary.Attr)
 		return nil, err
 	}
 	uid, gid := fs.ownerOf(o.Cred)
+	if o.Owner != nil {
+		uid, gid = o.Owner.UID, o.Owner.GID
+	}
 	create := granary.Create{
 		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: o.Mode,
 		UID: uid, GID: gid, Xattrs: o.Xattrs, Exclusive: o.Exclusive, Replace: !o.Exclusive, MakeParents: true, Match: o.Match, Key: o.Key,

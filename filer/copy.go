@@ -3,6 +3,8 @@ package filer
 import (
 	"context"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/client"
@@ -20,6 +22,7 @@ type CopyOptions struct {
 	DstPath       string
 	Cred          granary.Cred
 	Owner         *granary.Cred // as in UploadOptions
+	Reader        *granary.Cred // who must be allowed to read the source, if a gateway copies for somebody; nil: Cred
 	Xattrs        []granary.Xattr
 	ReplaceXattrs bool
 	Match         *granary.Precondition // on the destination
@@ -46,7 +49,11 @@ func (fs *FS) Copy(ctx context.Context, o CopyOptions) (*Info, error) {
 }
 
 func (fs *FS) copyOnce(ctx context.Context, o CopyOptions, p place) (*Info, error) {
-	src, err := fs.openSource(ctx, o)
+	reading := ctx
+	if o.Reader != nil {
+		reading = client.WithCred(ctx, *o.Reader)
+	}
+	src, err := fs.openSource(reading, o)
 	if err != nil {
 		return nil, err
 	}
@@ -57,12 +64,19 @@ func (fs *FS) copyOnce(ctx context.Context, o CopyOptions, p place) (*Info, erro
 	if !o.ReplaceXattrs {
 		o.Xattrs = mergeXattrs(src.Info.Xattrs, o.Xattrs)
 	}
+	mode := src.Info.Attr.Mode
+	if o.Reader != nil && o.Reader.UID != 0 { // to whom the gateway lends its authority, but not to make what kernels trust
+		mode &= 0o777
+		o.Xattrs = slices.DeleteFunc(slices.Clone(o.Xattrs), func(x granary.Xattr) bool {
+			return !strings.HasPrefix(x.Name, "user.") && !strings.HasPrefix(x.Name, "granary.")
+		})
+	}
 	uid, gid := fs.ownerOf(o.Cred)
 	if o.Owner != nil {
 		uid, gid = o.Owner.UID, o.Owner.GID
 	}
 	create := granary.Create{
-		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: src.Info.Attr.Mode,
+		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: mode,
 		UID: uid, GID: gid, Xattrs: o.Xattrs, Replace: true, MakeParents: true, Match: o.Match, Key: o.Key,
 	}
 	if l := src.first(); len(l.Extents) == 0 && !l.Truncated && len(l.Inline) > 0 {

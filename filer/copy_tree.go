@@ -28,6 +28,9 @@ func (fs *FS) CopyTree(ctx context.Context, src granary.InodeID, o StageOptions)
 	group, bounded := errgroup.WithContext(ctx)
 	group.SetLimit(treeWorkers)
 	t := &treeCopy{fs: fs, cred: o.Cred, files: group}
+	if o.Cred.UID != 0 {
+		t.owner = &t.cred
+	}
 	err = t.directory(bounded, src, stage.Tree)
 	if werr := group.Wait(); werr != nil {
 		err = werr // the walk ended because of it
@@ -41,6 +44,7 @@ func (fs *FS) CopyTree(ctx context.Context, src granary.InodeID, o StageOptions)
 type treeCopy struct {
 	fs    *FS
 	cred  granary.Cred
+	owner *granary.Cred // of the copies; nil: that of the options
 	files *errgroup.Group
 }
 
@@ -70,7 +74,8 @@ func (t *treeCopy) entry(ctx context.Context, src, dst granary.InodeID, e granar
 		return t.directory(ctx, e.Attr.Inode, d.Attr.Inode)
 	case granary.TypeRegular:
 		t.files.Go(func() error {
-			_, err := t.fs.Copy(ctx, CopyOptions{SrcRoot: src, SrcPath: e.Name, DstRoot: dst, DstPath: e.Name, Cred: t.cred})
+			// Files have attributes of the store's: they are put where nobody is with its authority, and read with the caller's.
+			_, err := t.fs.Copy(ctx, CopyOptions{SrcRoot: src, SrcPath: e.Name, DstRoot: dst, DstPath: e.Name, Reader: &t.cred, Owner: t.owner})
 			return err
 		})
 		return nil
@@ -93,7 +98,7 @@ func (t *treeCopy) xattrs(ctx context.Context, src, dst granary.InodeID) error {
 		if !strings.HasPrefix(x.Name, "user.") && !strings.HasPrefix(x.Name, XattrProperty) {
 			continue
 		}
-		if err := t.fs.SetXattr(ctx, t.cred, &granary.SetXattr{Inode: dst, Xattr: x}); err != nil {
+		if err := t.fs.SetXattr(ctx, granary.Cred{}, &granary.SetXattr{Inode: dst, Xattr: x}); err != nil {
 			return err
 		}
 	}

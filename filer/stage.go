@@ -81,8 +81,8 @@ func (s *Stage) check(a *granary.Attr) error {
 		return granary.Errorf(granary.KindCrossDataset, "stage", s.o.Path, "the root of a dataset stays where it is")
 	case a.Entries > 0 && !s.o.Replace:
 		return granary.Errorf(granary.KindNotEmpty, "stage", s.o.Path, "there is a directory with %d entries", a.Entries)
-	case a.Entries > 0 && s.o.Cred.UID != 0 && s.o.Cred.UID != a.UID:
-		return granary.Errorf(granary.KindNotOwner, "stage", s.o.Path, "a directory that is not empty is its owner's to replace")
+	case s.o.Cred.UID != 0 && s.o.Cred.UID != a.UID:
+		return granary.Errorf(granary.KindNotOwner, "stage", s.o.Path, "a directory is its owner's to replace")
 	}
 	return nil
 }

@@ -213,9 +213,17 @@ func (p *process) heartbeat(store *volume.Store, addr string, r volumeRole, mast
 }
 
 // filerOptions are the settings of a filer's doors.
-type filerOptions struct{ lifecycleDay time.Duration }
+type filerOptions struct {
+	lifecycleDay time.Duration
+	httpAuth     bool
+	httpOrigins  []string
+	uploadTTL    time.Duration
+}
 
 func (o *filerOptions) flags(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&o.httpAuth, "http-auth", false, "have every HTTP request bring an access key, and do what its user may in the file system")
+	cmd.Flags().StringSliceVar(&o.httpOrigins, "http-origin", nil, "origins besides its own, such as https://example.org, whose pages may change things by HTTP")
+	cmd.Flags().DurationVar(&o.uploadTTL, "upload-ttl", 24*time.Hour, "how long a resumable upload is kept to which nothing comes")
 	cmd.Flags().DurationVar(&o.lifecycleDay, "lifecycle-day", 24*time.Hour, "how long the days of lifecycle rules last; shorter ones are for tests")
 }
 
@@ -225,7 +233,7 @@ func (p *process) startFiler(l listenOptions, o filerOptions, c *client.Client, 
 	p.onStop(func(context.Context) error { return c.Close() })
 	fs := filer.New(filer.Options{Client: c, Log: p.log, Owner: &owner})
 	p.onStop(fs.Close)
-	webHandler, err := web.NewHandler(web.Options{FS: fs, Log: p.log})
+	webHandler, err := web.NewHandler(web.Options{FS: fs, Log: p.log, Auth: o.httpAuth, Origins: o.httpOrigins, UploadTTL: o.uploadTTL})
 	if err != nil {
 		return err
 	}

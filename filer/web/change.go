@@ -31,7 +31,7 @@ func (q *request) mkdir(name string) error {
 	case !granary.IsKind(err, granary.KindNotFound):
 		return err
 	default:
-		if _, err := q.h.store.MkdirAll(ctx, self(), granary.RootInode, dir, directoryMode); err != nil {
+		if _, err := q.h.store.MkdirAll(ctx, q.cred, granary.RootInode, dir, directoryMode); err != nil {
 			return err
 		}
 	}
@@ -50,7 +50,7 @@ func (q *request) remove() error {
 	if err != nil {
 		return err
 	}
-	o := filer.RemoveOptions{Recursive: recursive, Cred: self()}
+	o := filer.RemoveOptions{Recursive: recursive, Cred: q.cred}
 	if q.slash || conditional(q.r) {
 		if o.Match, err = q.matchRemoval(); err != nil {
 			return absent(err)
@@ -127,7 +127,7 @@ func (q *request) rename(to string, noReplace bool) error {
 	if noReplace {
 		err = q.renameNoReplace(dst)
 	} else {
-		err = q.h.store.RenamePath(ctx, self(), granary.RootInode, q.path, dst)
+		err = q.h.store.RenamePath(ctx, q.cred, granary.RootInode, q.path, dst)
 	}
 	if err != nil {
 		return err
@@ -147,7 +147,7 @@ func (q *request) renameNoReplace(dst string) error {
 	if err != nil {
 		return err
 	}
-	err = q.h.store.Rename(ctx, self(), src.Attr.Inode, path.Base(q.path), into.Attr.Inode, path.Base(dst), filer.RenameFlags{NoReplace: true})
+	err = q.h.store.Rename(ctx, q.cred, src.Attr.Inode, path.Base(q.path), into.Attr.Inode, path.Base(dst), filer.RenameFlags{NoReplace: true})
 	if granary.IsKind(err, granary.KindExists) {
 		return granary.Errorf(granary.KindPrecondition, "rename", q.path, "there is something at %s", dst)
 	}

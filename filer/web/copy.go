@@ -53,11 +53,18 @@ func (q *request) copyTo(to string, noReplace bool) error {
 }
 
 func (q *request) copyFile(dst string, noReplace bool) error {
-	o := filer.CopyOptions{SrcRoot: granary.RootInode, SrcPath: q.path, DstRoot: granary.RootInode, DstPath: dst, Cred: self()}
+	root, rest, err := q.h.grant(q.r.Context(), q.cred, dst)
+	if err != nil {
+		return err
+	}
+	o := filer.CopyOptions{SrcRoot: granary.RootInode, SrcPath: q.path, DstRoot: root, DstPath: rest, Cred: self(), Reader: &q.cred}
+	if !q.superuser() {
+		o.Owner = &q.cred
+	}
 	if noReplace {
 		o.Match = &granary.Precondition{Absent: true}
 	}
-	_, err := q.h.fs.Copy(q.r.Context(), o)
+	_, err = q.h.fs.Copy(q.r.Context(), o)
 	return err
 }
 
@@ -74,7 +81,7 @@ func (q *request) copyTree(src *filer.Info, dst string) error {
 		return err
 	}
 	_, err = q.h.fs.CopyTree(q.r.Context(), src.Attr.Inode, filer.StageOptions{
-		Root: granary.RootInode, Path: dst, Mode: src.Attr.Mode, Cred: self(), Replace: replace,
+		Root: granary.RootInode, Path: dst, Mode: src.Attr.Mode, Cred: q.cred, Replace: replace,
 	})
 	return err
 }

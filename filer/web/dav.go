@@ -242,7 +242,7 @@ func (q *request) davDone(there *filer.Info) error {
 
 // davClear removes what a rename or copy does not replace by itself.
 func (q *request) davClear(dst string) error {
-	err := q.h.store.Remove(q.r.Context(), granary.RootInode, dst, filer.RemoveOptions{Recursive: true, Cred: self()})
+	err := q.h.store.Remove(q.r.Context(), granary.RootInode, dst, filer.RemoveOptions{Recursive: true, Cred: q.cred})
 	if granary.IsKind(err, granary.KindNotFound) {
 		return nil
 	}
@@ -264,7 +264,7 @@ func (q *request) davMove() error {
 			return err
 		}
 	}
-	if err := q.h.store.RenamePath(q.r.Context(), self(), granary.RootInode, q.path, dst); err != nil {
+	if err := q.h.store.RenamePath(q.r.Context(), q.cred, granary.RootInode, q.path, dst); err != nil {
 		return err
 	}
 	return q.davDone(there)
@@ -294,9 +294,9 @@ func (q *request) davCopy() error {
 	case !src.Attr.IsDir():
 		err = q.copyFile(dst, false)
 	case depth == "0":
-		_, err = q.h.store.MkdirAll(ctx, self(), granary.RootInode, dst, src.Attr.Mode)
+		_, err = q.h.store.MkdirAll(ctx, q.cred, granary.RootInode, dst, src.Attr.Mode)
 	default:
-		_, err = q.h.fs.CopyTree(ctx, src.Attr.Inode, filer.StageOptions{Root: granary.RootInode, Path: dst, Mode: src.Attr.Mode, Cred: self(), Replace: true})
+		_, err = q.h.fs.CopyTree(ctx, src.Attr.Inode, filer.StageOptions{Root: granary.RootInode, Path: dst, Mode: src.Attr.Mode, Cred: q.cred, Replace: true})
 	}
 	if err != nil {
 		return err

@@ -67,7 +67,7 @@ func (f davFS) Mkdir(ctx context.Context, name string, _ os.FileMode) error {
 		err = granary.Errorf(granary.KindNotDir, "mkdir", name, "")
 	}
 	if err == nil {
-		_, err = h.fs.Mkdir(f.d.context(ctx), self(), parent.Attr.Inode, path.Base(clean), directoryMode, 0)
+		_, err = h.fs.Mkdir(f.d.context(ctx), f.d.q.cred, parent.Attr.Inode, path.Base(clean), directoryMode, 0)
 	}
 	return f.d.fail("mkdir", name, err)
 }
@@ -95,7 +95,11 @@ func (q *request) davEmpty(ctx context.Context, clean string) error {
 	if err := q.parentThere(clean); err != nil {
 		return err
 	}
-	up, err := q.h.fs.Upload(ctx, filer.UploadOptions{Root: granary.RootInode, Path: clean, Mode: fileMode, Cred: self(), Exclusive: true})
+	o, err := q.h.uploadFor(ctx, q.cred, filer.UploadOptions{Path: clean, Mode: fileMode, Exclusive: true})
+	if err != nil {
+		return err
+	}
+	up, err := q.h.fs.Upload(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -111,7 +115,7 @@ func (f davFS) RemoveAll(ctx context.Context, name string) error {
 		err = granary.Errorf(granary.KindPermission, "remove", clean, "the root stays")
 	}
 	if err == nil {
-		err = f.d.q.h.fs.Remove(f.d.context(ctx), granary.RootInode, clean, filer.RemoveOptions{Recursive: true, Cred: self()})
+		err = f.d.q.h.fs.Remove(f.d.context(ctx), granary.RootInode, clean, filer.RemoveOptions{Recursive: true, Cred: f.d.q.cred})
 	}
 	return f.d.fail("remove", name, err)
 }

@@ -40,7 +40,7 @@ func (l davLocks) Create(_ time.Time, details webdav.LockDetails) (string, error
 		return "", l.d.refuse(err)
 	}
 	owner := davOwner(details.OwnerXML)
-	g, err := q.h.locks.AcquirePaths(ctx, self(), granary.AcquirePaths{
+	g, err := q.h.locks.AcquirePaths(ctx, q.cred, granary.AcquirePaths{
 		Paths: []granary.LockPath{at}, Exclusive: true, Mandatory: true, TTL: granary.Time(details.Duration),
 		Owner: cutText(owner, granary.LockOwnerMax), Note: cutText(owner, granary.LockNoteMax),
 	})
@@ -101,7 +101,7 @@ func (l davLocks) Refresh(_ time.Time, token string, duration time.Duration) (we
 	q := l.d.q
 	lock, err := l.held(token)
 	if err == nil {
-		_, err = q.h.locks.RenewPaths(q.r.Context(), self(), lock.Token, duration, time.Duration(lock.TTL))
+		_, err = q.h.locks.RenewPaths(q.r.Context(), q.cred, lock.Token, duration, time.Duration(lock.TTL))
 	}
 	if granary.IsKind(err, granary.KindNotFound) || granary.IsKind(err, granary.KindFenced) {
 		return webdav.LockDetails{}, webdav.ErrNoSuchLock
@@ -124,7 +124,7 @@ func (l davLocks) Unlock(_ time.Time, token string) error {
 	q := l.d.q
 	lock, err := l.held(token)
 	if err == nil {
-		err = q.h.locks.ReleasePaths(q.r.Context(), self(), granary.ReleasePaths{Token: lock.Token})
+		err = q.h.locks.ReleasePaths(q.r.Context(), q.cred, granary.ReleasePaths{Token: lock.Token})
 	}
 	if granary.IsKind(err, granary.KindNotFound) {
 		return webdav.ErrNoSuchLock

@@ -62,6 +62,10 @@ func (f *davFile) Patch(patches []webdav.Proppatch) ([]webdav.Propstat, error) {
 		return nil, f.d.refuse(err)
 	}
 	fs, ctx, ino := f.d.q.h.fs, f.d.context(f.ctx), f.info.info.Attr.Inode
+	// The attributes are the door's own: it sets them for whoever may write to the file.
+	if err := f.d.q.permit(ino, granary.AccessWrite); err != nil {
+		return nil, f.d.refuse(err)
+	}
 	done := webdav.Propstat{Status: http.StatusOK}
 	for _, patch := range patches {
 		for _, p := range patch.Props {

@@ -3,10 +3,11 @@
 //
 // # Who may use it
 //
-// Anybody who can reach it: this door does not ask who you are, and acts as uid 0. What it makes belongs to the
-// Owner of the file system's options. It is meant for the
-// loopback interface, where the filer listens by default, or to stand behind a proxy that asks. A
-// browser that a foreign page has sent cannot change anything: a request whose Origin is not the host
+// Anybody who can reach it: unless Options.Auth says so, this door does not ask who you are, and acts as uid 0. What it makes belongs to the
+// Owner of the file system's options. So it is meant for the
+// loopback interface, where the filer listens by default, or to stand behind a proxy that asks. With Auth, a request carries
+// an access key of a user with its secret (auth.go), does what permissions give to that user, and makes what belongs to it; the root user is uid 0. Policies of S3
+// mean nothing here. A browser that a foreign page has sent cannot change anything: a request whose Origin is not the host
 // that it addresses is refused. Uploaded pages are served in a sandbox, and cannot script the listings.
 //
 // # Requests

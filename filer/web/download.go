@@ -55,6 +55,8 @@ func (q *request) find() error {
 		return granary.Errorf(granary.KindNotDir, "open", q.path, "")
 	case info.Attr.Type != granary.TypeRegular:
 		return granary.Errorf(granary.KindInvalid, "open", q.path, "neither a file nor a directory")
+	case q.permit(info.Attr.Inode, granary.AccessRead) != nil:
+		return granary.Errorf(granary.KindPermission, "open", q.path, "")
 	case q.r.Method != http.MethodHead: // a directory became a file between the two questions
 		return granary.Errorf(granary.KindBusy, "open", q.path, "it is being changed")
 	}

@@ -57,12 +57,12 @@ func (q *request) extract() error {
 		return err
 	}
 	ctx := q.r.Context()
-	stage, err := q.h.fs.Stage(ctx, filer.StageOptions{Root: granary.RootInode, Path: q.path, Mode: directoryMode, Cred: self(), Replace: replace})
+	stage, err := q.h.fs.Stage(ctx, filer.StageOptions{Root: granary.RootInode, Path: q.path, Mode: directoryMode, Cred: q.cred, Replace: replace})
 	if err != nil {
 		return err
 	}
 	defer stage.Discard()
-	out, err := unpack(ctx, q.h.fs, stage.Tree, io.TeeReader(q.r.Body, sums))
+	out, err := unpack(ctx, q.h.fs, q.cred, stage.Tree, io.TeeReader(q.r.Body, sums))
 	if err == nil {
 		err = sums.check(q.path)
 	}
@@ -78,14 +78,14 @@ func (q *request) extract() error {
 }
 
 // unpack reads a tar to the end of the stream into a directory that nobody else sees.
-func unpack(ctx context.Context, fs *filer.FS, tree granary.InodeID, body io.Reader) (*extracted, error) {
+func unpack(ctx context.Context, fs *filer.FS, cred granary.Cred, tree granary.InodeID, body io.Reader) (*extracted, error) {
 	in, err := decompress(body)
 	if err != nil {
 		return nil, broken(err)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	x := &extraction{ctx: ctx, stop: stop, fs: fs, tree: tree, in: tar.NewReader(in), flying: map[string]bool{}, dirs: map[string]granary.InodeID{"": tree}}
+	x := &extraction{ctx: ctx, stop: stop, fs: fs, cred: cred, tree: tree, in: tar.NewReader(in), flying: map[string]bool{}, dirs: map[string]granary.InodeID{"": tree}}
 	x.files.SetLimit(extractWorkers)
 	err = x.entries()
 	if werr := x.settle(); werr != nil {
@@ -132,6 +132,7 @@ type extraction struct {
 	ctx  context.Context
 	stop context.CancelFunc // when a file could not be stored
 	fs   *filer.FS
+	cred granary.Cred // who makes it all
 	tree granary.InodeID
 	in   *tar.Reader
 	out  extracted
@@ -200,12 +201,12 @@ func (x *extraction) entry(h *tar.Header) error {
 			return err
 		}
 		x.out.Links++
-		return x.make(dir, base, func() (granary.Entry, error) { return x.fs.Symlink(x.ctx, self(), dir, base, h.Linkname) }, h)
+		return x.make(dir, base, func() (granary.Entry, error) { return x.fs.Symlink(x.ctx, x.cred, dir, base, h.Linkname) }, h)
 	case tar.TypeLink:
 		return x.link(dir, base, h)
 	case tar.TypeFifo:
 		return x.make(dir, base, func() (granary.Entry, error) {
-			return x.fs.Mknod(x.ctx, self(), dir, base, granary.TypeFifo, uint32(h.Mode)&0o777, 0, 0)
+			return x.fs.Mknod(x.ctx, x.cred, dir, base, granary.TypeFifo, uint32(h.Mode)&0o777, 0, 0)
 		}, h)
 	}
 	return granary.Errorf(granary.KindNotSupported, "extract", h.Name, "an entry of type %q: there are files, directories, links and FIFOs", h.Typeflag)
@@ -234,7 +235,7 @@ func (x *extraction) dir(name string) (granary.InodeID, error) {
 	if err != nil {
 		return 0, err
 	}
-	e, err := x.fs.Mkdir(x.ctx, self(), above, base, directoryMode, 0)
+	e, err := x.fs.Mkdir(x.ctx, x.cred, above, base, directoryMode, 0)
 	if granary.IsKind(err, granary.KindExists) {
 		e, err = x.fs.Lookup(x.ctx, above, base)
 		if err == nil && !e.Attr.IsDir() {
@@ -274,7 +275,7 @@ func (x *extraction) directory(name string, h *tar.Header) error {
 // xattrs sets the attributes that an entry has, as far as they are users'.
 func (x *extraction) xattrs(ino granary.InodeID, h *tar.Header) error {
 	for _, attr := range archivedXattrs(h) {
-		if err := x.fs.SetXattr(x.ctx, self(), &granary.SetXattr{Inode: ino, Xattr: attr}); err != nil {
+		if err := x.fs.SetXattr(x.ctx, x.cred, &granary.SetXattr{Inode: ino, Xattr: attr}); err != nil {
 			return err
 		}
 	}
@@ -314,7 +315,7 @@ func (x *extraction) file(dir granary.InodeID, base, name string, h *tar.Header)
 }
 
 func (x *extraction) store(dir granary.InodeID, base string, h *tar.Header, content io.Reader) error {
-	up, err := x.fs.Upload(x.ctx, filer.UploadOptions{Root: dir, Path: base, Mode: uint32(h.Mode) & 0o777, Cred: self(), Xattrs: archivedXattrs(h)})
+	up, err := x.fs.Upload(x.ctx, filer.UploadOptions{Root: dir, Path: base, Mode: uint32(h.Mode) & 0o777, Cred: x.cred, Xattrs: archivedXattrs(h)})
 	if err != nil {
 		return err
 	}
@@ -331,7 +332,7 @@ func (x *extraction) store(dir granary.InodeID, base string, h *tar.Header, cont
 
 func (x *extraction) date(ino granary.InodeID, h *tar.Header) error {
 	mtime := granary.TimeOf(h.ModTime)
-	_, err := x.fs.SetAttr(x.ctx, self(), &granary.SetAttr{Inode: ino, Mtime: &mtime})
+	_, err := x.fs.SetAttr(x.ctx, x.cred, &granary.SetAttr{Inode: ino, Mtime: &mtime})
 	return err
 }
 
@@ -339,7 +340,7 @@ func (x *extraction) date(ino granary.InodeID, h *tar.Header) error {
 func (x *extraction) make(dir granary.InodeID, base string, entry func() (granary.Entry, error), h *tar.Header) error {
 	e, err := entry()
 	if granary.IsKind(err, granary.KindExists) {
-		if err := x.fs.Unlink(x.ctx, self(), dir, base); err != nil {
+		if err := x.fs.Unlink(x.ctx, x.cred, dir, base); err != nil {
 			return err
 		}
 		e, err = entry()
@@ -371,7 +372,7 @@ func (x *extraction) link(dir granary.InodeID, base string, h *tar.Header) error
 		return err
 	}
 	x.out.Links++
-	return x.make(dir, base, func() (granary.Entry, error) { return x.fs.Link(x.ctx, self(), e.Attr.Inode, dir, base) }, h)
+	return x.make(dir, base, func() (granary.Entry, error) { return x.fs.Link(x.ctx, x.cred, e.Attr.Inode, dir, base) }, h)
 }
 
 // finish sets modes and times of directories, the deepest first for no reason but that they came last.
@@ -380,7 +381,7 @@ func (x *extraction) finish() error {
 	group.SetLimit(extractWorkers)
 	for _, d := range x.dated {
 		group.Go(func() error {
-			_, err := x.fs.SetAttr(ctx, self(), &granary.SetAttr{Inode: d.inode, Mode: &d.mode, Mtime: &d.mtime})
+			_, err := x.fs.SetAttr(ctx, x.cred, &granary.SetAttr{Inode: d.inode, Mode: &d.mode, Mtime: &d.mtime})
 			return err
 		})
 	}

@@ -26,6 +26,9 @@ type Options struct {
 
 	// UploadTTL is how long a resumable upload to which nothing comes is kept; default a day.
 	UploadTTL time.Duration
+	// Auth has every request say who makes it, with an access key of a user, and do what that user may; otherwise whoever reaches the
+	// door may do everything.
+	Auth bool
 	// Origins are those besides the door's own, as "https://example.org", whose pages may change things.
 	Origins []string
 }
@@ -40,6 +43,7 @@ type Handler struct {
 	fs      *filer.FS    // what store is too narrow for; nil in tests of what is not
 	locks   locker       // nil: there are none
 
+	holders   holders // nil: nobody is asked who they are
 	tus       tusUploads
 	uploadTTL time.Duration
 	origins   []string
@@ -65,6 +69,9 @@ func NewHandler(o Options) (*Handler, error) {
 	}
 	h.locks, h.fs, h.origins = fsLocks{o.FS.Client(), o.FS}, o.FS, o.Origins
 	h.watchers.source = fsChanges{o.FS}
+	if o.Auth {
+		h.holders = o.FS
+	}
 	h.uploadTTL = cmp.Or(o.UploadTTL, uploadTTLDefault)
 	ctx, stop := context.WithCancel(context.Background()) // the background belongs to no caller: it ends with Close
 	h.stop = stop
@@ -105,6 +112,8 @@ type request struct {
 	slash    bool   // the path was written with a slash at its end, as that of a directory
 	query    url.Values
 	received *countingBody
+
+	cred granary.Cred // on whose behalf it is done
 
 	keepProperties bool // of a file that is replaced: WebDAV's
 }
@@ -173,6 +182,9 @@ func (q *request) serve() error {
 		if err := q.h.checkOrigin(q.r); err != nil {
 			return err
 		}
+	}
+	if err := q.authenticate(); err != nil {
+		return err
 	}
 	if err := q.takeFences(); err != nil {
 		return err

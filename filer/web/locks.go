@@ -145,7 +145,7 @@ func (q *request) serveLocks(rest string) error {
 		if err != nil {
 			return err
 		}
-		if err := q.h.locks.ReleasePaths(q.r.Context(), self(), granary.ReleasePaths{Token: token, Break: breaks}); err != nil {
+		if err := q.h.locks.ReleasePaths(q.r.Context(), q.cred, granary.ReleasePaths{Token: token, Break: breaks}); err != nil {
 			return err
 		}
 		q.w.WriteHeader(http.StatusNoContent)
@@ -200,7 +200,7 @@ func (q *request) acquireLock() error {
 		waiting, cancel = context.WithTimeout(waiting, min(time.Duration(in.Timeout), lockWaitMax))
 	}
 	defer cancel()
-	g, err := q.h.locks.AcquirePaths(waiting, self(), op)
+	g, err := q.h.locks.AcquirePaths(waiting, q.cred, op)
 	if granary.IsKind(err, granary.KindCanceled) && q.r.Context().Err() == nil {
 		err = granary.Errorf(granary.KindWouldBlock, "lock", out.Paths[0], "it was not to be had within %s", time.Duration(in.Timeout))
 	}
@@ -211,7 +211,7 @@ func (q *request) acquireLock() error {
 	q.w.Header().Set("Location", locksPath+"/"+strconv.FormatUint(uint64(g.Token), 10))
 	if err := q.sendJSON(http.StatusCreated, out); err != nil || q.r.Context().Err() != nil {
 		// Nobody has heard of it.
-		rerr := q.h.locks.ReleasePaths(context.WithoutCancel(q.r.Context()), self(), granary.ReleasePaths{Token: g.Token})
+		rerr := q.h.locks.ReleasePaths(context.WithoutCancel(q.r.Context()), q.cred, granary.ReleasePaths{Token: g.Token})
 		if err == nil {
 			err = rerr
 		}
@@ -235,7 +235,7 @@ func (q *request) renewLock(token granary.FencingToken) error {
 	if err != nil {
 		return err
 	}
-	expires, err := q.h.locks.RenewPaths(q.r.Context(), self(), token, time.Duration(in.TTL), time.Duration(l.TTL))
+	expires, err := q.h.locks.RenewPaths(q.r.Context(), q.cred, token, time.Duration(in.TTL), time.Duration(l.TTL))
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,9 @@ func (q *request) serveOwn() error {
 	case "/-/version":
 		serve = q.version
 	case watchPath:
+		if !q.superuser() { // whom not everything is shown to that is below a path
+			return granary.Errorf(granary.KindPermission, "watch", "", "changes are told to the superuser")
+		}
 		serve = q.serveWatch
 	case "/-/v1/openapi.json":
 		serve = q.openAPI

@@ -61,14 +61,21 @@ func (q *request) patch(offset uint64) error {
 		return err
 	}
 	ctx := q.r.Context()
-	up, err := q.h.fs.Patch(ctx, filer.PatchOptions{
-		Root: granary.RootInode, Path: q.path, Offset: offset, Cred: self(), Match: match, Mode: attributes.mode,
-		Xattrs: append(typeXattr(bodyType(q.r)), attributes.xattrs...),
-	})
+	kind := typeXattr(bodyType(q.r))
+	o := filer.PatchOptions{
+		Root: granary.RootInode, Path: q.path, Offset: offset, Cred: q.cred, Match: match, Mode: attributes.mode, Xattrs: attributes.xattrs,
+	}
+	if q.superuser() {
+		o.Xattrs = append(o.Xattrs, kind...)
+	}
+	up, err := q.h.fs.Patch(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer up.Abort()
+	if a := up.Attr(); a != nil && attributes.mtime != nil && !q.superuser() && a.UID != q.cred.UID {
+		return granary.Errorf(granary.KindNotOwner, "upload", q.path, "its time is the owner's to set")
+	}
 	n, err := copyBody(up, sums, &incoming{path: q.path, body: q.r.Body, size: q.r.ContentLength})
 	if err == nil && q.r.ContentLength >= 0 && n != q.r.ContentLength {
 		err = granary.Errorf(granary.KindInvalid, "upload", q.path, "the body has %d bytes, and not the %d announced", n, q.r.ContentLength)
@@ -83,8 +90,15 @@ func (q *request) patch(offset uint64) error {
 	if err != nil {
 		return err
 	}
+	if done.Made && !q.superuser() { // whose attributes the store's are not
+		for _, x := range kind {
+			if err := q.h.fs.SetXattr(ctx, self(), &granary.SetXattr{Inode: done.Attr.Inode, Xattr: x}); err != nil {
+				return err
+			}
+		}
+	}
 	if attributes.mtime != nil {
-		if done.Attr, err = q.h.fs.SetAttr(ctx, self(), &granary.SetAttr{Inode: done.Attr.Inode, Mtime: attributes.mtime}); err != nil {
+		if done.Attr, err = q.h.fs.SetAttr(ctx, q.cred, &granary.SetAttr{Inode: done.Attr.Inode, Mtime: attributes.mtime}); err != nil {
 			return err
 		}
 	}

@@ -53,6 +53,11 @@ func (q *request) stat() error {
 	if err != nil {
 		return absent(err)
 	}
+	if err := q.permit(info.Attr.Inode, granary.AccessRead); granary.IsKind(err, granary.KindPermission) {
+		info.Xattrs = nil // they are what the file has
+	} else if err != nil {
+		return err
+	}
 	d := attributesOf(q.path, info)
 	if info.Attr.Type == granary.TypeRegular {
 		blocks, err := q.h.fs.CountBlocks(q.r.Context(), info.Attr.Inode)

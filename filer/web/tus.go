@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer"
 )
 
 // Resumable uploads: the protocol tus, version 1.0.0 (https://tus.io/protocols/resumable-upload).
@@ -75,6 +76,7 @@ func (q *request) serveTus(id string) error {
 	if override := q.r.Header.Get("X-HTTP-Method-Override"); override != "" && method == http.MethodPost {
 		method = strings.ToUpper(override)
 	}
+	q.r = q.r.WithContext(filer.WithCred(q.r.Context(), self())) // what gathers is the door's own
 	header := q.w.Header()
 	header.Set("Tus-Resumable", tusVersion)
 	q.allowOrigin()
@@ -109,6 +111,15 @@ func (q *request) serveTus(id string) error {
 		return q.tusDelete(id)
 	}
 	return methodNotAllowed(method, "HEAD, PATCH, DELETE, OPTIONS")
+}
+
+// loadTus finds an upload that is for who makes the request to go on with.
+func (q *request) loadTus(id string) (*tusUpload, error) {
+	u, err := q.h.loadTus(q.r.Context(), id)
+	if err == nil && !q.mine(u.doc.By) {
+		return nil, noTusUpload(id)
+	}
+	return u, err
 }
 
 // interrupt has whoever reads the body of the request see it break off. A connection that cannot be interrupted ends by itself.
@@ -151,7 +162,7 @@ func (q *request) tusOptions() error {
 // tusHead tells how far an upload is. Of one that has all its bytes, and is not published yet, because the filer died or the file could not be
 // made, it is published now: an offset at its end says that the file is there.
 func (q *request) tusHead(id string) error {
-	u, err := q.h.loadTus(q.r.Context(), id)
+	u, err := q.loadTus(id)
 	if err != nil {
 		return err
 	}
@@ -188,7 +199,7 @@ func (q *request) showTus(u *tusUpload) {
 
 // tusDelete ends an upload. What it has published stays.
 func (q *request) tusDelete(id string) error {
-	u, err := q.h.loadTus(q.r.Context(), id)
+	u, err := q.loadTus(id)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func (q *request) tusCreate() error {
 	}
 	ctx := q.r.Context()
 	if doc.Path != "" {
-		if doc.Dataset, err = q.h.datasetOf(ctx, doc.Path, doc.Exclusive); err != nil {
+		if doc.Dataset, err = q.h.datasetOf(filer.WithCred(ctx, q.cred), doc.Path, doc.Exclusive); err != nil {
 			return err
 		}
 	}
@@ -35,7 +35,7 @@ func (q *request) tusCreate() error {
 		return err
 	}
 	q.w.Header().Set("Location", tusPath+"/"+id)
-	u, err := q.h.loadTus(ctx, id)
+	u, err := q.loadTus(id)
 	if err != nil {
 		return err
 	}
@@ -57,6 +57,9 @@ func (q *request) tusDocument() (*tusDocument, error) {
 	doc := &tusDocument{
 		Length: -1, Dataset: granary.RootDataset, Metadata: header.Get("Upload-Metadata"), Concat: header.Get("Upload-Concat"),
 		Exclusive: header.Get("If-None-Match") == "*",
+	}
+	if !q.superuser() {
+		doc.By = &q.cred
 	}
 	fields, err := parseMetadata(doc.Metadata)
 	if err != nil {
@@ -159,7 +162,7 @@ func (q *request) concatenate(doc *tusDocument) error {
 		if !validTusID(id) {
 			return granary.Errorf(granary.KindInvalid, "tus", "", "Upload-Concat: %q is no upload", reference)
 		}
-		u, err := q.h.loadTus(ctx, id)
+		u, err := q.loadTus(id)
 		switch {
 		case err != nil:
 			return err
@@ -174,6 +177,9 @@ func (q *request) concatenate(doc *tusDocument) error {
 	if doc.Length > granary.FileSizeMax {
 		return granary.Errorf(granary.KindFileTooLarge, "tus", doc.Path, "%d bytes", doc.Length)
 	}
-	_, err := q.h.fs.Concat(ctx, doc.upload(), parts)
+	o, err := q.h.uploadFor(ctx, doc.cred(), doc.upload())
+	if err == nil {
+		_, err = q.h.fs.Concat(ctx, o, parts)
+	}
 	return err
 }

@@ -29,7 +29,6 @@ const (
 
 // tusPatch takes bytes of an upload.
 func (q *request) tusPatch(id string) error {
-	ctx := q.r.Context()
 	if q.r.Header.Get("Content-Type") != tusBodyType {
 		return &refusal{status: http.StatusUnsupportedMediaType, err: granary.Errorf(granary.KindInvalid, "tus", id, "the Content-Type is %s", tusBodyType)}
 	}
@@ -41,7 +40,7 @@ func (q *request) tusPatch(id string) error {
 	if err != nil {
 		return err
 	}
-	u, err := q.h.loadTus(ctx, id)
+	u, err := q.loadTus(id)
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ type tusDocument struct {
 	Concat    string            `json:"concat,omitempty"` // Upload-Concat
 	Type      string            `json:"type,omitempty"`   // Content-Type
 	Exclusive bool              `json:"exclusive,omitempty"`
+	By        *granary.Cred     `json:"by,omitempty"` // whose it is; nil: the door's
 }
 
 // Partial reports whether the upload is one of several that become one file.
@@ -150,7 +151,10 @@ func (h *Handler) finishTus(ctx context.Context, u *tusUpload) error {
 		u.complete = true
 		return nil
 	}
-	o := u.doc.upload()
+	o, err := h.uploadFor(ctx, u.doc.cred(), u.doc.upload())
+	if err != nil {
+		return err
+	}
 	if len(u.parts) == 0 {
 		up, err := h.fs.Upload(ctx, o)
 		if err != nil {
@@ -175,18 +179,25 @@ func (h *Handler) finishTus(ctx context.Context, u *tusUpload) error {
 	}
 	u.complete = true
 	// It is remembered for as long as any upload, so that a client who did not hear of it hears of it.
-	_, err := h.fs.SetAttr(ctx, granary.Cred{}, &granary.SetAttr{Inode: u.state, MtimeNow: true})
-	if err != nil {
+	if _, err := h.fs.SetAttr(ctx, granary.Cred{}, &granary.SetAttr{Inode: u.state, MtimeNow: true}); err != nil {
 		h.log.Warn("complete upload not touched", "id", u.id, "error", err)
 	}
 	return nil
 }
 
-// upload says what file is to be published.
+// upload says what file is to be published, but for whom.
 func (d *tusDocument) upload() filer.UploadOptions {
 	return filer.UploadOptions{
-		Root: granary.RootInode, Path: d.Path, Mode: fileMode, Cred: self(), Xattrs: typeXattr(d.Type), Exclusive: d.Exclusive,
+		Path: d.Path, Mode: fileMode, Xattrs: typeXattr(d.Type), Exclusive: d.Exclusive,
 	}
+}
+
+// cred returns who the file will be of.
+func (d *tusDocument) cred() granary.Cred {
+	if d.By == nil {
+		return self()
+	}
+	return *d.By
 }
 
 // removeTus removes an upload: what addresses it first.

@@ -28,8 +28,8 @@ const (
 	copySize = 256 << 10
 )
 
-// self is who a request acts as: nobody is asked, so the door itself, with the authority of uid 0. What it makes belongs
-// to filer.Options.Owner.
+// self is the door itself, with the authority of uid 0: so it does what is its own business, and so acts a request where nobody is asked
+// who they are. What is made so belongs to filer.Options.Owner.
 func self() granary.Cred { return granary.Cred{} }
 
 // stored is what is told of a file stored.
@@ -186,12 +186,16 @@ type received struct {
 // receive streams a body into an upload. Nothing is published yet.
 func (q *request) receive(in *incoming) (*received, error) {
 	o := filer.UploadOptions{
-		Root: granary.RootInode, Path: in.path, Mode: fileMode, Cred: self(), Match: in.match, Xattrs: typeXattr(in.contentType),
+		Path: in.path, Mode: fileMode, Match: in.match, Xattrs: typeXattr(in.contentType),
 	}
 	p := &received{q: q, path: in.path}
 	if a := in.attributes; a != nil {
 		o.Mode, p.mtime = a.mode, a.mtime
 		o.Xattrs = append(o.Xattrs, a.xattrs...)
+	}
+	o, err := q.h.uploadFor(q.r.Context(), q.cred, o)
+	if err != nil {
+		return nil, err
 	}
 	u, err := q.h.store.Upload(q.r.Context(), o)
 	if err != nil {
@@ -252,7 +256,7 @@ func (f *received) commit() (stored, error) {
 	}
 	if f.mtime != nil {
 		// The file is published, and whoever is told of an error here cannot know whether it was.
-		if _, err := f.q.h.store.SetAttr(f.q.r.Context(), self(), &granary.SetAttr{Inode: info.Attr.Inode, Mtime: f.mtime}); err != nil {
+		if _, err := f.q.h.store.SetAttr(f.q.r.Context(), f.q.cred, &granary.SetAttr{Inode: info.Attr.Inode, Mtime: f.mtime}); err != nil {
 			return stored{}, err
 		}
 		if f.q.r.Header.Get("X-Oc-Mtime") != "" {
