@@ -469,26 +469,23 @@ func objectGrant(action string) string {
 }
 
 // granted reports whether a list grants an action to the caller.
-func (q *request) granted(action string, b *filer.Info, key string, block *publicAccessBlock) (bool, error) {
+func (q *request) granted(action string, t target, block *publicAccessBlock) (bool, error) {
 	ofBucket, ofObject := bucketGrant(action), objectGrant(action)
 	if ofBucket == "" && ofObject == "" {
 		return false, nil
 	}
-	if count, err := aclsCount(b); !count || err != nil {
+	if count, err := aclsCount(t.info); !count || err != nil {
 		return false, err
 	}
-	info, permission := b, ofBucket
+	info, permission := t.info, ofBucket
 	if ofObject != "" {
-		version, err := q.version()
+		var err error
+		info, err = q.h.store.Stat(q.r.Context(), t.info.Attr.Inode, t.key, filer.StatOptions{Xattrs: true, Key: true, Object: t.version})
 		if err != nil {
+			if e := explain(readError(err), codeNoSuchKey); e.code == codeNoSuchKey {
+				return false, nil
+			}
 			return false, err
-		}
-		info, err = q.h.store.Stat(q.r.Context(), b.Attr.Inode, key, filer.StatOptions{Xattrs: true, Key: true, Object: version})
-		if granary.IsKind(err, granary.KindNotFound) {
-			return false, nil
-		}
-		if err != nil {
-			return false, readError(err)
 		}
 		permission = ofObject
 	}

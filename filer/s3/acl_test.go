@@ -73,6 +73,19 @@ func TestCannedACLs(t *testing.T) {
 	s.do(t, call{method: "PUT", target: "/bucket?policy", body: deny}).want(t, 204)
 	s.do(t, get("public", true)).wantCode(t, codeAccessDenied)
 
+	// An earlier version has its own list, whoever copies it.
+	s.do(t, call{method: "DELETE", target: "/bucket?policy"}).want(t, 204)
+	s.do(t, call{method: "DELETE", target: "/bucket?publicAccessBlock"}).want(t, 204)
+	s.do(t, call{method: "PUT", target: "/bucket?versioning", body: "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"}).want(t, 200)
+	id := s.put(t, "v", "secret").header.Get("X-Amz-Version-Id")
+	s.do(t, call{method: "PUT", target: "/bucket/v", body: "open", header: canned("public-read")}).want(t, 200)
+	take := func(source string) answer {
+		return ann.try(t, call{method: "PUT", target: "/bucket/taken", header: map[string]string{"X-Amz-Copy-Source": source}})
+	}
+	take("bucket/v").want(t, 200)
+	take("bucket/v?versionId="+id).wantCode(t, codeAccessDenied)
+	ann.try(t, call{method: "GET", target: "/bucket/v?versionId=" + id}).wantCode(t, codeAccessDenied)
+
 	// Lists that say something keep the ownership from being enforced.
 	enforced := "<OwnershipControls><Rule><ObjectOwnership>BucketOwnerEnforced</ObjectOwnership></Rule></OwnershipControls>"
 	s.do(t, call{method: "PUT", target: "/bucket?ownershipControls", body: enforced}).wantCode(t, codeACLWithOwnership)

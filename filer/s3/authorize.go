@@ -36,28 +36,42 @@ func (q *request) authorize(op operation) error {
 	return nil
 }
 
+// target is what an action is on: a bucket, or an object in it.
+type target struct {
+	bucket  string
+	info    *filer.Info // of the bucket; nil if there need be none
+	key     string      // "" for the bucket itself
+	version granary.ObjectVersion
+}
+
 // permit refuses an action on the request's own bucket or object.
 func (q *request) permit(action string) error {
 	switch {
 	case q.bucket == "":
-		return q.permitOn(action, "*", nil, "", nil)
+		return q.permitOn(action, target{bucket: "*"})
 	case action == "s3:CreateBucket":
-		return q.permitOn(action, q.bucket, nil, "", nil)
+		return q.permitOn(action, target{bucket: q.bucket})
 	}
 	b, err := q.openBucket()
 	if err != nil {
 		return err
 	}
-	return q.permitOn(action, q.bucket, b, q.key, q.tagsOf)
+	t := target{bucket: q.bucket, info: b, key: q.key}
+	if q.key != "" {
+		if t.version, err = q.version(); err != nil {
+			return err
+		}
+	}
+	return q.permitOn(action, t)
 }
 
 // permitKey refuses an action on an object of the request's bucket.
-func (q *request) permitKey(action, key string) error {
+func (q *request) permitKey(action, key string, version granary.ObjectVersion) error {
 	b, err := q.openBucket()
 	if err != nil {
 		return err
 	}
-	return q.permitOn(action, q.bucket, b, key, nil)
+	return q.permitOn(action, target{q.bucket, b, key, version})
 }
 
 // may reports whether an action is allowed; that it cannot be told is an error.
@@ -68,14 +82,13 @@ func may(err error) (bool, error) {
 	return err == nil, err
 }
 
-// permitOn refuses an action on a bucket, or an object in it, b being what there is of the bucket: by policies, and where they allow it by the
-// permissions of the file system. Tags of the object are fetched only if a policy looks at them.
-func (q *request) permitOn(action, bucket string, b *filer.Info, key string, tags func() ([]tag, error)) error {
-	if err := q.permitByPolicy(action, bucket, b, key, tags); err != nil {
+// permitOn refuses an action on a bucket, or an object in it: by policies, and where they allow it by the permissions of the file system.
+func (q *request) permitOn(action string, t target) error {
+	if err := q.permitByPolicy(action, t); err != nil {
 		return err
 	}
 	cred := q.identity.caller.cred
-	if cred == nil || b == nil {
+	if cred == nil || t.info == nil {
 		return nil
 	}
 	var access granary.Access
@@ -87,16 +100,12 @@ func (q *request) permitOn(action, bucket string, b *filer.Info, key string, tag
 	default:
 		return nil
 	}
-	version, err := q.version()
-	if err != nil {
-		return err
-	}
-	return q.h.store.PermitKey(q.r.Context(), *cred, b.Attr.Inode, key, version, access)
+	return q.h.store.PermitKey(q.r.Context(), *cred, t.info.Attr.Inode, t.key, t.version, access)
 }
 
-// permitByPolicy refuses what neither a policy nor a list allows, or a policy denies.
-func (q *request) permitByPolicy(action, bucket string, b *filer.Info, key string, tags func() ([]tag, error)) error {
-	c := q.identity.caller
+// permitByPolicy refuses what neither a policy nor a list allows, or a policy denies. Tags of the object are fetched only if a policy looks at them.
+func (q *request) permitByPolicy(action string, t target) error {
+	c, b := q.identity.caller, t.info
 	p := iam.Policies{Identity: c.policies, Session: c.session, Root: c.root}
 	var block publicAccessBlock
 	if b != nil {
@@ -111,15 +120,15 @@ func (q *request) permitByPolicy(action, bucket string, b *filer.Info, key strin
 	if p.Root && p.Session == nil && (p.Resource == nil || ownPolicy(action)) {
 		return nil
 	}
-	r := &iam.Request{Action: action, Resource: resourceARN(bucket, key), Principal: c.principal, Keys: q.conditionKeys(action)}
+	r := &iam.Request{Action: action, Resource: resourceARN(t.bucket, t.key), Principal: c.principal, Keys: q.conditionKeys(action)}
 	looksAtTags := func(p *iam.Policy) bool { return p != nil && p.Mentions("s3:existingobjecttag/") }
-	if tags != nil && (looksAtTags(p.Resource) || looksAtTags(p.Session) || slices.ContainsFunc(p.Identity, looksAtTags)) {
-		found, err := tags()
+	if b != nil && t.key != "" && (looksAtTags(p.Resource) || looksAtTags(p.Session) || slices.ContainsFunc(p.Identity, looksAtTags)) {
+		found, err := q.tagsOf(t)
 		if err != nil {
 			return err
 		}
-		for _, t := range found {
-			r.Keys["s3:existingobjecttag/"+strings.ToLower(*t.Key)] = []string{*t.Value}
+		for _, has := range found {
+			r.Keys["s3:existingobjecttag/"+strings.ToLower(*has.Key)] = []string{*has.Value}
 		}
 	}
 	if p.Resource != nil && c.principal.Anonymous && block.RestrictPublicBuckets && p.Resource.Public() {
@@ -132,7 +141,7 @@ func (q *request) permitByPolicy(action, bucket string, b *filer.Info, key strin
 		return accessDenied()
 	}
 	var err error
-	if p.Granted, err = q.granted(action, b, key, &block); err != nil {
+	if p.Granted, err = q.granted(action, t, &block); err != nil {
 		return err
 	}
 	if !p.Granted || !iam.Decide(p, r) {
@@ -229,24 +238,13 @@ func (h *Handler) globalKeys(c *caller, remote string, secure bool) map[string][
 	return keys
 }
 
-// tagsOf returns the tags of the request's object; none if there is no such object.
-func (q *request) tagsOf() ([]tag, error) {
-	if q.key == "" {
-		return nil, nil
-	}
-	version, err := q.version()
+// tagsOf returns the tags of an object; none if there is no such object.
+func (q *request) tagsOf(t target) ([]tag, error) {
+	info, err := q.h.store.Stat(q.r.Context(), t.info.Attr.Inode, t.key, filer.StatOptions{Xattrs: true, Key: true, Object: t.version})
 	if err != nil {
-		return nil, err
-	}
-	root, err := q.bucketRoot()
-	if err != nil {
-		return nil, err
-	}
-	info, err := q.h.store.Stat(q.r.Context(), root, q.key, filer.StatOptions{Xattrs: true, Key: true, Object: version})
-	if granary.IsKind(err, granary.KindNotFound) {
-		return nil, nil
-	}
-	if err != nil {
+		if e := explain(readError(err), codeNoSuchKey); e.code == codeNoSuchKey {
+			return nil, nil
+		}
 		return nil, err
 	}
 	stored, _ := info.Xattr(xattrTagging)
@@ -280,7 +278,7 @@ func (q *request) permitSource(bucket string, b *filer.Info, key string, version
 	if version != 0 {
 		action = "s3:GetObjectVersion"
 	}
-	return q.permitOn(action, bucket, b, key, nil)
+	return q.permitOn(action, target{bucket, b, key, version})
 }
 
 // hide refuses to tell that an object is missing to whom the bucket may not be listed.
@@ -293,7 +291,7 @@ func (q *request) hide(err error) error {
 	if berr != nil {
 		return berr
 	}
-	listable, perr := may(q.permitOn("s3:ListBucket", q.bucket, b, "", nil))
+	listable, perr := may(q.permitOn("s3:ListBucket", target{bucket: q.bucket, info: b}))
 	switch {
 	case perr != nil:
 		return perr

@@ -48,7 +48,7 @@ func (q *request) deleteObject() error {
 
 // removeKey removes an object, or a version of it for good; that there is none is success.
 func (q *request) removeKey(root granary.InodeID, key string, version granary.ObjectVersion, match *granary.Precondition) (granary.Result, error) {
-	bypass, err := q.bypasses(key)
+	bypass, err := q.bypasses(key, version)
 	if err != nil {
 		return granary.Result{}, err
 	}
@@ -124,7 +124,7 @@ func (q *request) removeItem(root granary.InodeID, o deleteItem) (granary.Result
 	if version != 0 {
 		action = "s3:DeleteObjectVersion"
 	}
-	if err := q.permitKey(action, o.Key); err != nil {
+	if err := q.permitKey(action, o.Key, version); err != nil {
 		return granary.Result{}, err
 	}
 	var match *granary.Precondition

@@ -234,11 +234,11 @@ func (q *request) lockable() (*filer.Info, error) {
 }
 
 // bypasses reports whether a request asks to change what is retained in the mode GOVERNANCE, and may.
-func (q *request) bypasses(key string) (bool, error) {
+func (q *request) bypasses(key string, version granary.ObjectVersion) (bool, error) {
 	if !strings.EqualFold(q.r.Header.Get("X-Amz-Bypass-Governance-Retention"), "true") {
 		return false, nil
 	}
-	return may(q.permitKey("s3:BypassGovernanceRetention", key))
+	return may(q.permitKey("s3:BypassGovernanceRetention", key, version))
 }
 
 func (q *request) putObjectRetention() error {
@@ -250,7 +250,7 @@ func (q *request) putObjectRetention() error {
 	if err != nil {
 		return err
 	}
-	bypass, err := q.bypasses(q.key)
+	bypass, err := q.bypasses(q.key, info.Attr.Object)
 	if err != nil {
 		return err
 	}

@@ -201,6 +201,15 @@ func TestPolicyOfTags(t *testing.T) {
 	ann.try(t, call{method: "GET", target: "/bucket/k"}).want(t, 200)
 	s.do(t, call{method: "PUT", target: "/bucket/k", body: "x", header: tagged("red")}).want(t, 200)
 	ann.try(t, call{method: "GET", target: "/bucket/k"}).wantCode(t, codeAccessDenied)
+
+	// What may not be read may not be copied, nor removed with others.
+	bob := s.user(t, "bob", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"},
+		{"Effect":"Deny","Action":["s3:GetObject","s3:DeleteObject"],"Resource":"*","Condition":{"StringEquals":{"s3:ExistingObjectTag/team":"red"}}}]}`)
+	copying := map[string]string{"X-Amz-Copy-Source": "bucket/k"}
+	bob.try(t, call{method: "PUT", target: "/bucket/k2", header: copying}).wantCode(t, codeAccessDenied)
+	if a := bob.try(t, call{method: "POST", target: "/bucket?delete", body: "<Delete><Object><Key>k</Key></Object></Delete>"}); !strings.Contains(a.body, "AccessDenied") {
+		t.Error(a.body)
+	}
 }
 
 // TestFileSystemPermissions has users that are somebody in the file system bound by its permissions, too, and own what they make.
