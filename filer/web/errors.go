@@ -90,6 +90,7 @@ type (
 	}
 	errorPage struct {
 		Nonce   string
+		Base    string
 		Status  int
 		Title   string
 		Message string
@@ -97,7 +98,7 @@ type (
 	}
 )
 
-func (p *errorPage) setNonce(nonce string) { p.Nonce = nonce }
+func (p *errorPage) setNonce(nonce, base string) { p.Nonce, p.Base = nonce, base }
 
 // sendJSON answers with a document.
 func (q *request) sendJSON(status int, document any) error {

@@ -3,7 +3,6 @@ package web
 import (
 	"cmp"
 	"context"
-	"html/template"
 	"io"
 	"log/slog"
 	"net/http"
@@ -37,7 +36,7 @@ type Options struct {
 type Handler struct {
 	store   store
 	log     *slog.Logger
-	pages   *template.Template
+	pages   *pages
 	metrics *metrics
 	own     http.Handler // what is under /-/
 	fs      *filer.FS    // what store is too narrow for; nil in tests of what is not

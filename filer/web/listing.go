@@ -128,6 +128,7 @@ type (
 	// listingPage is a page of a directory as people get it.
 	listingPage struct {
 		Nonce  string
+		Base   string // of scripts and style
 		Title  string
 		Crumbs []crumb
 		Up     bool // there is a directory above
@@ -145,7 +146,7 @@ type (
 	}
 )
 
-func (p *listingPage) setNonce(nonce string) { p.Nonce = nonce }
+func (p *listingPage) setNonce(nonce, base string) { p.Nonce, p.Base = nonce, base }
 
 // newListingPage makes a page for people: directories first.
 func newListingPage(dir string, entries []granary.Entry, next string, later bool) *listingPage {

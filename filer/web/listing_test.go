@@ -185,7 +185,7 @@ func TestNamesDoNotBecomeMarkup(t *testing.T) {
 			t.Errorf("%s: %d scripts", target, n)
 		}
 		nonce := regexp.MustCompile(`script-src 'nonce-(\w+)'`).FindStringSubmatch(w.Header().Get("Content-Security-Policy"))
-		if nonce == nil || !strings.Contains(body, `<script nonce="`+nonce[1]+`">`) || !strings.Contains(body, `<style nonce="`+nonce[1]+`">`) {
+		if nonce == nil || !strings.Contains(body, `<script nonce="`+nonce[1]+`" type="module" src="`) || !strings.Contains(body, `<link rel="stylesheet" nonce="`+nonce[1]+`" href="`) {
 			t.Errorf("%s: %s", target, w.Header().Get("Content-Security-Policy"))
 		}
 	}

@@ -25,21 +25,12 @@ func (q *request) serveOwn() error {
 		return q.serveDav()
 	}
 	var serve func() error
-	switch q.path {
-	case "/-/health":
-		serve = q.health
-	case "/-/metrics":
-		serve = func() error { q.h.own.ServeHTTP(q.w, q.r); return nil }
-	case "/-/version":
-		serve = q.version
-	case watchPath:
-		if !q.superuser() { // whom not everything is shown to that is below a path
-			return granary.Errorf(granary.KindPermission, "watch", "", "changes are told to the superuser")
-		}
-		serve = q.serveWatch
-	case "/-/v1/openapi.json":
-		serve = q.openAPI
-	default:
+	if strings.HasPrefix(q.path, uiPath) {
+		serve = q.serveUI
+	} else {
+		serve = q.endpoint()
+	}
+	if serve == nil {
 		return q.sendJSON(http.StatusNotFound, errorDocument{errorBody{
 			Kind: granary.KindNotFound.String(), Message: "there is no endpoint " + q.path + "; paths under /-/ are the door's own",
 		}})
@@ -48,6 +39,28 @@ func (q *request) serveOwn() error {
 		return methodNotAllowed(q.r.Method, "GET, HEAD")
 	}
 	return serve()
+}
+
+// endpoint returns what serves one of the endpoints that are only read, nil if it is none.
+func (q *request) endpoint() func() error {
+	switch q.path {
+	case "/-/health":
+		return q.health
+	case "/-/metrics":
+		return func() error { q.h.own.ServeHTTP(q.w, q.r); return nil }
+	case "/-/version":
+		return q.version
+	case watchPath:
+		if !q.superuser() { // whom not everything is shown to that is below a path
+			return func() error {
+				return granary.Errorf(granary.KindPermission, "watch", "", "changes are told to the superuser")
+			}
+		}
+		return q.serveWatch
+	case "/-/v1/openapi.json":
+		return q.openAPI
+	}
+	return nil
 }
 
 // health answers 200 when the cluster does.
