@@ -107,3 +107,27 @@ func TestKeys(t *testing.T) {
 		}
 	}
 }
+
+// TestCopyWithChecksum asks for a checksum that the source has none of, and for one that it has.
+func TestCopyWithChecksum(t *testing.T) {
+	s := newServer(t)
+	s.put(t, "k", "content")
+	for _, a := range algorithms() {
+		h := a.new()
+		h.Write([]byte("content"))
+		want := (&digest{algorithm: a, hash: h}).sum()
+		for _, source := range []string{"bucket/k", "bucket/copy"} { // the second has it already
+			header := map[string]string{"X-Amz-Copy-Source": source, "X-Amz-Checksum-Algorithm": string(a), "X-Amz-Metadata-Directive": "REPLACE"}
+			if got := s.do(t, call{method: "PUT", target: "/bucket/copy", header: header}).want(t, 200); !strings.Contains(got.body, want) {
+				t.Errorf("%s of %s: %s", a, source, got.body)
+			}
+			head := s.do(t, call{method: "HEAD", target: "/bucket/copy", header: map[string]string{"X-Amz-Checksum-Mode": "ENABLED"}}).want(t, 200)
+			for _, other := range algorithms() {
+				if sum := head.header.Get(other.header()); (other == a) != (sum == want) && (other == a || sum != "") {
+					t.Errorf("%s of %s: %s is %q", a, source, other, sum)
+				}
+			}
+		}
+	}
+	s.do(t, call{method: "PUT", target: "/bucket/copy", header: map[string]string{"X-Amz-Copy-Source": "bucket/k", "X-Amz-Checksum-Algorithm": "MD4"}}).wantCode(t, codeInvalidRequest)
+}

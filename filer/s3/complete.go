@@ -169,7 +169,7 @@ func (q *request) complete(root granary.InodeID, m *multipart, asked []completeP
 	}
 	q.setVersionID(&info.Attr)
 	return &completeResult{
-		Xmlns: xmlNamespace, Location: "/" + q.bucket + "/" + uriEncode(q.key, true), Bucket: q.bucket, Key: q.key,
+		Xmlns: xmlNamespace, Location: q.objectURL(), Bucket: q.bucket, Key: q.key,
 		ETag: quoteETag(etag), checksumElements: elements(sums),
 	}, nil
 }

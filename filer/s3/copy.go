@@ -1,8 +1,10 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -75,6 +77,11 @@ func (q *request) copyObject() error {
 	source, err := q.copySource()
 	if err != nil {
 		return err
+	}
+	if name := q.r.Header.Get("X-Amz-Checksum-Algorithm"); name != "" {
+		if _, ok := parseAlgorithm(name); !ok {
+			return refuse(codeInvalidRequest, "Checksum algorithm provided is unsupported: %q.", name)
+		}
 	}
 	metadata, err := q.metadataOf()
 	if err != nil {
@@ -157,12 +164,16 @@ func (q *request) copyFrom(source copySource, root granary.InodeID, match *grana
 		if err != nil {
 			return nil, err
 		}
-		copied, err := q.copyVersion(info, source, root, match, metadata(info))
+		content, err := q.copiedContent(info, source)
+		if err != nil {
+			return nil, err
+		}
+		copied, err := q.copyVersion(info, source, root, match, slices.Concat(metadata(info), content))
 		if err == nil {
 			q.setVersionID(&copied.Attr)
 			sums := map[algorithm]string{}
 			if !copied.Attr.IsDir() {
-				sums = checksumsOf(info.Xattrs)
+				sums = checksumsOf(content)
 			}
 			return &copyResult{
 				XMLName: xml.Name{Local: "CopyObjectResult"}, Xmlns: xmlNamespace, LastModified: isoTime(copied.Attr.Mtime),
@@ -180,15 +191,60 @@ func (q *request) copyFrom(source copySource, root granary.InodeID, match *grana
 	}
 }
 
+// copiedContent returns the attributes of the copy that describe its content: the source's, but for the checksum if the request asks for one
+// by an algorithm that the source has none of the whole by. Then the source is read.
+func (q *request) copiedContent(info *filer.Info, source copySource) ([]granary.Xattr, error) {
+	a, asked := parseAlgorithm(q.r.Header.Get("X-Amz-Checksum-Algorithm"))
+	if info.Attr.IsDir() {
+		return nil, nil
+	}
+	var kept []granary.Xattr
+	there := false
+	for _, x := range info.Xattrs {
+		if !strings.HasPrefix(x.Name, granary.XattrContentPrefix) {
+			continue
+		}
+		if sum := strings.HasPrefix(x.Name, xattrChecksumPrefix); asked && sum {
+			if x.Name != a.xattr() || !a.valid(string(x.Value)) {
+				continue
+			}
+			there = true
+		}
+		kept = append(kept, x)
+	}
+	if !asked || there {
+		return kept, nil
+	}
+	sum, err := q.checksum(info, source, a)
+	if err != nil {
+		return nil, err
+	}
+	return append(kept, granary.Xattr{Name: a.xattr(), Value: []byte(sum)}), nil
+}
+
+// checksum computes a checksum of what a version of an object holds; KindStale if the object is another by now.
+func (q *request) checksum(info *filer.Info, source copySource, a algorithm) (string, error) {
+	file, err := q.h.store.OpenKey(q.r.Context(), source.root, source.key, source.version)
+	if err != nil {
+		return "", readError(err)
+	}
+	defer file.Close()
+	if file.Stat().Attr.Inode != info.Attr.Inode || file.Stat().Attr.ContentVersion != info.Attr.ContentVersion {
+		return "", refuse(codeOperationAborted, "The copy source was replaced while it was copied. Please try again.")
+	}
+	reader := file.NewReader(0, sizeOf(&info.Attr))
+	defer reader.Close()
+	d := &digest{algorithm: a, hash: a.new()}
+	if n, err := io.Copy(d.hash, reader); err != nil || n != sizeOf(&info.Attr) {
+		return "", cmp.Or(err, error(granary.Errorf(granary.KindInternal, "s3.copy", source.key, "%d bytes came of %d", n, info.Attr.Size)))
+	}
+	return d.sum(), nil
+}
+
 func (q *request) copyVersion(info *filer.Info, source copySource, root granary.InodeID, match *granary.Precondition, xattrs []granary.Xattr) (*filer.Info, error) {
 	ctx := q.r.Context()
 	if info.Attr.IsDir() {
 		return q.emptyObject(ctx, filer.UploadOptions{Owner: q.identity.caller.cred, Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: xattrs, Match: match})
-	}
-	for _, x := range info.Xattrs {
-		if strings.HasPrefix(x.Name, granary.XattrContentPrefix) {
-			xattrs = append(xattrs, x)
-		}
 	}
 	return q.h.store.Copy(ctx, filer.CopyOptions{
 		Owner:   q.identity.caller.cred,

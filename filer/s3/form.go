@@ -272,7 +272,7 @@ func (q *request) posted(f *form, info *filer.Info) error {
 	q.setVersionID(&info.Attr)
 	header.Set("Etag", etag)
 	setChecksums(header, q.body.sums())
-	location := "/" + q.bucket + "/" + uriEncode(q.key, true)
+	location := q.objectURL()
 	header.Set("Location", location)
 	to := f.fields["success_action_redirect"]
 	if to == "" {

@@ -203,6 +203,18 @@ func (h *Handler) split(r *http.Request) (bucket, key string) {
 	return bucket, key
 }
 
+// objectURL is where the request's object is to be had, by the address that the client has used.
+func (q *request) objectURL() string {
+	scheme, path := "http://", "/"+uriEncode(q.key, true)
+	if q.r.TLS != nil {
+		scheme = "https://"
+	}
+	if bucket, _, _ := strings.Cut(strings.TrimPrefix(q.r.URL.Path, "/"), "/"); bucket == q.bucket && !strings.HasPrefix(strings.ToLower(q.r.Host), q.bucket+".") { // path style
+		path = "/" + q.bucket + path
+	}
+	return scheme + q.r.Host + path
+}
+
 // fail answers with an error; an answer that has begun is cut off, so that it never looks whole.
 func (q *request) fail(err error) {
 	notFound := codeNoSuchKey
