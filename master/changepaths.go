@@ -3,6 +3,7 @@ package master
 import (
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/dsorchard/granary"
 )
@@ -12,6 +13,7 @@ import (
 type nameHints struct {
 	mu    sync.Mutex
 	names map[granary.InodeID]nameHint
+	large map[granary.InodeID]time.Time // directories with too many names to look through, and when that was found out
 }
 
 type nameHint struct {
@@ -36,6 +38,27 @@ func (h *nameHints) put(id granary.InodeID, n nameHint) {
 		h.names = map[granary.InodeID]nameHint{}
 	}
 	h.names[id] = n
+}
+
+// largeFor is how long a directory that has too many names is not looked through again.
+const largeFor = time.Minute
+
+// tooLarge reports whether a directory was found to have too many names, lately.
+func (h *nameHints) tooLarge(dir granary.InodeID) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	since, ok := h.large[dir]
+	return ok && time.Since(since) < largeFor
+}
+
+// foundLarge remembers that it has.
+func (h *nameHints) foundLarge(dir granary.InodeID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.large == nil || len(h.large) >= nameHintsMax {
+		h.large = map[granary.InodeID]time.Time{}
+	}
+	h.large[dir] = time.Now()
 }
 
 // changePaths finds the paths of changes in one state of the store.
@@ -184,7 +207,7 @@ func (p *changePaths) nameOf(id, parent granary.InodeID, dir bool) (string, erro
 
 // search looks for an inode among the names of a directory, and remembers all that it sees.
 func (p *changePaths) search(id, parent granary.InodeID) (found string, err error) {
-	if r, err := p.v.inode(id); err != nil || r == nil || r.Nlink == 0 || p.listed[parent] {
+	if r, err := p.v.inode(id); err != nil || r == nil || r.Nlink == 0 || p.listed[parent] || p.hints.tooLarge(parent) {
 		return "", err
 	}
 	ended := true
@@ -205,6 +228,9 @@ func (p *changePaths) search(id, parent granary.InodeID) (found string, err erro
 		}
 		return true, nil
 	})
+	if !ended && found == "" {
+		p.hints.foundLarge(parent)
+	}
 	if ended && err == nil {
 		if p.listed == nil {
 			p.listed = map[granary.InodeID]bool{}

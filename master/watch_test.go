@@ -158,6 +158,41 @@ func TestChangesAreToldOnce(t *testing.T) {
 	}
 }
 
+// TestNamesAreNotFoundInLargeDirectories: a change of an inode in a directory of too many names is told with that directory alone, which is
+// not looked through each time; of one that was seen under its name it is told with that.
+func TestNamesAreNotFoundInLargeDirectories(t *testing.T) {
+	m := newMachine(t)
+	defer func() { m.close() }()
+	d := m.ok(&granary.Create{Parent: granary.RootInode, Name: "d", Type: granary.TypeDirectory, Mode: 0o755}).Attr.Inode
+	var items []item
+	for i := range watchNames + 10 {
+		m.seq++
+		items = append(items, &mutation{Session: m.session, LowestUnacked: m.seq, Request: granary.Request{Seq: m.seq, Op: &granary.Create{
+			Parent: d, Name: fmt.Sprintf("%06d", i), Type: granary.TypeRegular}}})
+		if len(items) == 1000 || i == watchNames+9 {
+			m.items(items...)
+			items = nil
+		}
+	}
+	last := fmt.Sprintf("d/%06d", watchNames+9)
+	f := ask[*granary.Found](m, &granary.Lookup{Base: granary.RootInode, Path: last}).Entry.Attr.Inode
+	m.close() // what was seen is forgotten
+	m.open()
+	from := granary.Position{Index: granary.Index(m.s.head.Applied) + 1}
+	m.ok(&granary.SetAttr{Inode: f, Mode: ptr(uint32(0o600))})
+	if a := ask[*granary.Changes](m, &granary.Watch{Inode: d, From: from}); len(a.Changes) != 1 || a.Changes[0].Path != "/d/" || a.Changes[0].Inode != f {
+		t.Fatalf("%+v", a)
+	}
+	if !m.s.logWatch.hints.tooLarge(d) {
+		t.Error("it would be looked through again")
+	}
+	m.ok(&granary.Rename{SrcParent: d, SrcName: last[2:], DstParent: d, DstName: "named"})
+	m.ok(&granary.SetAttr{Inode: f, Mode: ptr(uint32(0o644))})
+	if a := ask[*granary.Changes](m, &granary.Watch{Inode: d, From: from}); len(a.Changes) != 3 || a.Changes[2].Path != "/d/named" {
+		t.Fatalf("%+v", a)
+	}
+}
+
 // TestWatchWakes: who waits is answered by what changes below what he watches, and by nothing else; and in time.
 func TestWatchWakes(t *testing.T) {
 	s := openAlone(t, t.TempDir(), nil)
