@@ -34,12 +34,28 @@ type history struct {
 	slowest   time.Duration      // since it was last asked for
 	gap       time.Duration      // longest time without an outcome since then
 	latest    time.Time          // outcome
-	checked   int                // objects …
-	undecided int                // … of which it could not be said in time whether their history is right
-	wrong     []string           // what is wrong with others
+	locks     lockCounts
+	checked   int      // objects …
+	undecided int      // … of which it could not be said in time whether their history is right
+	wrong     []string // what is wrong with others
 }
 
-// object is a register, a counter or a pair of names.
+// lockCounts is what came of work with locks.
+type lockCounts struct{ granted, written, refused int }
+
+func (c *lockCounts) count(s step, out outcome) {
+	switch done := out.Kind == granary.KindNone; {
+	case s.Kind != "lock":
+	case s.Do == "take" && done:
+		c.granted++
+	case s.Do == "write" && done:
+		c.written++
+	case s.Do == "write":
+		c.refused++
+	}
+}
+
+// object is a register, a counter, a pair of names or a lock.
 type object struct {
 	name    string
 	kind    string
@@ -139,6 +155,7 @@ func (h *history) record(worker int, o *object, s step, out outcome, st stamp, c
 	op := porcupine.Operation{ClientId: worker, Input: s, Output: out, Call: int64(call), Return: int64(end)}
 	if out.Known {
 		h.done++
+		h.locks.count(s, out)
 		h.gap, h.latest = max(h.gap, time.Since(h.latest)), time.Now()
 	} else {
 		h.unknown++
@@ -226,6 +243,10 @@ func (h *history) report(t *testing.T) {
 		t.Error(text)
 	}
 	t.Logf("%d operations on %d objects, %d more of unknown outcome; %d histories could not be decided", h.done, h.checked, h.unknown, h.undecided)
+	t.Logf("locks: %+v", h.locks)
+	if h.locks.granted == 0 || h.locks.written == 0 || h.locks.refused == 0 {
+		t.Errorf("too little was done with locks: %+v", h.locks)
+	}
 	if h.undecided > h.checked/20 {
 		t.Errorf("%d of %d histories took too long to be checked", h.undecided, h.checked)
 	}

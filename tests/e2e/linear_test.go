@@ -35,7 +35,8 @@ func chaosFor(t *testing.T) time.Duration {
 // TestChaosLinearizable: clients work on the same objects through three masters that are killed, stopped for a while,
 // told to end, cut off from each other in both directions or one, or from the clients, and whose clocks differ by up to
 // an hour and jump when they are started. What the clients saw is what one copy of each object would have shown them:
-// reads never go back, appends and exclusive creates and renames happen exactly once. And times only grow.
+// reads never go back, appends and exclusive creates and renames happen exactly once, a lock has one holder, and nobody writes under its token
+// when it was granted again. And times only grow.
 func TestChaosLinearizable(t *testing.T) {
 	g := cluster.StartMasters(t, mastersN)
 	const busy, observers = 6, 16

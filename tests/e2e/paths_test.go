@@ -34,6 +34,7 @@ func TestE2EPathLocks(t *testing.T) {
 	t.Run("contended", p.contended)
 	t.Run("run", p.commands)
 	t.Run("election", p.election)
+	t.Run("stopped", p.stopped)
 }
 
 type pathLocks struct {
@@ -348,4 +349,62 @@ func (p pathLocks) election(t *testing.T) {
 	if got := p.lock(t, `{"path":"/leader","ttl":"10s","timeout":"5s"}`); got <= token {
 		t.Errorf("token %d after %d", got, token)
 	}
+}
+
+// stopped: a holder that is stopped for longer than its lease finds, when it goes on, that another has the lock: what it writes then is
+// refused, and its command is ended.
+func (p pathLocks) stopped(t *testing.T) {
+	go1, said := filepath.Join(t.TempDir(), "go"), filepath.Join(t.TempDir(), "said")
+	// The command waits to be told to write. The holder is all of its process group.
+	holder := exec.Command(p.Binary, "lock", "run", "--ttl", "2s", "/stopped", "--", "sh", "-c",
+		`echo "$GRANARY_FENCE" > "$2.tmp"; mv "$2.tmp" "$2"; while ! [ -e "$1" ]; do sleep 0.05; done; echo late | "$0" fs put - /stopped; sleep 100`,
+		p.Binary, go1, said)
+	holder.Env = append(os.Environ(), "GRANARY_CLUSTER="+p.Cluster)
+	holder.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- holder.Wait() }()
+	group := func(s syscall.Signal) {
+		if err := syscall.Kill(-holder.Process.Pid, s); err != nil {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+	t.Cleanup(func() { _ = syscall.Kill(-holder.Process.Pid, syscall.SIGKILL) }) // if it has not ended
+	var old granary.FencingToken
+	cluster.WaitFor(t, 20*time.Second, "the command runs", func() error {
+		b, err := os.ReadFile(said)
+		if err == nil {
+			_, err = fmt.Sscan(string(b), &old)
+		}
+		return err
+	})
+	if status := p.put(t, "/stopped", "first", old); status != http.StatusCreated {
+		t.Fatalf("the holder's write: %d", status)
+	}
+	group(syscall.SIGSTOP)
+	token := p.lock(t, `{"path":"/stopped","ttl":"60s","timeout":"30s"}`)
+	if token <= old {
+		t.Fatalf("token %d after %d", token, old)
+	}
+	if err := os.WriteFile(go1, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	group(syscall.SIGCONT)
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("the command ended as if nothing had happened")
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the command outlives its lock")
+	}
+	if status := p.put(t, "/stopped", "late", old); status != http.StatusPreconditionFailed {
+		t.Errorf("a late write: %d", status)
+	}
+	if got := p.Granary("fs", "cat", "/stopped").Run(t); got != "first" {
+		t.Errorf("the file has %q", got)
+	}
+	p.unlock(t, token)
 }

@@ -19,6 +19,13 @@ type worker struct {
 	id     int
 	rand   *rand.Rand
 	inodes map[string]named // of the objects in use that are files, by kind
+	held   tokens
+}
+
+// tokens are those that a worker has had of a lock.
+type tokens struct {
+	object   string
+	now, old int // the last one that was granted, unless it was given up, and one before
 }
 
 type named struct {
@@ -40,6 +47,9 @@ func (w *worker) run(ctx context.Context) error {
 func (w *worker) one(ctx context.Context) error {
 	s := w.choose()
 	o := w.h.begin(&s, false)
+	if s.Kind == "lock" {
+		w.chooseLock(&s, o.name)
+	}
 	inode, err := w.prepare(ctx, s.Kind, o.name)
 	if err != nil || ctx.Err() != nil {
 		w.h.end(o)
@@ -50,8 +60,41 @@ func (w *worker) one(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s of %s: %w", s.Do, o.name, err)
 	}
+	if s.Kind == "lock" {
+		w.noteLock(s, out)
+	}
 	w.h.record(w.id, o, s, out, st, call)
 	return nil
+}
+
+// chooseLock chooses what to do with a lock: to write under its token, or under one that it had before; to give it up; or not, so that
+// the lease runs out.
+func (w *worker) chooseLock(s *step, object string) {
+	if w.held.object != object {
+		w.held = tokens{object: object}
+	}
+	switch dice := w.rand.IntN(8); {
+	case dice == 0 && w.held.old != 0:
+		s.Do, s.Value = "write", w.held.old
+	case w.held.now == 0 || dice == 1:
+		s.Do = "take"
+	case dice < 6:
+		s.Do, s.Value = "write", w.held.now
+	default:
+		s.Do, s.Value = "release", w.held.now
+	}
+}
+
+// noteLock takes in what came of it.
+func (w *worker) noteLock(s step, out outcome) {
+	gained := s.Do == "take" && out.Known && out.Kind == granary.KindNone
+	lost := s.Do == "release" || s.Do == "write" && s.Value == w.held.now && out.Kind == granary.KindFenced
+	switch {
+	case gained:
+		w.held.now, w.held.old = out.Value, max(w.held.now, w.held.old)
+	case lost:
+		w.held.now, w.held.old = 0, w.held.now
+	}
 }
 
 // observe reads a register now and then until ctx ends. It learns of a new leader only when it asks, so it is the one
@@ -80,7 +123,9 @@ func (w *worker) observe(ctx context.Context) error {
 }
 
 func (w *worker) choose() step {
-	switch w.rand.IntN(6) {
+	switch w.rand.IntN(8) {
+	case 6, 7:
+		return step{Kind: "lock"}
 	case 0:
 		return step{Kind: "register", Do: []string{"write", "read"}[w.rand.IntN(2)], Value: w.rand.IntN(1 << 30)}
 	case 1, 2, 3:
@@ -92,7 +137,7 @@ func (w *worker) choose() step {
 
 // prepare makes the file of a register or counter, unless it is there.
 func (w *worker) prepare(ctx context.Context, kind, object string) (granary.InodeID, error) {
-	if kind == "names" {
+	if kind == "names" || kind == "lock" {
 		return 0, nil
 	}
 	if n := w.inodes[kind]; n.name == object {
@@ -135,6 +180,16 @@ func (w *worker) perform(s step, object string, inode granary.InodeID) (outcome,
 	case "counter append":
 		r, err = w.c.Do(ctx, granary.Cred{}, &granary.Commit{Inode: inode, AtEnd: true, Content: granary.Content{Inline: []byte{'x'}}})
 		out.Value = int(r.Offset)
+	case "lock take":
+		var grant client.Grant
+		grant, err = w.c.AcquirePaths(ctx, granary.Cred{}, granary.AcquirePaths{
+			Paths: []granary.LockPath{{Base: w.h.dir, Path: object}}, Exclusive: true, TTL: granary.LockTTLMin})
+		out.Value = int(grant.Token)
+	case "lock release":
+		err = w.c.ReleasePaths(ctx, granary.Cred{}, granary.ReleasePaths{Token: granary.FencingToken(s.Value)})
+	case "lock write":
+		under := client.WithFences(ctx, granary.FencingToken(s.Value))
+		_, err = w.c.Do(under, granary.Cred{}, &granary.SetXattr{Inode: w.h.dir, Xattr: granary.Xattr{Name: "user.lock", Value: fmt.Append(nil, s.Value)}})
 	case "names create":
 		_, err = w.c.Do(ctx, granary.Cred{}, &granary.Create{
 			Parent: w.h.dir, Name: nameOf(object, s.Value), Type: granary.TypeRegular, Mode: 0o644, Exclusive: true})
@@ -163,7 +218,7 @@ func (w *worker) outcome(out outcome, err error) (outcome, error) {
 	}
 	out.Known, out.Kind = true, granary.KindOf(err)
 	switch out.Kind {
-	case granary.KindNone, granary.KindExists, granary.KindNotFound:
+	case granary.KindNone, granary.KindExists, granary.KindNotFound, granary.KindWouldBlock, granary.KindFenced:
 		return out, nil
 	}
 	return out, err
