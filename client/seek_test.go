@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 // interregnum says which master is dead, which one is elected, and when.
 type interregnum struct {
+	mu         sync.Mutex
 	dead, next string
 	elected    time.Time
 	asked      map[string]int // questions who leads
@@ -25,6 +27,8 @@ type bereft struct {
 }
 
 func (m *bereft) refusal(op string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	switch {
 	case m.addr == m.dead:
 		return granary.Errorf(granary.KindUnavailable, op, m.addr, "connection refused")
@@ -44,7 +48,9 @@ func (m *bereft) Query(ctx context.Context, req *granary.QueryRequest) (granary.
 
 // ReadIndex implements wire.Master.
 func (m *bereft) ReadIndex(context.Context) (granary.Index, error) {
+	m.mu.Lock()
 	m.asked[m.addr]++
+	m.mu.Unlock()
 	return 1, m.refusal("read index")
 }
 
@@ -63,9 +69,11 @@ func TestNewLeaderIsFoundAtOnce(t *testing.T) {
 		defer closeClient(t, c)
 		start := time.Now()
 		const election = 3 * time.Second // longer than one search
-		state.dead, state.next, state.elected = f.leader, f.addrs[4], start.Add(election)
 		f.mu.Lock()
+		state.mu.Lock()
+		state.dead, state.next, state.elected = f.leader, f.addrs[4], start.Add(election)
 		f.leader = state.next
+		state.mu.Unlock()
 		f.mu.Unlock()
 		took := make(chan time.Duration)
 		const calls = 20
@@ -82,6 +90,8 @@ func TestNewLeaderIsFoundAtOnce(t *testing.T) {
 				t.Errorf("the new leader was elected after %v, and found after %v", election, d)
 			}
 		}
+		state.mu.Lock()
+		defer state.mu.Unlock()
 		for addr, n := range state.asked {
 			if most := int(2 * election / seekMax); n > most {
 				t.Errorf("%s was asked %d times in %v", addr, n, election)
