@@ -123,8 +123,9 @@ func TestChaosVolumeServers(t *testing.T) {
 // now, with the reason, and leaves nothing.
 func refusedUnderFixed(t *testing.T, d *cluster.Dev, fixed *uploads) {
 	t.Helper()
-	content := make([]byte, 2_000_000)
-	local := randomFile(t, filepath.Join(t.TempDir(), "refused"), len(content))
+	// So many chunks that each data shard of a row gets some: fewer may all go to servers that are up, with all of the parity, which is as safe
+	// as the policy asks for.
+	local := randomFile(t, filepath.Join(t.TempDir(), "refused"), 12_000_000)
 	out, err := cluster.Command{Name: "curl", Args: []string{"-sS", "-w", "%{http_code}", "-T", local, d.HTTP + "/fixed/refused"}}.Try(t.Context())
 	if err != nil {
 		t.Fatal(err)
