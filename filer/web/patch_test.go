@@ -199,9 +199,8 @@ func TestDigests(t *testing.T) {
 
 func TestAttributesAsHeaders(t *testing.T) {
 	s := newStack(t)
-	w := s.want(201, "PUT", "/f", "hello", "Granary-Mode: 0640", "Granary-Mtime: 2020-02-03T04:05:06.123456789Z",
+	s.want(201, "PUT", "/f", "hello", "Granary-Mode: 0640", "Granary-Mtime: 2020-02-03T04:05:06.123456789Z",
 		"Granary-Xattr-user.color: light%20blue", "Granary-Xattr-user.%43ase: %00%ff%25")
-	_ = w
 	h := s.want(200, "HEAD", "/f", "").Header()
 	for name, want := range map[string]string{
 		"Granary-Mode": "0640", "Granary-Mtime": "2020-02-03T04:05:06.123456789Z", "Last-Modified": "Mon, 03 Feb 2020 04:05:06 GMT",
