@@ -75,9 +75,9 @@ type Cache struct {
 
 // counts are the numbers of Stats that only grow.
 type counts struct {
-	hits, misses, bytesRead            atomic.Uint64
-	added, bytesAdded, passed          atomic.Uint64
-	rejected, evicted, failures, named atomic.Uint64
+	hits, misses, bytesRead     atomic.Uint64
+	added, bytesAdded, passed   atomic.Uint64
+	rejected, evicted, failures atomic.Uint64
 }
 
 // Stats tells how a cache fares.

@@ -283,3 +283,38 @@ func TestMany(t *testing.T) {
 		t.Error(fmt.Sprint(n, " bytes"))
 	}
 }
+
+// Caches that share a directory do not write into each other's files, whatever their processes' numbers are: in containers all are 1.
+func TestWritersApart(t *testing.T) {
+	dir := t.TempDir()
+	const caches, each = 4, 500
+	hash := func(i, n int) granary.Hash { return granary.Hash{byte(n), byte(n >> 8), byte(i)} }
+	bytesOf := func(i, n int) []byte { return bytes.Repeat([]byte{byte(i), byte(n), byte(n >> 8)}, 1000) }
+	var all []*Cache
+	for range caches {
+		all = append(all, open(t, dir, granary.ChunkSizeMax*4))
+	}
+	for n := range each {
+		for i, c := range all {
+			p := bytesOf(i, n)
+			c.Add(hash(i, n), len(p), 0, p, func() {})
+		}
+	}
+	for _, c := range all {
+		if err := c.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for n := range each {
+		for i, c := range all {
+			want := bytesOf(i, n)
+			got := make([]byte, len(want))
+			if !c.Read(hash(i, n), len(want), 0, got) {
+				t.Fatalf("chunk %d of cache %d is gone: %+v", n, i, c.Stats())
+			}
+			if !bytes.Equal(got, want) {
+				t.Fatalf("chunk %d of cache %d reads back wrong", n, i)
+			}
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -150,8 +151,9 @@ func (c *Cache) put(it *item) {
 
 // writeWhole writes a chunk beside its place, and puts it there.
 func (c *Cache) writeWhole(it *item) (err error) {
-	tmp := filepath.Join(c.root, tmpDir, fmt.Sprintf("%d-%d", os.Getpid(), c.counts.named.Add(1)))
-	fd, err := c.create(tmp, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC)
+	// The name is drawn: process numbers do not tell writers apart that are in one process, or each in a container of its own.
+	tmp := filepath.Join(c.root, tmpDir, fmt.Sprintf("%016x", rand.Uint64()))
+	fd, err := c.create(tmp, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL)
 	if err != nil {
 		return err
 	}
