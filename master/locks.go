@@ -56,8 +56,10 @@ func (w *lockWatch) tell(news []lockWaiter) {
 	}
 }
 
-// AwaitLock implements wire.Master. That a request still waits is told as this node sees it; that it is over, only after a
-// majority has said that this node leads, from a state that was read later.
+// AwaitLock implements wire.Master. That a request still waits is told as this node sees it; that it is over, from a state that was
+// current at some moment since the question came: either a majority has said since then that this node leads, before the state was
+// read, or an entry was applied here that is newer than all that was committed when a majority said so. Such an entry was committed
+// since then, whoever leads by now, so news of a grant is passed on without asking again.
 func (s *Server) AwaitLock(ctx context.Context, req *granary.AwaitLock) (granary.LockOutcome, error) {
 	ctx, done, err := s.begin(ctx)
 	if err != nil {
@@ -70,10 +72,10 @@ func (s *Server) AwaitLock(ctx context.Context, req *granary.AwaitLock) (granary
 	}
 	timeout := time.NewTimer(time.Duration(granary.AwaitLockMax))
 	defer timeout.Stop()
+	if err := l.confirm(ctx); err != nil {
+		return granary.LockOutcome{}, err
+	}
 	for {
-		if err := l.confirm(ctx); err != nil {
-			return granary.LockOutcome{}, err
-		}
 		outcome, waited, err := l.lookLock(ctx, req, timeout.C)
 		if err == nil && !waited {
 			err = l.settle(ctx, granary.Index(l.s.appliedIndex()))

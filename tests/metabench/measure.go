@@ -18,6 +18,12 @@ func bench(ctx context.Context, s settings, target, name string, callers, count 
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", name, err)
 	}
+	row(s, target, name, callers, m)
+	return len(m.Latencies), nil
+}
+
+// row prints a line of the table.
+func row(s settings, target, name string, callers int, m *measure.Sample) {
 	n := len(m.Latencies)
 	charge := "-"
 	if len(s.pids) > 0 && n > 0 {
@@ -25,5 +31,4 @@ func bench(ctx context.Context, s settings, target, name string, callers, count 
 	}
 	fmt.Printf("%-10s %-22s %7d %10.0f %10.2f %10.2f %10s\n",
 		target, name, callers, m.Rate(), m.Milliseconds(0.5), m.Milliseconds(0.99), charge)
-	return n, nil
 }
