@@ -78,6 +78,7 @@ type (
 		// those of the key StartAfter that are earlier than that are listed, too.
 		Versions bool
 		StartAt  *ObjectVersion
+		Content  bool // items come with their Content
 	}
 	// Listing answers List.
 	Listing struct {
@@ -304,7 +305,12 @@ type ListItem struct {
 	ETag     string // the stored ETag, or ""
 	Latest   bool   // with Versions: the newest version of the key
 	Marker   bool   // a delete marker: of Attr, number, flags and times are set
+	// Content, with List.Content, are the other attributes that describe the content, of at most ListContentMax bytes each.
+	Content []Xattr
 }
+
+// ListContentMax bounds the attributes that a listing tells, in bytes of a value.
+const ListContentMax = 256
 
 // MasterStatus is one node of the Raft group.
 type MasterStatus struct {

@@ -204,3 +204,55 @@ func TestListIsBounded(t *testing.T) {
 	}
 	m.check()
 }
+
+// TestListContent lists what describes the content of files: the ETag, and what else is short.
+func TestListContent(t *testing.T) {
+	m := newMachine(t)
+	defer m.close()
+	root := newBucket(m)
+	long := []byte(strings.Repeat("x", granary.ListContentMax+1))
+	for i, described := range [][]granary.Xattr{
+		nil, {{Name: granary.XattrETag, Value: []byte("e")}}, {{Name: granary.XattrContentPrefix + "sum", Value: []byte("s")}, {Name: granary.XattrETag, Value: []byte("e")}},
+		{{Name: granary.XattrContentPrefix + "a", Value: long}, {Name: granary.XattrETag, Value: []byte("e")}, {Name: granary.XattrContentPrefix + "z", Value: []byte("z")}},
+	} {
+		xattrs := append([]granary.Xattr{{Name: "granary.a", Value: []byte("1")}, {Name: "user.z", Value: []byte("2")}}, described...)
+		m.ok(&granary.Create{Parent: root, Name: fmt.Sprint(i), Type: granary.TypeRegular, Xattrs: xattrs})
+	}
+	for _, versions := range []bool{false, true} {
+		for content, want := range map[bool]string{
+			false: "0 , 1 e, 2 e, 3 e", true: "0 , 1 e, 2 e granary.content.sum=s, 3 e granary.content.z=z",
+		} {
+			var got []string
+			for _, item := range ask[*granary.Listing](m, &granary.List{Root: root, Content: content, Versions: versions}).Items {
+				word := item.Key + " " + item.ETag
+				for _, x := range item.Content {
+					word += fmt.Sprintf(" %s=%s", x.Name, x.Value)
+				}
+				got = append(got, word)
+			}
+			if got := strings.Join(got, ", "); got != want {
+				t.Errorf("content %t, versions %t: %s; want %s", content, versions, got, want)
+			}
+		}
+	}
+}
+
+// BenchmarkList lists a thousand files of a bucket that has ten thousand, with and without what describes their content.
+func BenchmarkList(b *testing.B) {
+	m := newMachine(b)
+	defer m.close()
+	root := newBucket(m)
+	for i := range 10_000 {
+		m.ok(&granary.Create{Parent: root, Name: fmt.Sprintf("key-%06d", i), Type: granary.TypeRegular, Xattrs: []granary.Xattr{
+			{Name: granary.XattrETag, Value: []byte(strings.Repeat("e", 32))}, {Name: granary.XattrContentPrefix + "checksum-crc64nvme", Value: []byte("AAAAAAAAAAA=")},
+			{Name: "granary.s3.content-type", Value: []byte("application/octet-stream")},
+		}})
+	}
+	for _, content := range []bool{false, true} {
+		b.Run(fmt.Sprintf("content=%t", content), func(b *testing.B) {
+			for b.Loop() {
+				ask[*granary.Listing](m, &granary.List{Root: root, Content: content, StartAfter: "key-004000"})
+			}
+		})
+	}
+}

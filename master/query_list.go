@@ -31,7 +31,8 @@ type lister struct {
 	it     *pebble.Iterator
 	limit  int
 	visits int
-	last   string // what was visited before: a listing that goes on after it misses nothing
+	xattrs *pebble.Iterator // with q.Content: of the table of attributes, once one was wanted
+	last   string           // what was visited before: a listing that goes on after it misses nothing
 	out    granary.Listing
 	d      dentryRecord // the last that was decoded
 }
@@ -60,7 +61,11 @@ func (v *view) list(q *granary.List) (granary.Answer, error) {
 	} else {
 		_, err = l.walk(root.Inode, "")
 	}
-	if err := firstError(err, it.Close()); err != nil {
+	err = firstError(err, it.Close())
+	if l.xattrs != nil {
+		err = firstError(err, l.xattrs.Close())
+	}
+	if err != nil {
 		return nil, err
 	}
 	return &l.out, nil
@@ -308,11 +313,42 @@ func (l *lister) item(full string, r *inodeRecord) (granary.ListItem, error) {
 	if r.ContentXattrs == 0 {
 		return item, nil
 	}
+	if l.q.Content && r.ContentXattrs > 1 {
+		return item, l.describe(&item)
+	}
 	x, err := read[bytesRecord](l.v, keyXattr(r.Inode, granary.XattrETag))
 	if x != nil {
 		item.ETag = string(x.Bytes)
 	}
 	return item, err
+}
+
+// describe completes an item with what describes the content: its attributes lie together, so that one seek
+// finds them all.
+func (l *lister) describe(item *granary.ListItem) error {
+	if l.xattrs == nil {
+		var err error
+		if l.xattrs, err = l.v.r.NewIter(&pebble.IterOptions{LowerBound: []byte{tableXattr}, UpperBound: []byte{tableXattr + 1}}); err != nil {
+			return errStore([]byte{tableXattr}, err)
+		}
+	}
+	prefix := keyXattr(item.Attr.Inode, granary.XattrContentPrefix)
+	for valid := l.xattrs.SeekGE(prefix); valid && bytes.HasPrefix(l.xattrs.Key(), prefix); valid = l.xattrs.Next() {
+		name := l.xattrs.Key()[len(prefix)-len(granary.XattrContentPrefix):]
+		x, err := unmarshal[bytesRecord](l.xattrs.Value())
+		switch {
+		case err != nil:
+			return errStore(l.xattrs.Key(), err)
+		case string(name) == granary.XattrETag:
+			item.ETag = string(x.Bytes)
+		case len(x.Bytes) <= granary.ListContentMax:
+			item.Content = append(item.Content, granary.Xattr{Name: string(name), Value: x.Bytes})
+		}
+	}
+	if err := l.xattrs.Error(); err != nil {
+		return errStore(prefix, err)
+	}
+	return nil
 }
 
 // add appends an item, or notes that there is one more than may be listed.

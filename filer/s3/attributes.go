@@ -1,6 +1,8 @@
 package s3
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/xml"
 	"net/http"
 	"slices"
@@ -18,7 +20,41 @@ const storageClassStandard = "STANDARD"
 // content changes.
 const xattrParts = granary.XattrContentPrefix + "parts"
 
-// partsAttribute returns the attribute of an object's parts; none if it would be too long.
+// xattrPartSums keeps the checksums of those parts: the name of the algorithm, a space, and the raw checksums one behind the other.
+const xattrPartSums = granary.XattrContentPrefix + "part-sums"
+
+// partsAttributes returns the attributes of an object's parts; what would be too long is left out.
+func partsAttributes(m *multipart, chosen []part) []granary.Xattr {
+	xattrs := partsAttribute(chosen)
+	if m.unasked || xattrs == nil {
+		return xattrs
+	}
+	value := []byte(string(m.algorithm) + " ")
+	for _, p := range chosen {
+		raw, err := base64.StdEncoding.DecodeString(p.checksum)
+		if err != nil || len(value)+len(raw) > granary.XattrValueMax {
+			return xattrs
+		}
+		value = append(value, raw...)
+	}
+	return append(xattrs, granary.Xattr{Name: xattrPartSums, Value: value})
+}
+
+// partSums returns the checksums of the parts of an object; nil if they are not known.
+func partSums(info *filer.Info) (a algorithm, sums []string) {
+	v, _ := info.Xattr(xattrPartSums)
+	name, raw, _ := bytes.Cut(v, []byte(" "))
+	a, ok := parseAlgorithm(string(name))
+	if !ok || len(raw)%a.size() != 0 {
+		return "", nil
+	}
+	for sum := range slices.Chunk(raw, a.size()) {
+		sums = append(sums, base64.StdEncoding.EncodeToString(sum))
+	}
+	return a, sums
+}
+
+// partsAttribute returns the attribute of the parts' sizes; none if it would be too long.
 func partsAttribute(chosen []part) []granary.Xattr {
 	var runs []string
 	for i := 0; i < len(chosen); {
@@ -99,6 +135,7 @@ type objectParts struct {
 type attributePart struct {
 	PartNumber int
 	Size       int64
+	checksumElements
 }
 
 func (q *request) getObjectAttributes() error {
@@ -142,6 +179,12 @@ func (q *request) getObjectAttributes() error {
 	}
 	if sizes := partSizes(info); asked["ObjectParts"] && sizes != nil {
 		document.ObjectParts = attributeParts(sizes, after, maxParts)
+		if a, sums := partSums(info); len(sums) == len(sizes) {
+			for i := range document.ObjectParts.Parts {
+				p := &document.ObjectParts.Parts[i]
+				*p.of(a) = sums[p.PartNumber-1]
+			}
+		}
 	}
 	q.setVersionID(&info.Attr)
 	q.w.Header().Set("Last-Modified", info.Attr.Mtime.Std().UTC().Format(http.TimeFormat))
@@ -174,7 +217,7 @@ func attributeParts(sizes []int64, after, maxParts int) *objectParts {
 			p.IsTruncated = true
 			break
 		}
-		p.Parts = append(p.Parts, attributePart{i + 1, sizes[i]})
+		p.Parts = append(p.Parts, attributePart{PartNumber: i + 1, Size: sizes[i]})
 		p.NextPartNumberMarker = i + 1
 	}
 	return p

@@ -115,6 +115,13 @@ func (b *body) addDigest(a algorithm) {
 	}
 }
 
+// addDefault has a checksum computed if none is announced.
+func (b *body) addDefault() {
+	if len(b.digests) == 0 {
+		b.addDigest(algorithmDefault)
+	}
+}
+
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
 	if b.err != nil {

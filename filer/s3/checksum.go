@@ -1,9 +1,12 @@
 package s3
 
 import (
+	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
+	"encoding/binary"
 	"hash"
 	"hash/crc32"
 	"hash/crc64"
@@ -11,6 +14,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/minio/crc64nvme"
+	"github.com/zeebo/xxh3"
 
 	"github.com/dsorchard/granary"
 )
@@ -25,7 +32,15 @@ const (
 	algorithmCRC64NVME algorithm = "CRC64NVME"
 	algorithmSHA1      algorithm = "SHA1"
 	algorithmSHA256    algorithm = "SHA256"
+	algorithmSHA512    algorithm = "SHA512"
+	algorithmMD5       algorithm = "MD5"
+	algorithmXXHash64  algorithm = "XXHASH64"
+	algorithmXXHash3   algorithm = "XXHASH3"
+	algorithmXXHash128 algorithm = "XXHASH128"
 )
+
+// algorithmDefault is computed of what comes without a checksum, as in AWS: with vector instructions it costs a fiftieth of the ETag's MD5.
+const algorithmDefault = algorithmCRC64NVME
 
 // Types of an object's checksum: of all its bytes, or of its parts' checksums.
 const (
@@ -48,7 +63,24 @@ const checksumHeaderPrefix = "x-amz-checksum-"
 const xattrChecksumPrefix = granary.XattrContentPrefix + "checksum-"
 
 func algorithms() []algorithm {
-	return []algorithm{algorithmCRC32, algorithmCRC32C, algorithmCRC64NVME, algorithmSHA1, algorithmSHA256}
+	return []algorithm{
+		algorithmCRC32, algorithmCRC32C, algorithmCRC64NVME, algorithmMD5, algorithmSHA1, algorithmSHA256, algorithmSHA512,
+		algorithmXXHash128, algorithmXXHash3, algorithmXXHash64,
+	}
+}
+
+// algorithmNames lists all, for messages.
+func algorithmNames() string {
+	var names []string
+	for _, a := range algorithms() {
+		names = append(names, string(a))
+	}
+	return strings.Join(names, ", ")
+}
+
+// linear reports whether the checksum of a whole can be computed from those of its parts.
+func (a algorithm) linear() bool {
+	return a == algorithmCRC32 || a == algorithmCRC32C || a == algorithmCRC64NVME
 }
 
 // parseAlgorithm finds an algorithm by name, in any case.
@@ -74,11 +106,21 @@ func (a algorithm) new() hash.Hash {
 	case algorithmCRC32C:
 		return crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	case algorithmCRC64NVME:
-		return crc64.New(crc64.MakeTable(polyCRC64NVME))
+		return crc64nvme.New()
 	case algorithmSHA1:
 		return sha1.New()
 	case algorithmSHA256:
 		return sha256.New()
+	case algorithmSHA512:
+		return sha512.New()
+	case algorithmMD5:
+		return md5.New()
+	case algorithmXXHash64:
+		return xxhash.New()
+	case algorithmXXHash3:
+		return xxh3.New()
+	case algorithmXXHash128:
+		return &xxHash128{xxh3.New()}
 	}
 	panic("s3: no checksum algorithm " + string(a))
 }
@@ -88,13 +130,29 @@ func (a algorithm) size() int {
 	switch a {
 	case algorithmCRC32, algorithmCRC32C:
 		return crc32.Size
-	case algorithmCRC64NVME:
+	case algorithmCRC64NVME, algorithmXXHash64, algorithmXXHash3:
 		return crc64.Size
+	case algorithmMD5, algorithmXXHash128:
+		return md5.Size
 	case algorithmSHA1:
 		return sha1.Size
+	case algorithmSHA512:
+		return sha512.Size
 	default:
 		return sha256.Size
 	}
+}
+
+// xxHash128 is XXH3 with its 128 bits.
+type xxHash128 struct{ *xxh3.Hasher }
+
+// Size implements hash.Hash.
+func (h *xxHash128) Size() int { return 16 }
+
+// Sum implements hash.Hash.
+func (h *xxHash128) Sum(b []byte) []byte {
+	sum := h.Sum128()
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, sum.Hi), sum.Lo)
 }
 
 // valid reports whether text is a checksum of the algorithm in base64.
@@ -114,23 +172,73 @@ type digest struct {
 // sum returns the checksum as headers have it.
 func (d *digest) sum() string { return base64.StdEncoding.EncodeToString(d.hash.Sum(nil)) }
 
-// declaredDigests returns the checksums that a request says its body has, in headers and trailers.
+// checksumHeader tells which checksum a request's headers carry; "" for none.
+func checksumHeader(header http.Header) (algorithm, error) {
+	var found []algorithm
+	for name := range header {
+		text, ok := strings.CutPrefix(strings.ToLower(name), checksumHeaderPrefix)
+		if !ok || text == "algorithm" || text == "type" || text == "mode" {
+			continue
+		}
+		a, known := parseAlgorithm(text)
+		if !known {
+			return "", refuse(codeInvalidRequest, "The algorithm type you specified in x-amz-checksum- header is invalid.")
+		}
+		found = append(found, a)
+	}
+	switch {
+	case len(found) > 1:
+		return "", multipleChecksums()
+	case len(found) == 1:
+		return found[0], nil
+	}
+	return "", nil
+}
+
+func multipleChecksums() error {
+	return refuse(codeInvalidRequest, "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+}
+
+func invalidHeader(name string) error {
+	return refuse(codeInvalidRequest, "Value for %s header is invalid.", strings.ToLower(name))
+}
+
+func unsupportedAlgorithm() error {
+	return refuse(codeInvalidRequest, "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [%s]", algorithmNames())
+}
+
+// declaredDigests returns the checksum that a request says its body has, in a header or a trailer: one at most.
 func declaredDigests(header http.Header, trailers []string) ([]*digest, error) {
+	a, err := checksumHeader(header)
+	if err != nil {
+		return nil, err
+	}
 	var digests []*digest
-	for _, a := range algorithms() {
+	if a != "" {
 		want := header.Get(a.header())
-		trailer := slices.Contains(trailers, a.header())
-		switch {
-		case want != "" && trailer:
-			return nil, refuse(codeInvalidRequest, "%s is both a header and a trailer.", a.header())
-		case want != "" && !a.valid(want):
-			return nil, refuse(codeInvalidRequest, "Value for %s header is invalid.", a.header())
-		case want != "" || trailer:
-			digests = append(digests, &digest{algorithm: a, hash: a.new(), want: want, trailer: trailer})
+		if !a.valid(want) {
+			return nil, invalidHeader(a.header())
+		}
+		digests = append(digests, &digest{algorithm: a, hash: a.new(), want: want})
+	}
+	for _, a := range algorithms() {
+		if slices.Contains(trailers, a.header()) {
+			digests = append(digests, &digest{algorithm: a, hash: a.new(), trailer: true})
 		}
 	}
 	if len(digests) > 1 {
-		return nil, refuse(codeInvalidRequest, "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")
+		return nil, multipleChecksums()
+	}
+	const sdkHeader = "X-Amz-Sdk-Checksum-Algorithm"
+	if name := header.Get(sdkHeader); name != "" {
+		switch a, ok := parseAlgorithm(name); {
+		case !ok:
+			return nil, unsupportedAlgorithm()
+		case len(digests) == 0 && len(trailers) == 0:
+			return nil, refuse(codeInvalidRequest, "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.")
+		case len(digests) == 1 && digests[0].algorithm != a:
+			return nil, invalidHeader(sdkHeader)
+		}
 	}
 	return digests, nil
 }
@@ -157,31 +265,39 @@ func checksumTypeOf(sum string) string {
 
 // elements returns checksums as documents have them.
 func elements(sums map[algorithm]string) checksumElements {
-	e := checksumElements{
-		ChecksumCRC32: sums[algorithmCRC32], ChecksumCRC32C: sums[algorithmCRC32C],
-		ChecksumCRC64NVME: sums[algorithmCRC64NVME],
-		ChecksumSHA1:      sums[algorithmSHA1], ChecksumSHA256: sums[algorithmSHA256],
-	}
-	for _, sum := range sums {
+	var e checksumElements
+	for a, sum := range sums {
+		*e.of(a) = sum
 		e.ChecksumType = checksumTypeOf(sum)
 	}
 	return e
 }
 
-// get returns the document's value for an algorithm.
-func (e *checksumElements) get(a algorithm) string {
+// of returns where the document has the value for an algorithm.
+func (e *checksumElements) of(a algorithm) *string {
 	switch a {
 	case algorithmCRC32:
-		return e.ChecksumCRC32
+		return &e.ChecksumCRC32
 	case algorithmCRC32C:
-		return e.ChecksumCRC32C
+		return &e.ChecksumCRC32C
 	case algorithmCRC64NVME:
-		return e.ChecksumCRC64NVME
+		return &e.ChecksumCRC64NVME
 	case algorithmSHA1:
-		return e.ChecksumSHA1
-	default:
-		return e.ChecksumSHA256
+		return &e.ChecksumSHA1
+	case algorithmSHA256:
+		return &e.ChecksumSHA256
+	case algorithmSHA512:
+		return &e.ChecksumSHA512
+	case algorithmMD5:
+		return &e.ChecksumMD5
+	case algorithmXXHash64:
+		return &e.ChecksumXXHASH64
+	case algorithmXXHash3:
+		return &e.ChecksumXXHASH3
+	case algorithmXXHash128:
+		return &e.ChecksumXXHASH128
 	}
+	panic("s3: no checksum algorithm " + string(a))
 }
 
 // compositeChecksum is the checksum of the parts' raw checksums, with "-" and their number.
@@ -207,7 +323,7 @@ func fullObjectChecksum(a algorithm, sums []string, sizes []uint64) (string, err
 		poly, width = polyCRC32C, 32
 	case algorithmCRC64NVME:
 	default:
-		return "", refuse(codeInvalidRequest, "The FULL_OBJECT checksum type cannot be used with the %s checksum algorithm.", a)
+		return "", granary.Errorf(granary.KindInternal, "s3.checksum", string(a), "it cannot be computed from those of parts")
 	}
 	var whole uint64
 	for i, s := range sums {

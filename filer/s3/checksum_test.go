@@ -131,3 +131,56 @@ func TestCopyWithChecksum(t *testing.T) {
 	}
 	s.do(t, call{method: "PUT", target: "/bucket/copy", header: map[string]string{"X-Amz-Copy-Source": "bucket/k", "X-Amz-Checksum-Algorithm": "MD4"}}).wantCode(t, codeInvalidRequest)
 }
+
+// TestDefaultChecksum puts objects without a checksum, in every way that there is.
+func TestDefaultChecksum(t *testing.T) {
+	s := newServer(t)
+	want := sumOf(algorithmDefault, []byte("content"))
+	if put := s.put(t, "k", "content"); put.header.Get(algorithmDefault.header()) != want || put.header.Get("X-Amz-Checksum-Type") != checksumFullObject {
+		t.Fatal(put.header)
+	}
+	s.do(t, call{method: "PUT", target: "/bucket/copy", header: map[string]string{"X-Amz-Copy-Source": "bucket/k"}}).want(t, 200)
+	s.do(t, call{method: "PUT", target: "/bucket/other", body: "content", header: map[string]string{algorithmSHA1.header(): sumOf(algorithmSHA1, []byte("content"))}}).want(t, 200)
+	s.do(t, call{method: "PUT", target: "/bucket/dir/"}).want(t, 200)
+	for key, a := range map[string]algorithm{"k": algorithmDefault, "copy": algorithmDefault, "other": algorithmSHA1, "dir/": algorithmDefault} {
+		got := s.do(t, call{method: "HEAD", target: "/bucket/" + key, header: map[string]string{"X-Amz-Checksum-Mode": "ENABLED"}}).want(t, 200)
+		for _, other := range algorithms() {
+			if (got.header.Get(other.header()) != "") != (other == a) {
+				t.Errorf("%s: %v", key, got.header)
+			}
+		}
+	}
+	for _, listing := range []string{"", "?list-type=2", "?versions"} {
+		a := s.do(t, call{method: "GET", target: "/bucket" + listing}).want(t, 200)
+		if n := strings.Count(a.body, "<ChecksumAlgorithm>CRC64NVME</ChecksumAlgorithm><ChecksumType>FULL_OBJECT</ChecksumType>"); n != 3 || !strings.Contains(a.body, "<ChecksumAlgorithm>SHA1<") {
+			t.Errorf("%q: %s", listing, a.body)
+		}
+	}
+}
+
+// TestChecksumHeaders refuses what names a checksum wrongly.
+func TestChecksumHeaders(t *testing.T) {
+	s := newServer(t)
+	crc, sha := sumOf(algorithmCRC32, nil), sumOf(algorithmSHA1, nil)
+	for _, header := range []map[string]string{
+		{"X-Amz-Checksum-Crc32": crc, "X-Amz-Checksum-Sha1": sha}, {"X-Amz-Checksum-Crc31": crc}, {"X-Amz-Checksum-Sha1": crc},
+		{"X-Amz-Sdk-Checksum-Algorithm": "CRC32"}, {"X-Amz-Sdk-Checksum-Algorithm": "CRC32", "X-Amz-Checksum-Sha1": sha},
+		{"X-Amz-Sdk-Checksum-Algorithm": "CRC31", "X-Amz-Checksum-Sha1": sha},
+	} {
+		s.do(t, call{method: "PUT", target: "/bucket/k", header: header}).wantCode(t, codeInvalidRequest)
+	}
+	s.do(t, call{method: "PUT", target: "/bucket/k", header: map[string]string{"X-Amz-Sdk-Checksum-Algorithm": "SHA1", "X-Amz-Checksum-Sha1": sha}}).want(t, 200)
+}
+
+func BenchmarkChecksums(b *testing.B) {
+	content := make([]byte, copyBufferSize)
+	for _, a := range algorithms() {
+		b.Run(string(a), func(b *testing.B) {
+			h := a.new()
+			b.SetBytes(int64(len(content)))
+			for b.Loop() {
+				h.Write(content)
+			}
+		})
+	}
+}

@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/filer"
 )
@@ -18,15 +16,12 @@ import (
 // completeBodyMax bounds the list of parts that completes an upload.
 const completeBodyMax = 8 << 20
 
-// checksumWorkers is how many parts' attributes are fetched at a time.
-const checksumWorkers = 16
-
 // part is a part of an upload, as it was stored last.
 type part struct {
 	number   int
 	attr     granary.Attr
 	etag     string
-	checksum string // of the upload's algorithm
+	checksum string // of the upload's algorithm; "" if nobody asked for one, and the part is older than the default
 }
 
 // parts returns up to limit parts of the upload above a number, in order, and whether there are more.
@@ -36,7 +31,7 @@ func (h *Handler) parts(ctx context.Context, m *multipart, after, limit int) (pa
 		next = partName(after)
 	}
 	for {
-		page, err := h.store.List(ctx, &granary.List{Root: m.dir, StartAfter: next, Limit: min(limit-len(parts), granary.ListMax)})
+		page, err := h.store.List(ctx, &granary.List{Root: m.dir, StartAfter: next, Limit: min(limit-len(parts), granary.ListMax), Content: true})
 		if err != nil {
 			return nil, false, uploadError(err)
 		}
@@ -46,41 +41,15 @@ func (h *Handler) parts(ctx context.Context, m *multipart, after, limit int) (pa
 			if err != nil || partName(n) != item.Key {
 				return nil, false, granary.Errorf(granary.KindCorrupt, "s3.parts", m.id, "a part is called %q", item.Key)
 			}
-			parts = append(parts, part{number: n, attr: item.Attr, etag: granary.ETagOf(&item.Attr, item.ETag)})
+			parts = append(parts, part{
+				number: n, attr: item.Attr, etag: granary.ETagOf(&item.Attr, item.ETag), checksum: checksumsOf(item.Content)[m.algorithm],
+			})
 		}
 		if !page.Truncated || len(parts) >= limit {
 			return parts, page.Truncated, nil
 		}
 		next = page.Next
 	}
-}
-
-// fetchChecksums completes parts with their checksums.
-func (h *Handler) fetchChecksums(ctx context.Context, m *multipart, parts []part) error {
-	if m.algorithm == "" {
-		return nil
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(checksumWorkers)
-	for i := range parts {
-		p := &parts[i]
-		group.Go(func() error {
-			info, err := h.store.Stat(ctx, m.dir, partName(p.number), filer.StatOptions{Xattrs: true})
-			if err != nil {
-				return uploadError(err)
-			}
-			if info.Attr.Inode != p.attr.Inode {
-				return partReplaced(p.number)
-			}
-			p.checksum = checksumsOf(info.Xattrs)[m.algorithm]
-			return nil
-		})
-	}
-	return group.Wait()
-}
-
-func partReplaced(number int) error {
-	return refuse(codeOperationAborted, "Part %d was uploaded again meanwhile. Please try again.", number)
 }
 
 // completeRetries is how often a completion is begun while parts are still being uploaded.
@@ -107,6 +76,9 @@ func (q *request) completeMultipartUpload() error {
 	}
 	root, m, err := q.openUpload()
 	if err != nil {
+		return err
+	}
+	if err := q.checkWholeHeaders(m); err != nil {
 		return err
 	}
 	if err := q.checkEarly(root, match); err != nil {
@@ -136,9 +108,6 @@ func (q *request) complete(root granary.InodeID, m *multipart, asked []completeP
 	if err != nil {
 		return nil, err
 	}
-	if err := q.h.fetchChecksums(ctx, m, chosen); err != nil {
-		return nil, err
-	}
 	if err := checkParts(m, chosen, asked); err != nil {
 		return nil, err
 	}
@@ -159,7 +128,7 @@ func (q *request) complete(root granary.InodeID, m *multipart, asked []completeP
 	}
 	info, err := q.h.store.Compose(ctx, filer.UploadOptions{
 		Owner: q.identity.caller.cred,
-		Root:  root, Path: q.key, Key: true, Mode: fileMode, Xattrs: slices.Concat(contentXattrs(etag, sums), partsAttribute(chosen), m.metadata), Match: match,
+		Root:  root, Path: q.key, Key: true, Mode: fileMode, Xattrs: slices.Concat(contentXattrs(etag, sums), partsAttributes(m, chosen), m.metadata), Match: match,
 	}, parts)
 	if granary.IsKind(err, granary.KindNotFound) {
 		return nil, noSuchUpload() // aborted, or completed by another request
@@ -182,7 +151,7 @@ func chooseParts(stored []part, asked []completePart) ([]part, error) {
 			stored = stored[1:]
 		}
 		if len(stored) == 0 || stored[0].number != a.PartNumber || unquoteETag(a.ETag) != stored[0].etag {
-			return nil, refuse(codeInvalidPart, "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
+			return nil, noSuchPart()
 		}
 		chosen = append(chosen, stored[0])
 	}
@@ -193,26 +162,55 @@ func chooseParts(stored []part, asked []completePart) ([]part, error) {
 func checkParts(m *multipart, chosen []part, asked []completePart) error {
 	for i, p := range chosen {
 		if i < len(chosen)-1 && p.attr.Size < partSizeMin {
-			return refuse(codeEntityTooSmall, "Your proposed upload is smaller than the minimum allowed size: part %d has %d bytes, and all but the last must have %d.", p.number, p.attr.Size, partSizeMin)
+			return refuse(codeEntityTooSmall, "Your proposed upload is smaller than the minimum allowed size")
 		}
-		if m.algorithm == "" {
-			continue
-		}
-		if sum := asked[i].get(m.algorithm); sum != "" && sum != p.checksum {
-			return refuse(codeInvalidPart, "The %s of part %d does not match what was uploaded.", m.algorithm, p.number)
+		if err := m.checkSum(&p, &asked[i].checksumElements); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// checkSum refuses a part of which a completion names another checksum than it has, or none that it should.
+func (m *multipart) checkSum(p *part, asked *checksumElements) error {
+	var named algorithm
+	for _, a := range algorithms() {
+		switch sum := *asked.of(a); {
+		case sum == "":
+		case named != "" || !a.valid(sum):
+			return refuse(codeInvalidArgument, "Invalid checksum of part %d: there may be one, in base64.", p.number)
+		default:
+			named = a
+		}
+	}
+	switch {
+	case named == "" && m.checksumType == checksumComposite:
+		return refuse(codeInvalidRequest, "The upload was created using a %s checksum. The complete request must include the checksum for each part. It was missing for part %d in the request.",
+			strings.ToLower(string(m.algorithm)), p.number)
+	case named == "":
+	case named == m.algorithm && *asked.of(named) != p.checksum, named != m.algorithm && m.unasked:
+		return noSuchPart()
+	case named != m.algorithm:
+		return refuse(codeBadDigest, "The %s you specified for part %d did not match what we received.", strings.ToLower(string(named)), p.number)
+	}
+	return nil
+}
+
+func noSuchPart() error {
+	return refuse(codeInvalidPart, "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
+}
+
 // wholeChecksum computes the object's checksum, and compares it with the one the request names.
 func (q *request) wholeChecksum(m *multipart, chosen []part) (map[algorithm]string, error) {
-	if m.algorithm == "" {
-		return nil, nil
-	}
 	sums, sizes := make([]string, len(chosen)), make([]uint64, len(chosen))
 	for i, p := range chosen {
-		sums[i], sizes[i] = p.checksum, p.attr.Size
+		if sums[i], sizes[i] = p.checksum, p.attr.Size; p.checksum != "" {
+			continue
+		}
+		if m.unasked {
+			return nil, nil // the part is older than the default checksum
+		}
+		return nil, granary.Errorf(granary.KindCorrupt, "s3.complete", partName(p.number), "it has no %s", m.algorithm)
 	}
 	var whole string
 	var err error
@@ -224,13 +222,38 @@ func (q *request) wholeChecksum(m *multipart, chosen []part) (map[algorithm]stri
 	if err != nil {
 		return nil, err
 	}
-	if want := q.r.Header.Get(m.algorithm.header()); want != "" && want != whole {
+	if want := q.r.Header.Get(m.algorithm.header()); want != "" && want != whole && !m.unasked {
 		// Some clients name the composite checksum without the number of parts.
 		if bare, _, _ := strings.Cut(whole, "-"); bare != want {
 			return nil, refuse(codeBadDigest, "The %s you specified did not match the calculated checksum.", m.algorithm)
 		}
 	}
 	return map[algorithm]string{m.algorithm: whole}, nil
+}
+
+// checkWholeHeaders refuses headers about the whole object's checksum that are malformed, or of another type than the upload was begun with.
+func (q *request) checkWholeHeaders(m *multipart) error {
+	a, err := checksumHeader(q.r.Header)
+	if err != nil {
+		return err
+	}
+	if a != "" {
+		bare, count, counted := strings.Cut(q.r.Header.Get(a.header()), "-")
+		if n, err := strconv.Atoi(count); !a.valid(bare) || counted && (err != nil || n < 1 || a == algorithmCRC64NVME) {
+			return invalidHeader(a.header())
+		}
+	}
+	switch kind := strings.ToUpper(q.r.Header.Get("X-Amz-Checksum-Type")); {
+	case kind == "":
+		return nil
+	case kind != checksumFullObject && kind != checksumComposite:
+		return invalidHeader("x-amz-checksum-type")
+	case kind != m.checksumType && m.unasked:
+		return refuse(codeInvalidRequest, "The upload was created using the null checksum mode. The complete request must use the same checksum mode.")
+	case kind != m.checksumType:
+		return refuse(codeInvalidRequest, "The upload was created using the %s checksum mode. The complete request must use the same checksum mode.", m.checksumType)
+	}
+	return nil
 }
 
 // wholeETag is the MD5 of the parts' MD5s, with "-" and their number.
@@ -281,20 +304,17 @@ func (q *request) listParts() error {
 	document := &listPartsResult{
 		Xmlns: xmlNamespace, Bucket: q.bucket, Key: encode(q.key), UploadID: m.id, Initiator: clusterOwner(), Owner: clusterOwner(),
 		StorageClass: "STANDARD", PartNumberMarker: after, MaxParts: maxParts, EncodingType: q.query.Get("encoding-type"),
-		ChecksumAlgorithm: string(m.algorithm), ChecksumType: m.checksumType,
 	}
+	document.ChecksumAlgorithm, document.ChecksumType = m.declared()
 	var parts []part
 	if maxParts > 0 {
 		if parts, document.IsTruncated, err = q.h.parts(q.r.Context(), m, after, maxParts); err != nil {
 			return err
 		}
 	}
-	if err := q.h.fetchChecksums(q.r.Context(), m, parts); err != nil {
-		return err
-	}
 	for _, p := range parts {
 		e := checksumElements{}
-		if p.checksum != "" {
+		if p.checksum != "" && !m.unasked {
 			e = elements(map[algorithm]string{m.algorithm: p.checksum})
 			e.ChecksumType = ""
 		}

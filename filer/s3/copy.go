@@ -80,7 +80,7 @@ func (q *request) copyObject() error {
 	}
 	if name := q.r.Header.Get("X-Amz-Checksum-Algorithm"); name != "" {
 		if _, ok := parseAlgorithm(name); !ok {
-			return refuse(codeInvalidRequest, "Checksum algorithm provided is unsupported: %q.", name)
+			return unsupportedAlgorithm()
 		}
 	}
 	metadata, err := q.metadataOf()

@@ -40,6 +40,7 @@
 //	granary.content.etag             MD5 of the content in hexadecimal; of the parts' MD5s, "-N", for N parts
 //	granary.content.checksum-NAME    x-amz-checksum-NAME, base64; with "-N" if it is of N parts' checksums
 //	granary.content.parts            sizes of the parts: COUNTxSIZE,…
+//	granary.content.part-sums        checksums of the parts: algorithm, space, and they themselves, in binary
 //	granary.s3.tagging               tags, as the query of a URL
 //	granary.s3.acl                   list, as a document of XML
 //	granary.s3.retention, legal-hold locks: package granary, XattrRetention and XattrLegalHold

@@ -232,6 +232,7 @@ func (f *form) body(policy *postPolicy) (*body, error) {
 		b.in = &sizedReader{in: f.file, least: policy.sizeMin, most: policy.sizeMax}
 	}
 	b.computeMD5()
+	b.addDefault()
 	return b, nil
 }
 

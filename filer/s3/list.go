@@ -151,8 +151,20 @@ func (l *listQuery) fill(document *listBucketResult, listing *granary.Listing, o
 		document.Contents = append(document.Contents, objectItem{
 			Key: l.encode(item.Key), LastModified: isoTime(item.Attr.Mtime), ETag: quoteETag(itemETag(item)),
 			Size: uint64(sizeOf(&item.Attr)), Owner: o, StorageClass: "STANDARD",
+			listedChecksum: checksumListed(item),
 		})
 	}
+}
+
+// checksumListed tells which checksums a listed object has.
+func checksumListed(item *granary.ListItem) (l listedChecksum) {
+	for _, x := range item.Content {
+		name, ok := strings.CutPrefix(x.Name, xattrChecksumPrefix)
+		if a, known := parseAlgorithm(name); ok && known {
+			l.ChecksumAlgorithm, l.ChecksumType = append(l.ChecksumAlgorithm, string(a)), checksumTypeOf(string(x.Value))
+		}
+	}
+	return l
 }
 
 func itemETag(item *granary.ListItem) string {
@@ -166,7 +178,7 @@ func (q *request) list(l *listQuery) (*granary.Listing, error) {
 	}
 	listing, err := q.h.store.List(q.r.Context(), &granary.List{
 		Root: l.root, Prefix: l.prefix, StartAfter: l.startAfter, Delimiter: l.delimiter, Limit: l.maxKeys,
-		Versions: l.versions, StartAt: l.startAt,
+		Versions: l.versions, StartAt: l.startAt, Content: true,
 	})
 	if err != nil {
 		return nil, explain(err, codeNoSuchBucket)

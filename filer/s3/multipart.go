@@ -38,9 +38,18 @@ type multipart struct {
 	dir          granary.InodeID // its parts' directory …
 	version      granary.Index   // … as it was when the upload was looked up
 	initiated    granary.Time
-	algorithm    algorithm // "" if none was asked for
+	algorithm    algorithm
 	checksumType string
+	unasked      bool // nobody asked for a checksum: algorithm is algorithmDefault
 	metadata     []granary.Xattr
+}
+
+// declared returns the checksum that was asked for, as documents tell it; "" for none.
+func (m *multipart) declared() (name, kind string) {
+	if m.unasked {
+		return "", ""
+	}
+	return string(m.algorithm), m.checksumType
 }
 
 // partName is the name of a part's file: it sorts as the number does.
@@ -113,25 +122,22 @@ func randomID() string {
 // uploadChecksum returns the checksum algorithm and type that a new upload asks for.
 func (q *request) uploadChecksum() (a algorithm, kind string, err error) {
 	name, kind := q.r.Header.Get("X-Amz-Checksum-Algorithm"), strings.ToUpper(q.r.Header.Get("X-Amz-Checksum-Type"))
-	if name == "" {
-		if kind != "" {
-			return "", "", refuse(codeInvalidRequest, "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.")
-		}
-		return "", "", nil
-	}
 	a, ok := parseAlgorithm(name)
-	if !ok {
-		return "", "", refuse(codeInvalidRequest, "Checksum algorithm provided is unsupported: %q.", name)
-	}
-	hash := a == algorithmSHA1 || a == algorithmSHA256
 	switch {
+	case name != "" && !ok:
+		return "", "", unsupportedAlgorithm()
+	case kind != "" && kind != checksumFullObject && kind != checksumComposite:
+		return "", "", invalidHeader("x-amz-checksum-type")
+	case name == "" && kind != "":
+		return "", "", refuse(codeInvalidRequest, "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.")
+	case name == "":
+		return "", "", nil
 	case kind == "" && a == algorithmCRC64NVME:
 		kind = checksumFullObject
 	case kind == "":
 		kind = checksumComposite
-	case kind != checksumFullObject && kind != checksumComposite,
-		kind == checksumComposite && a == algorithmCRC64NVME, kind == checksumFullObject && hash:
-		return "", "", refuse(codeInvalidRequest, "The %s checksum type cannot be used with the %s checksum algorithm.", kind, a)
+	case kind == checksumComposite && a == algorithmCRC64NVME, kind == checksumFullObject && !a.linear():
+		return "", "", refuse(codeInvalidRequest, "The %s checksum type cannot be used with the %s checksum algorithm.", kind, strings.ToLower(name))
 	}
 	return a, kind, nil
 }
@@ -161,9 +167,10 @@ func (h *Handler) findUpload(ctx context.Context, root granary.InodeID, id strin
 		return nil, noSuchUpload()
 	}
 	m := &multipart{id: id, key: string(key), dir: info.Attr.Inode, version: info.Attr.Version, initiated: info.Attr.Btime}
+	m.algorithm, m.checksumType, m.unasked = algorithmDefault, checksumFullObject, true
 	if v, ok := info.Xattr(xattrUploadChecksum); ok {
 		name, kind, _ := strings.Cut(string(v), " ")
-		m.algorithm, m.checksumType = algorithm(name), kind
+		m.algorithm, m.checksumType, m.unasked = algorithm(name), kind, false
 	}
 	for _, x := range info.Xattrs {
 		if name, ok := strings.CutPrefix(x.Name, xattrUpload); ok {
@@ -202,24 +209,43 @@ func (q *request) uploadPart() error {
 	if err != nil {
 		return err
 	}
-	if m.algorithm != "" {
-		for _, d := range q.body.digests {
-			if d.algorithm != m.algorithm {
-				return refuse(codeInvalidRequest, "Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s", m.algorithm, d.algorithm)
-			}
-		}
-		q.body.addDigest(m.algorithm)
+	told, err := q.partChecksum(m)
+	if err != nil {
+		return err
 	}
 	q.body.computeMD5()
 	if _, err := q.publish(m.partOptions(number)); err != nil {
 		return uploadError(err)
 	}
 	q.w.Header().Set("Etag", quoteETag(q.body.etag()))
-	for a, sum := range q.body.sums() {
-		q.w.Header().Set(a.header(), sum)
+	if told != "" {
+		q.w.Header().Set(told.header(), q.body.sums()[told])
 	}
 	q.w.WriteHeader(http.StatusOK)
 	return nil
+}
+
+// partChecksum has the checksum of a part computed that the upload's is made of, and returns the one to tell the client, "" for none. A part of a
+// composite checksum has to come with its own.
+func (q *request) partChecksum(m *multipart) (algorithm, error) {
+	mismatch := func(actual algorithm) error {
+		return refuse(codeInvalidRequest, "Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s", m.algorithm, actual)
+	}
+	var told algorithm
+	for _, d := range q.body.digests {
+		told = d.algorithm
+	}
+	switch {
+	case m.unasked:
+	case told != "" && told != m.algorithm:
+		return "", mismatch(told)
+	case told == "" && m.checksumType == checksumComposite:
+		return "", mismatch("null")
+	default:
+		told = m.algorithm
+	}
+	q.body.addDigest(m.algorithm)
+	return told, nil
 }
 
 // uploadPartCopy makes a part of a range of an object. The bytes are read, for the part's ETag and
@@ -267,9 +293,7 @@ func (q *request) copyPart(m *multipart, number int, source copySource, info *fi
 	defer reader.Close()
 	content := &body{in: reader, size: part.length}
 	content.computeMD5()
-	if m.algorithm != "" {
-		content.addDigest(m.algorithm)
-	}
+	content.addDigest(m.algorithm)
 	up, err := q.h.store.Upload(ctx, m.partOptions(number))
 	if err != nil {
 		return nil, uploadError(err)
@@ -282,8 +306,11 @@ func (q *request) copyPart(m *multipart, number int, source copySource, info *fi
 	if err != nil {
 		return nil, uploadError(err)
 	}
-	e := elements(content.sums())
-	e.ChecksumType = ""
+	var e checksumElements
+	if !m.unasked {
+		e = elements(content.sums())
+		e.ChecksumType = ""
+	}
 	return &copyResult{
 		XMLName: xml.Name{Local: "CopyPartResult"}, Xmlns: xmlNamespace, LastModified: isoTime(copied.Attr.Mtime),
 		ETag: quoteETag(content.etag()), checksumElements: e,

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/md5"
 	"encoding/hex"
 	"encoding/xml"
@@ -102,45 +103,107 @@ func TestMultipartRefused(t *testing.T) {
 	s.do(t, call{method: "GET", target: "/bucket/k"}).want(t, 200)
 }
 
+// TestMultipartChecksums takes uploads with each algorithm and type, and one for which no checksum was asked, from beginning to end.
 func TestMultipartChecksums(t *testing.T) {
 	big, small := strings.Repeat("abcde", 1<<20), "the end"
-	for _, c := range []struct {
-		a    algorithm
+	s := newServer(t)
+	type upload struct {
+		a    algorithm // "": none is asked for
 		kind string
-	}{
-		{algorithmCRC64NVME, ""}, {algorithmCRC32, checksumFullObject}, {algorithmCRC32C, ""}, {algorithmSHA256, checksumComposite},
-	} {
-		t.Run(string(c.a), func(t *testing.T) {
-			s := newServer(t)
-			header := map[string]string{"X-Amz-Checksum-Algorithm": string(c.a)}
+	}
+	uploads := []upload{{"", ""}, {algorithmCRC32, checksumFullObject}, {algorithmCRC32C, checksumFullObject}, {algorithmCRC64NVME, ""}}
+	for _, a := range algorithms() {
+		if a != algorithmCRC64NVME {
+			uploads = append(uploads, upload{a, checksumComposite})
+		}
+	}
+	for _, c := range uploads {
+		t.Run(string(c.a)+c.kind, func(t *testing.T) {
+			header := map[string]string{}
+			if c.a != "" {
+				header["X-Amz-Checksum-Algorithm"] = string(c.a)
+			}
 			if c.kind != "" {
 				header["X-Amz-Checksum-Type"] = c.kind
 			}
-			id := s.initiate(t, "k", header)
-			e1, e2 := s.part(t, "k", id, 1, big), s.part(t, "k", id, 2, small)
-			want := sumOf(c.a, []byte(big+small))
-			if c.kind == checksumComposite || c.a == algorithmCRC32C {
+			id, a := s.initiate(t, "k", header), cmp.Or(c.a, algorithmDefault)
+			target := "/bucket/k?uploadId=" + id
+			put := func(number int, body string) string {
+				r := call{method: "PUT", target: fmt.Sprintf("%s&partNumber=%d", target, number), body: body}
+				if c.kind == checksumComposite {
+					s.do(t, r).wantCode(t, codeInvalidRequest)
+					r.header = map[string]string{a.header(): sumOf(a, []byte(body))}
+				}
+				got := s.do(t, r).want(t, 200)
+				if sum := got.header.Get(a.header()); (sum != "") != (c.a != "") || sum != "" && sum != sumOf(a, []byte(body)) {
+					t.Fatalf("the answer to part %d: %q", number, sum)
+				}
+				return got.header.Get("Etag")
+			}
+			e1, e2 := put(1, big), put(2, small)
+			want, sums := sumOf(a, []byte(big+small)), []string{sumOf(a, []byte(big)), sumOf(a, []byte(small))}
+			kind := checksumFullObject
+			if c.kind == checksumComposite {
 				var err error
-				if want, err = compositeChecksum(c.a, []string{sumOf(c.a, []byte(big)), sumOf(c.a, []byte(small))}); err != nil {
+				if want, err = compositeChecksum(a, sums); err != nil {
 					t.Fatal(err)
 				}
+				kind = checksumComposite
 			}
-			target := "/bucket/k?uploadId=" + id
-			wrong := strings.Replace(completion(e1, e2), "</ETag>", "</ETag><Checksum"+string(c.a)+">AAAA</Checksum"+string(c.a)+">", 1)
-			s.do(t, call{method: "POST", target: target, body: wrong}).wantCode(t, codeInvalidPart)
-			s.do(t, call{method: "POST", target: target, body: completion(e1, e2), header: map[string]string{c.a.header(): sumOf(c.a, []byte("x"))}}).wantCode(t, codeBadDigest)
-			if a := s.do(t, call{method: "GET", target: target}).want(t, 200); !strings.Contains(a.body, sumOf(c.a, []byte(small))) {
-				t.Fatal(a.body)
+			complete := func(sums []string, header map[string]string) answer {
+				body := completion(e1, e2)
+				for _, sum := range sums {
+					body = strings.Replace(body, "</ETag></Part>", "</ETag><Checksum"+string(a)+">"+sum+"</Checksum"+string(a)+"></Part>", 1)
+				}
+				return s.do(t, call{method: "POST", target: target, body: body, header: header})
 			}
-			done := s.do(t, call{method: "POST", target: target, body: completion(e1, e2), header: map[string]string{c.a.header(): want}}).want(t, 200)
-			if !strings.Contains(done.body, "<Checksum"+string(c.a)+">"+want+"<") {
+			complete([]string{sums[1], sums[0]}, nil).wantCode(t, codeInvalidPart)
+			complete([]string{"AAA", sums[1]}, nil).wantCode(t, codeInvalidArgument)
+			complete(sums, map[string]string{"X-Amz-Checksum-Type": "OTHER"}).wantCode(t, codeInvalidRequest)
+			if c.a != "" {
+				complete(sums, map[string]string{a.header(): sumOf(a, []byte("x"))}).wantCode(t, codeBadDigest)
+			}
+			if c.kind == checksumComposite {
+				complete(nil, nil).wantCode(t, codeInvalidRequest)
+				complete(sums, map[string]string{"X-Amz-Checksum-Type": checksumFullObject}).wantCode(t, codeInvalidRequest)
+			}
+			for where, target := range map[string]string{"parts": target, "uploads": "/bucket?uploads"} {
+				a := s.do(t, call{method: "GET", target: target}).want(t, 200)
+				if has := strings.Contains(a.body, "<ChecksumType>"+kind+"<"); has != (c.a != "") || where == "parts" && strings.Contains(a.body, sums[1]) != (c.a != "") {
+					t.Fatalf("%s: %s", where, a.body)
+				}
+			}
+			if done := complete(sums, nil).want(t, 200); !strings.Contains(done.body, "<Checksum"+string(a)+">"+want+"<") || !strings.Contains(done.body, kind) {
 				t.Fatalf("want %s: %s", want, done.body)
 			}
 			got := s.do(t, call{method: "HEAD", target: "/bucket/k", header: map[string]string{"X-Amz-Checksum-Mode": "ENABLED"}}).want(t, 200)
-			if got.header.Get(c.a.header()) != want {
+			if got.header.Get(a.header()) != want || got.header.Get("X-Amz-Checksum-Type") != kind {
 				t.Fatal(got.header)
 			}
+			if got = s.do(t, call{method: "HEAD", target: "/bucket/k"}).want(t, 200); got.header.Get(a.header()) != "" {
+				t.Fatal(got.header)
+			}
+			s.checkPartSums(t, a, sums, c.a != "")
+			list := s.do(t, call{method: "GET", target: "/bucket?list-type=2"}).want(t, 200).body
+			if !strings.Contains(list, "<ChecksumAlgorithm>"+string(a)+"</ChecksumAlgorithm><ChecksumType>"+kind+"</ChecksumType>") {
+				t.Fatal(list)
+			}
 		})
+	}
+}
+
+// checkPartSums looks for the checksums of the parts of the object k.
+func (s *server) checkPartSums(t *testing.T, a algorithm, sums []string, kept bool) {
+	t.Helper()
+	attributes := s.do(t, call{method: "GET", target: "/bucket/k?attributes", header: map[string]string{"X-Amz-Object-Attributes": "ObjectParts,Checksum"}}).want(t, 200)
+	for i, sum := range sums {
+		if strings.Contains(attributes.body, sum) != kept {
+			t.Fatalf("part %d: %s", i+1, attributes.body)
+		}
+		part := s.do(t, call{method: "HEAD", target: fmt.Sprintf("/bucket/k?partNumber=%d", i+1), header: map[string]string{"X-Amz-Checksum-Mode": "ENABLED"}}).want(t, 206)
+		if (part.header.Get(a.header()) == sum) != kept {
+			t.Fatal(part.header)
+		}
 	}
 }
 

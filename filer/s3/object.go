@@ -167,6 +167,7 @@ func (q *request) prepareObject(info *filer.Info) (status int, part byteRange, e
 		}
 		if count > 0 {
 			header.Set("X-Amz-Mp-Parts-Count", strconv.Itoa(count))
+			q.setPartChecksum(info)
 		}
 	}
 	q.setVersionID(&info.Attr)
@@ -188,6 +189,18 @@ func (q *request) prepareObject(info *filer.Info) (status int, part byteRange, e
 		setChecksums(header, checksumsOf(info.Xattrs))
 	}
 	return http.StatusOK, part, nil
+}
+
+// setPartChecksum tells the checksum of the part that a request asks for.
+func (q *request) setPartChecksum(info *filer.Info) {
+	if !strings.EqualFold(q.r.Header.Get("X-Amz-Checksum-Mode"), "ENABLED") {
+		return
+	}
+	a, sums := partSums(info)
+	if n, err := strconv.Atoi(q.query.Get("partNumber")); err == nil && n <= len(sums) {
+		q.w.Header().Set(a.header(), sums[n-1])
+		q.w.Header().Set("X-Amz-Checksum-Type", elements(checksumsOf(info.Xattrs)).ChecksumType)
+	}
 }
 
 // ifRangeHolds reports whether a Range is to be obeyed.
@@ -244,6 +257,7 @@ func (q *request) putObject() error {
 		return err
 	}
 	q.body.computeMD5()
+	q.body.addDefault()
 	info, err := q.publish(filer.UploadOptions{Owner: q.identity.caller.cred, Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: metadata, Match: match})
 	if err != nil {
 		return explain(err, codeNoSuchBucket)

@@ -12,6 +12,9 @@ import (
 	"github.com/dsorchard/granary"
 )
 
+// uploadWorkers is how many uploads' attributes are fetched at a time.
+const uploadWorkers = 16
+
 // uploads returns the uploads in progress of a bucket whose keys begin with a prefix, by key and then
 // by when they began.
 func (h *Handler) uploads(ctx context.Context, root granary.InodeID, prefix string) ([]*multipart, error) {
@@ -25,7 +28,7 @@ func (h *Handler) uploads(ctx context.Context, root granary.InodeID, prefix stri
 	}
 	found := make([]*multipart, len(ids))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(checksumWorkers)
+	group.SetLimit(uploadWorkers)
 	for i, id := range ids {
 		group.Go(func() error {
 			m, err := h.findUpload(ctx, root, id)
@@ -88,10 +91,12 @@ func (q *request) listMultipartUploads() error {
 			document.CommonPrefixes = append(document.CommonPrefixes, commonPrefix{Prefix: encode(folding)})
 			continue
 		}
-		document.Uploads = append(document.Uploads, uploadItem{
+		item := uploadItem{
 			Key: encode(m.key), UploadID: m.id, Initiator: clusterOwner(), Owner: clusterOwner(), StorageClass: "STANDARD",
 			Initiated: isoTime(m.initiated),
-		})
+		}
+		item.ChecksumAlgorithm, item.ChecksumType = m.declared()
+		document.Uploads = append(document.Uploads, item)
 	}
 	if document.IsTruncated {
 		document.NextKeyMarker, document.NextUploadIDMarker = encode(lastKey), lastID

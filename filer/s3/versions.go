@@ -173,6 +173,7 @@ func (q *request) listObjectVersions() error {
 			document.Versions = append(document.Versions, v)
 		default:
 			size := uint64(sizeOf(&item.Attr))
+			v.listedChecksum = checksumListed(item)
 			v.XMLName.Local, v.ETag, v.Size, v.StorageClass = "Version", quoteETag(itemETag(item)), &size, storageClassStandard
 			document.Versions = append(document.Versions, v)
 		}

@@ -83,6 +83,12 @@ type (
 		Size         uint64
 		Owner        *owner `xml:",omitempty"`
 		StorageClass string
+		listedChecksum
+	}
+	// listedChecksum tells of which kind the checksum of an object is.
+	listedChecksum struct {
+		ChecksumAlgorithm []string
+		ChecksumType      string `xml:",omitempty"`
 	}
 	commonPrefix struct{ Prefix string }
 
@@ -112,6 +118,7 @@ type (
 		Size         *uint64 `xml:",omitempty"`
 		Owner        owner
 		StorageClass string `xml:",omitempty"`
+		listedChecksum
 	}
 )
 
@@ -130,6 +137,11 @@ type (
 		ChecksumCRC64NVME string `xml:",omitempty"`
 		ChecksumSHA1      string `xml:",omitempty"`
 		ChecksumSHA256    string `xml:",omitempty"`
+		ChecksumSHA512    string `xml:",omitempty"`
+		ChecksumMD5       string `xml:",omitempty"`
+		ChecksumXXHASH64  string `xml:",omitempty"`
+		ChecksumXXHASH3   string `xml:",omitempty"`
+		ChecksumXXHASH128 string `xml:",omitempty"`
 		ChecksumType      string `xml:",omitempty"`
 	}
 
@@ -237,6 +249,9 @@ type (
 		Owner        owner
 		StorageClass string
 		Initiated    string
+
+		ChecksumAlgorithm string `xml:",omitempty"`
+		ChecksumType      string `xml:",omitempty"`
 	}
 )
 

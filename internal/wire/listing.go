@@ -35,6 +35,7 @@ func (f *fields) listItem(i *granary.ListItem) {
 	text(f, 4, &i.ETag)
 	f.flag(5, &i.Latest)
 	f.flag(6, &i.Marker)
+	list(f, 7, &i.Content, (*fields).xattr)
 }
 
 // encode encodes a message that another holds as bytes.

@@ -245,6 +245,7 @@ func listQueryTo(q *granary.List) *pb.List {
 		Limit:      int64(q.Limit),
 		Versions:   q.Versions,
 		StartAt:    (*uint64)(q.StartAt),
+		Content:    q.Content,
 	}
 }
 
@@ -257,5 +258,6 @@ func (d *decoder) listQuery(p *pb.List) *granary.List {
 		Limit:      d.int(p.Limit, "limit"),
 		Versions:   p.Versions,
 		StartAt:    (*granary.ObjectVersion)(p.StartAt),
+		Content:    p.Content,
 	}
 }

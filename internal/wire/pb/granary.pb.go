@@ -10601,6 +10601,7 @@ type List struct {
 	Limit         int64                  `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
 	Versions      bool                   `protobuf:"varint,6,opt,name=versions,proto3" json:"versions,omitempty"`
 	StartAt       *uint64                `protobuf:"varint,7,opt,name=start_at,json=startAt,proto3,oneof" json:"start_at,omitempty"`
+	Content       bool                   `protobuf:"varint,8,opt,name=content,proto3" json:"content,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -10684,6 +10685,13 @@ func (x *List) GetStartAt() uint64 {
 	return 0
 }
 
+func (x *List) GetContent() bool {
+	if x != nil {
+		return x.Content
+	}
+	return false
+}
+
 type ListItem struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -10692,6 +10700,7 @@ type ListItem struct {
 	Etag          []byte                 `protobuf:"bytes,4,opt,name=etag,proto3" json:"etag,omitempty"`
 	Latest        bool                   `protobuf:"varint,5,opt,name=latest,proto3" json:"latest,omitempty"`
 	Marker        bool                   `protobuf:"varint,6,opt,name=marker,proto3" json:"marker,omitempty"`
+	Content       []*Xattr               `protobuf:"bytes,7,rep,name=content,proto3" json:"content,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -10766,6 +10775,13 @@ func (x *ListItem) GetMarker() bool {
 		return x.Marker
 	}
 	return false
+}
+
+func (x *ListItem) GetContent() []*Xattr {
+	if x != nil {
+		return x.Content
+	}
+	return nil
 }
 
 type Listing struct {
@@ -15012,7 +15028,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x1e\n" +
 	"\n" +
 	"attendance\x18\x03 \x01(\x04R\n" +
-	"attendance\"\xd0\x01\n" +
+	"attendance\"\xea\x01\n" +
 	"\x04List\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\x04R\x04root\x12\x16\n" +
 	"\x06prefix\x18\x02 \x01(\fR\x06prefix\x12\x1f\n" +
@@ -15021,15 +15037,17 @@ const file_granary_proto_rawDesc = "" +
 	"\tdelimiter\x18\x04 \x01(\fR\tdelimiter\x12\x14\n" +
 	"\x05limit\x18\x05 \x01(\x03R\x05limit\x12\x1a\n" +
 	"\bversions\x18\x06 \x01(\bR\bversions\x12\x1e\n" +
-	"\bstart_at\x18\a \x01(\x04H\x00R\astartAt\x88\x01\x01B\v\n" +
-	"\t_start_at\"\xa3\x01\n" +
+	"\bstart_at\x18\a \x01(\x04H\x00R\astartAt\x88\x01\x01\x12\x18\n" +
+	"\acontent\x18\b \x01(\bR\acontentB\v\n" +
+	"\t_start_at\"\xd0\x01\n" +
 	"\bListItem\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x1b\n" +
 	"\tis_prefix\x18\x02 \x01(\bR\bisPrefix\x12$\n" +
 	"\x04attr\x18\x03 \x01(\v2\x10.granary.v1.AttrR\x04attr\x12\x12\n" +
 	"\x04etag\x18\x04 \x01(\fR\x04etag\x12\x16\n" +
 	"\x06latest\x18\x05 \x01(\bR\x06latest\x12\x16\n" +
-	"\x06marker\x18\x06 \x01(\bR\x06marker\"\x91\x01\n" +
+	"\x06marker\x18\x06 \x01(\bR\x06marker\x12+\n" +
+	"\acontent\x18\a \x03(\v2\x11.granary.v1.XattrR\acontent\"\x91\x01\n" +
 	"\aListing\x12*\n" +
 	"\x05items\x18\x01 \x03(\v2\x14.granary.v1.ListItemR\x05items\x12\x1c\n" +
 	"\ttruncated\x18\x02 \x01(\bR\ttruncated\x12\x12\n" +
@@ -15673,72 +15691,73 @@ var file_granary_proto_depIdxs = []int32{
 	96,  // 169: granary.v1.Found.layout:type_name -> granary.v1.Layout
 	88,  // 170: granary.v1.Directory.entries:type_name -> granary.v1.Entry
 	87,  // 171: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	129, // 172: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	87,  // 173: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	138, // 174: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	136, // 175: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	41,  // 176: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	138, // 177: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	97,  // 178: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	72,  // 179: granary.v1.UserIs.user:type_name -> granary.v1.User
-	99,  // 180: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	99,  // 181: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
-	151, // 182: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
-	94,  // 183: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
-	110, // 184: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
-	156, // 185: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
-	69,  // 186: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
-	67,  // 187: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 188: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
-	163, // 189: granary.v1.PathLock.paths:type_name -> granary.v1.LockedPath
-	162, // 190: granary.v1.PathLocks.locks:type_name -> granary.v1.PathLock
-	67,  // 191: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 192: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
-	159, // 193: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
-	159, // 194: granary.v1.Locks.locks:type_name -> granary.v1.Lock
-	105, // 195: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	104, // 196: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	173, // 197: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	97,  // 198: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	175, // 199: granary.v1.SetChangeLog.settings:type_name -> granary.v1.ChangeLog
-	177, // 200: granary.v1.Watch.from:type_name -> granary.v1.Position
-	177, // 201: granary.v1.Event.at:type_name -> granary.v1.Position
-	179, // 202: granary.v1.Changes.changes:type_name -> granary.v1.Event
-	177, // 203: granary.v1.Changes.next:type_name -> granary.v1.Position
-	177, // 204: granary.v1.Changes.oldest:type_name -> granary.v1.Position
-	175, // 205: granary.v1.ChangeLogIs.settings:type_name -> granary.v1.ChangeLog
-	177, // 206: granary.v1.ChangeLogIs.oldest:type_name -> granary.v1.Position
-	0,   // 207: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 208: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	17,  // 209: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	116, // 210: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	117, // 211: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
-	12,  // 212: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 213: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 214: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 215: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 216: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	108, // 217: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
-	111, // 218: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
-	113, // 219: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
-	1,   // 220: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 221: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	18,  // 222: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	120, // 223: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	118, // 224: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
-	13,  // 225: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 226: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 227: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 228: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 229: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	109, // 230: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
-	112, // 231: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
-	114, // 232: granary.v1.Master.Attend:output_type -> granary.v1.Notices
-	220, // [220:233] is the sub-list for method output_type
-	207, // [207:220] is the sub-list for method input_type
-	207, // [207:207] is the sub-list for extension type_name
-	207, // [207:207] is the sub-list for extension extendee
-	0,   // [0:207] is the sub-list for field type_name
+	89,  // 172: granary.v1.ListItem.content:type_name -> granary.v1.Xattr
+	129, // 173: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	87,  // 174: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	138, // 175: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	136, // 176: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	41,  // 177: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	138, // 178: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	97,  // 179: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	72,  // 180: granary.v1.UserIs.user:type_name -> granary.v1.User
+	99,  // 181: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	99,  // 182: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
+	151, // 183: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
+	94,  // 184: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
+	110, // 185: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
+	156, // 186: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
+	69,  // 187: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
+	67,  // 188: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 189: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
+	163, // 190: granary.v1.PathLock.paths:type_name -> granary.v1.LockedPath
+	162, // 191: granary.v1.PathLocks.locks:type_name -> granary.v1.PathLock
+	67,  // 192: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 193: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
+	159, // 194: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
+	159, // 195: granary.v1.Locks.locks:type_name -> granary.v1.Lock
+	105, // 196: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	104, // 197: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	173, // 198: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	97,  // 199: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	175, // 200: granary.v1.SetChangeLog.settings:type_name -> granary.v1.ChangeLog
+	177, // 201: granary.v1.Watch.from:type_name -> granary.v1.Position
+	177, // 202: granary.v1.Event.at:type_name -> granary.v1.Position
+	179, // 203: granary.v1.Changes.changes:type_name -> granary.v1.Event
+	177, // 204: granary.v1.Changes.next:type_name -> granary.v1.Position
+	177, // 205: granary.v1.Changes.oldest:type_name -> granary.v1.Position
+	175, // 206: granary.v1.ChangeLogIs.settings:type_name -> granary.v1.ChangeLog
+	177, // 207: granary.v1.ChangeLogIs.oldest:type_name -> granary.v1.Position
+	0,   // 208: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 209: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	17,  // 210: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	116, // 211: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	117, // 212: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 213: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 214: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 215: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 216: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 217: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	108, // 218: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
+	111, // 219: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
+	113, // 220: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
+	1,   // 221: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 222: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	18,  // 223: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	120, // 224: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	118, // 225: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 226: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 227: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 228: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 229: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 230: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	109, // 231: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
+	112, // 232: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
+	114, // 233: granary.v1.Master.Attend:output_type -> granary.v1.Notices
+	221, // [221:234] is the sub-list for method output_type
+	208, // [208:221] is the sub-list for method input_type
+	208, // [208:208] is the sub-list for extension type_name
+	208, // [208:208] is the sub-list for extension extendee
+	0,   // [0:208] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
