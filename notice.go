@@ -64,6 +64,9 @@ func NamedBy(op Op, made InodeID, visit func(inode InodeID, name string)) (ok bo
 	case *Rmdir:
 		entry(op.Parent, op.Name)
 	case *Rename:
+		if op.Key {
+			return false
+		}
 		entry(op.SrcParent, op.SrcName)
 		entry(op.DstParent, op.DstName)
 	case *Link:

@@ -98,12 +98,17 @@ type (
 
 	// Rename moves an entry, replacing what is at the destination as rename(2) says. The root of a dataset keeps its
 	// directory, and is not replaced.
+	//
+	// With Key both are keys of objects, of which neither ends in "/", in a dataset that keeps no versions (KindNotSupported): the file gets another
+	// key, in place of the one that has it. SrcMatch is of what is moved, Match of what is there under the new name; both need Key.
 	// Result: Attr of the moved inode.
 	Rename struct {
 		SrcParent, DstParent InodeID
 		SrcName, DstName     string
 		NoReplace            bool
 		Exchange             bool
+		Key                  bool
+		SrcMatch, Match      *Precondition
 	}
 
 	// Link gives an inode a further name, or an anonymous inode its first: the atomic publication of an upload.

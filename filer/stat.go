@@ -88,6 +88,13 @@ func (fs *FS) RemoveKey(ctx context.Context, op *granary.Unlink) (granary.Result
 	return fs.store.Do(ctx, granary.Cred{}, op)
 }
 
+// RenameKey gives an object another key of its bucket: op says which, and on which conditions. What is missing on the way is made, and
+// implicit directories that this leaves empty go.
+func (fs *FS) RenameKey(ctx context.Context, op *granary.Rename) (granary.Result, error) {
+	op.Key = true
+	return fs.store.Do(ctx, granary.Cred{}, op)
+}
+
 // Remove removes a file, a symbolic link, or an empty directory.
 func (fs *FS) Remove(ctx context.Context, root granary.InodeID, path string, o RemoveOptions) error {
 	ctx = client.WithCred(ctx, o.Cred)

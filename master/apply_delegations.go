@@ -267,6 +267,9 @@ func (t *txn) heldBy(session granary.SessionID, request *granary.Request) (*dele
 	case *granary.Rmdir:
 		dirs[0] = op.Parent
 	case *granary.Rename:
+		if op.Key {
+			return nil, granary.Errorf(granary.KindInvalid, opName(op), op.SrcName, "under a delegation one name is changed")
+		}
 		dirs[0], dirs[1] = op.SrcParent, op.DstParent
 	case *granary.SetAttr:
 		if r := t.inode(op.Inode); r == nil || !r.IsDir() {

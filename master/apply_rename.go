@@ -6,8 +6,13 @@ import (
 
 // rename moves an entry, as renameat2(2) says.
 func (t *txn) rename(op *granary.Rename) granary.Result {
-	if op.NoReplace && op.Exchange {
+	switch {
+	case op.NoReplace && op.Exchange:
 		return failed(granary.KindInvalid, "rename", op.DstName, "no-replace and exchange exclude each other")
+	case op.Key:
+		return t.renameKey(op)
+	case op.SrcMatch != nil || op.Match != nil:
+		return failed(granary.KindInvalid, "rename", op.DstName, "only a rename of keys is conditional")
 	}
 	if err := checkName("rename", op.DstName); err != nil {
 		return granary.Result{Err: err}
@@ -51,7 +56,6 @@ func (t *txn) rename(op *granary.Rename) granary.Result {
 	if err != nil {
 		return granary.Result{Err: err}
 	}
-	srcKeeps, dstKeeps := t.versioning(srcDir), t.versioning(dstDir)
 	if src != dst {
 		if err := t.mayMove(op, srcDir, dstDir, src, dst); err != nil {
 			return granary.Result{Err: err}
@@ -63,8 +67,8 @@ func (t *txn) rename(op *granary.Rename) granary.Result {
 	case op.Exchange:
 		t.removeName(srcDir, srcName, src)
 		t.removeName(dstDir, dstName, dst)
-		t.enumerate(dst, srcKeeps)
-		t.enumerate(src, dstKeeps)
+		t.enumerate(dst, t.versioning(srcDir))
+		t.enumerate(src, t.versioning(dstDir))
 		t.addName(srcDir, srcName, dst)
 		t.addName(dstDir, dstName, src)
 		t.placesRenamed(srcDir.Inode, srcName, dstDir.Inode, dstName, src)
@@ -72,25 +76,92 @@ func (t *txn) rename(op *granary.Rename) granary.Result {
 		t.placesMade(dstDir.Inode, dstName)
 		t.placesMade(srcDir.Inode, srcName)
 	default:
-		if dst != nil {
-			t.renameOver(dstDir, dstName, dst, dstKeeps)
-		}
-		t.removeName(srcDir, srcName, src)
-		if earlier, _ := t.newestVersion(srcDir, srcName); earlier != nil && !src.IsDir() {
-			t.deleteMarker(srcDir, srcName, srcKeeps)
-		}
-		if !src.IsDir() {
-			t.supersede(dstDir, dstName, dstKeeps)
-			t.enumerate(src, dstKeeps)
-		}
-		t.addName(dstDir, dstName, src)
-		t.placesRenamed(srcDir.Inode, srcName, dstDir.Inode, dstName, src)
-		t.placesMade(dstDir.Inode, dstName)
+		t.moveName(srcDir, srcName, dstDir, dstName, src, dst)
 	}
 	if src != dst {
 		t.noteRename(op, srcDir, srcName, dstDir, dstName, src, dst != nil && !op.Exchange)
 	}
 	return granary.Result{Attr: src.Attr, Replaced: dst != nil && dst != src && !op.Exchange}
+}
+
+// moveName gives an inode another name in place of the one that it has.
+func (t *txn) moveName(srcDir *inodeRecord, srcName string, dstDir *inodeRecord, dstName string, src, dst *inodeRecord) {
+	srcKeeps, dstKeeps := t.versioning(srcDir), t.versioning(dstDir)
+	if dst != nil {
+		t.renameOver(dstDir, dstName, dst, dstKeeps)
+	}
+	t.removeName(srcDir, srcName, src)
+	if earlier, _ := t.newestVersion(srcDir, srcName); earlier != nil && !src.IsDir() {
+		t.deleteMarker(srcDir, srcName, srcKeeps)
+	}
+	if !src.IsDir() {
+		t.supersede(dstDir, dstName, dstKeeps)
+		t.enumerate(src, dstKeeps)
+	}
+	t.addName(dstDir, dstName, src)
+	t.placesRenamed(srcDir.Inode, srcName, dstDir.Inode, dstName, src)
+	t.placesMade(dstDir.Inode, dstName)
+}
+
+// renameKey gives an object another key. What is in the way of the new key is what is in the way of a Create.
+func (t *txn) renameKey(op *granary.Rename) granary.Result {
+	steps, err := t.walk("rename", op.SrcParent, op.SrcName, true, nil)
+	if err != nil {
+		return granary.Result{Err: err}
+	}
+	srcDir, srcName := steps[len(steps)-1].dir, steps[len(steps)-1].name
+	src := t.target(srcDir, srcName, true)
+	if err := t.reach("rename", src); err != nil {
+		return granary.Result{Err: err}
+	}
+	if err := t.checkMatch("rename", op.SrcName, op.SrcMatch, src); err != nil {
+		return granary.Result{Err: err}
+	}
+	if src == nil {
+		return failed(granary.KindNotFound, "rename", op.SrcName, "")
+	}
+	dstDir, dstName, err := t.parentOf("rename", op.DstParent, op.DstName, false, true, &granary.Attr{UID: src.UID, GID: src.GID})
+	if err != nil {
+		return granary.Result{Err: err}
+	}
+	dst := t.target(dstDir, dstName, true)
+	if err := t.reach("rename", dst); err != nil {
+		return granary.Result{Err: err}
+	}
+	if err := t.checkMatch("rename", op.DstName, op.Match, dst); err != nil {
+		return granary.Result{Err: err}
+	}
+	switch {
+	case op.Exchange || srcName.raw == "" || dstName.raw == "" || src.IsDir() || dst != nil && dst.IsDir():
+		return failed(granary.KindInvalid, "rename", op.DstName, "what is renamed by key is a file, and its new key is a file's")
+	case t.versioning(srcDir)|t.versioning(dstDir) != 0:
+		return failed(granary.KindNotSupported, "rename", op.SrcName, "the bucket keeps versions, of which each keeps its key")
+	case dstDir.Inode == granary.BucketsInode:
+		return failed(granary.KindNotOwner, "rename", op.DstName, "only directories can be made among the buckets")
+	}
+	err = t.checkRename(op, srcDir, dstDir, src, dst)
+	if err == nil {
+		err = t.guard("rename", srcDir, srcName.raw, src)
+	}
+	if err == nil {
+		err = t.guard("rename", dstDir, dstName.raw, dst)
+	}
+	if err == nil && src != dst {
+		err = t.mayMove(op, srcDir, dstDir, src, dst)
+	}
+	switch {
+	case err != nil:
+		return granary.Result{Err: err}
+	case src == dst && srcDir == dstDir && srcName.raw == dstName.raw:
+		return granary.Result{Attr: src.Attr}
+	case src == dst: // two names of one file: the old one is what shall go
+		return failed(granary.KindExists, "rename", op.DstName, "it is the same file")
+	}
+	t.moveName(srcDir, srcName.raw, dstDir, dstName.raw, src, dst)
+	t.noteRename(op, srcDir, srcName.raw, dstDir, dstName.raw, src, dst != nil)
+	attr := src.Attr
+	t.prune(steps)
+	return granary.Result{Attr: attr, Replaced: dst != nil}
 }
 
 // renameOver takes the name that a rename is to give from what has it.

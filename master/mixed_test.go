@@ -132,6 +132,10 @@ func (x *mixed) step() {
 	case 4:
 		x.do(s, &granary.RemoveTree{Parent: x.dir(), Name: x.name()})
 	case 5, 6:
+		if x.draw(3, "by key") == 0 {
+			x.do(s, &granary.Rename{SrcParent: x.dir(), SrcName: x.path(), DstParent: x.dir(), DstName: x.path(), Key: true})
+			break
+		}
 		x.do(s, &granary.Rename{SrcParent: x.dir(), SrcName: x.name(), DstParent: x.dir(), DstName: x.name(),
 			NoReplace: x.draw(5, "no replace") == 0, Exchange: x.draw(3, "exchange") == 0})
 	case 7:

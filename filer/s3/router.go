@@ -226,6 +226,8 @@ func objectOperation(call string, copies bool) (operation, bool) {
 		return reads((*request).getObjectLegalHold, "s3:GetObjectLegalHold"), true
 	case "PUT legal-hold":
 		return writes((*request).putObjectLegalHold, "s3:PutObjectLegalHold"), true
+	case "PUT renameObject":
+		return reads((*request).renameObject, "s3:PutObject"), true
 	case "POST uploads":
 		return reads((*request).createMultipartUpload, "s3:PutObject"), true
 	case "PUT uploadId":

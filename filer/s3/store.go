@@ -37,6 +37,7 @@ type objects interface {
 	Compose(ctx context.Context, o filer.UploadOptions, parts filer.Parts) (*filer.Info, error)
 	Remove(ctx context.Context, root granary.InodeID, path string, o filer.RemoveOptions) error
 	RemoveKey(ctx context.Context, op *granary.Unlink) (granary.Result, error)
+	RenameKey(ctx context.Context, op *granary.Rename) (granary.Result, error)
 }
 
 type directories interface {

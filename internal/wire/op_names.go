@@ -68,6 +68,9 @@ func (f *fields) rename(o *granary.Rename) {
 	f.flag(5, &o.NoReplace)
 	f.flag(6, &o.Exchange)
 	f.retired(7)
+	f.flag(8, &o.Key)
+	optional(f, 9, &o.SrcMatch, (*fields).precondition)
+	optional(f, 10, &o.Match, (*fields).precondition)
 }
 
 func (f *fields) link(o *granary.Link) {

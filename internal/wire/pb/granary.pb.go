@@ -2679,6 +2679,9 @@ type Rename struct {
 	DstName       []byte                 `protobuf:"bytes,4,opt,name=dst_name,json=dstName,proto3" json:"dst_name,omitempty"`
 	NoReplace     bool                   `protobuf:"varint,5,opt,name=no_replace,json=noReplace,proto3" json:"no_replace,omitempty"`
 	Exchange      bool                   `protobuf:"varint,6,opt,name=exchange,proto3" json:"exchange,omitempty"`
+	Key           bool                   `protobuf:"varint,8,opt,name=key,proto3" json:"key,omitempty"`
+	SrcMatch      *Precondition          `protobuf:"bytes,9,opt,name=src_match,json=srcMatch,proto3" json:"src_match,omitempty"`
+	Match         *Precondition          `protobuf:"bytes,10,opt,name=match,proto3" json:"match,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2753,6 +2756,27 @@ func (x *Rename) GetExchange() bool {
 		return x.Exchange
 	}
 	return false
+}
+
+func (x *Rename) GetKey() bool {
+	if x != nil {
+		return x.Key
+	}
+	return false
+}
+
+func (x *Rename) GetSrcMatch() *Precondition {
+	if x != nil {
+		return x.SrcMatch
+	}
+	return nil
+}
+
+func (x *Rename) GetMatch() *Precondition {
+	if x != nil {
+		return x.Match
+	}
+	return nil
 }
 
 type Link struct {
@@ -14353,7 +14377,7 @@ const file_granary_proto_rawDesc = "" +
 	"\n" +
 	"RemoveTree\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\x04R\x06parent\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\fR\x04name\"\xbd\x01\n" +
+	"\x04name\x18\x02 \x01(\fR\x04name\"\xb6\x02\n" +
 	"\x06Rename\x12\x1d\n" +
 	"\n" +
 	"src_parent\x18\x01 \x01(\x04R\tsrcParent\x12\x1d\n" +
@@ -14363,7 +14387,11 @@ const file_granary_proto_rawDesc = "" +
 	"\bdst_name\x18\x04 \x01(\fR\adstName\x12\x1d\n" +
 	"\n" +
 	"no_replace\x18\x05 \x01(\bR\tnoReplace\x12\x1a\n" +
-	"\bexchange\x18\x06 \x01(\bR\bexchangeJ\x04\b\a\x10\b\"\xf2\x01\n" +
+	"\bexchange\x18\x06 \x01(\bR\bexchange\x12\x10\n" +
+	"\x03key\x18\b \x01(\bR\x03key\x125\n" +
+	"\tsrc_match\x18\t \x01(\v2\x18.granary.v1.PreconditionR\bsrcMatch\x12.\n" +
+	"\x05match\x18\n" +
+	" \x01(\v2\x18.granary.v1.PreconditionR\x05matchJ\x04\b\a\x10\b\"\xf2\x01\n" +
 	"\x04Link\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x16\n" +
 	"\x06parent\x18\x02 \x01(\x04R\x06parent\x12\x12\n" +
@@ -15576,188 +15604,190 @@ var file_granary_proto_depIdxs = []int32{
 	93,  // 54: granary.v1.Create.content:type_name -> granary.v1.Content
 	24,  // 55: granary.v1.Create.match:type_name -> granary.v1.Precondition
 	24,  // 56: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
-	89,  // 57: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
-	24,  // 58: granary.v1.Link.match:type_name -> granary.v1.Precondition
-	24,  // 59: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
-	89,  // 60: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
-	93,  // 61: granary.v1.Commit.content:type_name -> granary.v1.Content
-	24,  // 62: granary.v1.Commit.match:type_name -> granary.v1.Precondition
-	24,  // 63: granary.v1.CopyRange.match:type_name -> granary.v1.Precondition
-	25,  // 64: granary.v1.Assemble.create:type_name -> granary.v1.Create
-	38,  // 65: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
-	41,  // 66: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
-	97,  // 67: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
-	45,  // 68: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
-	49,  // 69: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
-	90,  // 70: granary.v1.BlockMove.from:type_name -> granary.v1.Location
-	90,  // 71: granary.v1.BlockMove.to:type_name -> granary.v1.Location
-	69,  // 72: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
-	49,  // 73: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
-	67,  // 74: granary.v1.AcquireLock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 75: granary.v1.AcquireLock.lock_range:type_name -> granary.v1.LockRange
-	67,  // 76: granary.v1.ReleaseLock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 77: granary.v1.ReleaseLock.lock_range:type_name -> granary.v1.LockRange
-	67,  // 78: granary.v1.CancelLock.lock_key:type_name -> granary.v1.LockKey
-	64,  // 79: granary.v1.AcquirePaths.paths:type_name -> granary.v1.LockPath
-	72,  // 80: granary.v1.SetUser.user:type_name -> granary.v1.User
-	75,  // 81: granary.v1.PutIdentity.identity:type_name -> granary.v1.Identity
-	76,  // 82: granary.v1.Identity.tags:type_name -> granary.v1.IdentityTag
-	77,  // 83: granary.v1.Identity.inline:type_name -> granary.v1.NamedDocument
-	21,  // 84: granary.v1.Identity.cred:type_name -> granary.v1.Cred
-	75,  // 85: granary.v1.IdentityIs.identity:type_name -> granary.v1.Identity
-	75,  // 86: granary.v1.Identities.identities:type_name -> granary.v1.Identity
-	78,  // 87: granary.v1.ListIdentityUses.after:type_name -> granary.v1.IdentityRef
-	78,  // 88: granary.v1.IdentityUses.uses:type_name -> granary.v1.IdentityRef
-	75,  // 89: granary.v1.Holder.key:type_name -> granary.v1.Identity
-	75,  // 90: granary.v1.Holder.subject:type_name -> granary.v1.Identity
-	75,  // 91: granary.v1.Holder.groups:type_name -> granary.v1.Identity
-	75,  // 92: granary.v1.Holder.policies:type_name -> granary.v1.Identity
-	87,  // 93: granary.v1.Entry.attr:type_name -> granary.v1.Attr
-	90,  // 94: granary.v1.Chunk.location:type_name -> granary.v1.Location
-	92,  // 95: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
-	91,  // 96: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
-	90,  // 97: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
-	95,  // 98: granary.v1.Layout.extents:type_name -> granary.v1.Extent
-	94,  // 99: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
-	99,  // 100: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
-	98,  // 101: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
-	100, // 102: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
-	103, // 103: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
-	102, // 104: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
-	98,  // 105: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
-	106, // 106: granary.v1.TaskReport.task:type_name -> granary.v1.Task
-	107, // 107: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
-	106, // 108: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
-	106, // 109: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
-	67,  // 110: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
-	115, // 111: granary.v1.Notices.changes:type_name -> granary.v1.Change
-	121, // 112: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
-	21,  // 113: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
-	116, // 114: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
-	119, // 115: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
-	120, // 116: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
-	14,  // 117: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
-	122, // 118: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
-	124, // 119: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
-	126, // 120: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
-	128, // 121: granary.v1.Query.list:type_name -> granary.v1.List
-	131, // 122: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
-	133, // 123: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
-	141, // 124: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
-	143, // 125: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
-	145, // 126: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
-	170, // 127: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
-	172, // 128: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
-	135, // 129: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
-	139, // 130: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
-	147, // 131: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
-	149, // 132: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
-	152, // 133: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
-	154, // 134: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
-	157, // 135: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
-	166, // 136: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
-	168, // 137: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
-	160, // 138: granary.v1.Query.await_return:type_name -> granary.v1.AwaitReturn
-	164, // 139: granary.v1.Query.list_path_locks:type_name -> granary.v1.ListPathLocks
-	79,  // 140: granary.v1.Query.get_identity:type_name -> granary.v1.GetIdentity
-	81,  // 141: granary.v1.Query.list_identities:type_name -> granary.v1.ListIdentities
-	83,  // 142: granary.v1.Query.list_identity_uses:type_name -> granary.v1.ListIdentityUses
-	85,  // 143: granary.v1.Query.resolve_identity:type_name -> granary.v1.ResolveIdentity
-	178, // 144: granary.v1.Query.watch:type_name -> granary.v1.Watch
-	181, // 145: granary.v1.Query.get_change_log:type_name -> granary.v1.GetChangeLog
-	125, // 146: granary.v1.Answer.found:type_name -> granary.v1.Found
-	132, // 147: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	134, // 148: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	142, // 149: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	144, // 150: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	146, // 151: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	171, // 152: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	174, // 153: granary.v1.Answer.status:type_name -> granary.v1.Status
-	137, // 154: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
-	140, // 155: granary.v1.Answer.usages:type_name -> granary.v1.Usages
-	148, // 156: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
-	150, // 157: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
-	153, // 158: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
-	155, // 159: granary.v1.Answer.durability:type_name -> granary.v1.Durability
-	158, // 160: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
-	167, // 161: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
-	169, // 162: granary.v1.Answer.locks:type_name -> granary.v1.Locks
-	161, // 163: granary.v1.Answer.returned:type_name -> granary.v1.Returned
-	165, // 164: granary.v1.Answer.path_locks:type_name -> granary.v1.PathLocks
-	182, // 165: granary.v1.Answer.change_log_is:type_name -> granary.v1.ChangeLogIs
-	123, // 166: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	88,  // 167: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	89,  // 168: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	96,  // 169: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	88,  // 170: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	87,  // 171: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	89,  // 172: granary.v1.ListItem.content:type_name -> granary.v1.Xattr
-	129, // 173: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	87,  // 174: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	138, // 175: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	136, // 176: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	41,  // 177: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	138, // 178: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	97,  // 179: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	72,  // 180: granary.v1.UserIs.user:type_name -> granary.v1.User
-	99,  // 181: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	99,  // 182: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
-	151, // 183: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
-	94,  // 184: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
-	110, // 185: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
-	156, // 186: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
-	69,  // 187: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
-	67,  // 188: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 189: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
-	163, // 190: granary.v1.PathLock.paths:type_name -> granary.v1.LockedPath
-	162, // 191: granary.v1.PathLocks.locks:type_name -> granary.v1.PathLock
-	67,  // 192: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 193: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
-	159, // 194: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
-	159, // 195: granary.v1.Locks.locks:type_name -> granary.v1.Lock
-	105, // 196: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	104, // 197: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	173, // 198: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	97,  // 199: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	175, // 200: granary.v1.SetChangeLog.settings:type_name -> granary.v1.ChangeLog
-	177, // 201: granary.v1.Watch.from:type_name -> granary.v1.Position
-	177, // 202: granary.v1.Event.at:type_name -> granary.v1.Position
-	179, // 203: granary.v1.Changes.changes:type_name -> granary.v1.Event
-	177, // 204: granary.v1.Changes.next:type_name -> granary.v1.Position
-	177, // 205: granary.v1.Changes.oldest:type_name -> granary.v1.Position
-	175, // 206: granary.v1.ChangeLogIs.settings:type_name -> granary.v1.ChangeLog
-	177, // 207: granary.v1.ChangeLogIs.oldest:type_name -> granary.v1.Position
-	0,   // 208: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 209: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	17,  // 210: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	116, // 211: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	117, // 212: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
-	12,  // 213: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 214: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 215: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 216: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 217: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	108, // 218: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
-	111, // 219: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
-	113, // 220: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
-	1,   // 221: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 222: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	18,  // 223: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	120, // 224: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	118, // 225: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
-	13,  // 226: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 227: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 228: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 229: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 230: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	109, // 231: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
-	112, // 232: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
-	114, // 233: granary.v1.Master.Attend:output_type -> granary.v1.Notices
-	221, // [221:234] is the sub-list for method output_type
-	208, // [208:221] is the sub-list for method input_type
-	208, // [208:208] is the sub-list for extension type_name
-	208, // [208:208] is the sub-list for extension extendee
-	0,   // [0:208] is the sub-list for field type_name
+	24,  // 57: granary.v1.Rename.src_match:type_name -> granary.v1.Precondition
+	24,  // 58: granary.v1.Rename.match:type_name -> granary.v1.Precondition
+	89,  // 59: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
+	24,  // 60: granary.v1.Link.match:type_name -> granary.v1.Precondition
+	24,  // 61: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
+	89,  // 62: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
+	93,  // 63: granary.v1.Commit.content:type_name -> granary.v1.Content
+	24,  // 64: granary.v1.Commit.match:type_name -> granary.v1.Precondition
+	24,  // 65: granary.v1.CopyRange.match:type_name -> granary.v1.Precondition
+	25,  // 66: granary.v1.Assemble.create:type_name -> granary.v1.Create
+	38,  // 67: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
+	41,  // 68: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
+	97,  // 69: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
+	45,  // 70: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
+	49,  // 71: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
+	90,  // 72: granary.v1.BlockMove.from:type_name -> granary.v1.Location
+	90,  // 73: granary.v1.BlockMove.to:type_name -> granary.v1.Location
+	69,  // 74: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
+	49,  // 75: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
+	67,  // 76: granary.v1.AcquireLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 77: granary.v1.AcquireLock.lock_range:type_name -> granary.v1.LockRange
+	67,  // 78: granary.v1.ReleaseLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 79: granary.v1.ReleaseLock.lock_range:type_name -> granary.v1.LockRange
+	67,  // 80: granary.v1.CancelLock.lock_key:type_name -> granary.v1.LockKey
+	64,  // 81: granary.v1.AcquirePaths.paths:type_name -> granary.v1.LockPath
+	72,  // 82: granary.v1.SetUser.user:type_name -> granary.v1.User
+	75,  // 83: granary.v1.PutIdentity.identity:type_name -> granary.v1.Identity
+	76,  // 84: granary.v1.Identity.tags:type_name -> granary.v1.IdentityTag
+	77,  // 85: granary.v1.Identity.inline:type_name -> granary.v1.NamedDocument
+	21,  // 86: granary.v1.Identity.cred:type_name -> granary.v1.Cred
+	75,  // 87: granary.v1.IdentityIs.identity:type_name -> granary.v1.Identity
+	75,  // 88: granary.v1.Identities.identities:type_name -> granary.v1.Identity
+	78,  // 89: granary.v1.ListIdentityUses.after:type_name -> granary.v1.IdentityRef
+	78,  // 90: granary.v1.IdentityUses.uses:type_name -> granary.v1.IdentityRef
+	75,  // 91: granary.v1.Holder.key:type_name -> granary.v1.Identity
+	75,  // 92: granary.v1.Holder.subject:type_name -> granary.v1.Identity
+	75,  // 93: granary.v1.Holder.groups:type_name -> granary.v1.Identity
+	75,  // 94: granary.v1.Holder.policies:type_name -> granary.v1.Identity
+	87,  // 95: granary.v1.Entry.attr:type_name -> granary.v1.Attr
+	90,  // 96: granary.v1.Chunk.location:type_name -> granary.v1.Location
+	92,  // 97: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
+	91,  // 98: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
+	90,  // 99: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
+	95,  // 100: granary.v1.Layout.extents:type_name -> granary.v1.Extent
+	94,  // 101: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
+	99,  // 102: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
+	98,  // 103: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
+	100, // 104: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
+	103, // 105: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
+	102, // 106: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
+	98,  // 107: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
+	106, // 108: granary.v1.TaskReport.task:type_name -> granary.v1.Task
+	107, // 109: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
+	106, // 110: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
+	106, // 111: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
+	67,  // 112: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
+	115, // 113: granary.v1.Notices.changes:type_name -> granary.v1.Change
+	121, // 114: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
+	21,  // 115: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
+	116, // 116: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
+	119, // 117: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
+	120, // 118: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
+	14,  // 119: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
+	122, // 120: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
+	124, // 121: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
+	126, // 122: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
+	128, // 123: granary.v1.Query.list:type_name -> granary.v1.List
+	131, // 124: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
+	133, // 125: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
+	141, // 126: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
+	143, // 127: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
+	145, // 128: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
+	170, // 129: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
+	172, // 130: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
+	135, // 131: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
+	139, // 132: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
+	147, // 133: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
+	149, // 134: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
+	152, // 135: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
+	154, // 136: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
+	157, // 137: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
+	166, // 138: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
+	168, // 139: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
+	160, // 140: granary.v1.Query.await_return:type_name -> granary.v1.AwaitReturn
+	164, // 141: granary.v1.Query.list_path_locks:type_name -> granary.v1.ListPathLocks
+	79,  // 142: granary.v1.Query.get_identity:type_name -> granary.v1.GetIdentity
+	81,  // 143: granary.v1.Query.list_identities:type_name -> granary.v1.ListIdentities
+	83,  // 144: granary.v1.Query.list_identity_uses:type_name -> granary.v1.ListIdentityUses
+	85,  // 145: granary.v1.Query.resolve_identity:type_name -> granary.v1.ResolveIdentity
+	178, // 146: granary.v1.Query.watch:type_name -> granary.v1.Watch
+	181, // 147: granary.v1.Query.get_change_log:type_name -> granary.v1.GetChangeLog
+	125, // 148: granary.v1.Answer.found:type_name -> granary.v1.Found
+	132, // 149: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	134, // 150: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	142, // 151: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	144, // 152: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	146, // 153: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	171, // 154: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	174, // 155: granary.v1.Answer.status:type_name -> granary.v1.Status
+	137, // 156: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	140, // 157: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	148, // 158: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
+	150, // 159: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
+	153, // 160: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
+	155, // 161: granary.v1.Answer.durability:type_name -> granary.v1.Durability
+	158, // 162: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
+	167, // 163: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
+	169, // 164: granary.v1.Answer.locks:type_name -> granary.v1.Locks
+	161, // 165: granary.v1.Answer.returned:type_name -> granary.v1.Returned
+	165, // 166: granary.v1.Answer.path_locks:type_name -> granary.v1.PathLocks
+	182, // 167: granary.v1.Answer.change_log_is:type_name -> granary.v1.ChangeLogIs
+	123, // 168: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	88,  // 169: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	89,  // 170: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	96,  // 171: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	88,  // 172: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	87,  // 173: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	89,  // 174: granary.v1.ListItem.content:type_name -> granary.v1.Xattr
+	129, // 175: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	87,  // 176: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	138, // 177: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	136, // 178: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	41,  // 179: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	138, // 180: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	97,  // 181: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	72,  // 182: granary.v1.UserIs.user:type_name -> granary.v1.User
+	99,  // 183: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	99,  // 184: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
+	151, // 185: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
+	94,  // 186: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
+	110, // 187: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
+	156, // 188: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
+	69,  // 189: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
+	67,  // 190: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 191: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
+	163, // 192: granary.v1.PathLock.paths:type_name -> granary.v1.LockedPath
+	162, // 193: granary.v1.PathLocks.locks:type_name -> granary.v1.PathLock
+	67,  // 194: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 195: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
+	159, // 196: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
+	159, // 197: granary.v1.Locks.locks:type_name -> granary.v1.Lock
+	105, // 198: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	104, // 199: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	173, // 200: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	97,  // 201: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	175, // 202: granary.v1.SetChangeLog.settings:type_name -> granary.v1.ChangeLog
+	177, // 203: granary.v1.Watch.from:type_name -> granary.v1.Position
+	177, // 204: granary.v1.Event.at:type_name -> granary.v1.Position
+	179, // 205: granary.v1.Changes.changes:type_name -> granary.v1.Event
+	177, // 206: granary.v1.Changes.next:type_name -> granary.v1.Position
+	177, // 207: granary.v1.Changes.oldest:type_name -> granary.v1.Position
+	175, // 208: granary.v1.ChangeLogIs.settings:type_name -> granary.v1.ChangeLog
+	177, // 209: granary.v1.ChangeLogIs.oldest:type_name -> granary.v1.Position
+	0,   // 210: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 211: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	17,  // 212: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	116, // 213: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	117, // 214: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 215: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 216: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 217: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 218: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 219: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	108, // 220: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
+	111, // 221: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
+	113, // 222: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
+	1,   // 223: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 224: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	18,  // 225: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	120, // 226: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	118, // 227: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 228: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 229: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 230: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 231: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 232: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	109, // 233: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
+	112, // 234: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
+	114, // 235: granary.v1.Master.Attend:output_type -> granary.v1.Notices
+	223, // [223:236] is the sub-list for method output_type
+	210, // [210:223] is the sub-list for method input_type
+	210, // [210:210] is the sub-list for extension type_name
+	210, // [210:210] is the sub-list for extension extendee
+	0,   // [0:210] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
