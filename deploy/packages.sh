@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Installs Debian packages that are missing, as root or with sudo; or says in one line what is
-# missing. Usage: deploy/packages.sh COMMAND:PACKAGE …
+# missing. Usage: deploy/packages.sh COMMAND:PACKAGE … (or FILE:PACKAGE, for what has no command)
 set -euo pipefail
 missing=()
 for pair in "$@"; do
-  command -v "${pair%%:*}" >/dev/null 2>&1 || missing+=("${pair##*:}")
+  command -v "${pair%%:*}" >/dev/null 2>&1 || [[ $pair == /* && -e ${pair%%:*} ]] || missing+=("${pair##*:}")
 done
 [ ${#missing[@]} -gt 0 ] || exit 0
 if [ "$(id -u)" = 0 ]; then as_root=(); else as_root=(sudo); fi

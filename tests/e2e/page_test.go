@@ -15,12 +15,10 @@ import (
 // TestE2EPage has Chromium use the page of a directory: with the keyboard and the mouse, on a wide and on a narrow window, while others
 // change what it shows, and while an upload breaks off. With SHOTS in the environment it leaves pictures there.
 func TestE2EPage(t *testing.T) {
+	cluster.Needs(t, "chromium", "npm", "node")
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
-		t.Skip("chromium is not installed")
-	}
-	if _, err := exec.LookPath("npm"); err != nil {
-		t.Skip("npm is not installed: playwright-core, which drives the browser, cannot be had")
+		t.Fatal(err)
 	}
 	script, err := filepath.Abs("testdata/page.mjs")
 	if err != nil {

@@ -37,9 +37,7 @@ upload.findPreviousUploads().then((previous) => {
 
 // TestE2ETus has the client that browsers use, tus-js-client, upload a file. It is killed ten times on the way, and the server once.
 func TestE2ETus(t *testing.T) {
-	if _, err := exec.LookPath("npm"); err != nil {
-		t.Skip("npm is not installed: the client of tus, tus-js-client, cannot be had")
-	}
+	cluster.Needs(t, "npm", "node")
 	const kills = 10
 	s := cluster.StartServer(t)
 	work := t.TempDir()

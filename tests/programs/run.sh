@@ -157,7 +157,7 @@ fio_() {
   run() {
     name=$1
     shift
-    fio --directory="$mnt/fio" --name="$name" --size="$size" --verify=crc32c --verify_fatal=1 --do_verify=1 --end_fsync=1 --output-format=terse "$@" >/dev/null
+    fio --directory="$mnt/fio" --name="$name" --size="$size" --verify=crc32c --verify_fatal=1 --do_verify=1 --end_fsync=1 --verify_state_save=0 --output-format=terse "$@" >/dev/null
   }
   run sequential --rw=write --bs=1m
   run random --rw=randwrite --bsrange=512-64k --bs_unaligned=1 --fsync=64
