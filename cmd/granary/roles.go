@@ -218,12 +218,16 @@ type filerOptions struct {
 	httpAuth     bool
 	httpOrigins  []string
 	uploadTTL    time.Duration
+	website      string // HOST:PORT; "" for none
+	siteDomain   string
 }
 
 func (o *filerOptions) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&o.httpAuth, "http-auth", false, "have every HTTP request bring an access key, and do what its user may in the file system")
 	cmd.Flags().StringSliceVar(&o.httpOrigins, "http-origin", nil, "origins besides its own, such as https://example.org, whose pages may change things by HTTP")
 	cmd.Flags().DurationVar(&o.uploadTTL, "upload-ttl", 24*time.Hour, "how long a resumable upload is kept to which nothing comes")
+	cmd.Flags().StringVar(&o.website, "s3-website-listen", "", "`HOST:PORT` at which buckets that have a website's configuration are served to browsers")
+	cmd.Flags().StringVar(&o.siteDomain, "s3-website-domain", "", "have BUCKET.DOMAIN be the website of that bucket; other hosts are that of the bucket that is called as they are")
 	cmd.Flags().DurationVar(&o.lifecycleDay, "lifecycle-day", 24*time.Hour, "how long the days of lifecycle rules last; shorter ones are for tests")
 }
 
@@ -231,6 +235,9 @@ func (o *filerOptions) flags(cmd *cobra.Command) {
 // owner.
 func (p *process) startFiler(l listenOptions, o filerOptions, c *client.Client, owner granary.Cred) error {
 	p.onStop(func(context.Context) error { return c.Close() })
+	if err := o.checkWebsite(l.insecure); err != nil {
+		return err
+	}
 	fs := filer.New(filer.Options{Client: c, Log: p.log, Owner: &owner})
 	p.onStop(fs.Close)
 	webHandler, err := web.NewHandler(web.Options{FS: fs, Log: p.log, Auth: o.httpAuth, Origins: o.httpOrigins, UploadTTL: o.uploadTTL})
@@ -257,5 +264,32 @@ func (p *process) startFiler(l listenOptions, o filerOptions, c *client.Client, 
 	}
 	p.serveHTTP("filer HTTP", webListener, webHandler)
 	p.serveHTTP("S3", s3Listener, s3Handler)
+	if o.website == "" {
+		return nil
+	}
+	siteListener, err := listen(o.website, "S3 websites")
+	if err != nil {
+		return err
+	}
+	p.serveHTTP("S3 websites", siteListener, s3Handler.Website(o.siteDomain))
+	return nil
+}
+
+// checkWebsite refuses to serve websites beyond loopback unless --insecure is given.
+func (o *filerOptions) checkWebsite(insecure bool) error {
+	if o.website == "" {
+		return nil
+	}
+	host, _, err := splitAddr(o.website)
+	if err != nil {
+		return usagef("--s3-website-listen: %w", err)
+	}
+	ip := net.ParseIP(host)
+	if ip == nil && host != "localhost" {
+		return usagef("--s3-website-listen %q is not at an IP address", o.website)
+	}
+	if ip != nil && !ip.IsLoopback() && !insecure {
+		return usagef("--s3-website-listen %s is beyond loopback and TLS is not implemented yet: give --insecure to listen without it", o.website)
+	}
 	return nil
 }

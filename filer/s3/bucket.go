@@ -226,8 +226,6 @@ func (q *request) getBucketConfiguration() error {
 		return empty("AccelerateConfiguration")
 	case "requestPayment":
 		return empty("RequestPaymentConfiguration")
-	case "website":
-		return refuse(codeNoWebsite, "The specified bucket does not have a website configuration")
 	case "replication":
 		return refuse(codeNoReplication, "The replication configuration was not found")
 	case "inventory", "analytics", "metrics", "intelligent-tiering":
@@ -243,7 +241,7 @@ func (q *request) deleteBucketConfiguration() error {
 		return err
 	}
 	switch q.subresource() {
-	case "website", "replication":
+	case "replication":
 		q.w.WriteHeader(http.StatusNoContent)
 		return nil
 	default:

@@ -74,6 +74,7 @@ func configurations() map[string]configured {
 		"publicAccessBlock": {xattrPublicBlock, codeNoPublicBlock, "The public access block configuration was not found", http.StatusOK,
 			normalized(checkPublicAccessBlock)},
 		"lifecycle": {xattrLifecycle, codeNoLifecycle, "The lifecycle configuration does not exist", http.StatusOK, normalized(checkLifecycle)},
+		"website":   {xattrWebsite, codeNoWebsite, "The specified bucket does not have a website configuration", http.StatusOK, normalized(checkWebsite)},
 		"tagging":   {xattrTagging, codeNoTagSet, "The TagSet does not exist", http.StatusNoContent, nil},
 	}
 }
@@ -98,7 +99,11 @@ func normalized[T any](check func(*T) error) func([]byte) ([]byte, error) {
 
 func (q *request) putConfiguration() error {
 	c := configurations()[q.subresource()]
-	document, err := readDocument(q.body, documentSizeMax)
+	sizeMax := int64(documentSizeMax)
+	if c.attribute == xattrWebsite {
+		sizeMax = websiteSizeMax
+	}
+	document, err := readDocument(q.body, sizeMax)
 	if err != nil {
 		return err
 	}

@@ -58,6 +58,7 @@ const (
 	codeMalformedTrailer      code = "MalformedTrailerError"
 	codeMalformedXML          code = "MalformedXML"
 	codeMetadataTooLarge      code = "MetadataTooLarge"
+	codeMessageTooLong        code = "MaxMessageLengthExceeded"
 	codeMethodNotAllowed      code = "MethodNotAllowed"
 	codeMissingLength         code = "MissingContentLength"
 	codeNoSuchBucket          code = "NoSuchBucket"
@@ -133,6 +134,13 @@ type apiError struct {
 	message string
 	err     error // the cause, for the log
 	header  http.Header
+	details []detail
+}
+
+// detail is an element of an error's document that only some errors have.
+type detail struct {
+	XMLName xml.Name
+	Value   string `xml:",chardata"`
 }
 
 // Error returns "code: message".
@@ -144,6 +152,17 @@ func (e *apiError) Unwrap() error { return e.err }
 // refuse makes an apiError.
 func refuse(c code, format string, args ...any) *apiError {
 	return &apiError{code: c, message: fmt.Sprintf(format, args...)}
+}
+
+// with adds an element to the document.
+func (e *apiError) with(name, value string) *apiError {
+	e.details = append(e.details, detail{xml.Name{Local: name}, value})
+	return e
+}
+
+// refuseArgument refuses an argument by its name.
+func refuseArgument(name, value, format string, args ...any) *apiError {
+	return refuse(codeInvalidArgument, format, args...).with("ArgumentName", name).with("ArgumentValue", value)
 }
 
 // codeOf is the one table from the kinds of the store to the codes of S3. What a missing thing is
@@ -220,9 +239,13 @@ type errorDocument struct {
 	XMLName   xml.Name `xml:"Error"`
 	Code      code
 	Message   string
+	Details   []detail
 	Key       string `xml:",omitempty"`
 	Bucket    string `xml:"BucketName,omitempty"`
 	Resource  string
 	RequestID string `xml:"RequestId"`
 	HostID    string `xml:"HostId"`
 }
+
+// hostID is what answers tell of where they come from.
+const hostID = "granary"

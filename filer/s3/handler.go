@@ -44,7 +44,7 @@ type Handler struct {
 
 // NewHandler returns a handler over a file system. It must see request paths as they came: a
 // ServeMux before it would clean keys.
-func NewHandler(o Options) (http.Handler, error) {
+func NewHandler(o Options) (*Handler, error) {
 	if o.FS == nil {
 		return nil, granary.Errorf(granary.KindInvalid, "s3.new", "", "Options.FS is nil")
 	}
@@ -111,14 +111,20 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// last request on the connection got no 100, and misreads the answer to the next one.
 		w.WriteHeader(http.StatusContinue)
 	}
+	q := h.newRequest(w, r)
+	if err := q.serve(); err != nil {
+		q.fail(err)
+	}
+}
+
+// newRequest begins a request: it gets its id.
+func (h *Handler) newRequest(w http.ResponseWriter, r *http.Request) *request {
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // never fails: crypto/rand
 	q := &request{h: h, w: &responseWriter{ResponseWriter: w}, r: r, id: strings.ToUpper(hex.EncodeToString(random[:]))}
 	w.Header().Set("X-Amz-Request-Id", q.id)
 	w.Header().Set("Server", "Granary")
-	if err := q.serve(); err != nil {
-		q.fail(err)
-	}
+	return q
 }
 
 func (q *request) serve() error {
@@ -223,15 +229,7 @@ func (q *request) fail(err error) {
 	}
 	e := explain(err, notFound)
 	status := e.code.status()
-	attrs := []any{"request_id", q.id, "method", q.r.Method, "bucket", q.bucket, "key", q.key, "code", string(e.code), "error", err}
-	switch {
-	case q.r.Context().Err() != nil: // nobody is there to answer
-		q.h.log.Debug("client went away", attrs...)
-	case status >= 500 && e.code != codeNotImplemented:
-		q.h.log.Warn("request failed", attrs...)
-	default:
-		q.h.log.Debug("request refused", attrs...)
-	}
+	q.logFailure(e, status, err)
 	if q.w.began {
 		panic(http.ErrAbortHandler)
 	}
@@ -256,9 +254,22 @@ func (q *request) fail(err error) {
 	}
 }
 
+// logFailure tells the log of a request that is not answered as it asks.
+func (q *request) logFailure(e *apiError, status int, err error) {
+	attrs := []any{"request_id", q.id, "method", q.r.Method, "bucket", q.bucket, "key", q.key, "code", string(e.code), "error", err}
+	switch {
+	case q.r.Context().Err() != nil: // nobody is there to answer
+		q.h.log.Debug("client went away", attrs...)
+	case status >= 500 && e.code != codeNotImplemented:
+		q.h.log.Warn("request failed", attrs...)
+	default:
+		q.h.log.Debug("request refused", attrs...)
+	}
+}
+
 func (q *request) errorDocument(e *apiError) *errorDocument {
 	return &errorDocument{
-		Code: e.code, Message: e.message, Key: q.key, Bucket: q.bucket, Resource: q.r.URL.Path, RequestID: q.id, HostID: "granary",
+		Code: e.code, Message: e.message, Details: e.details, Key: q.key, Bucket: q.bucket, Resource: q.r.URL.Path, RequestID: q.id, HostID: hostID,
 	}
 }
 

@@ -448,7 +448,7 @@ func TestBuckets(t *testing.T) {
 		s.do(t, call{method: "GET", target: "/bucket?" + sub}).wantCode(t, want)
 		refused := codeNotImplemented
 		switch sub {
-		case "cors", "tagging", "encryption", "object-lock", "publicAccessBlock", "lifecycle":
+		case "cors", "tagging", "encryption", "object-lock", "publicAccessBlock", "lifecycle", "website":
 			refused = codeMalformedXML
 		case "policy":
 			refused = codeMalformedPolicy

@@ -36,6 +36,7 @@ func operationCalls() map[string]call {
 	calls["GetObjectLockConfiguration"], calls["PutObjectLockConfiguration"] = bucket("GET", "?object-lock"), bucket("PUT", "?object-lock")
 	calls["GetPublicAccessBlock"], calls["PutPublicAccessBlock"] = bucket("GET", "?publicAccessBlock"), bucket("PUT", "?publicAccessBlock")
 	calls["PutBucketEncryption"] = call{method: "PUT", target: "/bucket?encryption", body: "<ServerSideEncryptionConfiguration/>"}
+	calls["DeleteBucketWebsite"] = bucket("DELETE", "?website")
 	calls["DeleteBucketLifecycle"] = bucket("DELETE", "?lifecycle")
 	calls["DeletePublicAccessBlock"], calls["DeleteBucketPolicy"] = bucket("DELETE", "?publicAccessBlock"), bucket("DELETE", "?policy")
 	calls["GetBucketPolicyStatus"] = bucket("GET", "?policyStatus")

@@ -172,9 +172,11 @@ func configurationOperation(call string) (operation, bool) {
 	case "GET requestPayment":
 		return reads(none, "s3:GetBucketRequestPayment"), true
 	case "GET website":
-		return reads(none, "s3:GetBucketWebsite"), true
+		return reads(get, "s3:GetBucketWebsite"), true
+	case "PUT website":
+		return writes(put, "s3:PutBucketWebsite"), true
 	case "DELETE website":
-		return reads(gone, "s3:DeleteBucketWebsite"), true
+		return reads(remove, "s3:DeleteBucketWebsite"), true
 	case "GET replication":
 		return reads(none, "s3:GetReplicationConfiguration"), true
 	case "DELETE replication":

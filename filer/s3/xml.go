@@ -290,7 +290,7 @@ func readXML(body io.Reader, sizeMax int64, document any) error {
 func readDocument(body io.Reader, sizeMax int64) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(body, sizeMax+1))
 	if err == nil && int64(len(b)) > sizeMax {
-		err = refuse(codeMalformedXML, "The document is longer than %d bytes.", sizeMax)
+		err = refuse(codeMessageTooLong, "Your request was too big.").with("MaxMessageLengthBytes", strconv.FormatInt(sizeMax, 10))
 	}
 	return b, err
 }
