@@ -220,6 +220,7 @@ type filerOptions struct {
 	uploadTTL    time.Duration
 	website      string // HOST:PORT; "" for none
 	siteDomain   string
+	logEvery     time.Duration
 }
 
 func (o *filerOptions) flags(cmd *cobra.Command) {
@@ -228,6 +229,7 @@ func (o *filerOptions) flags(cmd *cobra.Command) {
 	cmd.Flags().DurationVar(&o.uploadTTL, "upload-ttl", 24*time.Hour, "how long a resumable upload is kept to which nothing comes")
 	cmd.Flags().StringVar(&o.website, "s3-website-listen", "", "`HOST:PORT` at which buckets that have a website's configuration are served to browsers")
 	cmd.Flags().StringVar(&o.siteDomain, "s3-website-domain", "", "have BUCKET.DOMAIN be the website of that bucket; other hosts are that of the bucket that is called as they are")
+	cmd.Flags().DurationVar(&o.logEvery, "s3-log-every", 5*time.Minute, "how often access logs of buckets are delivered; a log of 1 MiB is delivered at once")
 	cmd.Flags().DurationVar(&o.lifecycleDay, "lifecycle-day", 24*time.Hour, "how long the days of lifecycle rules last; shorter ones are for tests")
 }
 
@@ -245,10 +247,11 @@ func (p *process) startFiler(l listenOptions, o filerOptions, c *client.Client, 
 		return err
 	}
 	p.onStop(func(context.Context) error { return webHandler.Close() })
-	s3Handler, err := s3.NewHandler(s3.Options{FS: fs, Log: p.log})
+	s3Handler, err := s3.NewHandler(s3.Options{FS: fs, Log: p.log, LogEvery: o.logEvery})
 	if err != nil {
 		return err
 	}
+	p.onStop(s3Handler.Close)
 	lifecycle, err := s3.NewLifecycle(s3.LifecycleOptions{FS: fs, Log: p.log, Day: o.lifecycleDay})
 	if err != nil {
 		return err

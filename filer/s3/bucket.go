@@ -210,22 +210,9 @@ func (q *request) getBucketConfiguration() error {
 	if _, err := q.bucketRoot(); err != nil {
 		return err
 	}
-	empty := func(root string) error {
-		document := &emptyDocument{XMLName: xml.Name{Local: root}, Xmlns: xmlNamespace}
-		if root == "RequestPaymentConfiguration" {
-			document.Payer = "BucketOwner"
-		}
-		return writeXML(q.w, http.StatusOK, document)
-	}
 	switch q.subresource() {
 	case "notification":
-		return empty("NotificationConfiguration")
-	case "logging":
-		return empty("BucketLoggingStatus")
-	case "accelerate":
-		return empty("AccelerateConfiguration")
-	case "requestPayment":
-		return empty("RequestPaymentConfiguration")
+		return writeXML(q.w, http.StatusOK, &emptyDocument{XMLName: xml.Name{Local: "NotificationConfiguration"}, Xmlns: xmlNamespace})
 	case "replication":
 		return refuse(codeNoReplication, "The replication configuration was not found")
 	case "inventory", "analytics", "metrics", "intelligent-tiering":

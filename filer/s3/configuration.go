@@ -14,6 +14,8 @@ const (
 	xattrCORS       = xattrPrefix + "cors"
 	xattrEncryption = xattrPrefix + "encryption"
 	xattrOwnership  = xattrPrefix + "ownership"
+	xattrAccelerate = xattrPrefix + "accelerate"
+	xattrPayment    = xattrPrefix + "request-payment"
 )
 
 // openBucket finds the request's bucket, with its configurations, once for the request.
@@ -59,23 +61,30 @@ type configured struct {
 	attribute string
 	missing   code
 	message   string
-	status    int // of a PUT
 	// check decodes a document, refuses it if it is wrong, and returns it as it is kept.
 	check func(document []byte) ([]byte, error)
+	// absent is what is answered if there is none, where that is no error.
+	absent string
 }
 
 // configurations are the kinds by their subresource.
 func configurations() map[string]configured {
 	return map[string]configured{
-		"cors": {xattrCORS, codeNoCORS, "The CORS configuration does not exist", http.StatusOK, normalized(checkCORS)},
-		"encryption": {xattrEncryption, codeNoEncryption, "The server side encryption configuration was not found", http.StatusOK,
-			normalized(checkEncryption)},
-		"ownershipControls": {xattrOwnership, codeNoOwnership, "The bucket ownership controls were not found.", http.StatusOK, normalized(checkOwnership)},
-		"publicAccessBlock": {xattrPublicBlock, codeNoPublicBlock, "The public access block configuration was not found", http.StatusOK,
-			normalized(checkPublicAccessBlock)},
-		"lifecycle": {xattrLifecycle, codeNoLifecycle, "The lifecycle configuration does not exist", http.StatusOK, normalized(checkLifecycle)},
-		"website":   {xattrWebsite, codeNoWebsite, "The specified bucket does not have a website configuration", http.StatusOK, normalized(checkWebsite)},
-		"tagging":   {xattrTagging, codeNoTagSet, "The TagSet does not exist", http.StatusNoContent, nil},
+		"cors": {attribute: xattrCORS, missing: codeNoCORS, message: "The CORS configuration does not exist", check: normalized(checkCORS)},
+		"encryption": {attribute: xattrEncryption, missing: codeNoEncryption, message: "The server side encryption configuration was not found",
+			check: normalized(checkEncryption)},
+		"ownershipControls": {attribute: xattrOwnership, missing: codeNoOwnership, message: "The bucket ownership controls were not found",
+			check: normalized(checkOwnership)},
+		"publicAccessBlock": {attribute: xattrPublicBlock, missing: codeNoPublicBlock, message: "The public access block configuration was not found",
+			check: normalized(checkPublicAccessBlock)},
+		"lifecycle": {attribute: xattrLifecycle, missing: codeNoLifecycle, message: "The lifecycle configuration does not exist", check: normalized(checkLifecycle)},
+		"website":   {attribute: xattrWebsite, missing: codeNoWebsite, message: "The specified bucket does not have a website configuration", check: normalized(checkWebsite)},
+		"tagging":   {attribute: xattrTagging, missing: codeNoTagSet, message: "The TagSet does not exist"},
+		"logging":   {attribute: xattrLogging, absent: "<BucketLoggingStatus xmlns=\"" + xmlNamespace + "\"></BucketLoggingStatus>"},
+		"accelerate": {attribute: xattrAccelerate, check: normalized(checkAccelerate),
+			absent: "<AccelerateConfiguration xmlns=\"" + xmlNamespace + "\"></AccelerateConfiguration>"},
+		"requestPayment": {attribute: xattrPayment, check: normalized(checkPayment),
+			absent: "<RequestPaymentConfiguration xmlns=\"" + xmlNamespace + "\"><Payer>BucketOwner</Payer></RequestPaymentConfiguration>"},
 	}
 }
 
@@ -127,7 +136,7 @@ func (q *request) putConfiguration() error {
 	if err := q.setConfiguration(b, c.attribute, value); err != nil {
 		return err
 	}
-	q.w.WriteHeader(c.status)
+	q.w.WriteHeader(http.StatusOK)
 	return nil
 }
 
@@ -138,7 +147,10 @@ func (q *request) getConfiguration() error {
 		return err
 	}
 	value, ok := b.Xattr(c.attribute)
-	if !ok {
+	switch {
+	case !ok && c.absent != "":
+		value = []byte(c.absent)
+	case !ok:
 		return refuse(c.missing, "%s", c.message)
 	}
 	return writeDocument(q.w, http.StatusOK, value)
@@ -185,4 +197,40 @@ func checkOwnership(c *ownershipConfiguration) error {
 	}
 	c.XMLName, c.Xmlns = xml.Name{Local: "OwnershipControls"}, xmlNamespace
 	return nil
+}
+
+// accelerateConfiguration says whether there are faster ways to a bucket: there are none.
+type accelerateConfiguration struct {
+	XMLName xml.Name `xml:"AccelerateConfiguration"`
+	Xmlns   string   `xml:"xmlns,attr,omitempty"`
+	Status  string
+}
+
+func checkAccelerate(c *accelerateConfiguration) error {
+	c.XMLName, c.Xmlns = xml.Name{Local: "AccelerateConfiguration"}, xmlNamespace
+	switch c.Status {
+	case "Suspended":
+		return nil
+	case "Enabled":
+		return refuse(codeNotImplemented, "A header or query you provided implies functionality that is not implemented: transfer acceleration.")
+	}
+	return malformedXML()
+}
+
+// paymentConfiguration says who pays for requests: the owner of the bucket.
+type paymentConfiguration struct {
+	XMLName xml.Name `xml:"RequestPaymentConfiguration"`
+	Xmlns   string   `xml:"xmlns,attr,omitempty"`
+	Payer   string
+}
+
+func checkPayment(c *paymentConfiguration) error {
+	c.XMLName, c.Xmlns = xml.Name{Local: "RequestPaymentConfiguration"}, xmlNamespace
+	switch c.Payer {
+	case "BucketOwner":
+		return nil
+	case "Requester":
+		return refuse(codeNotImplemented, "A header or query you provided implies functionality that is not implemented: requester pays.")
+	}
+	return malformedXML()
 }

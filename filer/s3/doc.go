@@ -48,7 +48,7 @@
 //	                                 content-encoding, content-language, expires, x-amz-meta-…
 //
 // A bucket's root has granary.s3.versioning and granary.s3.object-lock (package granary), and granary.s3.cors, ownership, public-access-block,
-// lifecycle, website, acl, policy and tagging: the documents of XML or JSON, and tags as those of objects.
+// lifecycle, website, logging, accelerate, request-payment, acl, policy and tagging: the documents of XML or JSON, and tags as those of objects.
 //
 // What describes the content goes when a mount changes the file; the ETag is then made of inode and
 // content version (granary.ETagOf).

@@ -37,6 +37,7 @@ const (
 	codeInvalidArgument       code = "InvalidArgument"
 	codeInvalidBucketName     code = "InvalidBucketName"
 	codeInvalidDigest         code = "InvalidDigest"
+	codeInvalidLogTarget      code = "InvalidTargetBucketForLogging"
 	codeInvalidPart           code = "InvalidPart"
 	codeInvalidPartOrder      code = "InvalidPartOrder"
 	codeInvalidRange          code = "InvalidRange"

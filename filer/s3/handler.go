@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/xml"
@@ -28,6 +29,8 @@ type Options struct {
 	Domain string
 	Log    *slog.Logger
 	Now    func() time.Time // default time.Now
+	// LogEvery is how often access logs are delivered that are not large enough to be delivered before; default 5 minutes.
+	LogEvery time.Duration
 }
 
 // Handler serves the S3 API. It is safe for concurrent use.
@@ -40,9 +43,10 @@ type Handler struct {
 	policies  policies
 	accounts  *accounts.Service
 	keepAlive time.Duration // how often a slow answer sends a space
+	logs      *accessLog
 }
 
-// NewHandler returns a handler over a file system. It must see request paths as they came: a
+// NewHandler returns a handler over a file system. Close ends it. It must see request paths as they came: a
 // ServeMux before it would clean keys.
 func NewHandler(o Options) (*Handler, error) {
 	if o.FS == nil {
@@ -66,7 +70,18 @@ func newHandler(s store, o Options) *Handler {
 		h.now = time.Now
 	}
 	h.accounts = accounts.New(s, h.now)
+	every := o.LogEvery
+	if every <= 0 {
+		every = 5 * time.Minute
+	}
+	h.logs = newAccessLog(s, h.region, every, h.log, h.now)
 	return h
+}
+
+// Close delivers the access logs that there are, within ctx. No requests are being served any more.
+func (h *Handler) Close(ctx context.Context) error {
+	h.logs.close(ctx)
+	return nil
 }
 
 // request is one request on its way.
@@ -81,24 +96,36 @@ type request struct {
 	identity identity
 	body     *body
 	info     *filer.Info // of the bucket, once it has been looked up
+	began    time.Time
+	site     bool // it asks for a website
+
+	objectSize int64 // of the object that is answered with; -1 for none
 }
 
 // responseWriter knows whether an answer has begun: from then on an error can only cut it off.
 type responseWriter struct {
 	http.ResponseWriter
-	began bool
+	began  bool
+	status int       // 0 until it is known
+	code   string    // of the error that is answered
+	sent   int64     // bytes of the body
+	first  time.Time // when the answer began
 }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *responseWriter) WriteHeader(status int) {
 	w.began = true
+	w.note(status)
 	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write implements http.ResponseWriter.
 func (w *responseWriter) Write(p []byte) (int, error) {
 	w.began = true
-	return w.ResponseWriter.Write(p)
+	w.note(http.StatusOK)
+	n, err := w.ResponseWriter.Write(p)
+	w.sent += int64(n)
+	return n, err
 }
 
 // Unwrap lets http.ResponseController flush.
@@ -112,6 +139,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusContinue)
 	}
 	q := h.newRequest(w, r)
+	defer q.logged()
 	if err := q.serve(); err != nil {
 		q.fail(err)
 	}
@@ -121,7 +149,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) newRequest(w http.ResponseWriter, r *http.Request) *request {
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // never fails: crypto/rand
-	q := &request{h: h, w: &responseWriter{ResponseWriter: w}, r: r, id: strings.ToUpper(hex.EncodeToString(random[:]))}
+	q := &request{
+		h: h, w: &responseWriter{ResponseWriter: w}, r: r, id: strings.ToUpper(hex.EncodeToString(random[:])), began: time.Now(), objectSize: -1,
+	}
 	w.Header().Set("X-Amz-Request-Id", q.id)
 	w.Header().Set("Server", "Granary")
 	return q
@@ -229,6 +259,7 @@ func (q *request) fail(err error) {
 	}
 	e := explain(err, notFound)
 	status := e.code.status()
+	q.w.code = string(e.code)
 	q.logFailure(e, status, err)
 	if q.w.began {
 		panic(http.ErrAbortHandler)

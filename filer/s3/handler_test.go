@@ -41,7 +41,12 @@ func newServer(t *testing.T) *server {
 	}
 	h := newHandler(f, Options{Domain: "s3.test"})
 	s := httptest.NewServer(h)
-	t.Cleanup(s.Close)
+	t.Cleanup(func() {
+		s.Close()
+		if err := h.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 	s.Client().Transport.(*http.Transport).DisableCompression = true
 	return &server{Server: s, store: f, handler: h}
 }
@@ -432,7 +437,7 @@ func TestBuckets(t *testing.T) {
 	s.do(t, call{method: "PUT", target: "/other", body: `<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>`}).want(t, 200)
 	s.do(t, call{method: "PUT", target: "/other"}).wantCode(t, codeBucketOwned)
 	s.do(t, call{method: "PUT", target: "/Other"}).wantCode(t, codeInvalidBucketName)
-	s.do(t, call{method: "PUT", target: "/other2?accelerate"}).wantCode(t, codeNotImplemented)
+	s.do(t, call{method: "PUT", target: "/other2?replication"}).wantCode(t, codeNotImplemented)
 	s.do(t, call{method: "HEAD", target: "/other2"}).want(t, 404)
 	if a := s.do(t, call{method: "GET", target: "/"}).want(t, 200); !strings.Contains(a.body, "<Name>bucket</Name>") || !strings.Contains(a.body, "<Name>other</Name>") {
 		t.Fatal(a.body)

@@ -142,6 +142,7 @@ func (q *request) beginObject(info *filer.Info) (int, byteRange, error) {
 func (q *request) prepareObject(info *filer.Info) (status int, part byteRange, err error) {
 	etag, modified, size := info.ETag(), info.Attr.Mtime.Std(), sizeOf(&info.Attr)
 	header, asked := q.w.Header(), q.r.Header
+	q.objectSize = size
 	header.Set("Etag", quoteETag(etag))
 	header.Set("Last-Modified", modified.UTC().Format(http.TimeFormat))
 	switch evaluate(asked, "", etag, modified) {

@@ -166,11 +166,17 @@ func configurationOperation(call string) (operation, bool) {
 	case "GET notification":
 		return reads(none, "s3:GetBucketNotification"), true
 	case "GET logging":
-		return reads(none, "s3:GetBucketLogging"), true
+		return reads(get, "s3:GetBucketLogging"), true
+	case "PUT logging":
+		return writes((*request).putBucketLogging, "s3:PutBucketLogging"), true
 	case "GET accelerate":
-		return reads(none, "s3:GetAccelerateConfiguration"), true
+		return reads(get, "s3:GetAccelerateConfiguration"), true
+	case "PUT accelerate":
+		return writes(put, "s3:PutAccelerateConfiguration"), true
 	case "GET requestPayment":
-		return reads(none, "s3:GetBucketRequestPayment"), true
+		return reads(get, "s3:GetBucketRequestPayment"), true
+	case "PUT requestPayment":
+		return writes(put, "s3:PutBucketRequestPayment"), true
 	case "GET website":
 		return reads(get, "s3:GetBucketWebsite"), true
 	case "PUT website":

@@ -23,8 +23,14 @@ const (
 
 var awsExampleTime = time.Date(2013, 5, 24, 0, 0, 0, 0, time.UTC)
 
-func fixedHandler(now time.Time) *Handler {
-	return newHandler(oneUser{}, Options{Now: func() time.Time { return now }})
+func fixedHandler(t testing.TB, now time.Time) *Handler {
+	h := newHandler(oneUser{}, Options{Now: func() time.Time { return now }})
+	t.Cleanup(func() {
+		if err := h.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
 }
 
 // oneUser is a store that knows nothing but a user.
@@ -82,7 +88,7 @@ func TestSignatureExamplesOfAWS(t *testing.T) {
 			"%2F20130524%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host"+
 			"&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404", nil),
 	}
-	h := fixedHandler(awsExampleTime)
+	h := fixedHandler(t, awsExampleTime)
 	for name, r := range examples {
 		t.Run(name, func(t *testing.T) {
 			if _, err := h.authenticate(r, r.URL.Query()); err != nil {
@@ -136,7 +142,7 @@ func TestAuthenticationRefused(t *testing.T) {
 			if c.change != nil {
 				c.change(c.r)
 			}
-			_, err := fixedHandler(c.now).authenticate(c.r, c.r.URL.Query())
+			_, err := fixedHandler(t, c.now).authenticate(c.r, c.r.URL.Query())
 			wantCode(t, err, c.want)
 		})
 	}

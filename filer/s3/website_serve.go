@@ -32,7 +32,9 @@ func (w *website) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	q := w.h.newRequest(rw, r)
 	q.query, q.identity = url.Values{}, identity{caller: anonymous()}
 	q.bucket, q.key = w.bucket(r.Host), strings.TrimPrefix(r.URL.Path, "/")
+	q.site = true
 	v := &visit{request: q, path: q.key}
+	defer q.logged()
 	if err := v.serve(); err != nil {
 		v.fail(err)
 	}
@@ -148,6 +150,7 @@ func (v *visit) fail(err error) {
 	if v.w.began {
 		panic(http.ErrAbortHandler)
 	}
+	v.w.code = string(e.code)
 	v.logFailure(e, status, err)
 	if v.site != nil && v.site.RedirectAll == nil && status < 500 && (v.r.Method == http.MethodGet || v.r.Method == http.MethodHead) {
 		if v.instead(e, status) {

@@ -52,8 +52,6 @@ type (
 	emptyDocument struct {
 		XMLName xml.Name
 		Xmlns   string `xml:"xmlns,attr"`
-		Payer   string `xml:",omitempty"`
-		TagSet  *struct{}
 	}
 )
 
