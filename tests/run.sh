@@ -26,7 +26,7 @@ unit() {
 
 clients() {
   bash deploy/packages.sh fusermount3:fuse3 curl:curl aws:awscli s3cmd:s3cmd rclone:rclone \
-    git:git rsync:rsync sqlite3:sqlite3 tar:tar diff:diffutils attr:attr setfacl:acl ip:iproute2 chromium:chromium npm:npm \
+    git:git rsync:rsync sqlite3:sqlite3 redis-server:redis-server tar:tar diff:diffutils attr:attr setfacl:acl ip:iproute2 chromium:chromium npm:npm \
     /usr/lib/python3/dist-packages/boto3/__init__.py:python3-boto3 s3fs:s3fs restic:restic pgbackrest:pgbackrest pgbench:postgresql
   export GRANARY_CLIENTS=all # what is missing now fails a test, and does not leave it out
   if [ ! -e /dev/fuse ]; then echo "missing: /dev/fuse (load the fuse kernel module)" >&2; exit 1; fi

@@ -20,6 +20,7 @@ import (
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/client"
 	"github.com/dsorchard/granary/filer"
+	"github.com/dsorchard/granary/filer/notify"
 	"github.com/dsorchard/granary/filer/s3"
 	"github.com/dsorchard/granary/filer/web"
 	"github.com/dsorchard/granary/internal/wire"
@@ -242,12 +243,18 @@ func (p *process) startFiler(l listenOptions, o filerOptions, c *client.Client, 
 	}
 	fs := filer.New(filer.Options{Client: c, Log: p.log, Owner: &owner})
 	p.onStop(fs.Close)
-	webHandler, err := web.NewHandler(web.Options{FS: fs, Log: p.log, Auth: o.httpAuth, Origins: o.httpOrigins, UploadTTL: o.uploadTTL})
+	notifier, err := notify.NewRunner(notify.RunnerOptions{Client: c, Log: p.log})
+	if err != nil {
+		return err
+	}
+	p.onStop(func(context.Context) error { return notifier.Close() })
+	webHandler, err := web.NewHandler(web.Options{FS: fs, Log: p.log, Auth: o.httpAuth, Origins: o.httpOrigins, UploadTTL: o.uploadTTL,
+		Metrics: []prometheus.Collector{notifier.Metrics()}})
 	if err != nil {
 		return err
 	}
 	p.onStop(func(context.Context) error { return webHandler.Close() })
-	s3Handler, err := s3.NewHandler(s3.Options{FS: fs, Log: p.log, LogEvery: o.logEvery})
+	s3Handler, err := s3.NewHandler(s3.Options{FS: fs, Log: p.log, LogEvery: o.logEvery, Notify: notify.New(c, p.log)})
 	if err != nil {
 		return err
 	}

@@ -211,8 +211,6 @@ func (q *request) getBucketConfiguration() error {
 		return err
 	}
 	switch q.subresource() {
-	case "notification":
-		return writeXML(q.w, http.StatusOK, &emptyDocument{XMLName: xml.Name{Local: "NotificationConfiguration"}, Xmlns: xmlNamespace})
 	case "replication":
 		return refuse(codeNoReplication, "The replication configuration was not found")
 	case "inventory", "analytics", "metrics", "intelligent-tiering":

@@ -18,6 +18,7 @@ import (
 	"github.com/dsorchard/granary/client"
 	"github.com/dsorchard/granary/filer"
 	"github.com/dsorchard/granary/filer/accounts"
+	"github.com/dsorchard/granary/filer/notify"
 )
 
 // Options configures a handler.
@@ -27,6 +28,7 @@ type Options struct {
 	// Domain, if set, has requests to BUCKET.Domain address that bucket (virtual-host style), besides
 	// the path style that always works.
 	Domain string
+	Notify *notify.Service // nil: buckets notify nobody
 	Log    *slog.Logger
 	Now    func() time.Time // default time.Now
 	// LogEvery is how often access logs are delivered that are not large enough to be delivered before; default 5 minutes.
@@ -42,7 +44,8 @@ type Handler struct {
 	now       func() time.Time
 	policies  policies
 	accounts  *accounts.Service
-	keepAlive time.Duration // how often a slow answer sends a space
+	notify    *notify.Service // nil: buckets notify nobody
+	keepAlive time.Duration   // how often a slow answer sends a space
 	logs      *accessLog
 }
 
@@ -57,7 +60,7 @@ func NewHandler(o Options) (*Handler, error) {
 
 func newHandler(s store, o Options) *Handler {
 	h := &Handler{
-		store: s, region: o.Region, domain: strings.ToLower(strings.Trim(o.Domain, ".")), log: o.Log, now: o.Now,
+		store: s, region: o.Region, domain: strings.ToLower(strings.Trim(o.Domain, ".")), log: o.Log, now: o.Now, notify: o.Notify,
 		keepAlive: 5 * time.Second,
 	}
 	if h.region == "" {

@@ -24,6 +24,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/signer"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer/notify"
 )
 
 // server is a gateway over a store in memory, with one bucket "bucket".
@@ -39,7 +40,7 @@ func newServer(t *testing.T) *server {
 	if err := f.CreateBucket(t.Context(), granary.Cred{}, "bucket"); err != nil {
 		t.Fatal(err)
 	}
-	h := newHandler(f, Options{Domain: "s3.test"})
+	h := newHandler(f, Options{Domain: "s3.test", Notify: notify.New(f.Client(), nil)})
 	s := httptest.NewServer(h)
 	t.Cleanup(func() {
 		s.Close()

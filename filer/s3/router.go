@@ -164,7 +164,9 @@ func configurationOperation(call string) (operation, bool) {
 	case "DELETE lifecycle":
 		return reads(remove, "s3:PutLifecycleConfiguration"), true
 	case "GET notification":
-		return reads(none, "s3:GetBucketNotification"), true
+		return reads((*request).getBucketNotification, "s3:GetBucketNotification"), true
+	case "PUT notification":
+		return writes((*request).putBucketNotification, "s3:PutBucketNotification"), true
 	case "GET logging":
 		return reads(get, "s3:GetBucketLogging"), true
 	case "PUT logging":

@@ -48,11 +48,6 @@ type (
 		Xmlns   string   `xml:"xmlns,attr"`
 		Region  string   `xml:",chardata"`
 	}
-	// emptyDocument is a configuration with nothing in it; its name is its root element's.
-	emptyDocument struct {
-		XMLName xml.Name
-		Xmlns   string `xml:"xmlns,attr"`
-	}
 )
 
 type (

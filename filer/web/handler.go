@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/filer"
 )
@@ -30,6 +32,8 @@ type Options struct {
 	Auth bool
 	// Origins are those besides the door's own, as "https://example.org", whose pages may change things.
 	Origins []string
+	// Metrics are told of under /-/metrics besides the door's own.
+	Metrics []prometheus.Collector
 }
 
 // Handler serves the HTTP door. It is safe for concurrent use.
@@ -65,6 +69,11 @@ func NewHandler(o Options) (*Handler, error) {
 	h, err := newHandler(fsStore{o.FS}, o.Log)
 	if err != nil {
 		return nil, err
+	}
+	for _, c := range o.Metrics {
+		if err := h.metrics.registry.Register(c); err != nil {
+			return nil, granary.Errorf(granary.KindInvalid, "web.new", "", "%w", err)
+		}
 	}
 	h.locks, h.fs, h.origins = fsLocks{o.FS.Client(), o.FS}, o.FS, o.Origins
 	h.watchers.source = fsChanges{o.FS}
