@@ -1,6 +1,9 @@
 package granary
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // FileType is the type of an inode. The values are stored.
 type FileType uint8
@@ -69,6 +72,8 @@ const (
 	FlagRetention
 	// FlagLegalHold marks a file with XattrLegalHold.
 	FlagLegalHold
+	// FlagEncrypted marks a file with XattrEncryption: what is stored of its content is ciphertext.
+	FlagEncrypted
 )
 
 // Attr is what stat returns, and a little more.
@@ -116,6 +121,14 @@ type Xattr struct {
 // checksum), and go when the content changes.
 const XattrContentPrefix = "granary.content."
 
+// XattrEncryption says how the content of a file is encrypted (package filer/seal); what does not fit continues in attributes whose names begin
+// with it. A file has them from the op on that makes it, as long as it has any content: they are not set, changed or removed otherwise. As soon
+// as such a file has a name its content changes no more; it can be emptied, and is a plain file then.
+const XattrEncryption = XattrContentPrefix + "encryption"
+
+// IsEncryption reports whether an attribute is XattrEncryption, or continues it.
+func IsEncryption(name string) bool { return strings.HasPrefix(name, XattrEncryption) }
+
 // Attributes that Linux gives a meaning. The two lists are in the form of linux/posix_acl_xattr.h. One that says no more than
 // a mode is not kept: setting it sets the mode.
 const (
@@ -143,6 +156,8 @@ func FlagOfXattr(name string) Flags {
 		return FlagRetention
 	case XattrLegalHold:
 		return FlagLegalHold
+	case XattrEncryption:
+		return FlagEncrypted
 	}
 	return 0
 }

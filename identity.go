@@ -49,6 +49,9 @@ const (
 	IdentityTagsMax     = 50
 )
 
+// EncryptionKeys is the name of the IdentitySecret that has the keys of the cluster (package filer/seal). The store sees to it that none is lost.
+const EncryptionKeys = "encryption-keys"
+
 // Identity is one of whom or what the policies of the S3 gateway speak. What a field means depends on the kind; those of which
 // nothing is said for a kind are empty.
 //

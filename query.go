@@ -21,11 +21,15 @@ type (
 	//
 	// With Key, Path is the key of an object (see Op): what is found is no directory, unless it is marked as one (FlagMarker).
 	// Nearest finds the last directory on its way that there is, instead.
+	//
+	// A Layout of an encrypted file (FlagEncrypted) is given to those only who say with Stored that they know what is stored to be ciphertext;
+	// else it is KindPermission. The Xattrs have those with it that say how the content is encrypted.
 	Lookup struct {
 		Base   InodeID
 		Path   string
 		Xattrs bool
 		Layout *Range // regular files
+		Stored bool   // with Layout: it may be that of ciphertext
 		Access Access
 		Open   bool
 

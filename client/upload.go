@@ -218,7 +218,9 @@ func (u *Upload) commit() error {
 		op := u.o.Create
 		op.Anonymous, op.Content, op.Match, op.Exclusive, op.Replace, op.MakeParents, op.Key = true, nil, nil, false, false, false, false
 		op.Parent, op.Name, op.Type = u.o.Home, "", granary.TypeRegular
-		op.Xattrs = nil // they come with the name: what they say of the file, such as a lock, may hold from then on
+		// Attributes come with the name: what they say of the file, such as a lock, may hold from then on. But the master wants to know of any
+		// content what it is.
+		op.Xattrs = slices.DeleteFunc(slices.Clone(op.Xattrs), func(x granary.Xattr) bool { return !granary.IsEncryption(x.Name) })
 		r, err := u.c.Do(u.ctx, u.o.Cred, &op)
 		if granary.IsKind(err, granary.KindNotFound) && u.o.Home != u.o.Create.Parent { // pruned, to be made again by Link
 			op.Parent = u.o.Home.Dataset().Root()

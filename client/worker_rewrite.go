@@ -51,7 +51,7 @@ func (w *Worker) rewriteFile(ctx context.Context, j *job) error {
 func (s *sweeper) window(ctx context.Context, n uint64) error {
 	off := n * granary.ExtentWindowSize
 	for {
-		found, err := Ask[*granary.Found](ctx, s.w.c, &granary.Lookup{Base: s.j.task.Root,
+		found, err := Ask[*granary.Found](ctx, s.w.c, &granary.Lookup{Base: s.j.task.Root, Stored: true,
 			Layout: &granary.Range{Offset: off, Length: granary.ExtentWindowSize}})
 		if granary.IsKind(err, granary.KindNotFound) {
 			return nil

@@ -180,7 +180,7 @@ func (s *sweeper) settle() {
 func (s *sweeper) file(ctx context.Context, a *granary.Attr, t target) error {
 	const step = sweepWindows * granary.ExtentWindowSize
 	for off := uint64(0); off < a.Size; {
-		found, err := Ask[*granary.Found](ctx, s.w.c, &granary.Lookup{Base: a.Inode, Layout: &granary.Range{Offset: off, Length: step}})
+		found, err := Ask[*granary.Found](ctx, s.w.c, &granary.Lookup{Base: a.Inode, Stored: true, Layout: &granary.Range{Offset: off, Length: step}})
 		if granary.IsKind(err, granary.KindNotFound) {
 			return nil
 		}

@@ -12,7 +12,7 @@ func (fs *FS) CountBlocks(ctx context.Context, ino granary.InodeID) (uint64, err
 	var count uint64
 	var last granary.BlockID
 	for off := uint64(0); ; {
-		found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: ino, Layout: &granary.Range{Offset: off, Length: granary.FileSizeMax - off}})
+		found, err := ask[*granary.Found](ctx, fs.store, &granary.Lookup{Base: ino, Stored: true, Layout: &granary.Range{Offset: off, Length: granary.FileSizeMax - off}})
 		if err != nil {
 			return 0, err
 		}

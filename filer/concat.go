@@ -11,6 +11,9 @@ import (
 // Concat makes a file of the concatenation of others, which stay: by reference where they are in its dataset, and else of copies of
 // their bytes. It is published in one step. Parts must not be inline, unless there is one.
 func (fs *FS) Concat(ctx context.Context, o UploadOptions, parts []granary.Attr) (*Info, error) {
+	if len(encryptionOf(o.Xattrs)) > 0 {
+		return nil, granary.Errorf(granary.KindInvalid, "concat", o.Path, "parts are put together decrypted")
+	}
 	asked := client.WithCred(ctx, o.Cred)
 	p, err := fs.placeOf(asked, "concat", o.Root, o.Path, o.Key)
 	if err != nil {

@@ -64,6 +64,9 @@ func (fs *FS) copyOnce(ctx context.Context, o CopyOptions, p place) (*Info, erro
 	if !o.ReplaceXattrs {
 		o.Xattrs = mergeXattrs(src.Info.Xattrs, o.Xattrs)
 	}
+	if encrypted := len(encryptionOf(o.Xattrs)) > 0; encrypted != (src.record != nil) {
+		return nil, granary.Errorf(granary.KindInvalid, "copy", o.SrcPath, "what is stored is copied as it is: encrypted or not")
+	}
 	mode := src.Info.Attr.Mode
 	if o.Reader != nil && o.Reader.UID != 0 { // to whom the gateway lends its authority, but not to make what kernels trust
 		mode &= 0o777
@@ -99,7 +102,11 @@ func (fs *FS) openSource(ctx context.Context, o CopyOptions) (*File, error) {
 	if o.Key {
 		return fs.OpenKey(ctx, o.SrcRoot, o.SrcPath, o.SrcObject)
 	}
-	return fs.OpenFile(ctx, o.SrcRoot, o.SrcPath, true)
+	rel, err := relative("open", o.SrcPath)
+	if err != nil {
+		return nil, err
+	}
+	return fs.openLocked(ctx, o.SrcRoot, rel, o.SrcPath, true, granary.Lookup{})
 }
 
 // first returns the layout that came when the file was opened.
@@ -132,14 +139,14 @@ func published(r granary.Result, create granary.Create, err error) (*Info, error
 	return &Info{Name: name, Attr: r.Attr, Xattrs: create.Xattrs}, nil
 }
 
-// copyBytes copies by value.
+// copyBytes copies by value: what is stored, and so is read as the source is.
 func (fs *FS) copyBytes(ctx context.Context, cred granary.Cred, home *granary.Attr, src *File, create granary.Create) (*Info, error) {
 	up, err := fs.store.NewUpload(ctx, client.UploadOptions{Cred: cred, Create: create, Home: home.Inode, Policy: home.Policy})
 	if err != nil {
 		return nil, err
 	}
 	defer up.Abort()
-	if _, err := io.Copy(up, src.NewReader(0, -1)); err != nil {
+	if _, err := io.Copy(up, src.stored().NewReader(0, -1)); err != nil {
 		return nil, err
 	}
 	r, err := up.Finish(nil)
@@ -243,7 +250,7 @@ func (fs *FS) copyRanges(ctx context.Context, cred granary.Cred, steps []granary
 func (fs *FS) assemble(ctx context.Context, cred granary.Cred, home granary.InodeID, create granary.Create, fill func(dst granary.InodeID) error) (*Info, error) {
 	op := granary.Create{
 		Parent: home, Type: granary.TypeRegular, Mode: create.Mode,
-		UID: create.UID, GID: create.GID, Anonymous: true,
+		UID: create.UID, GID: create.GID, Anonymous: true, Xattrs: encryptionOf(create.Xattrs),
 	}
 	r, err := fs.store.Do(ctx, cred, &op)
 	if granary.IsKind(err, granary.KindNotFound) && home != create.Parent {

@@ -23,6 +23,9 @@
 //  8. What was done in a directory that is held (Options.Delegations) reaches the master in the order in which it was done, each file with
 //     its content, and all of it before the directory is given back: others see all or, while they wait, nothing of it. What a
 //     crash leaves is what was done up to some moment, at or after the last Sync (TestHeldModel, TestHeldCrash).
+//  9. What is read of an encrypted file is plaintext, or an error: a window of one that is encrypted has what decrypts it, which came in the same
+//     answer as the layout, or is not read. Only the making of a whole file encrypts, and the record of how goes with the first op that
+//     makes the inode (encryption.go; filer/s3: TestOtherDoors, TestEncryptionModel).
 //
 // # Directories that are held
 //

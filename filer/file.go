@@ -3,9 +3,11 @@ package filer
 import (
 	"context"
 	"io"
+	"slices"
 	"sync"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer/seal"
 )
 
 // streamStep is how many bytes a stream hands on at a time.
@@ -21,8 +23,12 @@ type File struct {
 	ctx  context.Context // of the one who opened it
 	stop context.CancelFunc
 
+	record *seal.Record // how it is encrypted; nil: it is plain
+
 	mu      sync.Mutex
 	layouts layouts
+	content *seal.Content // decrypts it; nil: it is plain, or locked
+	asIs    bool          // what is stored is to be read
 }
 
 // OpenFile opens a regular file for reading, with one query for path, attributes, xattrs and the
@@ -35,17 +41,61 @@ func (fs *FS) OpenFile(ctx context.Context, root granary.InodeID, path string, f
 	return fs.open(ctx, root, rel, path, follow, granary.Lookup{})
 }
 
-// OpenKey is OpenFile for a version of the object of a key; 0 for the newest.
+// OpenKey is OpenFile for a version of the object of a key; 0 for the newest. One that is encrypted with a customer's key is opened, too; it
+// is read after Unlock.
 func (fs *FS) OpenKey(ctx context.Context, root granary.InodeID, key string, object granary.ObjectVersion) (*File, error) {
 	rel, err := relativeOrKey("open", key, true)
 	if err != nil {
 		return nil, err
 	}
-	return fs.open(ctx, root, rel, key, true, granary.Lookup{Key: true, Object: object})
+	return fs.openLocked(ctx, root, rel, key, true, granary.Lookup{Key: true, Object: object})
 }
 
-// open opens what a path or key leads to, which errors call by a name.
+// open opens what a path or key leads to, which errors call by a name. It can be read at once.
 func (fs *FS) open(ctx context.Context, root granary.InodeID, rel, path string, follow bool, q granary.Lookup) (*File, error) {
+	f, err := fs.openLocked(ctx, root, rel, path, follow, q)
+	if err != nil || f.record == nil {
+		return f, err
+	}
+	if err := f.Unlock(nil); err != nil {
+		_ = f.Close() // never fails
+		return nil, err
+	}
+	return f, nil
+}
+
+// Unlock has the file decrypted, with a customer's key, or one of the cluster if it is nil: KindPermission if that is not the one, and
+// KindInvalid for a customer's key that is not wanted. What is plain needs no key.
+func (f *File) Unlock(customer *seal.Key) error {
+	if f.record == nil {
+		if customer != nil {
+			return granary.Errorf(granary.KindInvalid, "decrypt", f.path, "the content is not encrypted with a key of the customer")
+		}
+		return nil
+	}
+	data, err := f.fs.dataKey(f.ctx, f.record, customer)
+	if err != nil {
+		return undecryptable(f.path, err)
+	}
+	content, err := f.record.Content(data)
+	if err != nil {
+		return undecryptable(f.path, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.content = content
+	return nil
+}
+
+// stored returns the file as it is stored: of one that is encrypted, ciphertext is read.
+func (f *File) stored() *File {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return &File{Info: f.Info, fs: f.fs, path: f.path, ctx: f.ctx, stop: f.stop, layouts: layouts{slices.Clone(f.layouts.list)}, asIs: true}
+}
+
+// openLocked is open, but that what is encrypted is not read before Unlock.
+func (fs *FS) openLocked(ctx context.Context, root granary.InodeID, rel, path string, follow bool, q granary.Lookup) (*File, error) {
 	found, err := fs.findFile(ctx, root, rel, follow, q)
 	if err != nil {
 		return nil, err
@@ -56,15 +106,19 @@ func (fs *FS) open(ctx context.Context, root granary.InodeID, rel, path string, 
 	if found.Layout == nil || found.Layout.ContentVersion != found.Entry.Attr.ContentVersion {
 		return nil, granary.Errorf(granary.KindInternal, "open", path, "the answer has no layout of its version")
 	}
-	f := &File{Info: infoOf(found), fs: fs, path: path}
-	f.layouts.add(windowOf(found.Layout, 0, layoutSpan))
+	record, err := recordOf(found)
+	if err != nil {
+		return nil, err
+	}
+	f := &File{Info: infoOf(found), fs: fs, path: path, record: record}
+	f.layouts.add(windowOf(found, 0, layoutSpan))
 	f.ctx, f.stop = context.WithCancel(ctx)
 	return f, nil
 }
 
 // findFile walks to a file. What is dirty here is flushed first.
 func (fs *FS) findFile(ctx context.Context, root granary.InodeID, rel string, follow bool, q granary.Lookup) (*granary.Found, error) {
-	q.Xattrs, q.Layout, q.Access = true, &granary.Range{Length: layoutSpan}, granary.AccessRead
+	q.Xattrs, q.Layout, q.Stored, q.Access = true, &granary.Range{Length: layoutSpan}, true, granary.AccessRead
 	w := walker{m: fs.store, root: root}
 	found, err := w.walk(ctx, rel, follow, q)
 	if err != nil {
@@ -99,6 +153,9 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, granary.Errorf(granary.KindInvalid, "read", f.Info.Name, "at offset %d", off)
 	}
+	if err := f.locked(); err != nil {
+		return 0, err
+	}
 	n := int(min(int64(len(p)), max(f.Size()-off, 0)))
 	if err := f.fs.readWindows(f.ctx, f, p[:n], uint64(off)); err != nil {
 		return 0, err
@@ -107,6 +164,16 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// locked refuses to read what is encrypted and was not unlocked.
+func (f *File) locked() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.record == nil || f.content != nil {
+		return nil
+	}
+	return granary.Errorf(granary.KindPermission, "read", f.path, "its content is encrypted, and no key was given")
 }
 
 // Close gives the file up: reads under way end.
@@ -118,7 +185,7 @@ func (f *File) Close() error {
 // window implements windows. Every window is of the version that was opened.
 func (f *File) window(ctx context.Context, off uint64) (window, error) {
 	if w, ok := f.cached(off); ok {
-		return w, nil
+		return f.opened(w), nil
 	}
 	w, _, err := fetchWindow(ctx, f.fs.store, f.Info.Attr.Inode, off)
 	switch {
@@ -132,7 +199,16 @@ func (f *File) window(ctx context.Context, off uint64) (window, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.layouts.add(w)
+	w.content, w.encrypted = f.content, w.encrypted && !f.asIs
 	return w, nil
+}
+
+// opened returns a window as it is to be read.
+func (f *File) opened(w window) window {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w.content, w.encrypted = f.content, w.encrypted && !f.asIs
+	return w
 }
 
 func (f *File) cached(off uint64) (window, bool) {

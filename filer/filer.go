@@ -26,6 +26,7 @@ type FS struct {
 	stalls      stalls
 	buffers     *buffers
 	holders     holders
+	keyring     keyring
 	owner       *granary.Cred
 	held        *holdings // nil: no directories are held
 	syncClose   bool      // closing a file makes it durable, also in directories that are held

@@ -134,6 +134,9 @@ func (h *Handle) gather(ctx context.Context, p []byte, off uint64) error {
 		if err := h.report(nil); err != nil {
 			return err
 		}
+		if in.attr.Flags&granary.FlagEncrypted != 0 {
+			return unchangeable("write", in.id.String())
+		}
 		if in.fs.ctx.Err() != nil {
 			return granary.Errorf(granary.KindCanceled, "write", in.id.String(), "the file system is closed")
 		}

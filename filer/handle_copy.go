@@ -23,6 +23,9 @@ func (h *Handle) CopyTo(ctx context.Context, off uint64, dst *Handle, dstOff, n 
 	if dstOff > granary.FileSizeMax || n > granary.FileSizeMax-dstOff {
 		return 0, granary.Errorf(granary.KindFileTooLarge, "copy", dst.in.id.String(), "%d bytes at offset %d", n, dstOff)
 	}
+	if h.Attr().Flags&granary.FlagEncrypted != 0 {
+		return 0, granary.Errorf(granary.KindNotSupported, "copy", h.in.id.String(), "its content is encrypted: only a copy by value is plain")
+	}
 	if h.Attr().Size <= copiedByValue && h.in.fs.held.isUnborn(dst.in.id) { // to wait for the master would take longer
 		return 0, granary.Errorf(granary.KindNotSupported, "copy", dst.in.id.String(), "it is not made yet")
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer/seal"
 )
 
 const (
@@ -17,12 +18,15 @@ const (
 // window is a layout and the range of the file that it covers.
 type window struct {
 	span
-	layout *granary.Layout
+	layout    *granary.Layout
+	encrypted bool          // what is stored is ciphertext …
+	content   *seal.Content // … which this decrypts; nil: it is not to be read
 }
 
 // windowOf makes a window of the answer to a question for the span from off.
-func windowOf(l *granary.Layout, off, length uint64) window {
-	w := window{span: span{off, off + length}, layout: l}
+func windowOf(found *granary.Found, off, length uint64) window {
+	l := found.Layout
+	w := window{span: span{off, off + length}, layout: l, encrypted: found.Entry.Attr.Flags&granary.FlagEncrypted != 0}
 	switch {
 	case l.Truncated && len(l.Extents) > 0:
 		last := l.Extents[len(l.Extents)-1]
@@ -43,8 +47,16 @@ func (w window) read(ctx context.Context, c content, p []byte, off uint64) (int,
 	p = p[:min(uint64(len(p)), w.end-off)]
 	inside := p[:min(uint64(len(p)), max(w.layout.Size, off)-off)]
 	if len(inside) > 0 {
+		if w.encrypted && w.content == nil {
+			return 0, granary.Errorf(granary.KindInternal, "read", "", "what is stored is ciphertext, and nothing is there to decrypt it")
+		}
 		if err := c.ReadLayout(ctx, w.layout, inside, off); err != nil {
 			return 0, err
+		}
+		if w.encrypted {
+			if err := w.content.Decrypt(inside, off); err != nil {
+				return 0, err
+			}
 		}
 	}
 	clear(p[len(inside):])
@@ -65,7 +77,7 @@ func fetchWindow(ctx context.Context, m metadata, ino granary.InodeID, off uint6
 	start := off - off%granary.ExtentWindowSize
 	for {
 		found, err := ask[*granary.Found](ctx, m, &granary.Lookup{
-			Base: ino, Layout: &granary.Range{Offset: start, Length: layoutSpan},
+			Base: ino, Stored: true, Layout: &granary.Range{Offset: start, Length: layoutSpan},
 		})
 		if err != nil {
 			return window{}, nil, err
@@ -73,7 +85,7 @@ func fetchWindow(ctx context.Context, m metadata, ino granary.InodeID, off uint6
 		if found.Layout == nil {
 			return window{}, nil, granary.Errorf(granary.KindInternal, "layout", ino.String(), "the answer has none")
 		}
-		w := windowOf(found.Layout, start, layoutSpan)
+		w := windowOf(found, start, layoutSpan)
 		if w.contains(off) {
 			return w, found, nil
 		}

@@ -106,7 +106,7 @@ func (fs *FS) register(ctx context.Context, cred granary.Cred, ino granary.Inode
 	}
 	in := fs.get(ino)
 	h := newHandle(in, cred, flags)
-	q := &granary.Lookup{Base: ino, Open: true, Access: flags.access()}
+	q := &granary.Lookup{Base: ino, Open: true, Stored: true, Access: flags.access()}
 	if flags.Read && !flags.Truncate {
 		q.Layout = &granary.Range{Length: layoutSpan}
 	}
@@ -120,10 +120,25 @@ func (fs *FS) register(ctx context.Context, cred granary.Cred, ino granary.Inode
 	}
 	var w window
 	if q.Layout != nil && found.Layout != nil {
-		w = windowOf(found.Layout, 0, layoutSpan)
+		w = windowOf(found, 0, layoutSpan)
+	}
+	if err := h.readable(ctx, found, &w); err != nil {
+		h.drop(ctx)
+		return nil, granary.Attr{}, err
 	}
 	in.learn(found, w)
 	return h, found.Entry.Attr, nil
+}
+
+// readable has w decrypt a file that is encrypted, and refuses one whose key is a customer's. Who opens it to write may be about to empty it: so
+// that is refused when it is written to.
+func (h *Handle) readable(ctx context.Context, found *granary.Found, w *window) error {
+	if w.layout == nil || !w.encrypted {
+		return nil
+	}
+	content, err := h.in.fs.contentOf(ctx, found)
+	w.content = content
+	return err
 }
 
 // drop takes back the registration of a handle that nobody has got.

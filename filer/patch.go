@@ -73,6 +73,9 @@ func (p *Patch) find() error {
 	if err := openable(&found.Entry.Attr); err != nil {
 		return err
 	}
+	if found.Entry.Attr.Flags&granary.FlagEncrypted != 0 {
+		return unchangeable("write", p.o.Path)
+	}
 	p.target = &found.Entry.Attr
 	_, err = p.fs.flushInode(p.ctx, p.target.Inode)
 	return err

@@ -80,6 +80,11 @@ func (in *inode) window(ctx context.Context, off uint64) (window, error) {
 	case err != nil:
 		return window{}, err
 	}
+	if w.encrypted {
+		if w.content, err = in.fs.contentOf(ctx, found); err != nil {
+			return window{}, err
+		}
+	}
 	in.learn(found, w)
 	return w, nil
 }

@@ -47,14 +47,14 @@ func (h *Handle) Seek(ctx context.Context, off uint64, hole bool) (at uint64, ok
 // layoutFrom asks for the layout of a range.
 func layoutFrom(ctx context.Context, m metadata, ino granary.InodeID, off, length uint64) (window, error) {
 	length = min(length, math.MaxUint64-off)
-	found, err := ask[*granary.Found](ctx, m, &granary.Lookup{Base: ino, Layout: &granary.Range{Offset: off, Length: length}})
+	found, err := ask[*granary.Found](ctx, m, &granary.Lookup{Base: ino, Stored: true, Layout: &granary.Range{Offset: off, Length: length}})
 	if err != nil {
 		return window{}, err
 	}
 	if found.Layout == nil {
 		return window{}, granary.Errorf(granary.KindInvalid, "seek", ino.String(), "not a regular file")
 	}
-	w := windowOf(found.Layout, off, length)
+	w := windowOf(found, off, length)
 	if !w.contains(off) {
 		return window{}, granary.Errorf(granary.KindInternal, "layout", ino.String(), "nothing is known at offset %d", off)
 	}

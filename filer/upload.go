@@ -2,6 +2,7 @@ package filer
 
 import (
 	"context"
+	"slices"
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/client"
@@ -19,11 +20,15 @@ type UploadOptions struct {
 	NoInline  bool                  // as parts of Compose must be
 	Exclusive bool                  // an existing entry is KindExists; otherwise it is replaced
 	Key       bool                  // Path is the key of an object below Root
+	Seal      *Seal                 // has it encrypted; nil: it is plain
 }
 
 // Upload is a stream on its way to become a file. It is not safe for concurrent use.
 type Upload struct {
+	fs     *FS
+	ctx    context.Context
 	up     uploader
+	seal   *sealing // nil: it is plain
 	name   string
 	xattrs []granary.Xattr
 	absent bool // the name must be free
@@ -32,6 +37,17 @@ type Upload struct {
 // Upload starts a new file, which replaces what is at the path in one step when it is committed. A
 // symbolic link at the path is replaced too, not followed. The context bounds the whole upload.
 func (fs *FS) Upload(ctx context.Context, o UploadOptions) (*Upload, error) {
+	if len(encryptionOf(o.Xattrs)) > 0 {
+		return nil, granary.Errorf(granary.KindInvalid, "upload", o.Path, "what is written says itself how it is encrypted")
+	}
+	var sealed *sealing
+	if o.Seal != nil {
+		var err error
+		if sealed, err = o.Seal.begin(); err != nil {
+			return nil, err
+		}
+		o.Xattrs = slices.Concat(o.Xattrs, sealed.record.Xattrs())
+	}
 	ctx = client.WithCred(ctx, o.Cred)
 	p, err := fs.placeOf(ctx, "upload", o.Root, o.Path, o.Key)
 	if err != nil {
@@ -57,7 +73,7 @@ func (fs *FS) Upload(ctx context.Context, o UploadOptions) (*Upload, error) {
 		return nil, err
 	}
 	_, name := splitPath(p.rel)
-	return &Upload{up: up, name: name, xattrs: o.Xattrs, absent: o.Exclusive && o.Match == nil}, nil
+	return &Upload{fs: fs, ctx: ctx, seal: sealed, up: up, name: name, xattrs: o.Xattrs, absent: o.Exclusive && o.Match == nil}, nil
 }
 
 // policyOf returns the policy that a new file's data is placed by: that of the directory that it
@@ -75,10 +91,23 @@ func (fs *FS) policyOf(ctx context.Context, home *granary.Attr) (granary.PolicyI
 }
 
 // Write adds to the file.
-func (u *Upload) Write(p []byte) (int, error) { return u.up.Write(p) }
+func (u *Upload) Write(p []byte) (int, error) {
+	if u.seal != nil {
+		return u.seal.write(u.up, p)
+	}
+	return u.up.Write(p)
+}
 
 // Commit makes the bytes durable and publishes the file, with further xattrs.
 func (u *Upload) Commit(xattrs []granary.Xattr) (*Info, error) {
+	if len(encryptionOf(xattrs)) > 0 {
+		return nil, granary.Errorf(granary.KindInvalid, "upload", u.name, "what is written says itself how it is encrypted")
+	}
+	if u.seal != nil {
+		if err := u.seal.lasting(u.ctx, u.fs); err != nil {
+			return nil, err
+		}
+	}
 	r, err := u.up.Finish(xattrs)
 	switch {
 	case u.absent && granary.IsKind(err, granary.KindPrecondition):

@@ -11,6 +11,9 @@ const allocateKeysMax = 2000
 // piece: each step leaves a file in which the front of the range is as asked for, and the rest as it was.
 func (t *txn) allocate(op *granary.Allocate) granary.Result {
 	r, err := t.writable("allocate", op.Inode)
+	if err == nil && r.Flags&granary.FlagEncrypted != 0 {
+		err = errEncrypted("allocate", r)
+	}
 	if err == nil {
 		err = checkAllocate(op)
 	}

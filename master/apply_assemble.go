@@ -142,6 +142,9 @@ func (t *txn) writable(op string, id granary.InodeID) (*inodeRecord, *granary.Er
 	if err == nil {
 		err = t.unlocked(op, id.String(), r, false)
 	}
+	if err == nil {
+		err = checkPlain(op, r)
+	}
 	return r, err
 }
 

@@ -187,6 +187,9 @@ func (t *txn) putXattrs(op string, r *inodeRecord, xattrs []granary.Xattr) *gran
 		if err := t.mayHaveXattr(op, xattrs[i].Name, r); err != nil {
 			return err
 		}
+		if granary.IsEncryption(xattrs[i].Name) && r.IsDir() {
+			continue // the mark of an object on its directory: there is no content
+		}
 		if err := t.mayRelock(op, r, xattrs[i].Name, &xattrs[i], false); err != nil {
 			return err
 		}
@@ -215,7 +218,9 @@ func (t *txn) dropContentXattrs(r *inodeRecord) {
 	}
 	prefix := keyXattr(r.Inode, granary.XattrContentPrefix)
 	t.scan(prefix, keyEnd(prefix), func(k, _ []byte) bool {
-		t.dropXattr(r, string(k[9:]))
+		if name := string(k[9:]); !granary.IsEncryption(name) { // that is true of the content as long as there is any
+			t.dropXattr(r, name)
+		}
 		return true
 	})
 }
@@ -233,6 +238,9 @@ func (t *txn) setXattr(op *granary.SetXattr) granary.Result {
 		return granary.Result{Err: err}
 	}
 	if err := t.guardInode("setxattr", r); err != nil {
+		return granary.Result{Err: err}
+	}
+	if err := keepsEncryption("setxattr", op.Xattr.Name); err != nil {
 		return granary.Result{Err: err}
 	}
 	there := t.get(keyXattr(op.Inode, op.Xattr.Name)) != nil
@@ -265,6 +273,9 @@ func (t *txn) removeXattr(op *granary.RemoveXattr) granary.Result {
 		return granary.Result{Err: err}
 	}
 	if err := t.guardInode("removexattr", r); err != nil {
+		return granary.Result{Err: err}
+	}
+	if err := keepsEncryption("removexattr", op.Name); err != nil {
 		return granary.Result{Err: err}
 	}
 	if t.get(keyXattr(op.Inode, op.Name)) == nil && !isACL(op.Name) {

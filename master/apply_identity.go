@@ -27,6 +27,9 @@ func (t *txn) putIdentity(op *granary.PutIdentity) granary.Result {
 	case old != nil && (old.Version != i.Version || old.Name != i.Name):
 		return failed(granary.KindStale, name, i.Name, "it was changed meanwhile")
 	}
+	if err := keepsKeys(name, old, i.Secret); err != nil {
+		return granary.Result{Err: err}
+	}
 	r := &identityRecord{*i}
 	r.Created, r.Changed = t.now, t.now
 	if old != nil {
@@ -56,6 +59,9 @@ func (t *txn) deleteIdentity(op *granary.DeleteIdentity) granary.Result {
 		return failed(granary.KindNotFound, name, op.Name, "there is no such %s", op.Kind)
 	case op.Version != 0 && op.Version != old.Version:
 		return failed(granary.KindStale, name, op.Name, "it was changed meanwhile")
+	}
+	if err := keepsKeys(name, old, ""); err != nil {
+		return granary.Result{Err: err}
 	}
 	if uses := t.identityUses(granary.IdentityRef{Kind: op.Kind, Name: op.Name}, 1); len(uses) > 0 {
 		return failed(granary.KindNotEmpty, name, op.Name, "%s %s refers to it", uses[0].Kind, uses[0].Name)

@@ -41,7 +41,10 @@ func (t *txn) link(session granary.SessionID, op *granary.Link) granary.Result {
 		return granary.Result{Err: err}
 	}
 	for i := range op.Xattrs {
-		if err = t.maySetXattr("link", op.Xattrs[i].Name, r); err != nil {
+		if err = t.maySetXattr("link", op.Xattrs[i].Name, r); err == nil {
+			err = t.sameEncryption("link", &op.Xattrs[i], r)
+		}
+		if err != nil {
 			return granary.Result{Err: err}
 		}
 	}

@@ -16,11 +16,17 @@ func (t *txn) resize(r *inodeRecord, size uint64) *granary.Error {
 	switch {
 	case size > granary.FileSizeMax:
 		return granary.Errorf(granary.KindFileTooLarge, "setattr", r.Inode.String(), "beyond %d bytes", uint64(granary.FileSizeMax))
-	case size == r.Size:
+	case size == r.Size && (size > 0 || r.Flags&granary.FlagEncrypted == 0):
 		return nil
 	}
 	if err := checkWritable("setattr", r); err != nil {
 		return err
+	}
+	if size == 0 {
+		t.dropEncryption(r)
+	}
+	if r.Flags&granary.FlagEncrypted != 0 {
+		return errEncrypted("setattr", r)
 	}
 	if size < r.Size {
 		t.truncate(r, size)
@@ -163,6 +169,8 @@ func checkCopy(op *granary.CopyRange, src, dst *inodeRecord, n uint64) *granary.
 		return bad(granary.KindCrossDataset, "")
 	case op.DstOffset > granary.FileSizeMax || n > granary.FileSizeMax-op.DstOffset:
 		return bad(granary.KindFileTooLarge, "beyond %d bytes", uint64(granary.FileSizeMax))
+	case (src.Flags^dst.Flags)&granary.FlagEncrypted != 0:
+		return bad(granary.KindNotSupported, "of an encrypted and a plain file, one has ciphertext")
 	case src == dst && op.SrcOffset < op.DstOffset+n && op.DstOffset < op.SrcOffset+n:
 		return bad(granary.KindInvalid, "the ranges overlap")
 	case src.Inline > op.SrcOffset && n > 0 && (op.SrcOffset != 0 || op.DstOffset != 0 || dst.Size != 0 || dst.Allocated != 0):

@@ -155,6 +155,9 @@ func (s *state) resolve(ctx context.Context, op *granary.Assemble) (*granary.Sou
 		if err == nil {
 			err = v.done()
 		}
+		if err == nil {
+			err = alike(&op.Create, name, p)
+		}
 		if err == nil && seen[p.Inode] {
 			err = granary.Errorf(granary.KindInvalid, "assemble", name, "the part is named twice")
 		}

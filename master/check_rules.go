@@ -66,6 +66,9 @@ func (a *audit) checkLists(id granary.InodeID, r *inodeRecord) {
 	if told&lists != there&lists || told&^there != 0 || told&granary.FlagDefaultACL != 0 && !r.IsDir() {
 		a.bad("inode %d: a %s with attributes of flags %x has flags %x", id, r.Type, there, told)
 	}
+	if encrypted := (there | r.Flags) & granary.FlagEncrypted; encrypted&there&r.Flags != encrypted || encrypted != 0 && r.Type != granary.TypeRegular {
+		a.bad("inode %d: a %s with attributes of flags %x has flags %x", id, r.Type, there, r.Flags)
+	}
 	if r.Flags&granary.FlagACL == 0 {
 		return
 	}

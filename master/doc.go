@@ -123,6 +123,9 @@
 //     log is on; none of an item that had no effect. What is kept is whole from an entry on, which the log itself tells, and of a directory
 //     that was removed since it tells where it was. So who reads on from a position sees each change after it once, whoever leads, or is told
 //     that it cannot (TestGolden: changes.txt; TestTrimByBytes, TestChangesAreToldOnce, TestWatchAcrossLeaders, TestRestore, check).
+//  43. What is stored of a file's content is ciphertext if it has FlagEncrypted, and plaintext if not, at every entry; a file that has the flag
+//     has the attribute that says how, from its making on until it is emptied. Once it has a name, its content does not change. No key of
+//     the cluster is removed (encryption.go, TestEncrypted, TestKeysAreKept, check).
 //
 // # Path locks
 //
@@ -289,8 +292,8 @@
 // the chunk. The index of a value of t and g is that of the last entry whose items, taken together or one by one, left it
 // otherwise than it was. Pebble's own checksums cover all of it. Fields are only ever added under a new version.
 //
-// A log entry is a command: version (1 byte, now 5; 1 is read too, and was applied without checks of permissions, 2, which
-// is applied without y and D and what volumes have since format 4, 3, which knows no access control lists and makes no marks in F, and 4,
-// which knows no escapes of names and keeps no directory of files), time (zigzag varint), number of items, and each
+// A log entry is a command: version (1 byte, now 6; 1 is read too, and was applied without checks of permissions, 2, which
+// is applied without y and D and what volumes have since format 4, 3, which knows no access control lists and makes no marks in F, 4,
+// which knows no escapes of names and keeps no directory of files, and 5, which knows no encrypted files), time (zigzag varint), number of items, and each
 // item as a tag and its fields (command.go). A node stops at a version or tag that it does not know.
 package master

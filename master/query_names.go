@@ -22,6 +22,9 @@ func (v *view) lookup(q *granary.Lookup) (granary.Answer, error) {
 		}
 	}
 	if q.Layout != nil && r.Type == granary.TypeRegular && found.Rest == "" {
+		if err := v.unlock(q, found, r); err != nil {
+			return nil, err
+		}
 		if found.Layout, err = v.layout(r, *q.Layout); err != nil {
 			return nil, err
 		}

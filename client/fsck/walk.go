@@ -112,7 +112,7 @@ func (w *walk) file(ctx context.Context, path string, attr granary.Attr) error {
 
 func (w *walk) layouts(ctx context.Context, path string, attr granary.Attr) error {
 	for from := uint64(0); ; {
-		found, err := ask[*granary.Found](ctx, w.c, &granary.Lookup{Base: attr.Inode, Layout: &granary.Range{Offset: from, Length: math.MaxInt64}})
+		found, err := ask[*granary.Found](ctx, w.c, &granary.Lookup{Base: attr.Inode, Stored: true, Layout: &granary.Range{Offset: from, Length: math.MaxInt64}})
 		switch {
 		case granary.IsKind(err, granary.KindNotFound), granary.IsKind(err, granary.KindStale):
 			return nil

@@ -54,7 +54,7 @@ func clusterCommand(env *environment) *cobra.Command {
 	env.clusterFlag(status)
 	env.outputFlag(status)
 	cmd.AddCommand(status, memberCommand(env), leadCommand(env), backupCommand(env), restoreCommand(env),
-		durabilityCommand(env), tasksCommand(env), upkeepCommand(env), changesCommand(env))
+		durabilityCommand(env), tasksCommand(env), upkeepCommand(env), changesCommand(env), encryptionCommand(env))
 	return cmd
 }
 

@@ -216,6 +216,7 @@ func (p *process) heartbeat(store *volume.Store, addr string, r volumeRole, mast
 // filerOptions are the settings of a filer's doors.
 type filerOptions struct {
 	lifecycleDay time.Duration
+	plainKeys    bool
 	httpAuth     bool
 	httpOrigins  []string
 	uploadTTL    time.Duration
@@ -231,6 +232,7 @@ func (o *filerOptions) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&o.website, "s3-website-listen", "", "`HOST:PORT` at which buckets that have a website's configuration are served to browsers")
 	cmd.Flags().StringVar(&o.siteDomain, "s3-website-domain", "", "have BUCKET.DOMAIN be the website of that bucket; other hosts are that of the bucket that is called as they are")
 	cmd.Flags().DurationVar(&o.logEvery, "s3-log-every", 5*time.Minute, "how often access logs of buckets are delivered; a log of 1 MiB is delivered at once")
+	cmd.Flags().BoolVar(&o.plainKeys, "s3-plain-keys", false, "take keys of customers (SSE-C) from other machines, too, although connections are not encrypted")
 	cmd.Flags().DurationVar(&o.lifecycleDay, "lifecycle-day", 24*time.Hour, "how long the days of lifecycle rules last; shorter ones are for tests")
 }
 
@@ -254,7 +256,7 @@ func (p *process) startFiler(l listenOptions, o filerOptions, c *client.Client, 
 		return err
 	}
 	p.onStop(func(context.Context) error { return webHandler.Close() })
-	s3Handler, err := s3.NewHandler(s3.Options{FS: fs, Log: p.log, LogEvery: o.logEvery, Notify: notify.New(c, p.log)})
+	s3Handler, err := s3.NewHandler(s3.Options{FS: fs, Log: p.log, LogEvery: o.logEvery, PlainKeys: o.plainKeys, Notify: notify.New(c, p.log)})
 	if err != nil {
 		return err
 	}

@@ -162,6 +162,9 @@ func (q *request) getObjectAttributes() error {
 	if err != nil {
 		return err
 	}
+	if err := q.show(info); err != nil {
+		return err
+	}
 	document := &objectAttributes{Xmlns: xmlNamespace}
 	if asked["ETag"] {
 		document.ETag = info.ETag()

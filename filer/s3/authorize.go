@@ -177,6 +177,7 @@ func (q *request) conditionKeys(action string) map[string][]string {
 	set("s3:locationconstraint", q.h.region)
 	for _, name := range []string{
 		"x-amz-acl", "x-amz-copy-source", "x-amz-metadata-directive", "x-amz-storage-class", "x-amz-server-side-encryption", "x-amz-content-sha256",
+		"x-amz-server-side-encryption-customer-algorithm", "x-amz-server-side-encryption-aws-kms-key-id",
 		"x-amz-grant-read", "x-amz-grant-write", "x-amz-grant-read-acp", "x-amz-grant-write-acp", "x-amz-grant-full-control", "if-match", "if-none-match",
 	} {
 		set("s3:"+name, header.Get(name))

@@ -26,6 +26,7 @@ type body struct {
 	sha256   hash.Hash // nil: not signed as a whole
 	wantSHA  string    // hexadecimal
 	md5      hash.Hash // nil: nobody wants it
+	tag      string    // the ETag, if it is not the MD5
 	wantMD5  []byte    // nil: not announced
 	digests  []*digest
 	trailers func() map[string]string // nil: there are none
@@ -103,7 +104,7 @@ func (b *body) decodeChunks(r *http.Request, id identity) ([]string, error) {
 
 // computeMD5 has the MD5 computed, which must be asked for before the first Read.
 func (b *body) computeMD5() {
-	if b.md5 == nil {
+	if b.md5 == nil && (b.tag == "" || b.wantMD5 != nil) {
 		b.md5 = md5.New()
 	}
 }
@@ -175,8 +176,16 @@ func (b *body) verify() error {
 	return nil
 }
 
-// etag returns the MD5 in hexadecimal, after io.EOF.
-func (b *body) etag() string { return hex.EncodeToString(b.md5.Sum(nil)) }
+// hideMD5 has the ETag be one that tells nothing of the payload.
+func (b *body) hideMD5() { b.tag = randomID() }
+
+// etag returns the MD5 in hexadecimal, or what stands for it, after io.EOF.
+func (b *body) etag() string {
+	if b.tag != "" {
+		return b.tag
+	}
+	return hex.EncodeToString(b.md5.Sum(nil))
+}
 
 // sums returns the checksums computed, after io.EOF.
 func (b *body) sums() map[algorithm]string {

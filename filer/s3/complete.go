@@ -11,6 +11,7 @@ import (
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/filer"
+	"github.com/dsorchard/granary/filer/seal"
 )
 
 // completeBodyMax bounds the list of parts that completes an upload.
@@ -22,6 +23,7 @@ type part struct {
 	attr     granary.Attr
 	etag     string
 	checksum string // of the upload's algorithm; "" if nobody asked for one, and the part is older than the default
+	record   *seal.Record
 }
 
 // parts returns up to limit parts of the upload above a number, in order, and whether there are more.
@@ -84,6 +86,7 @@ func (q *request) completeMultipartUpload() error {
 	if err := q.checkEarly(root, match); err != nil {
 		return err
 	}
+	q.tellUpload(m)
 	return q.slowly(func() (any, error) {
 		for try := 1; ; try++ {
 			document, err := q.complete(root, m, asked.Parts, match)
@@ -122,13 +125,17 @@ func (q *request) complete(root granary.InodeID, m *multipart, asked []completeP
 	if err := q.checkObjectSize(chosen); err != nil {
 		return nil, err
 	}
+	record, err := q.h.wholeRecord(ctx, m, chosen)
+	if err != nil {
+		return nil, err
+	}
 	parts := filer.Parts{Dir: m.dir, Name: m.id, Version: m.version}
 	for _, p := range chosen {
 		parts.Names = append(parts.Names, partName(p.number))
 	}
 	info, err := q.h.store.Compose(ctx, filer.UploadOptions{
 		Owner: q.identity.caller.cred,
-		Root:  root, Path: q.key, Key: true, Mode: fileMode, Xattrs: slices.Concat(contentXattrs(etag, sums), partsAttributes(m, chosen), m.metadata), Match: match,
+		Root:  root, Path: q.key, Key: true, Mode: fileMode, Xattrs: slices.Concat(contentXattrs(etag, sums), partsAttributes(m, chosen), record, m.metadata), Match: match,
 	}, parts)
 	if granary.IsKind(err, granary.KindNotFound) {
 		return nil, noSuchUpload() // aborted, or completed by another request

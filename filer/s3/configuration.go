@@ -169,15 +169,6 @@ func (q *request) deleteConfiguration() error {
 	return nil
 }
 
-// encryptionConfiguration says how objects are encrypted: they are not, so there is nothing that it could ask for.
-type encryptionConfiguration struct {
-	XMLName xml.Name `xml:"ServerSideEncryptionConfiguration"`
-}
-
-func checkEncryption(*encryptionConfiguration) error {
-	return refuse(codeNotImplemented, "A header or query you provided implies functionality that is not implemented: encryption by the server.")
-}
-
 type ownershipConfiguration struct {
 	XMLName xml.Name        `xml:"OwnershipControls"`
 	Xmlns   string          `xml:"xmlns,attr,omitempty"`

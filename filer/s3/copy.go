@@ -1,10 +1,8 @@
 package s3
 
 import (
-	"cmp"
 	"context"
 	"encoding/xml"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -106,10 +104,14 @@ func (q *request) copyObject() error {
 	if err != nil {
 		return err
 	}
+	by, err := q.encryptionFor(b)
+	if err != nil {
+		return err
+	}
 	replace := false
 	switch directive := q.r.Header.Get("X-Amz-Metadata-Directive"); directive {
 	case "", "COPY":
-		if source.self && !retag {
+		if source.self && !retag && !q.namesEncryption() {
 			return refuse(codeInvalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 		}
 	case "REPLACE":
@@ -117,8 +119,9 @@ func (q *request) copyObject() error {
 	default:
 		return refuse(codeInvalidArgument, "Unknown metadata directive: %q.", directive)
 	}
+	by.tell(q.w.Header())
 	return q.slowly(func() (any, error) {
-		return q.copyFrom(source, root, match, func(info *filer.Info) []granary.Xattr {
+		return q.copyFrom(source, root, match, by, func(info *filer.Info) []granary.Xattr {
 			kept := metadata
 			if !replace {
 				kept = metadataXattrs(info)
@@ -158,7 +161,7 @@ func metadataXattrs(info *filer.Info) []granary.Xattr {
 // copyFrom copies one version of the source: the content and the attributes that describe it belong
 // together, so the store is told which version they were read of, and if the source has been
 // replaced since, the copy begins again.
-func (q *request) copyFrom(source copySource, root granary.InodeID, match *granary.Precondition, metadata func(*filer.Info) []granary.Xattr) (any, error) {
+func (q *request) copyFrom(source copySource, root granary.InodeID, match *granary.Precondition, by *encryption, metadata func(*filer.Info) []granary.Xattr) (any, error) {
 	for attempt := 1; ; attempt++ {
 		info, err := q.statSource(source)
 		if err != nil {
@@ -168,7 +171,19 @@ func (q *request) copyFrom(source copySource, root granary.InodeID, match *grana
 		if err != nil {
 			return nil, err
 		}
-		copied, err := q.copyVersion(info, source, root, match, slices.Concat(metadata(info), content))
+		sealed, streams, err := q.sealCopy(info, source, by, content)
+		if err != nil {
+			return nil, err
+		}
+		o := filer.UploadOptions{
+			Owner: q.identity.caller.cred, Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: slices.Concat(metadata(info), sealed), Match: match,
+		}
+		var copied *filer.Info
+		if streams {
+			copied, err = q.copyValue(info, source, by, o)
+		} else {
+			copied, err = q.copyVersion(info, source, o)
+		}
 		if err == nil {
 			q.setVersionID(&copied.Attr)
 			sums := map[algorithm]string{}
@@ -177,7 +192,7 @@ func (q *request) copyFrom(source copySource, root granary.InodeID, match *grana
 			}
 			return &copyResult{
 				XMLName: xml.Name{Local: "CopyObjectResult"}, Xmlns: xmlNamespace, LastModified: isoTime(copied.Attr.Mtime),
-				ETag: quoteETag(copiedETag(info, copied)), checksumElements: elements(sums),
+				ETag: quoteETag(copiedETag(copied)), checksumElements: elements(sums),
 			}, nil
 		}
 		stale := granary.IsKind(err, granary.KindPrecondition) || granary.IsKind(err, granary.KindStale)
@@ -201,7 +216,7 @@ func (q *request) copiedContent(info *filer.Info, source copySource) ([]granary.
 	var kept []granary.Xattr
 	there := false
 	for _, x := range info.Xattrs {
-		if !strings.HasPrefix(x.Name, granary.XattrContentPrefix) {
+		if !strings.HasPrefix(x.Name, granary.XattrContentPrefix) || granary.IsEncryption(x.Name) {
 			continue
 		}
 		if sum := strings.HasPrefix(x.Name, xattrChecksumPrefix); asked && sum {
@@ -224,32 +239,23 @@ func (q *request) copiedContent(info *filer.Info, source copySource) ([]granary.
 
 // checksum computes a checksum of what a version of an object holds; KindStale if the object is another by now.
 func (q *request) checksum(info *filer.Info, source copySource, a algorithm) (string, error) {
-	file, err := q.h.store.OpenKey(q.r.Context(), source.root, source.key, source.version)
-	if err != nil {
-		return "", readError(err)
-	}
-	defer file.Close()
-	if file.Stat().Attr.Inode != info.Attr.Inode || file.Stat().Attr.ContentVersion != info.Attr.ContentVersion {
-		return "", refuse(codeOperationAborted, "The copy source was replaced while it was copied. Please try again.")
-	}
-	reader := file.NewReader(0, sizeOf(&info.Attr))
-	defer reader.Close()
 	d := &digest{algorithm: a, hash: a.new()}
-	if n, err := io.Copy(d.hash, reader); err != nil || n != sizeOf(&info.Attr) {
-		return "", cmp.Or(err, error(granary.Errorf(granary.KindInternal, "s3.copy", source.key, "%d bytes came of %d", n, info.Attr.Size)))
+	if err := q.readSource(info, source, d.hash); err != nil {
+		return "", err
 	}
 	return d.sum(), nil
 }
 
-func (q *request) copyVersion(info *filer.Info, source copySource, root granary.InodeID, match *granary.Precondition, xattrs []granary.Xattr) (*filer.Info, error) {
+// copyVersion copies what is stored, by reference.
+func (q *request) copyVersion(info *filer.Info, source copySource, o filer.UploadOptions) (*filer.Info, error) {
 	ctx := q.r.Context()
 	if info.Attr.IsDir() {
-		return q.emptyObject(ctx, filer.UploadOptions{Owner: q.identity.caller.cred, Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: xattrs, Match: match})
+		return q.emptyObject(ctx, o)
 	}
 	return q.h.store.Copy(ctx, filer.CopyOptions{
-		Owner:   q.identity.caller.cred,
-		SrcRoot: source.root, SrcPath: source.key, DstRoot: root, DstPath: q.key, Key: true, SrcObject: source.version,
-		Xattrs: xattrs, ReplaceXattrs: true, Match: match, SrcMatch: &granary.Precondition{Version: info.Attr.Version},
+		Owner:   o.Owner,
+		SrcRoot: source.root, SrcPath: source.key, DstRoot: o.Root, DstPath: o.Path, Key: true, SrcObject: source.version,
+		Xattrs: o.Xattrs, ReplaceXattrs: true, Match: o.Match, SrcMatch: &granary.Precondition{Version: info.Attr.Version},
 	})
 }
 
@@ -263,14 +269,12 @@ func (q *request) emptyObject(ctx context.Context, o filer.UploadOptions) (*file
 	return up.Commit(contentXattrs(granary.ETagEmpty, nil))
 }
 
-// copiedETag returns the ETag of a copy: the source's stored one, which was copied, or what the copy's
-// own inode gives.
-func copiedETag(source, copied *filer.Info) string {
-	if source.Attr.IsDir() || copied.Attr.IsDir() {
+// copiedETag returns the ETag of a copy: the stored one, which it was given, or what the copy's own inode gives.
+func copiedETag(copied *filer.Info) string {
+	if copied.Attr.IsDir() {
 		return granary.ETagEmpty
 	}
-	stored, _ := source.Xattr(granary.XattrETag)
-	return granary.ETagOf(&copied.Attr, string(stored))
+	return copied.ETag()
 }
 
 // sourceRange parses x-amz-copy-source-range: bytes=FIRST-LAST, within the source.

@@ -24,8 +24,8 @@
 //
 // Access control lists (acl.go) allow what policies do not, in buckets whose ownership controls say that lists count.
 //
-// There is no encryption by the server: reading them answers that there are none, and setting
-// them is refused with NotImplemented, as are headers that ask for them.
+// Objects are encrypted as package filer/seal says, with keys of the cluster (SSE-S3) or of customers (SSE-C); there is no KMS. A customer's key is
+// taken over connections that are encrypted, from this machine, or if Options.PlainKeys says so. The ETag of what it encrypts is random.
 //
 // Versions, delete markers and locks are the store's (granary.ObjectVersion): whatever door takes an object away or replaces it, in a bucket
 // with versioning it stays as an earlier version, and what is locked is refused everywhere. Writing to a file through a mount changes the
@@ -41,6 +41,7 @@
 //	granary.content.checksum-NAME    x-amz-checksum-NAME, base64; with "-N" if it is of N parts' checksums
 //	granary.content.parts            sizes of the parts: COUNTxSIZE,…
 //	granary.content.part-sums        checksums of the parts: algorithm, space, and they themselves, in binary
+//	granary.content.encryption       how it is encrypted: package filer/seal
 //	granary.s3.tagging               tags, as the query of a URL
 //	granary.s3.acl                   list, as a document of XML
 //	granary.s3.retention, legal-hold locks: package granary, XattrRetention and XattrLegalHold
@@ -48,7 +49,7 @@
 //	                                 content-encoding, content-language, expires, x-amz-meta-…
 //
 // A bucket's root has granary.s3.versioning and granary.s3.object-lock (package granary), and granary.s3.cors, ownership, public-access-block,
-// lifecycle, website, logging, accelerate, request-payment, acl, policy and tagging: the documents of XML or JSON, and tags as those of objects.
+// lifecycle, website, logging, accelerate, request-payment, acl, encryption, policy and tagging: the documents of XML or JSON, and tags as those of objects.
 //
 // What describes the content goes when a mount changes the file; the ETag is then made of inode and
 // content version (granary.ETagOf).
@@ -58,6 +59,7 @@
 //	UPLOADID                         32 hexadecimal digits; with the object's metadata, and
 //	    granary.s3.upload.key        the object's key
 //	    granary.s3.upload.retention, legal-hold, which the object gets
+//	    granary.s3.upload.encryption the record of its data key, without streams: package filer/seal
 //	    granary.s3.upload.checksum   algorithm, space, FULL_OBJECT or COMPOSITE
 //	UPLOADID/NNNNN                   a part: its number in five digits; never inline
 //

@@ -38,6 +38,7 @@ const (
 	codeInvalidBucketName     code = "InvalidBucketName"
 	codeInvalidDigest         code = "InvalidDigest"
 	codeInvalidLogTarget      code = "InvalidTargetBucketForLogging"
+	codeInvalidEncryption     code = "InvalidEncryptionAlgorithmError"
 	codeInvalidPart           code = "InvalidPart"
 	codeInvalidPartOrder      code = "InvalidPartOrder"
 	codeInvalidRange          code = "InvalidRange"

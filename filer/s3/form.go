@@ -117,7 +117,13 @@ func (q *request) postForm() error {
 	if err != nil {
 		return err
 	}
-	info, err := q.publish(filer.UploadOptions{Owner: q.identity.caller.cred, Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: properties})
+	sealed, err := q.sealObject()
+	if err != nil {
+		return err
+	}
+	info, err := q.publish(filer.UploadOptions{
+		Owner: q.identity.caller.cred, Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: properties, Seal: sealed,
+	})
 	if err != nil {
 		return explain(err, codeNoSuchBucket)
 	}

@@ -33,6 +33,8 @@ type Options struct {
 	Now    func() time.Time // default time.Now
 	// LogEvery is how often access logs are delivered that are not large enough to be delivered before; default 5 minutes.
 	LogEvery time.Duration
+	// PlainKeys takes customers' keys (SSE-C) from everywhere over connections that are not encrypted; else only from this machine.
+	PlainKeys bool
 }
 
 // Handler serves the S3 API. It is safe for concurrent use.
@@ -45,7 +47,8 @@ type Handler struct {
 	policies  policies
 	accounts  *accounts.Service
 	notify    *notify.Service // nil: buckets notify nobody
-	keepAlive time.Duration   // how often a slow answer sends a space
+	plainKeys bool
+	keepAlive time.Duration // how often a slow answer sends a space
 	logs      *accessLog
 }
 
@@ -61,7 +64,7 @@ func NewHandler(o Options) (*Handler, error) {
 func newHandler(s store, o Options) *Handler {
 	h := &Handler{
 		store: s, region: o.Region, domain: strings.ToLower(strings.Trim(o.Domain, ".")), log: o.Log, now: o.Now, notify: o.Notify,
-		keepAlive: 5 * time.Second,
+		plainKeys: o.PlainKeys, keepAlive: 5 * time.Second,
 	}
 	if h.region == "" {
 		h.region = "us-east-1"

@@ -273,7 +273,7 @@ func TestNothingPublishedUnverified(t *testing.T) {
 			body: "5\r\nhello\r\n0\r\n\r\n", payload: payloadUnsignedT, header: map[string]string{"X-Amz-Decoded-Content-Length": "6"},
 		}, codeIncompleteBody},
 		{"no decoded length", call{body: "0\r\n\r\n", payload: payloadUnsignedT}, codeMissingLength},
-		{"encryption", call{body: "hello", header: map[string]string{"X-Amz-Server-Side-Encryption": "AES256"}}, codeNotImplemented},
+		{"encryption", call{body: "hello", header: map[string]string{"X-Amz-Server-Side-Encryption": "aws:kms"}}, codeNotImplemented},
 		{"public", call{body: "hello", header: map[string]string{"X-Amz-Acl": "public-read"}}, codeACLNotSupported},
 		{"metadata", call{body: "hello", header: map[string]string{"X-Amz-Meta-A": strings.Repeat("x", 2049)}}, codeMetadataTooLarge},
 	} {

@@ -169,12 +169,16 @@ func (l *accessLog) deliver(ctx context.Context, sizeMin int) {
 
 // put makes an object of a log.
 func (l *accessLog) put(ctx context.Context, to logDestination, g *gathered) error {
-	info, err := l.store.Stat(ctx, granary.BucketsInode, to.bucket, filer.StatOptions{})
+	info, err := l.store.Stat(ctx, granary.BucketsInode, to.bucket, filer.StatOptions{Xattrs: true})
+	if err != nil {
+		return err
+	}
+	sealed, err := sealByDefault(ctx, l.store, info)
 	if err != nil {
 		return err
 	}
 	up, err := l.store.Upload(ctx, filer.UploadOptions{
-		Root: info.Attr.Inode, Path: l.key(to, g), Key: true, Mode: fileMode,
+		Root: info.Attr.Inode, Path: l.key(to, g), Key: true, Mode: fileMode, Seal: sealed,
 		Xattrs: []granary.Xattr{{Name: xattrPrefix + "content-type", Value: []byte("text/plain")}},
 	})
 	if err != nil {

@@ -90,7 +90,7 @@ func (q *request) checkUnsupported() error {
 	for name := range header {
 		lower := strings.ToLower(name)
 		switch {
-		case strings.HasPrefix(lower, "x-amz-server-side-encryption"), lower == "x-amz-write-offset-bytes":
+		case lower == "x-amz-write-offset-bytes":
 			return refuse(codeNotImplemented, "A header you provided implies functionality that is not implemented: %s.", lower)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/filer"
+	"github.com/dsorchard/granary/filer/seal"
 )
 
 // Limits of multipart uploads, as in AWS but for the size of a part, which has none of its own.
@@ -42,6 +43,7 @@ type multipart struct {
 	checksumType string
 	unasked      bool // nobody asked for a checksum: algorithm is algorithmDefault
 	metadata     []granary.Xattr
+	record       *seal.Record // of its data key; nil: it is plain
 }
 
 // declared returns the checksum that was asked for, as documents tell it; "" for none.
@@ -88,6 +90,11 @@ func (q *request) createMultipartUpload() error {
 			xattrs[i].Name = xattrUpload + name
 		}
 	}
+	sealed, err := q.sealUpload()
+	if err != nil {
+		return err
+	}
+	xattrs = append(xattrs, sealed...)
 	xattrs = append(xattrs, granary.Xattr{Name: xattrUploadKey, Value: []byte(q.key)})
 	a, kind, err := q.uploadChecksum()
 	if err != nil {
@@ -172,6 +179,9 @@ func (h *Handler) findUpload(ctx context.Context, root granary.InodeID, id strin
 		name, kind, _ := strings.Cut(string(v), " ")
 		m.algorithm, m.checksumType, m.unasked = algorithm(name), kind, false
 	}
+	if m.record, err = uploadRecord(info); err != nil {
+		return nil, err
+	}
 	for _, x := range info.Xattrs {
 		if name, ok := strings.CutPrefix(x.Name, xattrUpload); ok {
 			x.Name = xattrPrefix + name
@@ -213,8 +223,12 @@ func (q *request) uploadPart() error {
 	if err != nil {
 		return err
 	}
+	o := m.partOptions(number)
+	if err := q.sealPart(m, number, &o, q.body); err != nil {
+		return err
+	}
 	q.body.computeMD5()
-	if _, err := q.publish(m.partOptions(number)); err != nil {
+	if _, err := q.publish(o); err != nil {
 		return uploadError(err)
 	}
 	q.w.Header().Set("Etag", quoteETag(q.body.etag()))
@@ -274,27 +288,27 @@ func (q *request) uploadPartCopy() error {
 	if err != nil {
 		return err
 	}
+	o, content := m.partOptions(number), &body{size: part.length}
+	if err := q.sealPart(m, number, &o, content); err != nil {
+		return err
+	}
 	return q.slowly(func() (any, error) {
-		return q.copyPart(m, number, source, info, part)
+		return q.copyPart(m, o, content, source, info, part)
 	})
 }
 
-func (q *request) copyPart(m *multipart, number int, source copySource, info *filer.Info, part byteRange) (any, error) {
-	ctx := q.r.Context()
-	file, err := q.h.store.OpenKey(ctx, source.root, source.key, source.version)
+func (q *request) copyPart(m *multipart, o filer.UploadOptions, content *body, source copySource, info *filer.Info, part byteRange) (any, error) {
+	file, err := q.openSource(info, source)
 	if err != nil {
-		return nil, readError(err)
+		return nil, err
 	}
 	defer file.Close()
-	if file.Stat().Attr.Inode != info.Attr.Inode || file.Stat().Attr.ContentVersion != info.Attr.ContentVersion {
-		return nil, refuse(codeOperationAborted, "The copy source was replaced while it was copied. Please try again.")
-	}
 	reader := file.NewReader(part.offset, part.length)
 	defer reader.Close()
-	content := &body{in: reader, size: part.length}
+	content.in = reader
 	content.computeMD5()
 	content.addDigest(m.algorithm)
-	up, err := q.h.store.Upload(ctx, m.partOptions(number))
+	up, err := q.h.store.Upload(q.r.Context(), o)
 	if err != nil {
 		return nil, uploadError(err)
 	}

@@ -103,6 +103,9 @@ func (q *request) sendObject(root granary.InodeID, version granary.ObjectVersion
 		q.w.WriteHeader(status)
 		return nil
 	}
+	if err := q.unlock(file, sseHeader); err != nil {
+		return err
+	}
 	reader := file.NewReader(part.offset, part.length)
 	defer reader.Close()
 	n, err := io.Copy(&lateWriter{w: q.w, status: status}, reader)
@@ -140,6 +143,9 @@ func (q *request) beginObject(info *filer.Info) (int, byteRange, error) {
 
 // prepareObject evaluates conditions and Range, and sets the headers of the answer.
 func (q *request) prepareObject(info *filer.Info) (status int, part byteRange, err error) {
+	if err := q.show(info); err != nil {
+		return 0, part, err
+	}
 	etag, modified, size := info.ETag(), info.Attr.Mtime.Std(), sizeOf(&info.Attr)
 	header, asked := q.w.Header(), q.r.Header
 	q.objectSize = size
@@ -257,9 +263,15 @@ func (q *request) putObject() error {
 	if err := q.checkEarly(root, match); err != nil {
 		return err
 	}
+	sealed, err := q.sealObject()
+	if err != nil {
+		return err
+	}
 	q.body.computeMD5()
 	q.body.addDefault()
-	info, err := q.publish(filer.UploadOptions{Owner: q.identity.caller.cred, Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: metadata, Match: match})
+	info, err := q.publish(filer.UploadOptions{
+		Owner: q.identity.caller.cred, Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: metadata, Match: match, Seal: sealed,
+	})
 	if err != nil {
 		return explain(err, codeNoSuchBucket)
 	}

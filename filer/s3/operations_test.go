@@ -37,6 +37,7 @@ func operationCalls() map[string]call {
 	calls["GetPublicAccessBlock"], calls["PutPublicAccessBlock"] = bucket("GET", "?publicAccessBlock"), bucket("PUT", "?publicAccessBlock")
 	calls["PutBucketEncryption"] = call{method: "PUT", target: "/bucket?encryption", body: "<ServerSideEncryptionConfiguration/>"}
 	calls["DeleteBucketWebsite"] = bucket("DELETE", "?website")
+	calls["DeleteBucketEncryption"] = bucket("DELETE", "?encryption")
 	calls["DeleteBucketLifecycle"] = bucket("DELETE", "?lifecycle")
 	calls["DeletePublicAccessBlock"], calls["DeleteBucketPolicy"] = bucket("DELETE", "?publicAccessBlock"), bucket("DELETE", "?policy")
 	calls["GetBucketPolicyStatus"] = bucket("GET", "?policyStatus")

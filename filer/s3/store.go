@@ -6,6 +6,7 @@ import (
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/filer"
+	"github.com/dsorchard/granary/filer/seal"
 )
 
 // store is what the gateway needs of the file system: fsStore over a filer.FS, which
@@ -14,6 +15,7 @@ type store interface {
 	identities
 	objects
 	directories
+	sealer
 }
 
 type identities interface {
@@ -53,6 +55,7 @@ type directories interface {
 // object is a file open for reading, as filer.File is.
 type object interface {
 	Stat() *filer.Info
+	Unlock(customer *seal.Key) error
 	NewReader(off, length int64) io.ReadCloser
 	Close() error
 }

@@ -189,6 +189,9 @@ func (v *visit) errorDocument(e *apiError, status int) bool {
 		return false
 	}
 	defer file.Close()
+	if err := v.unlock(file, sseHeader); err != nil {
+		return false
+	}
 	info, header := file.Stat(), v.w.Header()
 	header.Set("Content-Type", contentTypeDefault)
 	setMetadata(header, info.Xattrs)

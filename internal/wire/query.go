@@ -210,7 +210,7 @@ func (d *decoder) query(p *pb.Query) granary.Query {
 
 func lookupTo(q *granary.Lookup) *pb.Lookup {
 	p := &pb.Lookup{Base: uint64(q.Base), Path: []byte(q.Path), Xattrs: q.Xattrs, Access: uint32(q.Access), Open: q.Open,
-		Key: q.Key, Nearest: q.Nearest, Object: uint64(q.Object), Markers: q.Markers}
+		Key: q.Key, Nearest: q.Nearest, Object: uint64(q.Object), Markers: q.Markers, Stored: q.Stored}
 	if q.Layout != nil {
 		p.Layout = &pb.Range{Offset: q.Layout.Offset, Length: q.Layout.Length}
 	}
@@ -224,6 +224,7 @@ func (d *decoder) lookup(p *pb.Lookup) *granary.Lookup {
 		Xattrs: p.Xattrs,
 		Access: granary.Access(d.uint8(p.Access, "access")),
 		Open:   p.Open,
+		Stored: p.Stored,
 
 		Key:     p.Key,
 		Nearest: p.Nearest,

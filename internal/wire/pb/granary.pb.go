@@ -10284,6 +10284,7 @@ type Lookup struct {
 	Nearest       bool                   `protobuf:"varint,8,opt,name=nearest,proto3" json:"nearest,omitempty"`
 	Object        uint64                 `protobuf:"varint,9,opt,name=object,proto3" json:"object,omitempty"`
 	Markers       bool                   `protobuf:"varint,10,opt,name=markers,proto3" json:"markers,omitempty"`
+	Stored        bool                   `protobuf:"varint,11,opt,name=stored,proto3" json:"stored,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -10384,6 +10385,13 @@ func (x *Lookup) GetObject() uint64 {
 func (x *Lookup) GetMarkers() bool {
 	if x != nil {
 		return x.Markers
+	}
+	return false
+}
+
+func (x *Lookup) GetStored() bool {
+	if x != nil {
+		return x.Stored
 	}
 	return false
 }
@@ -15022,7 +15030,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x06answer\"7\n" +
 	"\x05Range\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x04R\x06offset\x12\x16\n" +
-	"\x06length\x18\x02 \x01(\x04R\x06length\"\xfd\x01\n" +
+	"\x06length\x18\x02 \x01(\x04R\x06length\"\x95\x02\n" +
 	"\x06Lookup\x12\x12\n" +
 	"\x04base\x18\x01 \x01(\x04R\x04base\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\fR\x04path\x12\x16\n" +
@@ -15034,7 +15042,8 @@ const file_granary_proto_rawDesc = "" +
 	"\anearest\x18\b \x01(\bR\anearest\x12\x16\n" +
 	"\x06object\x18\t \x01(\x04R\x06object\x12\x18\n" +
 	"\amarkers\x18\n" +
-	" \x01(\bR\amarkers\"\x85\x02\n" +
+	" \x01(\bR\amarkers\x12\x16\n" +
+	"\x06stored\x18\v \x01(\bR\x06stored\"\x85\x02\n" +
 	"\x05Found\x12'\n" +
 	"\x05entry\x18\x01 \x01(\v2\x11.granary.v1.EntryR\x05entry\x12\x16\n" +
 	"\x06parent\x18\x02 \x01(\x04R\x06parent\x12\x12\n" +
