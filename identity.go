@@ -83,6 +83,15 @@ type Identity struct {
 
 	Audiences   []string // of a provider: client ids that its tokens may be for
 	Thumbprints []string // of a provider, as they were given; certificates are verified by the system's roots
+
+	Limits Limits // of a user
+}
+
+// Limits bound what a user asks of one gateway; 0 for no bound. Beyond it requests are refused, and may come again later.
+type Limits struct {
+	Requests uint64 // a second
+	Bytes    uint64 // a second, of bodies in both directions
+	InFlight uint64 // requests at one time
 }
 
 // Tag is a name with a value.

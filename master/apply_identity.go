@@ -169,6 +169,8 @@ func checkIdentity(i *granary.Identity) *granary.Error {
 		return bad(granary.KindTooLarge, "%d tags, of %d at most", len(i.Tags), granary.IdentityTagsMax)
 	case repeats(i.Attached) || repeats(i.Groups):
 		return bad(granary.KindInvalid, "it names a policy or a group twice")
+	case i.Limits != granary.Limits{} && i.Kind != granary.IdentityUser:
+		return bad(granary.KindInvalid, "only a user has limits")
 	case i.Cred != nil && len(i.Cred.Groups) > 1024:
 		return bad(granary.KindTooLarge, "%d groups in the file system", len(i.Cred.Groups))
 	}

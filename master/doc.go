@@ -279,13 +279,13 @@
 //	p      policy                       the policy; equal ones have one id
 //	u      access key                   S3 user
 //	I      kind (1 byte), name          user, group, role, managed policy, access key, provider or secret (granary.Identity); the name
-//	                                    in small letters, but for keys
+//	                                    in small letters, but for keys. From format 6 on with the limits of a user
 //	J      kind (1 byte), name, 00,     mark: what the second kind and name say refers to the first, whose name is in small letters.
 //	       kind (1 byte), name          Of nothing: the entry that last changed any of table I
 //	m      node id                      gRPC address of a node of the Raft group, whether it was added by command
 //	j      node id                      mark: the node has stored entries or voted
 //
-// A value is a format version (1 byte, now 5; those from 1 on are read too), the Raft index of the entry that last changed it
+// A value is a format version (1 byte, now 6; those from 1 on are read too), the Raft index of the entry that last changed it
 // (varint), and its fields in the order of format_records.go: unsigned numbers as varints, signed
 // ones as zigzag varints, hashes as 32 bytes, text and bytes with a varint length before them. In a
 // window, each piece is the distance from the end of the one before, its length, block and offset in

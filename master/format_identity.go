@@ -84,6 +84,10 @@ func (r *identityRecord) put(e *encoder) {
 	e.strs(r.Audiences)
 	e.strs(r.Thumbprints)
 	e.u64(uint64(r.Revision))
+	// Since format 6.
+	e.u64(r.Limits.Requests)
+	e.u64(r.Limits.Bytes)
+	e.u64(r.Limits.InFlight)
 }
 
 func (r *identityRecord) take(d *decoder) {
@@ -107,6 +111,9 @@ func (r *identityRecord) take(d *decoder) {
 	r.User, r.Secret, r.Disabled = d.str(), d.str(), d.bool()
 	r.Audiences, r.Thumbprints = d.strs(), d.strs()
 	r.Revision = d.u32()
+	if d.version >= 6 {
+		r.Limits = granary.Limits{Requests: d.u64(), Bytes: d.u64(), InFlight: d.u64()}
+	}
 }
 
 // strs writes a list of texts.

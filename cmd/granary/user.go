@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +31,14 @@ type identityReport struct {
 	Inline   map[string]string `json:"inline,omitempty"`
 	Keys     []keyReport       `json:"keys,omitempty"`
 	Document string            `json:"document,omitempty"`
+	Limits   *limitsReport     `json:"limits,omitempty"`
+}
+
+// limitsReport is what bounds the requests of a user; 0 for no bound.
+type limitsReport struct {
+	Requests uint64 `json:"requestsPerSecond"`
+	Bytes    uint64 `json:"bytesPerSecond"`
+	InFlight uint64 `json:"inFlight"`
 }
 
 // keyReport is an access key; its secret is told once, when it is made.
@@ -46,6 +55,9 @@ func identityReportOf(i *granary.Identity) identityReport {
 		Groups: i.Groups, Attached: i.Attached, Document: i.Document}
 	if c := i.Cred; c != nil {
 		r.UID, r.GID, r.GIDs = &c.UID, &c.GID, c.Groups
+	}
+	if i.Limits != (granary.Limits{}) {
+		r.Limits = &limitsReport{i.Limits.Requests, i.Limits.Bytes, i.Limits.InFlight}
 	}
 	for _, d := range i.Inline {
 		if r.Inline == nil {
@@ -78,7 +90,7 @@ its own. "aws iam" does the same, and more, at the address of the S3 door.`,
 	}
 	key := &cobra.Command{Use: "key", Short: "Make, disable and remove access keys of users"}
 	key.AddCommand(keyCreateCommand(env), keySetCommand(env, "disable", true), keySetCommand(env, "enable", false), keyRmCommand(env))
-	cmd.AddCommand(userCreateCommand(env), userSetCommand(env), identityLsCommand(env, granary.IdentityUser), userShowCommand(env), userRmCommand(env), key,
+	cmd.AddCommand(userCreateCommand(env), userSetCommand(env), userLimitCommand(env), identityLsCommand(env, granary.IdentityUser), userShowCommand(env), userRmCommand(env), key,
 		attachCommand(env, granary.IdentityUser, "attach"), attachCommand(env, granary.IdentityUser, "detach"))
 	clusterFlags(env, cmd)
 	return cmd
@@ -171,6 +183,49 @@ func userSetCommand(env *environment) *cobra.Command {
 	}
 	f.add(cmd)
 	cmd.Flags().BoolVar(&f.none, "nobody", false, "it is nobody there")
+	return cmd
+}
+
+func userLimitCommand(env *environment) *cobra.Command {
+	var l granary.Limits
+	rate := ""
+	cmd := &cobra.Command{
+		Use: "limit NAME", Short: "Bound what a user asks of the S3 door", Args: exactArgs("NAME"),
+		Long: `Bound the requests of a user, at each filer by itself. What is beyond is refused
+with SlowDown, to be tried again; bodies flow at the rate that is given. Flags
+that are left out leave their limit as it is, and 0 is none.`,
+		Example: "  granary user limit ann --requests 100 --bytes 50MiB --in-flight 20",
+	}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		changed := cmd.Flags().Changed
+		if !changed("requests") && !changed("bytes") && !changed("in-flight") {
+			return usagef("give --requests, --bytes or --in-flight")
+		}
+		if changed("bytes") {
+			n, err := parseBytes(rate)
+			if err != nil {
+				return usagef("--bytes: %w", err)
+			}
+			l.Bytes = n
+		}
+		return env.withFiler(cmd.Context(), func(ctx context.Context, fs *filer.FS) error {
+			return accounts.Change(ctx, fs, granary.IdentityUser, args[0], func(i *granary.Identity) error {
+				if changed("requests") {
+					i.Limits.Requests = l.Requests
+				}
+				if changed("bytes") {
+					i.Limits.Bytes = l.Bytes
+				}
+				if changed("in-flight") {
+					i.Limits.InFlight = l.InFlight
+				}
+				return nil
+			})
+		})
+	}
+	cmd.Flags().Uint64Var(&l.Requests, "requests", 0, "requests a second")
+	cmd.Flags().StringVar(&rate, "bytes", "", "bytes a second, sent and received together, such as 50MiB")
+	cmd.Flags().Uint64Var(&l.InFlight, "in-flight", 0, "requests at one time")
 	return cmd
 }
 
@@ -276,6 +331,9 @@ func (r *identityReport) table(t *tableWriter) {
 	t.row("groups", listText(r.Groups))
 	t.row("members", listText(r.Members))
 	t.row("attached", listText(r.Attached))
+	if l := r.Limits; l != nil {
+		t.row("limits", strconv.FormatUint(l.Requests, 10)+" requests/s", byteText(l.Bytes)+"/s", strconv.FormatUint(l.InFlight, 10)+" in flight")
+	}
 	for _, k := range r.Keys {
 		t.row("key", k.AccessKey, k.state(), k.Created.Format(time.RFC3339))
 	}

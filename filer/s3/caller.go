@@ -24,8 +24,9 @@ type caller struct {
 	principal iam.Principal
 	tags      []granary.Tag
 	policies  []*iam.Policy
-	session   *iam.Policy   // of temporary credentials that are bounded; nil for none
-	temporary bool          // the credentials are
+	session   *iam.Policy // of temporary credentials that are bounded; nil for none
+	temporary bool        // the credentials are
+	limits    granary.Limits
 	cred      *granary.Cred // who it is in the file system; nil: the gateway's own authority holds
 }
 
@@ -109,7 +110,7 @@ func (h *Handler) sessionCaller(ctx context.Context, accessKey, token string) (*
 func (h *Handler) userCaller(holder *granary.Holder) (*caller, error) {
 	u := &holder.Subject
 	c := &caller{
-		accessKey: holder.Key.Name, secret: holder.Key.Secret, root: holder.Root, name: u.Name, id: u.ID, tags: u.Tags, cred: u.Cred,
+		accessKey: holder.Key.Name, secret: holder.Key.Secret, root: holder.Root, name: u.Name, id: u.ID, tags: u.Tags, cred: u.Cred, limits: u.Limits,
 		principal: iam.Principal{Account: accountID, Root: holder.Root, ARNs: []string{accounts.ARN("user", u.Path, u.Name)}, Canonical: u.ID},
 	}
 	if c.root {

@@ -50,6 +50,7 @@ type Handler struct {
 	plainKeys bool
 	keepAlive time.Duration // how often a slow answer sends a space
 	logs      *accessLog
+	limits    limiter
 }
 
 // NewHandler returns a handler over a file system. Close ends it. It must see request paths as they came: a
@@ -75,6 +76,7 @@ func newHandler(s store, o Options) *Handler {
 	if h.now == nil {
 		h.now = time.Now
 	}
+	h.limits.now = h.now
 	h.accounts = accounts.New(s, h.now)
 	every := o.LogEvery
 	if every <= 0 {
@@ -104,6 +106,7 @@ type request struct {
 	info     *filer.Info // of the bucket, once it has been looked up
 	began    time.Time
 	site     bool // it asks for a website
+	passage  *passage
 
 	objectSize int64 // of the object that is answered with; -1 for none
 }
@@ -146,6 +149,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	q := h.newRequest(w, r)
 	defer q.logged()
+	defer func() { q.passage.end() }()
 	if err := q.serve(); err != nil {
 		q.fail(err)
 	}
@@ -185,6 +189,9 @@ func (q *request) serve() error {
 	if service := q.identity.scope.service; service != "" && service != scopeService {
 		return refuse(codeAuthMalformed, "The authorization header is malformed; incorrect service %q. This endpoint belongs to %q.", service, scopeService)
 	}
+	if err := q.limit(); err != nil {
+		return err
+	}
 	fences, err := filer.ParseFences(q.r.Header.Values(fenceHeader))
 	if err != nil {
 		return refuse(codeInvalidArgument, "%v.", err)
@@ -211,6 +218,24 @@ func (q *request) serve() error {
 		}
 	}
 	return op.serve(q)
+}
+
+// limit holds the request to the limits of who makes it.
+func (q *request) limit() error {
+	p, err := q.h.limits.admit(q.identity.caller)
+	if p == nil || err != nil {
+		return err
+	}
+	q.passage = p
+	if p.limits.Bytes > 0 {
+		ctx := q.r.Context()
+		q.w.ResponseWriter = &pacedWriter{q.w.ResponseWriter, ctx, p}
+		q.r.Body = struct {
+			io.Reader
+			io.Closer
+		}{&pacedReader{ctx, q.r.Body, p}, q.r.Body}
+	}
+	return nil
 }
 
 // checkOwner refuses requests for buckets that are to be another's: all are the cluster's.
@@ -283,7 +308,7 @@ func (q *request) fail(err error) {
 		q.w.WriteHeader(status)
 		return
 	}
-	if e.code == codeUnavailable || e.code == codeSlowDown {
+	if (e.code == codeUnavailable || e.code == codeSlowDown) && header.Get("Retry-After") == "" {
 		header.Set("Retry-After", "1")
 	}
 	if werr := writeXML(q.w, status, q.errorDocument(e)); werr != nil {

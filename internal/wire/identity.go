@@ -40,6 +40,13 @@ func (f *fields) identity(i *granary.Identity) {
 	texts(f, 19, &i.Audiences)
 	texts(f, 20, &i.Thumbprints)
 	unsigned(f, 21, &i.Revision)
+	unlessZero(f, 22, &i.Limits, (*fields).limits)
+}
+
+func (f *fields) limits(l *granary.Limits) {
+	unsigned(f, 1, &l.Requests)
+	unsigned(f, 2, &l.Bytes)
+	unsigned(f, 3, &l.InFlight)
 }
 
 func (f *fields) identityTag(t *granary.Tag) {

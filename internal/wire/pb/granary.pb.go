@@ -5654,6 +5654,7 @@ type Identity struct {
 	Audiences     [][]byte               `protobuf:"bytes,19,rep,name=audiences,proto3" json:"audiences,omitempty"`
 	Thumbprints   [][]byte               `protobuf:"bytes,20,rep,name=thumbprints,proto3" json:"thumbprints,omitempty"`
 	Revision      uint32                 `protobuf:"varint,21,opt,name=revision,proto3" json:"revision,omitempty"`
+	Limits        *Limits                `protobuf:"bytes,22,opt,name=limits,proto3" json:"limits,omitempty"` // absent: all zeros
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5835,6 +5836,73 @@ func (x *Identity) GetRevision() uint32 {
 	return 0
 }
 
+func (x *Identity) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+type Limits struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Requests      uint64                 `protobuf:"varint,1,opt,name=requests,proto3" json:"requests,omitempty"`
+	Bytes         uint64                 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	InFlight      uint64                 `protobuf:"varint,3,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Limits) Reset() {
+	*x = Limits{}
+	mi := &file_granary_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limits) ProtoMessage() {}
+
+func (x *Limits) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limits.ProtoReflect.Descriptor instead.
+func (*Limits) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *Limits) GetRequests() uint64 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *Limits) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Limits) GetInFlight() uint64 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
 type IdentityTag struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -5845,7 +5913,7 @@ type IdentityTag struct {
 
 func (x *IdentityTag) Reset() {
 	*x = IdentityTag{}
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5857,7 +5925,7 @@ func (x *IdentityTag) String() string {
 func (*IdentityTag) ProtoMessage() {}
 
 func (x *IdentityTag) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5870,7 +5938,7 @@ func (x *IdentityTag) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityTag.ProtoReflect.Descriptor instead.
 func (*IdentityTag) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{76}
+	return file_granary_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *IdentityTag) GetKey() []byte {
@@ -5897,7 +5965,7 @@ type NamedDocument struct {
 
 func (x *NamedDocument) Reset() {
 	*x = NamedDocument{}
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5909,7 +5977,7 @@ func (x *NamedDocument) String() string {
 func (*NamedDocument) ProtoMessage() {}
 
 func (x *NamedDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5922,7 +5990,7 @@ func (x *NamedDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamedDocument.ProtoReflect.Descriptor instead.
 func (*NamedDocument) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{77}
+	return file_granary_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *NamedDocument) GetName() []byte {
@@ -5949,7 +6017,7 @@ type IdentityRef struct {
 
 func (x *IdentityRef) Reset() {
 	*x = IdentityRef{}
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5961,7 +6029,7 @@ func (x *IdentityRef) String() string {
 func (*IdentityRef) ProtoMessage() {}
 
 func (x *IdentityRef) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5974,7 +6042,7 @@ func (x *IdentityRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityRef.ProtoReflect.Descriptor instead.
 func (*IdentityRef) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{78}
+	return file_granary_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *IdentityRef) GetKind() uint32 {
@@ -6001,7 +6069,7 @@ type GetIdentity struct {
 
 func (x *GetIdentity) Reset() {
 	*x = GetIdentity{}
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6013,7 +6081,7 @@ func (x *GetIdentity) String() string {
 func (*GetIdentity) ProtoMessage() {}
 
 func (x *GetIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6026,7 +6094,7 @@ func (x *GetIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIdentity.ProtoReflect.Descriptor instead.
 func (*GetIdentity) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{79}
+	return file_granary_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *GetIdentity) GetKind() uint32 {
@@ -6052,7 +6120,7 @@ type IdentityIs struct {
 
 func (x *IdentityIs) Reset() {
 	*x = IdentityIs{}
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6064,7 +6132,7 @@ func (x *IdentityIs) String() string {
 func (*IdentityIs) ProtoMessage() {}
 
 func (x *IdentityIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6077,7 +6145,7 @@ func (x *IdentityIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityIs.ProtoReflect.Descriptor instead.
 func (*IdentityIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{80}
+	return file_granary_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *IdentityIs) GetIdentity() *Identity {
@@ -6098,7 +6166,7 @@ type ListIdentities struct {
 
 func (x *ListIdentities) Reset() {
 	*x = ListIdentities{}
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6110,7 +6178,7 @@ func (x *ListIdentities) String() string {
 func (*ListIdentities) ProtoMessage() {}
 
 func (x *ListIdentities) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6123,7 +6191,7 @@ func (x *ListIdentities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIdentities.ProtoReflect.Descriptor instead.
 func (*ListIdentities) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{81}
+	return file_granary_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *ListIdentities) GetKind() uint32 {
@@ -6157,7 +6225,7 @@ type Identities struct {
 
 func (x *Identities) Reset() {
 	*x = Identities{}
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6169,7 +6237,7 @@ func (x *Identities) String() string {
 func (*Identities) ProtoMessage() {}
 
 func (x *Identities) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6182,7 +6250,7 @@ func (x *Identities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identities.ProtoReflect.Descriptor instead.
 func (*Identities) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{82}
+	return file_granary_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *Identities) GetIdentities() []*Identity {
@@ -6211,7 +6279,7 @@ type ListIdentityUses struct {
 
 func (x *ListIdentityUses) Reset() {
 	*x = ListIdentityUses{}
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6223,7 +6291,7 @@ func (x *ListIdentityUses) String() string {
 func (*ListIdentityUses) ProtoMessage() {}
 
 func (x *ListIdentityUses) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6236,7 +6304,7 @@ func (x *ListIdentityUses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIdentityUses.ProtoReflect.Descriptor instead.
 func (*ListIdentityUses) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{83}
+	return file_granary_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *ListIdentityUses) GetKind() uint32 {
@@ -6277,7 +6345,7 @@ type IdentityUses struct {
 
 func (x *IdentityUses) Reset() {
 	*x = IdentityUses{}
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6289,7 +6357,7 @@ func (x *IdentityUses) String() string {
 func (*IdentityUses) ProtoMessage() {}
 
 func (x *IdentityUses) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6302,7 +6370,7 @@ func (x *IdentityUses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityUses.ProtoReflect.Descriptor instead.
 func (*IdentityUses) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{84}
+	return file_granary_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *IdentityUses) GetUses() []*IdentityRef {
@@ -6330,7 +6398,7 @@ type ResolveIdentity struct {
 
 func (x *ResolveIdentity) Reset() {
 	*x = ResolveIdentity{}
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6342,7 +6410,7 @@ func (x *ResolveIdentity) String() string {
 func (*ResolveIdentity) ProtoMessage() {}
 
 func (x *ResolveIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6355,7 +6423,7 @@ func (x *ResolveIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveIdentity.ProtoReflect.Descriptor instead.
 func (*ResolveIdentity) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{85}
+	return file_granary_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *ResolveIdentity) GetAccessKey() []byte {
@@ -6394,7 +6462,7 @@ type Holder struct {
 
 func (x *Holder) Reset() {
 	*x = Holder{}
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6406,7 +6474,7 @@ func (x *Holder) String() string {
 func (*Holder) ProtoMessage() {}
 
 func (x *Holder) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6419,7 +6487,7 @@ func (x *Holder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holder.ProtoReflect.Descriptor instead.
 func (*Holder) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{86}
+	return file_granary_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *Holder) GetVersion() uint64 {
@@ -6500,7 +6568,7 @@ type Attr struct {
 
 func (x *Attr) Reset() {
 	*x = Attr{}
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6512,7 +6580,7 @@ func (x *Attr) String() string {
 func (*Attr) ProtoMessage() {}
 
 func (x *Attr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6525,7 +6593,7 @@ func (x *Attr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attr.ProtoReflect.Descriptor instead.
 func (*Attr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{87}
+	return file_granary_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Attr) GetInode() uint64 {
@@ -6686,7 +6754,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6698,7 +6766,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6711,7 +6779,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{88}
+	return file_granary_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *Entry) GetName() []byte {
@@ -6745,7 +6813,7 @@ type Xattr struct {
 
 func (x *Xattr) Reset() {
 	*x = Xattr{}
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6757,7 +6825,7 @@ func (x *Xattr) String() string {
 func (*Xattr) ProtoMessage() {}
 
 func (x *Xattr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6770,7 +6838,7 @@ func (x *Xattr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Xattr.ProtoReflect.Descriptor instead.
 func (*Xattr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{89}
+	return file_granary_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *Xattr) GetName() []byte {
@@ -6800,7 +6868,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6812,7 +6880,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6825,7 +6893,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{90}
+	return file_granary_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *Location) GetVolume() uint64 {
@@ -6876,7 +6944,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6888,7 +6956,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6901,7 +6969,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{91}
+	return file_granary_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *Chunk) GetHash() []byte {
@@ -6951,7 +7019,7 @@ type ExtentWrite struct {
 
 func (x *ExtentWrite) Reset() {
 	*x = ExtentWrite{}
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6963,7 +7031,7 @@ func (x *ExtentWrite) String() string {
 func (*ExtentWrite) ProtoMessage() {}
 
 func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6976,7 +7044,7 @@ func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtentWrite.ProtoReflect.Descriptor instead.
 func (*ExtentWrite) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{92}
+	return file_granary_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *ExtentWrite) GetOffset() uint64 {
@@ -7021,7 +7089,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7033,7 +7101,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7046,7 +7114,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{93}
+	return file_granary_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *Content) GetInline() []byte {
@@ -7103,7 +7171,7 @@ type BlockInfo struct {
 
 func (x *BlockInfo) Reset() {
 	*x = BlockInfo{}
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7115,7 +7183,7 @@ func (x *BlockInfo) String() string {
 func (*BlockInfo) ProtoMessage() {}
 
 func (x *BlockInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7128,7 +7196,7 @@ func (x *BlockInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockInfo.ProtoReflect.Descriptor instead.
 func (*BlockInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{94}
+	return file_granary_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *BlockInfo) GetId() uint64 {
@@ -7171,7 +7239,7 @@ type Extent struct {
 
 func (x *Extent) Reset() {
 	*x = Extent{}
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7183,7 +7251,7 @@ func (x *Extent) String() string {
 func (*Extent) ProtoMessage() {}
 
 func (x *Extent) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7196,7 +7264,7 @@ func (x *Extent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Extent.ProtoReflect.Descriptor instead.
 func (*Extent) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{95}
+	return file_granary_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *Extent) GetOffset() uint64 {
@@ -7242,7 +7310,7 @@ type Layout struct {
 
 func (x *Layout) Reset() {
 	*x = Layout{}
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7254,7 +7322,7 @@ func (x *Layout) String() string {
 func (*Layout) ProtoMessage() {}
 
 func (x *Layout) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7267,7 +7335,7 @@ func (x *Layout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Layout.ProtoReflect.Descriptor instead.
 func (*Layout) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{96}
+	return file_granary_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *Layout) GetSize() uint64 {
@@ -7333,7 +7401,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7345,7 +7413,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7358,7 +7426,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{97}
+	return file_granary_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *Policy) GetDataShards() int64 {
@@ -7418,7 +7486,7 @@ type ShardPlace struct {
 
 func (x *ShardPlace) Reset() {
 	*x = ShardPlace{}
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7430,7 +7498,7 @@ func (x *ShardPlace) String() string {
 func (*ShardPlace) ProtoMessage() {}
 
 func (x *ShardPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7443,7 +7511,7 @@ func (x *ShardPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardPlace.ProtoReflect.Descriptor instead.
 func (*ShardPlace) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{98}
+	return file_granary_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *ShardPlace) GetDisk() []byte {
@@ -7520,7 +7588,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7532,7 +7600,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7545,7 +7613,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{99}
+	return file_granary_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *Volume) GetId() uint64 {
@@ -7678,7 +7746,7 @@ type ShardRef struct {
 
 func (x *ShardRef) Reset() {
 	*x = ShardRef{}
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7690,7 +7758,7 @@ func (x *ShardRef) String() string {
 func (*ShardRef) ProtoMessage() {}
 
 func (x *ShardRef) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7703,7 +7771,7 @@ func (x *ShardRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardRef.ProtoReflect.Descriptor instead.
 func (*ShardRef) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{100}
+	return file_granary_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *ShardRef) GetDisk() []byte {
@@ -7745,7 +7813,7 @@ type ShardInfo struct {
 
 func (x *ShardInfo) Reset() {
 	*x = ShardInfo{}
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7757,7 +7825,7 @@ func (x *ShardInfo) String() string {
 func (*ShardInfo) ProtoMessage() {}
 
 func (x *ShardInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7770,7 +7838,7 @@ func (x *ShardInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardInfo.ProtoReflect.Descriptor instead.
 func (*ShardInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{101}
+	return file_granary_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *ShardInfo) GetRef() *ShardRef {
@@ -7861,7 +7929,7 @@ type DiskUsage struct {
 
 func (x *DiskUsage) Reset() {
 	*x = DiskUsage{}
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7873,7 +7941,7 @@ func (x *DiskUsage) String() string {
 func (*DiskUsage) ProtoMessage() {}
 
 func (x *DiskUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7886,7 +7954,7 @@ func (x *DiskUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskUsage.ProtoReflect.Descriptor instead.
 func (*DiskUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{102}
+	return file_granary_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *DiskUsage) GetDisk() []byte {
@@ -7972,7 +8040,7 @@ type Scrub struct {
 
 func (x *Scrub) Reset() {
 	*x = Scrub{}
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7984,7 +8052,7 @@ func (x *Scrub) String() string {
 func (*Scrub) ProtoMessage() {}
 
 func (x *Scrub) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7997,7 +8065,7 @@ func (x *Scrub) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scrub.ProtoReflect.Descriptor instead.
 func (*Scrub) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{103}
+	return file_granary_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *Scrub) GetBegan() int64 {
@@ -8053,7 +8121,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8065,7 +8133,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8078,7 +8146,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{104}
+	return file_granary_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *Disk) GetId() []byte {
@@ -8166,7 +8234,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8178,7 +8246,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8191,7 +8259,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{105}
+	return file_granary_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *Server) GetId() []byte {
@@ -8263,7 +8331,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8275,7 +8343,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8288,7 +8356,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{106}
+	return file_granary_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *Task) GetId() uint64 {
@@ -8389,7 +8457,7 @@ type TaskReport struct {
 
 func (x *TaskReport) Reset() {
 	*x = TaskReport{}
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8401,7 +8469,7 @@ func (x *TaskReport) String() string {
 func (*TaskReport) ProtoMessage() {}
 
 func (x *TaskReport) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8414,7 +8482,7 @@ func (x *TaskReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskReport.ProtoReflect.Descriptor instead.
 func (*TaskReport) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{107}
+	return file_granary_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *TaskReport) GetTask() *Task {
@@ -8471,7 +8539,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8483,7 +8551,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8496,7 +8564,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{108}
+	return file_granary_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *WorkRequest) GetWorker() []byte {
@@ -8537,7 +8605,7 @@ type WorkReply struct {
 
 func (x *WorkReply) Reset() {
 	*x = WorkReply{}
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8549,7 +8617,7 @@ func (x *WorkReply) String() string {
 func (*WorkReply) ProtoMessage() {}
 
 func (x *WorkReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8562,7 +8630,7 @@ func (x *WorkReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkReply.ProtoReflect.Descriptor instead.
 func (*WorkReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{109}
+	return file_granary_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *WorkReply) GetTasks() []*Task {
@@ -8594,7 +8662,7 @@ type TaskStatus struct {
 
 func (x *TaskStatus) Reset() {
 	*x = TaskStatus{}
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8606,7 +8674,7 @@ func (x *TaskStatus) String() string {
 func (*TaskStatus) ProtoMessage() {}
 
 func (x *TaskStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8619,7 +8687,7 @@ func (x *TaskStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStatus.ProtoReflect.Descriptor instead.
 func (*TaskStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{110}
+	return file_granary_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *TaskStatus) GetTask() *Task {
@@ -8682,7 +8750,7 @@ type AwaitLockRequest struct {
 
 func (x *AwaitLockRequest) Reset() {
 	*x = AwaitLockRequest{}
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8694,7 +8762,7 @@ func (x *AwaitLockRequest) String() string {
 func (*AwaitLockRequest) ProtoMessage() {}
 
 func (x *AwaitLockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8707,7 +8775,7 @@ func (x *AwaitLockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitLockRequest.ProtoReflect.Descriptor instead.
 func (*AwaitLockRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{111}
+	return file_granary_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *AwaitLockRequest) GetSession() uint64 {
@@ -8741,7 +8809,7 @@ type AwaitLockReply struct {
 
 func (x *AwaitLockReply) Reset() {
 	*x = AwaitLockReply{}
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8753,7 +8821,7 @@ func (x *AwaitLockReply) String() string {
 func (*AwaitLockReply) ProtoMessage() {}
 
 func (x *AwaitLockReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8766,7 +8834,7 @@ func (x *AwaitLockReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitLockReply.ProtoReflect.Descriptor instead.
 func (*AwaitLockReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{112}
+	return file_granary_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *AwaitLockReply) GetState() uint32 {
@@ -8794,7 +8862,7 @@ type AttendRequest struct {
 
 func (x *AttendRequest) Reset() {
 	*x = AttendRequest{}
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8806,7 +8874,7 @@ func (x *AttendRequest) String() string {
 func (*AttendRequest) ProtoMessage() {}
 
 func (x *AttendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8819,7 +8887,7 @@ func (x *AttendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttendRequest.ProtoReflect.Descriptor instead.
 func (*AttendRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{113}
+	return file_granary_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *AttendRequest) GetSession() uint64 {
@@ -8856,7 +8924,7 @@ type Notices struct {
 
 func (x *Notices) Reset() {
 	*x = Notices{}
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8868,7 +8936,7 @@ func (x *Notices) String() string {
 func (*Notices) ProtoMessage() {}
 
 func (x *Notices) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8881,7 +8949,7 @@ func (x *Notices) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notices.ProtoReflect.Descriptor instead.
 func (*Notices) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{114}
+	return file_granary_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *Notices) GetAttendance() uint64 {
@@ -8930,7 +8998,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8942,7 +9010,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8955,7 +9023,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{115}
+	return file_granary_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *Change) GetInode() uint64 {
@@ -8993,7 +9061,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9005,7 +9073,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9018,7 +9086,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{116}
+	return file_granary_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *QueryRequest) GetMinIndex() uint64 {
@@ -9073,7 +9141,7 @@ type QueryManyRequest struct {
 
 func (x *QueryManyRequest) Reset() {
 	*x = QueryManyRequest{}
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9085,7 +9153,7 @@ func (x *QueryManyRequest) String() string {
 func (*QueryManyRequest) ProtoMessage() {}
 
 func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9098,7 +9166,7 @@ func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyRequest.ProtoReflect.Descriptor instead.
 func (*QueryManyRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{117}
+	return file_granary_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *QueryManyRequest) GetRequests() []*QueryRequest {
@@ -9117,7 +9185,7 @@ type QueryManyReply struct {
 
 func (x *QueryManyReply) Reset() {
 	*x = QueryManyReply{}
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9129,7 +9197,7 @@ func (x *QueryManyReply) String() string {
 func (*QueryManyReply) ProtoMessage() {}
 
 func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9142,7 +9210,7 @@ func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyReply.ProtoReflect.Descriptor instead.
 func (*QueryManyReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{118}
+	return file_granary_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *QueryManyReply) GetOutcomes() []*QueryOutcome {
@@ -9162,7 +9230,7 @@ type QueryOutcome struct {
 
 func (x *QueryOutcome) Reset() {
 	*x = QueryOutcome{}
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9174,7 +9242,7 @@ func (x *QueryOutcome) String() string {
 func (*QueryOutcome) ProtoMessage() {}
 
 func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9187,7 +9255,7 @@ func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryOutcome.ProtoReflect.Descriptor instead.
 func (*QueryOutcome) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{119}
+	return file_granary_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *QueryOutcome) GetReply() *QueryReply {
@@ -9214,7 +9282,7 @@ type QueryReply struct {
 
 func (x *QueryReply) Reset() {
 	*x = QueryReply{}
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9226,7 +9294,7 @@ func (x *QueryReply) String() string {
 func (*QueryReply) ProtoMessage() {}
 
 func (x *QueryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9239,7 +9307,7 @@ func (x *QueryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryReply.ProtoReflect.Descriptor instead.
 func (*QueryReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{120}
+	return file_granary_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *QueryReply) GetIndex() uint64 {
@@ -9294,7 +9362,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9306,7 +9374,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9319,7 +9387,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{121}
+	return file_granary_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *Query) GetQuery() isQuery_Query {
@@ -9776,7 +9844,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9788,7 +9856,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9801,7 +9869,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{122}
+	return file_granary_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *Answer) GetAnswer() isAnswer_Answer {
@@ -10230,7 +10298,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10242,7 +10310,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10255,7 +10323,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{123}
+	return file_granary_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *Range) GetOffset() uint64 {
@@ -10291,7 +10359,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10303,7 +10371,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10316,7 +10384,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{124}
+	return file_granary_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *Lookup) GetBase() uint64 {
@@ -10412,7 +10480,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10424,7 +10492,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10437,7 +10505,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{125}
+	return file_granary_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *Found) GetEntry() *Entry {
@@ -10508,7 +10576,7 @@ type ReadDir struct {
 
 func (x *ReadDir) Reset() {
 	*x = ReadDir{}
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10520,7 +10588,7 @@ func (x *ReadDir) String() string {
 func (*ReadDir) ProtoMessage() {}
 
 func (x *ReadDir) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10533,7 +10601,7 @@ func (x *ReadDir) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDir.ProtoReflect.Descriptor instead.
 func (*ReadDir) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{126}
+	return file_granary_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *ReadDir) GetInode() uint64 {
@@ -10575,7 +10643,7 @@ type Directory struct {
 
 func (x *Directory) Reset() {
 	*x = Directory{}
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10587,7 +10655,7 @@ func (x *Directory) String() string {
 func (*Directory) ProtoMessage() {}
 
 func (x *Directory) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10600,7 +10668,7 @@ func (x *Directory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Directory.ProtoReflect.Descriptor instead.
 func (*Directory) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{127}
+	return file_granary_proto_rawDescGZIP(), []int{128}
 }
 
 func (x *Directory) GetEntries() []*Entry {
@@ -10640,7 +10708,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_granary_proto_msgTypes[128]
+	mi := &file_granary_proto_msgTypes[129]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10652,7 +10720,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[128]
+	mi := &file_granary_proto_msgTypes[129]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10665,7 +10733,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{128}
+	return file_granary_proto_rawDescGZIP(), []int{129}
 }
 
 func (x *List) GetRoot() uint64 {
@@ -10739,7 +10807,7 @@ type ListItem struct {
 
 func (x *ListItem) Reset() {
 	*x = ListItem{}
-	mi := &file_granary_proto_msgTypes[129]
+	mi := &file_granary_proto_msgTypes[130]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10751,7 +10819,7 @@ func (x *ListItem) String() string {
 func (*ListItem) ProtoMessage() {}
 
 func (x *ListItem) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[129]
+	mi := &file_granary_proto_msgTypes[130]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10764,7 +10832,7 @@ func (x *ListItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListItem.ProtoReflect.Descriptor instead.
 func (*ListItem) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{129}
+	return file_granary_proto_rawDescGZIP(), []int{130}
 }
 
 func (x *ListItem) GetKey() []byte {
@@ -10828,7 +10896,7 @@ type Listing struct {
 
 func (x *Listing) Reset() {
 	*x = Listing{}
-	mi := &file_granary_proto_msgTypes[130]
+	mi := &file_granary_proto_msgTypes[131]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10840,7 +10908,7 @@ func (x *Listing) String() string {
 func (*Listing) ProtoMessage() {}
 
 func (x *Listing) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[130]
+	mi := &file_granary_proto_msgTypes[131]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10853,7 +10921,7 @@ func (x *Listing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listing.ProtoReflect.Descriptor instead.
 func (*Listing) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{130}
+	return file_granary_proto_rawDescGZIP(), []int{131}
 }
 
 func (x *Listing) GetItems() []*ListItem {
@@ -10895,7 +10963,7 @@ type HasChunks struct {
 
 func (x *HasChunks) Reset() {
 	*x = HasChunks{}
-	mi := &file_granary_proto_msgTypes[131]
+	mi := &file_granary_proto_msgTypes[132]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10907,7 +10975,7 @@ func (x *HasChunks) String() string {
 func (*HasChunks) ProtoMessage() {}
 
 func (x *HasChunks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[131]
+	mi := &file_granary_proto_msgTypes[132]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10920,7 +10988,7 @@ func (x *HasChunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HasChunks.ProtoReflect.Descriptor instead.
 func (*HasChunks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{131}
+	return file_granary_proto_rawDescGZIP(), []int{132}
 }
 
 func (x *HasChunks) GetDataset() uint32 {
@@ -10953,7 +11021,7 @@ type ChunksHad struct {
 
 func (x *ChunksHad) Reset() {
 	*x = ChunksHad{}
-	mi := &file_granary_proto_msgTypes[132]
+	mi := &file_granary_proto_msgTypes[133]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10965,7 +11033,7 @@ func (x *ChunksHad) String() string {
 func (*ChunksHad) ProtoMessage() {}
 
 func (x *ChunksHad) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[132]
+	mi := &file_granary_proto_msgTypes[133]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10978,7 +11046,7 @@ func (x *ChunksHad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunksHad.ProtoReflect.Descriptor instead.
 func (*ChunksHad) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{132}
+	return file_granary_proto_rawDescGZIP(), []int{133}
 }
 
 func (x *ChunksHad) GetHas() []bool {
@@ -10997,7 +11065,7 @@ type StatFS struct {
 
 func (x *StatFS) Reset() {
 	*x = StatFS{}
-	mi := &file_granary_proto_msgTypes[133]
+	mi := &file_granary_proto_msgTypes[134]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11009,7 +11077,7 @@ func (x *StatFS) String() string {
 func (*StatFS) ProtoMessage() {}
 
 func (x *StatFS) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[133]
+	mi := &file_granary_proto_msgTypes[134]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11022,7 +11090,7 @@ func (x *StatFS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatFS.ProtoReflect.Descriptor instead.
 func (*StatFS) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{133}
+	return file_granary_proto_rawDescGZIP(), []int{134}
 }
 
 func (x *StatFS) GetInode() uint64 {
@@ -11044,7 +11112,7 @@ type FSStats struct {
 
 func (x *FSStats) Reset() {
 	*x = FSStats{}
-	mi := &file_granary_proto_msgTypes[134]
+	mi := &file_granary_proto_msgTypes[135]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11056,7 +11124,7 @@ func (x *FSStats) String() string {
 func (*FSStats) ProtoMessage() {}
 
 func (x *FSStats) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[134]
+	mi := &file_granary_proto_msgTypes[135]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11069,7 +11137,7 @@ func (x *FSStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FSStats.ProtoReflect.Descriptor instead.
 func (*FSStats) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{134}
+	return file_granary_proto_rawDescGZIP(), []int{135}
 }
 
 func (x *FSStats) GetBytes() uint64 {
@@ -11110,7 +11178,7 @@ type ListDatasets struct {
 
 func (x *ListDatasets) Reset() {
 	*x = ListDatasets{}
-	mi := &file_granary_proto_msgTypes[135]
+	mi := &file_granary_proto_msgTypes[136]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11122,7 +11190,7 @@ func (x *ListDatasets) String() string {
 func (*ListDatasets) ProtoMessage() {}
 
 func (x *ListDatasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[135]
+	mi := &file_granary_proto_msgTypes[136]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11135,7 +11203,7 @@ func (x *ListDatasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatasets.ProtoReflect.Descriptor instead.
 func (*ListDatasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{135}
+	return file_granary_proto_rawDescGZIP(), []int{136}
 }
 
 func (x *ListDatasets) GetAfter() uint32 {
@@ -11165,7 +11233,7 @@ type Dataset struct {
 
 func (x *Dataset) Reset() {
 	*x = Dataset{}
-	mi := &file_granary_proto_msgTypes[136]
+	mi := &file_granary_proto_msgTypes[137]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11177,7 +11245,7 @@ func (x *Dataset) String() string {
 func (*Dataset) ProtoMessage() {}
 
 func (x *Dataset) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[136]
+	mi := &file_granary_proto_msgTypes[137]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11190,7 +11258,7 @@ func (x *Dataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dataset.ProtoReflect.Descriptor instead.
 func (*Dataset) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{136}
+	return file_granary_proto_rawDescGZIP(), []int{137}
 }
 
 func (x *Dataset) GetId() uint32 {
@@ -11238,7 +11306,7 @@ type Datasets struct {
 
 func (x *Datasets) Reset() {
 	*x = Datasets{}
-	mi := &file_granary_proto_msgTypes[137]
+	mi := &file_granary_proto_msgTypes[138]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11250,7 +11318,7 @@ func (x *Datasets) String() string {
 func (*Datasets) ProtoMessage() {}
 
 func (x *Datasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[137]
+	mi := &file_granary_proto_msgTypes[138]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11263,7 +11331,7 @@ func (x *Datasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Datasets.ProtoReflect.Descriptor instead.
 func (*Datasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{137}
+	return file_granary_proto_rawDescGZIP(), []int{138}
 }
 
 func (x *Datasets) GetDatasets() []*Dataset {
@@ -11292,7 +11360,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_granary_proto_msgTypes[138]
+	mi := &file_granary_proto_msgTypes[139]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11304,7 +11372,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[138]
+	mi := &file_granary_proto_msgTypes[139]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11317,7 +11385,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{138}
+	return file_granary_proto_rawDescGZIP(), []int{139}
 }
 
 func (x *Usage) GetId() uint32 {
@@ -11360,7 +11428,7 @@ type ListUsage struct {
 
 func (x *ListUsage) Reset() {
 	*x = ListUsage{}
-	mi := &file_granary_proto_msgTypes[139]
+	mi := &file_granary_proto_msgTypes[140]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11372,7 +11440,7 @@ func (x *ListUsage) String() string {
 func (*ListUsage) ProtoMessage() {}
 
 func (x *ListUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[139]
+	mi := &file_granary_proto_msgTypes[140]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11385,7 +11453,7 @@ func (x *ListUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsage.ProtoReflect.Descriptor instead.
 func (*ListUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{139}
+	return file_granary_proto_rawDescGZIP(), []int{140}
 }
 
 func (x *ListUsage) GetDataset() uint32 {
@@ -11426,7 +11494,7 @@ type Usages struct {
 
 func (x *Usages) Reset() {
 	*x = Usages{}
-	mi := &file_granary_proto_msgTypes[140]
+	mi := &file_granary_proto_msgTypes[141]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11438,7 +11506,7 @@ func (x *Usages) String() string {
 func (*Usages) ProtoMessage() {}
 
 func (x *Usages) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[140]
+	mi := &file_granary_proto_msgTypes[141]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11451,7 +11519,7 @@ func (x *Usages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usages.ProtoReflect.Descriptor instead.
 func (*Usages) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{140}
+	return file_granary_proto_rawDescGZIP(), []int{141}
 }
 
 func (x *Usages) GetUsages() []*Usage {
@@ -11477,7 +11545,7 @@ type GetPolicy struct {
 
 func (x *GetPolicy) Reset() {
 	*x = GetPolicy{}
-	mi := &file_granary_proto_msgTypes[141]
+	mi := &file_granary_proto_msgTypes[142]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11489,7 +11557,7 @@ func (x *GetPolicy) String() string {
 func (*GetPolicy) ProtoMessage() {}
 
 func (x *GetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[141]
+	mi := &file_granary_proto_msgTypes[142]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11502,7 +11570,7 @@ func (x *GetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicy.ProtoReflect.Descriptor instead.
 func (*GetPolicy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{141}
+	return file_granary_proto_rawDescGZIP(), []int{142}
 }
 
 func (x *GetPolicy) GetPolicy() uint32 {
@@ -11521,7 +11589,7 @@ type PolicyIs struct {
 
 func (x *PolicyIs) Reset() {
 	*x = PolicyIs{}
-	mi := &file_granary_proto_msgTypes[142]
+	mi := &file_granary_proto_msgTypes[143]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11533,7 +11601,7 @@ func (x *PolicyIs) String() string {
 func (*PolicyIs) ProtoMessage() {}
 
 func (x *PolicyIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[142]
+	mi := &file_granary_proto_msgTypes[143]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11546,7 +11614,7 @@ func (x *PolicyIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyIs.ProtoReflect.Descriptor instead.
 func (*PolicyIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{142}
+	return file_granary_proto_rawDescGZIP(), []int{143}
 }
 
 func (x *PolicyIs) GetPolicy() *Policy {
@@ -11565,7 +11633,7 @@ type GetUser struct {
 
 func (x *GetUser) Reset() {
 	*x = GetUser{}
-	mi := &file_granary_proto_msgTypes[143]
+	mi := &file_granary_proto_msgTypes[144]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11577,7 +11645,7 @@ func (x *GetUser) String() string {
 func (*GetUser) ProtoMessage() {}
 
 func (x *GetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[143]
+	mi := &file_granary_proto_msgTypes[144]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11590,7 +11658,7 @@ func (x *GetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUser.ProtoReflect.Descriptor instead.
 func (*GetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{143}
+	return file_granary_proto_rawDescGZIP(), []int{144}
 }
 
 func (x *GetUser) GetAccessKey() []byte {
@@ -11609,7 +11677,7 @@ type UserIs struct {
 
 func (x *UserIs) Reset() {
 	*x = UserIs{}
-	mi := &file_granary_proto_msgTypes[144]
+	mi := &file_granary_proto_msgTypes[145]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11621,7 +11689,7 @@ func (x *UserIs) String() string {
 func (*UserIs) ProtoMessage() {}
 
 func (x *UserIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[144]
+	mi := &file_granary_proto_msgTypes[145]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11634,7 +11702,7 @@ func (x *UserIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserIs.ProtoReflect.Descriptor instead.
 func (*UserIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{144}
+	return file_granary_proto_rawDescGZIP(), []int{145}
 }
 
 func (x *UserIs) GetUser() *User {
@@ -11654,7 +11722,7 @@ type ListVolumes struct {
 
 func (x *ListVolumes) Reset() {
 	*x = ListVolumes{}
-	mi := &file_granary_proto_msgTypes[145]
+	mi := &file_granary_proto_msgTypes[146]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11666,7 +11734,7 @@ func (x *ListVolumes) String() string {
 func (*ListVolumes) ProtoMessage() {}
 
 func (x *ListVolumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[145]
+	mi := &file_granary_proto_msgTypes[146]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11679,7 +11747,7 @@ func (x *ListVolumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumes.ProtoReflect.Descriptor instead.
 func (*ListVolumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{145}
+	return file_granary_proto_rawDescGZIP(), []int{146}
 }
 
 func (x *ListVolumes) GetAfter() uint64 {
@@ -11706,7 +11774,7 @@ type Volumes struct {
 
 func (x *Volumes) Reset() {
 	*x = Volumes{}
-	mi := &file_granary_proto_msgTypes[146]
+	mi := &file_granary_proto_msgTypes[147]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11718,7 +11786,7 @@ func (x *Volumes) String() string {
 func (*Volumes) ProtoMessage() {}
 
 func (x *Volumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[146]
+	mi := &file_granary_proto_msgTypes[147]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11731,7 +11799,7 @@ func (x *Volumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volumes.ProtoReflect.Descriptor instead.
 func (*Volumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{146}
+	return file_granary_proto_rawDescGZIP(), []int{147}
 }
 
 func (x *Volumes) GetVolumes() []*Volume {
@@ -11757,7 +11825,7 @@ type GetVolume struct {
 
 func (x *GetVolume) Reset() {
 	*x = GetVolume{}
-	mi := &file_granary_proto_msgTypes[147]
+	mi := &file_granary_proto_msgTypes[148]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11769,7 +11837,7 @@ func (x *GetVolume) String() string {
 func (*GetVolume) ProtoMessage() {}
 
 func (x *GetVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[147]
+	mi := &file_granary_proto_msgTypes[148]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11782,7 +11850,7 @@ func (x *GetVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVolume.ProtoReflect.Descriptor instead.
 func (*GetVolume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{147}
+	return file_granary_proto_rawDescGZIP(), []int{148}
 }
 
 func (x *GetVolume) GetVolume() uint64 {
@@ -11801,7 +11869,7 @@ type VolumeIs struct {
 
 func (x *VolumeIs) Reset() {
 	*x = VolumeIs{}
-	mi := &file_granary_proto_msgTypes[148]
+	mi := &file_granary_proto_msgTypes[149]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11813,7 +11881,7 @@ func (x *VolumeIs) String() string {
 func (*VolumeIs) ProtoMessage() {}
 
 func (x *VolumeIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[148]
+	mi := &file_granary_proto_msgTypes[149]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11826,7 +11894,7 @@ func (x *VolumeIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeIs.ProtoReflect.Descriptor instead.
 func (*VolumeIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{148}
+	return file_granary_proto_rawDescGZIP(), []int{149}
 }
 
 func (x *VolumeIs) GetVolume() *Volume {
@@ -11848,7 +11916,7 @@ type ListBlocks struct {
 
 func (x *ListBlocks) Reset() {
 	*x = ListBlocks{}
-	mi := &file_granary_proto_msgTypes[149]
+	mi := &file_granary_proto_msgTypes[150]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11860,7 +11928,7 @@ func (x *ListBlocks) String() string {
 func (*ListBlocks) ProtoMessage() {}
 
 func (x *ListBlocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[149]
+	mi := &file_granary_proto_msgTypes[150]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11873,7 +11941,7 @@ func (x *ListBlocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBlocks.ProtoReflect.Descriptor instead.
 func (*ListBlocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{149}
+	return file_granary_proto_rawDescGZIP(), []int{150}
 }
 
 func (x *ListBlocks) GetVolume() uint64 {
@@ -11914,7 +11982,7 @@ type Blocks struct {
 
 func (x *Blocks) Reset() {
 	*x = Blocks{}
-	mi := &file_granary_proto_msgTypes[150]
+	mi := &file_granary_proto_msgTypes[151]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11926,7 +11994,7 @@ func (x *Blocks) String() string {
 func (*Blocks) ProtoMessage() {}
 
 func (x *Blocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[150]
+	mi := &file_granary_proto_msgTypes[151]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11939,7 +12007,7 @@ func (x *Blocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blocks.ProtoReflect.Descriptor instead.
 func (*Blocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{150}
+	return file_granary_proto_rawDescGZIP(), []int{151}
 }
 
 func (x *Blocks) GetBlocks() []*StoredBlock {
@@ -11967,7 +12035,7 @@ type StoredBlock struct {
 
 func (x *StoredBlock) Reset() {
 	*x = StoredBlock{}
-	mi := &file_granary_proto_msgTypes[151]
+	mi := &file_granary_proto_msgTypes[152]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11979,7 +12047,7 @@ func (x *StoredBlock) String() string {
 func (*StoredBlock) ProtoMessage() {}
 
 func (x *StoredBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[151]
+	mi := &file_granary_proto_msgTypes[152]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11992,7 +12060,7 @@ func (x *StoredBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredBlock.ProtoReflect.Descriptor instead.
 func (*StoredBlock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{151}
+	return file_granary_proto_rawDescGZIP(), []int{152}
 }
 
 func (x *StoredBlock) GetBlock() *BlockInfo {
@@ -12025,7 +12093,7 @@ type ListTasks struct {
 
 func (x *ListTasks) Reset() {
 	*x = ListTasks{}
-	mi := &file_granary_proto_msgTypes[152]
+	mi := &file_granary_proto_msgTypes[153]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12037,7 +12105,7 @@ func (x *ListTasks) String() string {
 func (*ListTasks) ProtoMessage() {}
 
 func (x *ListTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[152]
+	mi := &file_granary_proto_msgTypes[153]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12050,7 +12118,7 @@ func (x *ListTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasks.ProtoReflect.Descriptor instead.
 func (*ListTasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{152}
+	return file_granary_proto_rawDescGZIP(), []int{153}
 }
 
 func (x *ListTasks) GetLimit() int64 {
@@ -12070,7 +12138,7 @@ type Tasks struct {
 
 func (x *Tasks) Reset() {
 	*x = Tasks{}
-	mi := &file_granary_proto_msgTypes[153]
+	mi := &file_granary_proto_msgTypes[154]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12082,7 +12150,7 @@ func (x *Tasks) String() string {
 func (*Tasks) ProtoMessage() {}
 
 func (x *Tasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[153]
+	mi := &file_granary_proto_msgTypes[154]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12095,7 +12163,7 @@ func (x *Tasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tasks.ProtoReflect.Descriptor instead.
 func (*Tasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{153}
+	return file_granary_proto_rawDescGZIP(), []int{154}
 }
 
 func (x *Tasks) GetTasks() []*TaskStatus {
@@ -12122,7 +12190,7 @@ type GetDurability struct {
 
 func (x *GetDurability) Reset() {
 	*x = GetDurability{}
-	mi := &file_granary_proto_msgTypes[154]
+	mi := &file_granary_proto_msgTypes[155]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12134,7 +12202,7 @@ func (x *GetDurability) String() string {
 func (*GetDurability) ProtoMessage() {}
 
 func (x *GetDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[154]
+	mi := &file_granary_proto_msgTypes[155]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12147,7 +12215,7 @@ func (x *GetDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDurability.ProtoReflect.Descriptor instead.
 func (*GetDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{154}
+	return file_granary_proto_rawDescGZIP(), []int{155}
 }
 
 func (x *GetDurability) GetAfter() uint64 {
@@ -12174,7 +12242,7 @@ type Durability struct {
 
 func (x *Durability) Reset() {
 	*x = Durability{}
-	mi := &file_granary_proto_msgTypes[155]
+	mi := &file_granary_proto_msgTypes[156]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12186,7 +12254,7 @@ func (x *Durability) String() string {
 func (*Durability) ProtoMessage() {}
 
 func (x *Durability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[155]
+	mi := &file_granary_proto_msgTypes[156]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12199,7 +12267,7 @@ func (x *Durability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Durability.ProtoReflect.Descriptor instead.
 func (*Durability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{155}
+	return file_granary_proto_rawDescGZIP(), []int{156}
 }
 
 func (x *Durability) GetVolumes() []*VolumeDurability {
@@ -12235,7 +12303,7 @@ type VolumeDurability struct {
 
 func (x *VolumeDurability) Reset() {
 	*x = VolumeDurability{}
-	mi := &file_granary_proto_msgTypes[156]
+	mi := &file_granary_proto_msgTypes[157]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12247,7 +12315,7 @@ func (x *VolumeDurability) String() string {
 func (*VolumeDurability) ProtoMessage() {}
 
 func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[156]
+	mi := &file_granary_proto_msgTypes[157]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12260,7 +12328,7 @@ func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeDurability.ProtoReflect.Descriptor instead.
 func (*VolumeDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{156}
+	return file_granary_proto_rawDescGZIP(), []int{157}
 }
 
 func (x *VolumeDurability) GetVolume() uint64 {
@@ -12348,7 +12416,7 @@ type GetUpkeep struct {
 
 func (x *GetUpkeep) Reset() {
 	*x = GetUpkeep{}
-	mi := &file_granary_proto_msgTypes[157]
+	mi := &file_granary_proto_msgTypes[158]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12360,7 +12428,7 @@ func (x *GetUpkeep) String() string {
 func (*GetUpkeep) ProtoMessage() {}
 
 func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[157]
+	mi := &file_granary_proto_msgTypes[158]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12373,7 +12441,7 @@ func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUpkeep.ProtoReflect.Descriptor instead.
 func (*GetUpkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{157}
+	return file_granary_proto_rawDescGZIP(), []int{158}
 }
 
 type UpkeepIs struct {
@@ -12385,7 +12453,7 @@ type UpkeepIs struct {
 
 func (x *UpkeepIs) Reset() {
 	*x = UpkeepIs{}
-	mi := &file_granary_proto_msgTypes[158]
+	mi := &file_granary_proto_msgTypes[159]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12397,7 +12465,7 @@ func (x *UpkeepIs) String() string {
 func (*UpkeepIs) ProtoMessage() {}
 
 func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[158]
+	mi := &file_granary_proto_msgTypes[159]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12410,7 +12478,7 @@ func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpkeepIs.ProtoReflect.Descriptor instead.
 func (*UpkeepIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{158}
+	return file_granary_proto_rawDescGZIP(), []int{159}
 }
 
 func (x *UpkeepIs) GetUpkeep() *Upkeep {
@@ -12437,7 +12505,7 @@ type Lock struct {
 
 func (x *Lock) Reset() {
 	*x = Lock{}
-	mi := &file_granary_proto_msgTypes[159]
+	mi := &file_granary_proto_msgTypes[160]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12449,7 +12517,7 @@ func (x *Lock) String() string {
 func (*Lock) ProtoMessage() {}
 
 func (x *Lock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[159]
+	mi := &file_granary_proto_msgTypes[160]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12462,7 +12530,7 @@ func (x *Lock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lock.ProtoReflect.Descriptor instead.
 func (*Lock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{159}
+	return file_granary_proto_rawDescGZIP(), []int{160}
 }
 
 func (x *Lock) GetLockKey() *LockKey {
@@ -12537,7 +12605,7 @@ type AwaitReturn struct {
 
 func (x *AwaitReturn) Reset() {
 	*x = AwaitReturn{}
-	mi := &file_granary_proto_msgTypes[160]
+	mi := &file_granary_proto_msgTypes[161]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12549,7 +12617,7 @@ func (x *AwaitReturn) String() string {
 func (*AwaitReturn) ProtoMessage() {}
 
 func (x *AwaitReturn) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[160]
+	mi := &file_granary_proto_msgTypes[161]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12562,7 +12630,7 @@ func (x *AwaitReturn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitReturn.ProtoReflect.Descriptor instead.
 func (*AwaitReturn) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{160}
+	return file_granary_proto_rawDescGZIP(), []int{161}
 }
 
 func (x *AwaitReturn) GetInodes() []uint64 {
@@ -12580,7 +12648,7 @@ type Returned struct {
 
 func (x *Returned) Reset() {
 	*x = Returned{}
-	mi := &file_granary_proto_msgTypes[161]
+	mi := &file_granary_proto_msgTypes[162]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12592,7 +12660,7 @@ func (x *Returned) String() string {
 func (*Returned) ProtoMessage() {}
 
 func (x *Returned) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[161]
+	mi := &file_granary_proto_msgTypes[162]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12605,7 +12673,7 @@ func (x *Returned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Returned.ProtoReflect.Descriptor instead.
 func (*Returned) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{161}
+	return file_granary_proto_rawDescGZIP(), []int{162}
 }
 
 type PathLock struct {
@@ -12629,7 +12697,7 @@ type PathLock struct {
 
 func (x *PathLock) Reset() {
 	*x = PathLock{}
-	mi := &file_granary_proto_msgTypes[162]
+	mi := &file_granary_proto_msgTypes[163]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12641,7 +12709,7 @@ func (x *PathLock) String() string {
 func (*PathLock) ProtoMessage() {}
 
 func (x *PathLock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[162]
+	mi := &file_granary_proto_msgTypes[163]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12654,7 +12722,7 @@ func (x *PathLock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathLock.ProtoReflect.Descriptor instead.
 func (*PathLock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{162}
+	return file_granary_proto_rawDescGZIP(), []int{163}
 }
 
 func (x *PathLock) GetId() uint64 {
@@ -12759,7 +12827,7 @@ type LockedPath struct {
 
 func (x *LockedPath) Reset() {
 	*x = LockedPath{}
-	mi := &file_granary_proto_msgTypes[163]
+	mi := &file_granary_proto_msgTypes[164]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12771,7 +12839,7 @@ func (x *LockedPath) String() string {
 func (*LockedPath) ProtoMessage() {}
 
 func (x *LockedPath) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[163]
+	mi := &file_granary_proto_msgTypes[164]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12784,7 +12852,7 @@ func (x *LockedPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockedPath.ProtoReflect.Descriptor instead.
 func (*LockedPath) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{163}
+	return file_granary_proto_rawDescGZIP(), []int{164}
 }
 
 func (x *LockedPath) GetPath() []byte {
@@ -12819,7 +12887,7 @@ type ListPathLocks struct {
 
 func (x *ListPathLocks) Reset() {
 	*x = ListPathLocks{}
-	mi := &file_granary_proto_msgTypes[164]
+	mi := &file_granary_proto_msgTypes[165]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12831,7 +12899,7 @@ func (x *ListPathLocks) String() string {
 func (*ListPathLocks) ProtoMessage() {}
 
 func (x *ListPathLocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[164]
+	mi := &file_granary_proto_msgTypes[165]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12844,7 +12912,7 @@ func (x *ListPathLocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPathLocks.ProtoReflect.Descriptor instead.
 func (*ListPathLocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{164}
+	return file_granary_proto_rawDescGZIP(), []int{165}
 }
 
 func (x *ListPathLocks) GetAfter() uint64 {
@@ -12878,7 +12946,7 @@ type PathLocks struct {
 
 func (x *PathLocks) Reset() {
 	*x = PathLocks{}
-	mi := &file_granary_proto_msgTypes[165]
+	mi := &file_granary_proto_msgTypes[166]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12890,7 +12958,7 @@ func (x *PathLocks) String() string {
 func (*PathLocks) ProtoMessage() {}
 
 func (x *PathLocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[165]
+	mi := &file_granary_proto_msgTypes[166]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12903,7 +12971,7 @@ func (x *PathLocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathLocks.ProtoReflect.Descriptor instead.
 func (*PathLocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{165}
+	return file_granary_proto_rawDescGZIP(), []int{166}
 }
 
 func (x *PathLocks) GetLocks() []*PathLock {
@@ -12932,7 +13000,7 @@ type GetLock struct {
 
 func (x *GetLock) Reset() {
 	*x = GetLock{}
-	mi := &file_granary_proto_msgTypes[166]
+	mi := &file_granary_proto_msgTypes[167]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12944,7 +13012,7 @@ func (x *GetLock) String() string {
 func (*GetLock) ProtoMessage() {}
 
 func (x *GetLock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[166]
+	mi := &file_granary_proto_msgTypes[167]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12957,7 +13025,7 @@ func (x *GetLock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLock.ProtoReflect.Descriptor instead.
 func (*GetLock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{166}
+	return file_granary_proto_rawDescGZIP(), []int{167}
 }
 
 func (x *GetLock) GetLockKey() *LockKey {
@@ -12997,7 +13065,7 @@ type LockIs struct {
 
 func (x *LockIs) Reset() {
 	*x = LockIs{}
-	mi := &file_granary_proto_msgTypes[167]
+	mi := &file_granary_proto_msgTypes[168]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13009,7 +13077,7 @@ func (x *LockIs) String() string {
 func (*LockIs) ProtoMessage() {}
 
 func (x *LockIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[167]
+	mi := &file_granary_proto_msgTypes[168]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13022,7 +13090,7 @@ func (x *LockIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockIs.ProtoReflect.Descriptor instead.
 func (*LockIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{167}
+	return file_granary_proto_rawDescGZIP(), []int{168}
 }
 
 func (x *LockIs) GetLock() *Lock {
@@ -13043,7 +13111,7 @@ type ListLocks struct {
 
 func (x *ListLocks) Reset() {
 	*x = ListLocks{}
-	mi := &file_granary_proto_msgTypes[168]
+	mi := &file_granary_proto_msgTypes[169]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13055,7 +13123,7 @@ func (x *ListLocks) String() string {
 func (*ListLocks) ProtoMessage() {}
 
 func (x *ListLocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[168]
+	mi := &file_granary_proto_msgTypes[169]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13068,7 +13136,7 @@ func (x *ListLocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLocks.ProtoReflect.Descriptor instead.
 func (*ListLocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{168}
+	return file_granary_proto_rawDescGZIP(), []int{169}
 }
 
 func (x *ListLocks) GetInode() uint64 {
@@ -13102,7 +13170,7 @@ type Locks struct {
 
 func (x *Locks) Reset() {
 	*x = Locks{}
-	mi := &file_granary_proto_msgTypes[169]
+	mi := &file_granary_proto_msgTypes[170]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13114,7 +13182,7 @@ func (x *Locks) String() string {
 func (*Locks) ProtoMessage() {}
 
 func (x *Locks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[169]
+	mi := &file_granary_proto_msgTypes[170]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13127,7 +13195,7 @@ func (x *Locks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locks.ProtoReflect.Descriptor instead.
 func (*Locks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{169}
+	return file_granary_proto_rawDescGZIP(), []int{170}
 }
 
 func (x *Locks) GetLocks() []*Lock {
@@ -13152,7 +13220,7 @@ type ListDisks struct {
 
 func (x *ListDisks) Reset() {
 	*x = ListDisks{}
-	mi := &file_granary_proto_msgTypes[170]
+	mi := &file_granary_proto_msgTypes[171]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13164,7 +13232,7 @@ func (x *ListDisks) String() string {
 func (*ListDisks) ProtoMessage() {}
 
 func (x *ListDisks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[170]
+	mi := &file_granary_proto_msgTypes[171]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13177,7 +13245,7 @@ func (x *ListDisks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDisks.ProtoReflect.Descriptor instead.
 func (*ListDisks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{170}
+	return file_granary_proto_rawDescGZIP(), []int{171}
 }
 
 type Disks struct {
@@ -13190,7 +13258,7 @@ type Disks struct {
 
 func (x *Disks) Reset() {
 	*x = Disks{}
-	mi := &file_granary_proto_msgTypes[171]
+	mi := &file_granary_proto_msgTypes[172]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13202,7 +13270,7 @@ func (x *Disks) String() string {
 func (*Disks) ProtoMessage() {}
 
 func (x *Disks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[171]
+	mi := &file_granary_proto_msgTypes[172]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13215,7 +13283,7 @@ func (x *Disks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disks.ProtoReflect.Descriptor instead.
 func (*Disks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{171}
+	return file_granary_proto_rawDescGZIP(), []int{172}
 }
 
 func (x *Disks) GetServers() []*Server {
@@ -13240,7 +13308,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_granary_proto_msgTypes[172]
+	mi := &file_granary_proto_msgTypes[173]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13252,7 +13320,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[172]
+	mi := &file_granary_proto_msgTypes[173]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13265,7 +13333,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{172}
+	return file_granary_proto_rawDescGZIP(), []int{173}
 }
 
 type MasterStatus struct {
@@ -13284,7 +13352,7 @@ type MasterStatus struct {
 
 func (x *MasterStatus) Reset() {
 	*x = MasterStatus{}
-	mi := &file_granary_proto_msgTypes[173]
+	mi := &file_granary_proto_msgTypes[174]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13296,7 +13364,7 @@ func (x *MasterStatus) String() string {
 func (*MasterStatus) ProtoMessage() {}
 
 func (x *MasterStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[173]
+	mi := &file_granary_proto_msgTypes[174]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13309,7 +13377,7 @@ func (x *MasterStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterStatus.ProtoReflect.Descriptor instead.
 func (*MasterStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{173}
+	return file_granary_proto_rawDescGZIP(), []int{174}
 }
 
 func (x *MasterStatus) GetId() []byte {
@@ -13398,7 +13466,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_granary_proto_msgTypes[174]
+	mi := &file_granary_proto_msgTypes[175]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13410,7 +13478,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[174]
+	mi := &file_granary_proto_msgTypes[175]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13423,7 +13491,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{174}
+	return file_granary_proto_rawDescGZIP(), []int{175}
 }
 
 func (x *Status) GetCluster() []byte {
@@ -13590,7 +13658,7 @@ type ChangeLog struct {
 
 func (x *ChangeLog) Reset() {
 	*x = ChangeLog{}
-	mi := &file_granary_proto_msgTypes[175]
+	mi := &file_granary_proto_msgTypes[176]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13602,7 +13670,7 @@ func (x *ChangeLog) String() string {
 func (*ChangeLog) ProtoMessage() {}
 
 func (x *ChangeLog) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[175]
+	mi := &file_granary_proto_msgTypes[176]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13615,7 +13683,7 @@ func (x *ChangeLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeLog.ProtoReflect.Descriptor instead.
 func (*ChangeLog) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{175}
+	return file_granary_proto_rawDescGZIP(), []int{176}
 }
 
 func (x *ChangeLog) GetKeep() int64 {
@@ -13641,7 +13709,7 @@ type SetChangeLog struct {
 
 func (x *SetChangeLog) Reset() {
 	*x = SetChangeLog{}
-	mi := &file_granary_proto_msgTypes[176]
+	mi := &file_granary_proto_msgTypes[177]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13653,7 +13721,7 @@ func (x *SetChangeLog) String() string {
 func (*SetChangeLog) ProtoMessage() {}
 
 func (x *SetChangeLog) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[176]
+	mi := &file_granary_proto_msgTypes[177]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13666,7 +13734,7 @@ func (x *SetChangeLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetChangeLog.ProtoReflect.Descriptor instead.
 func (*SetChangeLog) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{176}
+	return file_granary_proto_rawDescGZIP(), []int{177}
 }
 
 func (x *SetChangeLog) GetSettings() *ChangeLog {
@@ -13686,7 +13754,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_granary_proto_msgTypes[177]
+	mi := &file_granary_proto_msgTypes[178]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13698,7 +13766,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[177]
+	mi := &file_granary_proto_msgTypes[178]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13711,7 +13779,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{177}
+	return file_granary_proto_rawDescGZIP(), []int{178}
 }
 
 func (x *Position) GetIndex() uint64 {
@@ -13741,7 +13809,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_granary_proto_msgTypes[178]
+	mi := &file_granary_proto_msgTypes[179]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13753,7 +13821,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[178]
+	mi := &file_granary_proto_msgTypes[179]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13766,7 +13834,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{178}
+	return file_granary_proto_rawDescGZIP(), []int{179}
 }
 
 func (x *Watch) GetInode() uint64 {
@@ -13831,7 +13899,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_granary_proto_msgTypes[179]
+	mi := &file_granary_proto_msgTypes[180]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13843,7 +13911,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[179]
+	mi := &file_granary_proto_msgTypes[180]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13856,7 +13924,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{179}
+	return file_granary_proto_rawDescGZIP(), []int{180}
 }
 
 func (x *Event) GetAt() *Position {
@@ -14006,7 +14074,7 @@ type Changes struct {
 
 func (x *Changes) Reset() {
 	*x = Changes{}
-	mi := &file_granary_proto_msgTypes[180]
+	mi := &file_granary_proto_msgTypes[181]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14018,7 +14086,7 @@ func (x *Changes) String() string {
 func (*Changes) ProtoMessage() {}
 
 func (x *Changes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[180]
+	mi := &file_granary_proto_msgTypes[181]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14031,7 +14099,7 @@ func (x *Changes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Changes.ProtoReflect.Descriptor instead.
 func (*Changes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{180}
+	return file_granary_proto_rawDescGZIP(), []int{181}
 }
 
 func (x *Changes) GetChanges() []*Event {
@@ -14084,7 +14152,7 @@ type GetChangeLog struct {
 
 func (x *GetChangeLog) Reset() {
 	*x = GetChangeLog{}
-	mi := &file_granary_proto_msgTypes[181]
+	mi := &file_granary_proto_msgTypes[182]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14096,7 +14164,7 @@ func (x *GetChangeLog) String() string {
 func (*GetChangeLog) ProtoMessage() {}
 
 func (x *GetChangeLog) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[181]
+	mi := &file_granary_proto_msgTypes[182]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14109,7 +14177,7 @@ func (x *GetChangeLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChangeLog.ProtoReflect.Descriptor instead.
 func (*GetChangeLog) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{181}
+	return file_granary_proto_rawDescGZIP(), []int{182}
 }
 
 type ChangeLogIs struct {
@@ -14123,7 +14191,7 @@ type ChangeLogIs struct {
 
 func (x *ChangeLogIs) Reset() {
 	*x = ChangeLogIs{}
-	mi := &file_granary_proto_msgTypes[182]
+	mi := &file_granary_proto_msgTypes[183]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14135,7 +14203,7 @@ func (x *ChangeLogIs) String() string {
 func (*ChangeLogIs) ProtoMessage() {}
 
 func (x *ChangeLogIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[182]
+	mi := &file_granary_proto_msgTypes[183]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14148,7 +14216,7 @@ func (x *ChangeLogIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeLogIs.ProtoReflect.Descriptor instead.
 func (*ChangeLogIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{182}
+	return file_granary_proto_rawDescGZIP(), []int{183}
 }
 
 func (x *ChangeLogIs) GetSettings() *ChangeLog {
@@ -14626,7 +14694,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x0eDeleteIdentity\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x04R\aversion\"\xe1\x04\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\"\x8d\x05\n" +
 	"\bIdentity\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x0e\n" +
@@ -14650,7 +14718,12 @@ const file_granary_proto_rawDesc = "" +
 	"\bdisabled\x18\x12 \x01(\bR\bdisabled\x12\x1c\n" +
 	"\taudiences\x18\x13 \x03(\fR\taudiences\x12 \n" +
 	"\vthumbprints\x18\x14 \x03(\fR\vthumbprints\x12\x1a\n" +
-	"\brevision\x18\x15 \x01(\rR\brevision\"5\n" +
+	"\brevision\x18\x15 \x01(\rR\brevision\x12*\n" +
+	"\x06limits\x18\x16 \x01(\v2\x12.granary.v1.LimitsR\x06limits\"W\n" +
+	"\x06Limits\x12\x1a\n" +
+	"\brequests\x18\x01 \x01(\x04R\brequests\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x1b\n" +
+	"\tin_flight\x18\x03 \x01(\x04R\binFlight\"5\n" +
 	"\vIdentityTag\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\"?\n" +
@@ -15369,7 +15442,7 @@ func file_granary_proto_rawDescGZIP() []byte {
 	return file_granary_proto_rawDescData
 }
 
-var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 183)
+var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 184)
 var file_granary_proto_goTypes = []any{
 	(*OpenSessionRequest)(nil), // 0: granary.v1.OpenSessionRequest
 	(*SessionInfo)(nil),        // 1: granary.v1.SessionInfo
@@ -15447,126 +15520,127 @@ var file_granary_proto_goTypes = []any{
 	(*PutIdentity)(nil),        // 73: granary.v1.PutIdentity
 	(*DeleteIdentity)(nil),     // 74: granary.v1.DeleteIdentity
 	(*Identity)(nil),           // 75: granary.v1.Identity
-	(*IdentityTag)(nil),        // 76: granary.v1.IdentityTag
-	(*NamedDocument)(nil),      // 77: granary.v1.NamedDocument
-	(*IdentityRef)(nil),        // 78: granary.v1.IdentityRef
-	(*GetIdentity)(nil),        // 79: granary.v1.GetIdentity
-	(*IdentityIs)(nil),         // 80: granary.v1.IdentityIs
-	(*ListIdentities)(nil),     // 81: granary.v1.ListIdentities
-	(*Identities)(nil),         // 82: granary.v1.Identities
-	(*ListIdentityUses)(nil),   // 83: granary.v1.ListIdentityUses
-	(*IdentityUses)(nil),       // 84: granary.v1.IdentityUses
-	(*ResolveIdentity)(nil),    // 85: granary.v1.ResolveIdentity
-	(*Holder)(nil),             // 86: granary.v1.Holder
-	(*Attr)(nil),               // 87: granary.v1.Attr
-	(*Entry)(nil),              // 88: granary.v1.Entry
-	(*Xattr)(nil),              // 89: granary.v1.Xattr
-	(*Location)(nil),           // 90: granary.v1.Location
-	(*Chunk)(nil),              // 91: granary.v1.Chunk
-	(*ExtentWrite)(nil),        // 92: granary.v1.ExtentWrite
-	(*Content)(nil),            // 93: granary.v1.Content
-	(*BlockInfo)(nil),          // 94: granary.v1.BlockInfo
-	(*Extent)(nil),             // 95: granary.v1.Extent
-	(*Layout)(nil),             // 96: granary.v1.Layout
-	(*Policy)(nil),             // 97: granary.v1.Policy
-	(*ShardPlace)(nil),         // 98: granary.v1.ShardPlace
-	(*Volume)(nil),             // 99: granary.v1.Volume
-	(*ShardRef)(nil),           // 100: granary.v1.ShardRef
-	(*ShardInfo)(nil),          // 101: granary.v1.ShardInfo
-	(*DiskUsage)(nil),          // 102: granary.v1.DiskUsage
-	(*Scrub)(nil),              // 103: granary.v1.Scrub
-	(*Disk)(nil),               // 104: granary.v1.Disk
-	(*Server)(nil),             // 105: granary.v1.Server
-	(*Task)(nil),               // 106: granary.v1.Task
-	(*TaskReport)(nil),         // 107: granary.v1.TaskReport
-	(*WorkRequest)(nil),        // 108: granary.v1.WorkRequest
-	(*WorkReply)(nil),          // 109: granary.v1.WorkReply
-	(*TaskStatus)(nil),         // 110: granary.v1.TaskStatus
-	(*AwaitLockRequest)(nil),   // 111: granary.v1.AwaitLockRequest
-	(*AwaitLockReply)(nil),     // 112: granary.v1.AwaitLockReply
-	(*AttendRequest)(nil),      // 113: granary.v1.AttendRequest
-	(*Notices)(nil),            // 114: granary.v1.Notices
-	(*Change)(nil),             // 115: granary.v1.Change
-	(*QueryRequest)(nil),       // 116: granary.v1.QueryRequest
-	(*QueryManyRequest)(nil),   // 117: granary.v1.QueryManyRequest
-	(*QueryManyReply)(nil),     // 118: granary.v1.QueryManyReply
-	(*QueryOutcome)(nil),       // 119: granary.v1.QueryOutcome
-	(*QueryReply)(nil),         // 120: granary.v1.QueryReply
-	(*Query)(nil),              // 121: granary.v1.Query
-	(*Answer)(nil),             // 122: granary.v1.Answer
-	(*Range)(nil),              // 123: granary.v1.Range
-	(*Lookup)(nil),             // 124: granary.v1.Lookup
-	(*Found)(nil),              // 125: granary.v1.Found
-	(*ReadDir)(nil),            // 126: granary.v1.ReadDir
-	(*Directory)(nil),          // 127: granary.v1.Directory
-	(*List)(nil),               // 128: granary.v1.List
-	(*ListItem)(nil),           // 129: granary.v1.ListItem
-	(*Listing)(nil),            // 130: granary.v1.Listing
-	(*HasChunks)(nil),          // 131: granary.v1.HasChunks
-	(*ChunksHad)(nil),          // 132: granary.v1.ChunksHad
-	(*StatFS)(nil),             // 133: granary.v1.StatFS
-	(*FSStats)(nil),            // 134: granary.v1.FSStats
-	(*ListDatasets)(nil),       // 135: granary.v1.ListDatasets
-	(*Dataset)(nil),            // 136: granary.v1.Dataset
-	(*Datasets)(nil),           // 137: granary.v1.Datasets
-	(*Usage)(nil),              // 138: granary.v1.Usage
-	(*ListUsage)(nil),          // 139: granary.v1.ListUsage
-	(*Usages)(nil),             // 140: granary.v1.Usages
-	(*GetPolicy)(nil),          // 141: granary.v1.GetPolicy
-	(*PolicyIs)(nil),           // 142: granary.v1.PolicyIs
-	(*GetUser)(nil),            // 143: granary.v1.GetUser
-	(*UserIs)(nil),             // 144: granary.v1.UserIs
-	(*ListVolumes)(nil),        // 145: granary.v1.ListVolumes
-	(*Volumes)(nil),            // 146: granary.v1.Volumes
-	(*GetVolume)(nil),          // 147: granary.v1.GetVolume
-	(*VolumeIs)(nil),           // 148: granary.v1.VolumeIs
-	(*ListBlocks)(nil),         // 149: granary.v1.ListBlocks
-	(*Blocks)(nil),             // 150: granary.v1.Blocks
-	(*StoredBlock)(nil),        // 151: granary.v1.StoredBlock
-	(*ListTasks)(nil),          // 152: granary.v1.ListTasks
-	(*Tasks)(nil),              // 153: granary.v1.Tasks
-	(*GetDurability)(nil),      // 154: granary.v1.GetDurability
-	(*Durability)(nil),         // 155: granary.v1.Durability
-	(*VolumeDurability)(nil),   // 156: granary.v1.VolumeDurability
-	(*GetUpkeep)(nil),          // 157: granary.v1.GetUpkeep
-	(*UpkeepIs)(nil),           // 158: granary.v1.UpkeepIs
-	(*Lock)(nil),               // 159: granary.v1.Lock
-	(*AwaitReturn)(nil),        // 160: granary.v1.AwaitReturn
-	(*Returned)(nil),           // 161: granary.v1.Returned
-	(*PathLock)(nil),           // 162: granary.v1.PathLock
-	(*LockedPath)(nil),         // 163: granary.v1.LockedPath
-	(*ListPathLocks)(nil),      // 164: granary.v1.ListPathLocks
-	(*PathLocks)(nil),          // 165: granary.v1.PathLocks
-	(*GetLock)(nil),            // 166: granary.v1.GetLock
-	(*LockIs)(nil),             // 167: granary.v1.LockIs
-	(*ListLocks)(nil),          // 168: granary.v1.ListLocks
-	(*Locks)(nil),              // 169: granary.v1.Locks
-	(*ListDisks)(nil),          // 170: granary.v1.ListDisks
-	(*Disks)(nil),              // 171: granary.v1.Disks
-	(*GetStatus)(nil),          // 172: granary.v1.GetStatus
-	(*MasterStatus)(nil),       // 173: granary.v1.MasterStatus
-	(*Status)(nil),             // 174: granary.v1.Status
-	(*ChangeLog)(nil),          // 175: granary.v1.ChangeLog
-	(*SetChangeLog)(nil),       // 176: granary.v1.SetChangeLog
-	(*Position)(nil),           // 177: granary.v1.Position
-	(*Watch)(nil),              // 178: granary.v1.Watch
-	(*Event)(nil),              // 179: granary.v1.Event
-	(*Changes)(nil),            // 180: granary.v1.Changes
-	(*GetChangeLog)(nil),       // 181: granary.v1.GetChangeLog
-	(*ChangeLogIs)(nil),        // 182: granary.v1.ChangeLogIs
+	(*Limits)(nil),             // 76: granary.v1.Limits
+	(*IdentityTag)(nil),        // 77: granary.v1.IdentityTag
+	(*NamedDocument)(nil),      // 78: granary.v1.NamedDocument
+	(*IdentityRef)(nil),        // 79: granary.v1.IdentityRef
+	(*GetIdentity)(nil),        // 80: granary.v1.GetIdentity
+	(*IdentityIs)(nil),         // 81: granary.v1.IdentityIs
+	(*ListIdentities)(nil),     // 82: granary.v1.ListIdentities
+	(*Identities)(nil),         // 83: granary.v1.Identities
+	(*ListIdentityUses)(nil),   // 84: granary.v1.ListIdentityUses
+	(*IdentityUses)(nil),       // 85: granary.v1.IdentityUses
+	(*ResolveIdentity)(nil),    // 86: granary.v1.ResolveIdentity
+	(*Holder)(nil),             // 87: granary.v1.Holder
+	(*Attr)(nil),               // 88: granary.v1.Attr
+	(*Entry)(nil),              // 89: granary.v1.Entry
+	(*Xattr)(nil),              // 90: granary.v1.Xattr
+	(*Location)(nil),           // 91: granary.v1.Location
+	(*Chunk)(nil),              // 92: granary.v1.Chunk
+	(*ExtentWrite)(nil),        // 93: granary.v1.ExtentWrite
+	(*Content)(nil),            // 94: granary.v1.Content
+	(*BlockInfo)(nil),          // 95: granary.v1.BlockInfo
+	(*Extent)(nil),             // 96: granary.v1.Extent
+	(*Layout)(nil),             // 97: granary.v1.Layout
+	(*Policy)(nil),             // 98: granary.v1.Policy
+	(*ShardPlace)(nil),         // 99: granary.v1.ShardPlace
+	(*Volume)(nil),             // 100: granary.v1.Volume
+	(*ShardRef)(nil),           // 101: granary.v1.ShardRef
+	(*ShardInfo)(nil),          // 102: granary.v1.ShardInfo
+	(*DiskUsage)(nil),          // 103: granary.v1.DiskUsage
+	(*Scrub)(nil),              // 104: granary.v1.Scrub
+	(*Disk)(nil),               // 105: granary.v1.Disk
+	(*Server)(nil),             // 106: granary.v1.Server
+	(*Task)(nil),               // 107: granary.v1.Task
+	(*TaskReport)(nil),         // 108: granary.v1.TaskReport
+	(*WorkRequest)(nil),        // 109: granary.v1.WorkRequest
+	(*WorkReply)(nil),          // 110: granary.v1.WorkReply
+	(*TaskStatus)(nil),         // 111: granary.v1.TaskStatus
+	(*AwaitLockRequest)(nil),   // 112: granary.v1.AwaitLockRequest
+	(*AwaitLockReply)(nil),     // 113: granary.v1.AwaitLockReply
+	(*AttendRequest)(nil),      // 114: granary.v1.AttendRequest
+	(*Notices)(nil),            // 115: granary.v1.Notices
+	(*Change)(nil),             // 116: granary.v1.Change
+	(*QueryRequest)(nil),       // 117: granary.v1.QueryRequest
+	(*QueryManyRequest)(nil),   // 118: granary.v1.QueryManyRequest
+	(*QueryManyReply)(nil),     // 119: granary.v1.QueryManyReply
+	(*QueryOutcome)(nil),       // 120: granary.v1.QueryOutcome
+	(*QueryReply)(nil),         // 121: granary.v1.QueryReply
+	(*Query)(nil),              // 122: granary.v1.Query
+	(*Answer)(nil),             // 123: granary.v1.Answer
+	(*Range)(nil),              // 124: granary.v1.Range
+	(*Lookup)(nil),             // 125: granary.v1.Lookup
+	(*Found)(nil),              // 126: granary.v1.Found
+	(*ReadDir)(nil),            // 127: granary.v1.ReadDir
+	(*Directory)(nil),          // 128: granary.v1.Directory
+	(*List)(nil),               // 129: granary.v1.List
+	(*ListItem)(nil),           // 130: granary.v1.ListItem
+	(*Listing)(nil),            // 131: granary.v1.Listing
+	(*HasChunks)(nil),          // 132: granary.v1.HasChunks
+	(*ChunksHad)(nil),          // 133: granary.v1.ChunksHad
+	(*StatFS)(nil),             // 134: granary.v1.StatFS
+	(*FSStats)(nil),            // 135: granary.v1.FSStats
+	(*ListDatasets)(nil),       // 136: granary.v1.ListDatasets
+	(*Dataset)(nil),            // 137: granary.v1.Dataset
+	(*Datasets)(nil),           // 138: granary.v1.Datasets
+	(*Usage)(nil),              // 139: granary.v1.Usage
+	(*ListUsage)(nil),          // 140: granary.v1.ListUsage
+	(*Usages)(nil),             // 141: granary.v1.Usages
+	(*GetPolicy)(nil),          // 142: granary.v1.GetPolicy
+	(*PolicyIs)(nil),           // 143: granary.v1.PolicyIs
+	(*GetUser)(nil),            // 144: granary.v1.GetUser
+	(*UserIs)(nil),             // 145: granary.v1.UserIs
+	(*ListVolumes)(nil),        // 146: granary.v1.ListVolumes
+	(*Volumes)(nil),            // 147: granary.v1.Volumes
+	(*GetVolume)(nil),          // 148: granary.v1.GetVolume
+	(*VolumeIs)(nil),           // 149: granary.v1.VolumeIs
+	(*ListBlocks)(nil),         // 150: granary.v1.ListBlocks
+	(*Blocks)(nil),             // 151: granary.v1.Blocks
+	(*StoredBlock)(nil),        // 152: granary.v1.StoredBlock
+	(*ListTasks)(nil),          // 153: granary.v1.ListTasks
+	(*Tasks)(nil),              // 154: granary.v1.Tasks
+	(*GetDurability)(nil),      // 155: granary.v1.GetDurability
+	(*Durability)(nil),         // 156: granary.v1.Durability
+	(*VolumeDurability)(nil),   // 157: granary.v1.VolumeDurability
+	(*GetUpkeep)(nil),          // 158: granary.v1.GetUpkeep
+	(*UpkeepIs)(nil),           // 159: granary.v1.UpkeepIs
+	(*Lock)(nil),               // 160: granary.v1.Lock
+	(*AwaitReturn)(nil),        // 161: granary.v1.AwaitReturn
+	(*Returned)(nil),           // 162: granary.v1.Returned
+	(*PathLock)(nil),           // 163: granary.v1.PathLock
+	(*LockedPath)(nil),         // 164: granary.v1.LockedPath
+	(*ListPathLocks)(nil),      // 165: granary.v1.ListPathLocks
+	(*PathLocks)(nil),          // 166: granary.v1.PathLocks
+	(*GetLock)(nil),            // 167: granary.v1.GetLock
+	(*LockIs)(nil),             // 168: granary.v1.LockIs
+	(*ListLocks)(nil),          // 169: granary.v1.ListLocks
+	(*Locks)(nil),              // 170: granary.v1.Locks
+	(*ListDisks)(nil),          // 171: granary.v1.ListDisks
+	(*Disks)(nil),              // 172: granary.v1.Disks
+	(*GetStatus)(nil),          // 173: granary.v1.GetStatus
+	(*MasterStatus)(nil),       // 174: granary.v1.MasterStatus
+	(*Status)(nil),             // 175: granary.v1.Status
+	(*ChangeLog)(nil),          // 176: granary.v1.ChangeLog
+	(*SetChangeLog)(nil),       // 177: granary.v1.SetChangeLog
+	(*Position)(nil),           // 178: granary.v1.Position
+	(*Watch)(nil),              // 179: granary.v1.Watch
+	(*Event)(nil),              // 180: granary.v1.Event
+	(*Changes)(nil),            // 181: granary.v1.Changes
+	(*GetChangeLog)(nil),       // 182: granary.v1.GetChangeLog
+	(*ChangeLogIs)(nil),        // 183: granary.v1.ChangeLogIs
 }
 var file_granary_proto_depIdxs = []int32{
-	102, // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
-	101, // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
-	101, // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
+	103, // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
+	102, // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
+	102, // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
 	15,  // 3: granary.v1.ErrorDetail.not_leader:type_name -> granary.v1.NotLeader
 	16,  // 4: granary.v1.ErrorDetail.delegated:type_name -> granary.v1.Delegated
 	21,  // 5: granary.v1.Request.cred:type_name -> granary.v1.Cred
 	23,  // 6: granary.v1.Request.op:type_name -> granary.v1.Op
 	20,  // 7: granary.v1.Request.under:type_name -> granary.v1.Under
 	14,  // 8: granary.v1.Result.err:type_name -> granary.v1.ErrorDetail
-	87,  // 9: granary.v1.Result.attr:type_name -> granary.v1.Attr
-	99,  // 10: granary.v1.Result.volume:type_name -> granary.v1.Volume
+	88,  // 9: granary.v1.Result.attr:type_name -> granary.v1.Attr
+	100, // 10: granary.v1.Result.volume:type_name -> granary.v1.Volume
 	25,  // 11: granary.v1.Op.create:type_name -> granary.v1.Create
 	26,  // 12: granary.v1.Op.unlink:type_name -> granary.v1.Unlink
 	27,  // 13: granary.v1.Op.rmdir:type_name -> granary.v1.Rmdir
@@ -15608,28 +15682,28 @@ var file_granary_proto_depIdxs = []int32{
 	66,  // 49: granary.v1.Op.release_paths:type_name -> granary.v1.ReleasePaths
 	73,  // 50: granary.v1.Op.put_identity:type_name -> granary.v1.PutIdentity
 	74,  // 51: granary.v1.Op.delete_identity:type_name -> granary.v1.DeleteIdentity
-	176, // 52: granary.v1.Op.set_change_log:type_name -> granary.v1.SetChangeLog
-	89,  // 53: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
-	93,  // 54: granary.v1.Create.content:type_name -> granary.v1.Content
+	177, // 52: granary.v1.Op.set_change_log:type_name -> granary.v1.SetChangeLog
+	90,  // 53: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
+	94,  // 54: granary.v1.Create.content:type_name -> granary.v1.Content
 	24,  // 55: granary.v1.Create.match:type_name -> granary.v1.Precondition
 	24,  // 56: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
 	24,  // 57: granary.v1.Rename.src_match:type_name -> granary.v1.Precondition
 	24,  // 58: granary.v1.Rename.match:type_name -> granary.v1.Precondition
-	89,  // 59: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
+	90,  // 59: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
 	24,  // 60: granary.v1.Link.match:type_name -> granary.v1.Precondition
 	24,  // 61: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
-	89,  // 62: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
-	93,  // 63: granary.v1.Commit.content:type_name -> granary.v1.Content
+	90,  // 62: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
+	94,  // 63: granary.v1.Commit.content:type_name -> granary.v1.Content
 	24,  // 64: granary.v1.Commit.match:type_name -> granary.v1.Precondition
 	24,  // 65: granary.v1.CopyRange.match:type_name -> granary.v1.Precondition
 	25,  // 66: granary.v1.Assemble.create:type_name -> granary.v1.Create
 	38,  // 67: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
 	41,  // 68: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
-	97,  // 69: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
+	98,  // 69: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
 	45,  // 70: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
 	49,  // 71: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
-	90,  // 72: granary.v1.BlockMove.from:type_name -> granary.v1.Location
-	90,  // 73: granary.v1.BlockMove.to:type_name -> granary.v1.Location
+	91,  // 72: granary.v1.BlockMove.from:type_name -> granary.v1.Location
+	91,  // 73: granary.v1.BlockMove.to:type_name -> granary.v1.Location
 	69,  // 74: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
 	49,  // 75: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
 	67,  // 76: granary.v1.AcquireLock.lock_key:type_name -> granary.v1.LockKey
@@ -15640,163 +15714,164 @@ var file_granary_proto_depIdxs = []int32{
 	64,  // 81: granary.v1.AcquirePaths.paths:type_name -> granary.v1.LockPath
 	72,  // 82: granary.v1.SetUser.user:type_name -> granary.v1.User
 	75,  // 83: granary.v1.PutIdentity.identity:type_name -> granary.v1.Identity
-	76,  // 84: granary.v1.Identity.tags:type_name -> granary.v1.IdentityTag
-	77,  // 85: granary.v1.Identity.inline:type_name -> granary.v1.NamedDocument
+	77,  // 84: granary.v1.Identity.tags:type_name -> granary.v1.IdentityTag
+	78,  // 85: granary.v1.Identity.inline:type_name -> granary.v1.NamedDocument
 	21,  // 86: granary.v1.Identity.cred:type_name -> granary.v1.Cred
-	75,  // 87: granary.v1.IdentityIs.identity:type_name -> granary.v1.Identity
-	75,  // 88: granary.v1.Identities.identities:type_name -> granary.v1.Identity
-	78,  // 89: granary.v1.ListIdentityUses.after:type_name -> granary.v1.IdentityRef
-	78,  // 90: granary.v1.IdentityUses.uses:type_name -> granary.v1.IdentityRef
-	75,  // 91: granary.v1.Holder.key:type_name -> granary.v1.Identity
-	75,  // 92: granary.v1.Holder.subject:type_name -> granary.v1.Identity
-	75,  // 93: granary.v1.Holder.groups:type_name -> granary.v1.Identity
-	75,  // 94: granary.v1.Holder.policies:type_name -> granary.v1.Identity
-	87,  // 95: granary.v1.Entry.attr:type_name -> granary.v1.Attr
-	90,  // 96: granary.v1.Chunk.location:type_name -> granary.v1.Location
-	92,  // 97: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
-	91,  // 98: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
-	90,  // 99: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
-	95,  // 100: granary.v1.Layout.extents:type_name -> granary.v1.Extent
-	94,  // 101: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
-	99,  // 102: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
-	98,  // 103: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
-	100, // 104: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
-	103, // 105: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
-	102, // 106: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
-	98,  // 107: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
-	106, // 108: granary.v1.TaskReport.task:type_name -> granary.v1.Task
-	107, // 109: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
-	106, // 110: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
-	106, // 111: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
-	67,  // 112: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
-	115, // 113: granary.v1.Notices.changes:type_name -> granary.v1.Change
-	121, // 114: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
-	21,  // 115: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
-	116, // 116: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
-	119, // 117: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
-	120, // 118: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
-	14,  // 119: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
-	122, // 120: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
-	124, // 121: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
-	126, // 122: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
-	128, // 123: granary.v1.Query.list:type_name -> granary.v1.List
-	131, // 124: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
-	133, // 125: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
-	141, // 126: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
-	143, // 127: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
-	145, // 128: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
-	170, // 129: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
-	172, // 130: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
-	135, // 131: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
-	139, // 132: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
-	147, // 133: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
-	149, // 134: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
-	152, // 135: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
-	154, // 136: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
-	157, // 137: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
-	166, // 138: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
-	168, // 139: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
-	160, // 140: granary.v1.Query.await_return:type_name -> granary.v1.AwaitReturn
-	164, // 141: granary.v1.Query.list_path_locks:type_name -> granary.v1.ListPathLocks
-	79,  // 142: granary.v1.Query.get_identity:type_name -> granary.v1.GetIdentity
-	81,  // 143: granary.v1.Query.list_identities:type_name -> granary.v1.ListIdentities
-	83,  // 144: granary.v1.Query.list_identity_uses:type_name -> granary.v1.ListIdentityUses
-	85,  // 145: granary.v1.Query.resolve_identity:type_name -> granary.v1.ResolveIdentity
-	178, // 146: granary.v1.Query.watch:type_name -> granary.v1.Watch
-	181, // 147: granary.v1.Query.get_change_log:type_name -> granary.v1.GetChangeLog
-	125, // 148: granary.v1.Answer.found:type_name -> granary.v1.Found
-	132, // 149: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	134, // 150: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	142, // 151: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	144, // 152: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	146, // 153: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	171, // 154: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	174, // 155: granary.v1.Answer.status:type_name -> granary.v1.Status
-	137, // 156: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
-	140, // 157: granary.v1.Answer.usages:type_name -> granary.v1.Usages
-	148, // 158: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
-	150, // 159: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
-	153, // 160: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
-	155, // 161: granary.v1.Answer.durability:type_name -> granary.v1.Durability
-	158, // 162: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
-	167, // 163: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
-	169, // 164: granary.v1.Answer.locks:type_name -> granary.v1.Locks
-	161, // 165: granary.v1.Answer.returned:type_name -> granary.v1.Returned
-	165, // 166: granary.v1.Answer.path_locks:type_name -> granary.v1.PathLocks
-	182, // 167: granary.v1.Answer.change_log_is:type_name -> granary.v1.ChangeLogIs
-	123, // 168: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	88,  // 169: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	89,  // 170: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	96,  // 171: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	88,  // 172: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	87,  // 173: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	89,  // 174: granary.v1.ListItem.content:type_name -> granary.v1.Xattr
-	129, // 175: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	87,  // 176: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	138, // 177: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	136, // 178: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	41,  // 179: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	138, // 180: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	97,  // 181: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	72,  // 182: granary.v1.UserIs.user:type_name -> granary.v1.User
-	99,  // 183: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	99,  // 184: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
-	151, // 185: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
-	94,  // 186: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
-	110, // 187: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
-	156, // 188: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
-	69,  // 189: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
-	67,  // 190: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 191: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
-	163, // 192: granary.v1.PathLock.paths:type_name -> granary.v1.LockedPath
-	162, // 193: granary.v1.PathLocks.locks:type_name -> granary.v1.PathLock
-	67,  // 194: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 195: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
-	159, // 196: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
-	159, // 197: granary.v1.Locks.locks:type_name -> granary.v1.Lock
-	105, // 198: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	104, // 199: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	173, // 200: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	97,  // 201: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	175, // 202: granary.v1.SetChangeLog.settings:type_name -> granary.v1.ChangeLog
-	177, // 203: granary.v1.Watch.from:type_name -> granary.v1.Position
-	177, // 204: granary.v1.Event.at:type_name -> granary.v1.Position
-	179, // 205: granary.v1.Changes.changes:type_name -> granary.v1.Event
-	177, // 206: granary.v1.Changes.next:type_name -> granary.v1.Position
-	177, // 207: granary.v1.Changes.oldest:type_name -> granary.v1.Position
-	175, // 208: granary.v1.ChangeLogIs.settings:type_name -> granary.v1.ChangeLog
-	177, // 209: granary.v1.ChangeLogIs.oldest:type_name -> granary.v1.Position
-	0,   // 210: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 211: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	17,  // 212: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	116, // 213: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	117, // 214: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
-	12,  // 215: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 216: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 217: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 218: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 219: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	108, // 220: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
-	111, // 221: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
-	113, // 222: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
-	1,   // 223: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 224: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	18,  // 225: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	120, // 226: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	118, // 227: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
-	13,  // 228: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 229: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 230: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 231: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 232: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	109, // 233: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
-	112, // 234: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
-	114, // 235: granary.v1.Master.Attend:output_type -> granary.v1.Notices
-	223, // [223:236] is the sub-list for method output_type
-	210, // [210:223] is the sub-list for method input_type
-	210, // [210:210] is the sub-list for extension type_name
-	210, // [210:210] is the sub-list for extension extendee
-	0,   // [0:210] is the sub-list for field type_name
+	76,  // 87: granary.v1.Identity.limits:type_name -> granary.v1.Limits
+	75,  // 88: granary.v1.IdentityIs.identity:type_name -> granary.v1.Identity
+	75,  // 89: granary.v1.Identities.identities:type_name -> granary.v1.Identity
+	79,  // 90: granary.v1.ListIdentityUses.after:type_name -> granary.v1.IdentityRef
+	79,  // 91: granary.v1.IdentityUses.uses:type_name -> granary.v1.IdentityRef
+	75,  // 92: granary.v1.Holder.key:type_name -> granary.v1.Identity
+	75,  // 93: granary.v1.Holder.subject:type_name -> granary.v1.Identity
+	75,  // 94: granary.v1.Holder.groups:type_name -> granary.v1.Identity
+	75,  // 95: granary.v1.Holder.policies:type_name -> granary.v1.Identity
+	88,  // 96: granary.v1.Entry.attr:type_name -> granary.v1.Attr
+	91,  // 97: granary.v1.Chunk.location:type_name -> granary.v1.Location
+	93,  // 98: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
+	92,  // 99: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
+	91,  // 100: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
+	96,  // 101: granary.v1.Layout.extents:type_name -> granary.v1.Extent
+	95,  // 102: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
+	100, // 103: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
+	99,  // 104: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
+	101, // 105: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
+	104, // 106: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
+	103, // 107: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
+	99,  // 108: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
+	107, // 109: granary.v1.TaskReport.task:type_name -> granary.v1.Task
+	108, // 110: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
+	107, // 111: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
+	107, // 112: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
+	67,  // 113: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
+	116, // 114: granary.v1.Notices.changes:type_name -> granary.v1.Change
+	122, // 115: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
+	21,  // 116: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
+	117, // 117: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
+	120, // 118: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
+	121, // 119: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
+	14,  // 120: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
+	123, // 121: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
+	125, // 122: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
+	127, // 123: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
+	129, // 124: granary.v1.Query.list:type_name -> granary.v1.List
+	132, // 125: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
+	134, // 126: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
+	142, // 127: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
+	144, // 128: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
+	146, // 129: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
+	171, // 130: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
+	173, // 131: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
+	136, // 132: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
+	140, // 133: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
+	148, // 134: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
+	150, // 135: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
+	153, // 136: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
+	155, // 137: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
+	158, // 138: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
+	167, // 139: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
+	169, // 140: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
+	161, // 141: granary.v1.Query.await_return:type_name -> granary.v1.AwaitReturn
+	165, // 142: granary.v1.Query.list_path_locks:type_name -> granary.v1.ListPathLocks
+	80,  // 143: granary.v1.Query.get_identity:type_name -> granary.v1.GetIdentity
+	82,  // 144: granary.v1.Query.list_identities:type_name -> granary.v1.ListIdentities
+	84,  // 145: granary.v1.Query.list_identity_uses:type_name -> granary.v1.ListIdentityUses
+	86,  // 146: granary.v1.Query.resolve_identity:type_name -> granary.v1.ResolveIdentity
+	179, // 147: granary.v1.Query.watch:type_name -> granary.v1.Watch
+	182, // 148: granary.v1.Query.get_change_log:type_name -> granary.v1.GetChangeLog
+	126, // 149: granary.v1.Answer.found:type_name -> granary.v1.Found
+	133, // 150: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	135, // 151: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	143, // 152: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	145, // 153: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	147, // 154: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	172, // 155: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	175, // 156: granary.v1.Answer.status:type_name -> granary.v1.Status
+	138, // 157: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	141, // 158: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	149, // 159: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
+	151, // 160: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
+	154, // 161: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
+	156, // 162: granary.v1.Answer.durability:type_name -> granary.v1.Durability
+	159, // 163: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
+	168, // 164: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
+	170, // 165: granary.v1.Answer.locks:type_name -> granary.v1.Locks
+	162, // 166: granary.v1.Answer.returned:type_name -> granary.v1.Returned
+	166, // 167: granary.v1.Answer.path_locks:type_name -> granary.v1.PathLocks
+	183, // 168: granary.v1.Answer.change_log_is:type_name -> granary.v1.ChangeLogIs
+	124, // 169: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	89,  // 170: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	90,  // 171: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	97,  // 172: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	89,  // 173: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	88,  // 174: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	90,  // 175: granary.v1.ListItem.content:type_name -> granary.v1.Xattr
+	130, // 176: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	88,  // 177: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	139, // 178: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	137, // 179: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	41,  // 180: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	139, // 181: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	98,  // 182: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	72,  // 183: granary.v1.UserIs.user:type_name -> granary.v1.User
+	100, // 184: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	100, // 185: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
+	152, // 186: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
+	95,  // 187: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
+	111, // 188: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
+	157, // 189: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
+	69,  // 190: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
+	67,  // 191: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 192: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
+	164, // 193: granary.v1.PathLock.paths:type_name -> granary.v1.LockedPath
+	163, // 194: granary.v1.PathLocks.locks:type_name -> granary.v1.PathLock
+	67,  // 195: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 196: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
+	160, // 197: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
+	160, // 198: granary.v1.Locks.locks:type_name -> granary.v1.Lock
+	106, // 199: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	105, // 200: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	174, // 201: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	98,  // 202: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	176, // 203: granary.v1.SetChangeLog.settings:type_name -> granary.v1.ChangeLog
+	178, // 204: granary.v1.Watch.from:type_name -> granary.v1.Position
+	178, // 205: granary.v1.Event.at:type_name -> granary.v1.Position
+	180, // 206: granary.v1.Changes.changes:type_name -> granary.v1.Event
+	178, // 207: granary.v1.Changes.next:type_name -> granary.v1.Position
+	178, // 208: granary.v1.Changes.oldest:type_name -> granary.v1.Position
+	176, // 209: granary.v1.ChangeLogIs.settings:type_name -> granary.v1.ChangeLog
+	178, // 210: granary.v1.ChangeLogIs.oldest:type_name -> granary.v1.Position
+	0,   // 211: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 212: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	17,  // 213: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	117, // 214: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	118, // 215: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 216: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 217: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 218: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 219: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 220: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	109, // 221: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
+	112, // 222: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
+	114, // 223: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
+	1,   // 224: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 225: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	18,  // 226: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	121, // 227: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	119, // 228: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 229: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 230: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 231: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 232: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 233: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	110, // 234: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
+	113, // 235: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
+	115, // 236: granary.v1.Master.Attend:output_type -> granary.v1.Notices
+	224, // [224:237] is the sub-list for method output_type
+	211, // [211:224] is the sub-list for method input_type
+	211, // [211:211] is the sub-list for extension type_name
+	211, // [211:211] is the sub-list for extension extendee
+	0,   // [0:211] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
@@ -15853,9 +15928,9 @@ func file_granary_proto_init() {
 	file_granary_proto_msgTypes[31].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[34].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[51].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[93].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[96].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[121].OneofWrappers = []any{
+	file_granary_proto_msgTypes[94].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[97].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[122].OneofWrappers = []any{
 		(*Query_Lookup)(nil),
 		(*Query_ReadDir)(nil),
 		(*Query_List)(nil),
@@ -15884,7 +15959,7 @@ func file_granary_proto_init() {
 		(*Query_Watch)(nil),
 		(*Query_GetChangeLog)(nil),
 	}
-	file_granary_proto_msgTypes[122].OneofWrappers = []any{
+	file_granary_proto_msgTypes[123].OneofWrappers = []any{
 		(*Answer_Found)(nil),
 		(*Answer_Directory)(nil),
 		(*Answer_Listing)(nil),
@@ -15913,15 +15988,15 @@ func file_granary_proto_init() {
 		(*Answer_Changes)(nil),
 		(*Answer_ChangeLogIs)(nil),
 	}
-	file_granary_proto_msgTypes[128].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[130].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[129].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[131].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_proto_rawDesc), len(file_granary_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   183,
+			NumMessages:   184,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
