@@ -18,6 +18,12 @@ type Attend struct {
 	Attendance uint64
 	// Taken is the Number of the last answer: what it told of is not shown any more, and what it recalled is being given back.
 	Taken uint64
+	// Opens says that the session opens files that it keeps without telling: the leader hears of them when it matters. Of inodes that
+	// the last answer told of, those that are open are in Opened. So a file is known to be open before the change is seen that took its
+	// name. MutateRequest.Opened is the same for changes by the session itself. Whose attendance ends otherwise than by his session may
+	// have opened what he could not tell: nothing without a name is reclaimed until he has reported all that he has open, under another.
+	Opens  bool
+	Opened []InodeID
 }
 
 // Notices answers Attend.
@@ -29,6 +35,7 @@ type Notices struct {
 	Lease      Time   // nanoseconds, from the moment at which the call was sent
 	Changes    []Change
 	Recalls    []InodeID // directories whose delegations are to be given back
+	Opens      bool      // the leader heeds Attend.Opens
 }
 
 // NamedBy calls visit for all that an op, as it names things, changes of what a session may have cached: inodes, with name "", and

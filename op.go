@@ -459,6 +459,9 @@ type MutateRequest struct {
 	// Attendance is that of the session (Notices) if all requests are such that it knows what they change (NamedBy), and it has
 	// seen to that; else 0. A repetition has that of the first try.
 	Attendance uint64
+	// Opened is what the session has open and has not told (Attend.Opens), if a request may take a name from a file. It opens
+	// nothing without telling while that is under way.
+	Opened []InodeID
 }
 
 // Result is the outcome of one request. Which fields are set, the op says.

@@ -30,6 +30,9 @@ type KeepAlive struct {
 	All    bool   // Opened is all that the session has open
 	Opened []InodeID
 	Closed []InodeID // not open any more
+	// Attendance is the session's when the report was begun, 0 for none. What the session opens under it later, without telling
+	// (Attend.Opens), is not in the report.
+	Attendance uint64
 }
 
 // KeepAliveReply answers KeepAlive.

@@ -39,8 +39,10 @@ func (s *session) attend(ctx context.Context) {
 		<-k.attending
 	}()
 	taken := uint64(0)
+	var opened []granary.InodeID // of those that were told to have changed
+	defer func() { s.c.opens.told(opened, true) }()
 	for ctx.Err() == nil && !s.isLost() {
-		n, under, sent, err := s.askNotices(ctx, taken)
+		n, under, sent, err := s.askNotices(ctx, taken, opened)
 		switch {
 		case granary.IsKind(err, granary.KindExpired):
 			s.lose()
@@ -50,8 +52,16 @@ func (s *session) attend(ctx context.Context) {
 			sleep(ctx, attendAgain)
 			continue
 		}
+		if s.c.opens.told(opened, true) {
+			s.kick()
+		}
+		opened = s.c.opens.changed(n)
 		var c changes
 		taken, c = k.take(n, under, sent)
+		if n.Attendance != under { // what was opened untold under the one before, the leader may not have been told of
+			s.resync()
+			s.kick()
+		}
 		k.tell(c)
 		if len(n.Recalls) > 0 && s.c.o.OnRecall != nil {
 			s.c.o.OnRecall(n.Recalls)
@@ -60,7 +70,7 @@ func (s *session) attend(ctx context.Context) {
 }
 
 // askNotices makes one call. The lease is counted from when the try was made that was answered.
-func (s *session) askNotices(ctx context.Context, taken uint64) (n *granary.Notices, under uint64, sent time.Duration, err error) {
+func (s *session) askNotices(ctx context.Context, taken uint64, opened []granary.InodeID) (n *granary.Notices, under uint64, sent time.Duration, err error) {
 	k := s.c.kept
 	k.mu.Lock()
 	under = k.attendance
@@ -74,7 +84,7 @@ func (s *session) askNotices(ctx context.Context, taken uint64) (n *granary.Noti
 		ctx, cancel := context.WithTimeout(ctx, attendWithin)
 		defer cancel()
 		sent, at = k.now(), time.Now()
-		n, err = m.Attend(ctx, &granary.Attend{Session: s.id, Attendance: under, Taken: taken})
+		n, err = m.Attend(ctx, &granary.Attend{Session: s.id, Attendance: under, Taken: taken, Opens: k.limit > 0, Opened: opened})
 		return err
 	})
 	if err == nil {

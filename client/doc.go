@@ -44,4 +44,6 @@
 //  8. A block's copy counts only after it was read back from its own disk and verified whole.
 //  9. What is kept of inodes, names and listings (Options.KeepBytes) is shown only while the lease lasts, and as it is for who asks the
 //     master (kept.go, TestKeptIsTrue, TestKeptTogether).
+//  10. A file that is open here stays, whoever takes its name, though it may have been opened without the leader being told (untold.go,
+//     TestOpenKeptStays, TestOpenKeptOutlivesAttendance, TestOpenKeptRaces).
 package client

@@ -30,6 +30,7 @@ type kept struct {
 
 	mu         sync.Mutex
 	attendance uint64                                   // 0: none
+	opens      bool                                     // files may be opened untold
 	until      time.Duration                            // of the lease, by now
 	told       func(inodes []granary.InodeID, all bool) // nil: nobody else is told
 	things     map[thing]*item
@@ -411,7 +412,7 @@ func (k *kept) take(n *granary.Notices, under uint64, sent time.Duration) (taken
 	}
 	if n.Attendance != under {
 		k.dropAll()
-		k.attendance, k.until, c.all = n.Attendance, 0, true
+		k.attendance, k.opens, k.until, c.all = n.Attendance, n.Opens, 0, true
 	}
 	for _, change := range n.Changes {
 		key := thing{change.Inode, change.Name}
@@ -423,6 +424,13 @@ func (k *kept) take(n *granary.Notices, under uint64, sent time.Duration) (taken
 	}
 	k.until = max(k.until, sent+time.Duration(n.Lease))
 	return n.Number, c
+}
+
+// attends returns the attendance; 0 for none.
+func (k *kept) attends() uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.attendance
 }
 
 // giveUp ends the attendance: what is kept may not be shown any more.

@@ -25,16 +25,18 @@ const (
 // A report and an opening that overtake each other would leave the master with less than is open. So nothing is being
 // opened while a report is under way: it begins when the openings under way have ended, and others begin when it has.
 type opens struct {
-	mu      sync.Mutex
-	count   map[granary.InodeID]int // how often it is open
-	closed  map[granary.InodeID]struct{}
-	opening int           // calls under way that may open files
-	idle    chan struct{} // closed when opening is 0; nil if no report waits for that
-	report  chan struct{} // closed when the report under way has ended; nil if none is
+	mu       sync.Mutex
+	count    map[granary.InodeID]int // how often it is open
+	closed   map[granary.InodeID]struct{}
+	untold   map[granary.InodeID]*untold // see openUntold
+	removing int                         // mutations under way that may take names away
+	opening  int                         // calls under way that may open files
+	idle     chan struct{}               // closed when opening is 0; nil if no report waits for that
+	report   chan struct{}               // closed when the report under way has ended; nil if none is
 }
 
 func newOpens() *opens {
-	return &opens{count: map[granary.InodeID]int{}, closed: map[granary.InodeID]struct{}{}}
+	return &opens{count: map[granary.InodeID]int{}, closed: map[granary.InodeID]struct{}{}, untold: map[granary.InodeID]*untold{}}
 }
 
 // begin says that n files are about to be opened, when no report is under way; end must follow as often.
@@ -75,6 +77,7 @@ func (o *opens) end(inode granary.InodeID) {
 	if inode != 0 {
 		o.count[inode]++
 		delete(o.closed, inode)
+		o.toldOpened(inode)
 	}
 }
 
@@ -86,7 +89,9 @@ func (o *opens) close(inode granary.InodeID) (enough bool) {
 		return false
 	}
 	delete(o.count, inode)
-	o.closed[inode] = struct{}{}
+	if o.closeUntold(inode) {
+		o.closed[inode] = struct{}{}
+	}
 	return len(o.closed) >= closedMax
 }
 
@@ -146,17 +151,18 @@ func (o *opens) thaw() {
 }
 
 // fill puts into a report what is open or closed, and returns what is not closed to be reported any more when that was
-// taken.
-func (o *opens) fill(k *granary.KeepAlive) (closed []granary.InodeID) {
+// taken, and what it tells of that was untold: told must follow.
+func (o *opens) fill(k *granary.KeepAlive) (closed, opened []granary.InodeID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	closed = slices.Collect(maps.Keys(o.closed))
 	if k.All {
 		k.Opened = slices.Collect(maps.Keys(o.count))
+		opened = o.tellAll()
 	} else {
 		k.Closed = closed
 	}
-	return closed
+	return closed, opened
 }
 
 // reported says that a report was taken. What was closed since it was filled stays for the next.
@@ -289,8 +295,11 @@ func (s *session) tellOpens(ctx context.Context) error {
 	defer o.thaw()
 	for {
 		req := s.nextReport()
-		closed := o.fill(req)
+		closed, opened := o.fill(req)
 		term, err := s.insist(ctx, req)
+		if o.told(opened, err != nil || term == req.Term) {
+			s.kick()
+		}
 		if err != nil {
 			return err
 		}
@@ -344,7 +353,7 @@ func (s *session) nextReport() *granary.KeepAlive {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reports++
-	return &granary.KeepAlive{Session: s.id, Report: s.reports, Term: s.term, All: s.all}
+	return &granary.KeepAlive{Session: s.id, Report: s.reports, Term: s.term, All: s.all, Attendance: s.c.kept.attends()}
 }
 
 // taken says that a report was taken. There may be another leader meanwhile.

@@ -262,8 +262,10 @@ type sending struct {
 	s        *session
 	batch    []*call
 	requests []granary.Request
-	under    uint64 // attendance
-	maybe    bool   // an attempt may have been applied that was not answered
+	under    uint64            // attendance
+	removes  bool              // a request may take a name from a file
+	opened   []granary.InodeID // what is open then and was not told
+	maybe    bool              // an attempt may have been applied that was not answered
 }
 
 func newSending(s *session, batch []*call) *sending {
@@ -274,6 +276,10 @@ func newSending(s *session, batch []*call) *sending {
 	f.under = attendanceOf(batch)
 	for _, q := range batch {
 		q.under = f.under
+		f.removes = f.removes || removesNames(q.req.Op)
+	}
+	if f.removes {
+		f.opened = s.c.opens.remove()
 	}
 	return f
 }
@@ -306,7 +312,7 @@ func (f *sending) try(ctx context.Context) (over bool) {
 	err := s.c.lead(ctx, "mutate", func(ctx context.Context, m wire.Master) (err error) {
 		sent = time.Now()
 		results, err = m.Mutate(ctx, &granary.MutateRequest{
-			Session: s.id, LowestUnacked: s.lowestUnacked(), Requests: f.requests, Attendance: f.under,
+			Session: s.id, LowestUnacked: s.lowestUnacked(), Requests: f.requests, Attendance: f.under, Opened: f.opened,
 		})
 		if err == nil && len(results) != len(f.requests) {
 			err = granary.Errorf(granary.KindInternal, "mutate", "", "%d results for %d requests", len(results), len(f.requests))
@@ -364,6 +370,9 @@ func (f *sending) land(results []granary.Result, err error) {
 			q.under = 0
 		}
 		q.finish(r, outcomes[i])
+	}
+	if f.removes && s.c.opens.removed(f.opened) { // now what is kept is as it is without the names
+		s.kick()
 	}
 }
 

@@ -500,6 +500,10 @@ func (f *fake) drop(in *fakeInode) {
 }
 
 // Closed takes back one opening by a Lookup or Create.
+func (f *fake) OpenKept(granary.InodeID, func(*granary.Attr) bool) (granary.Attr, bool) {
+	return granary.Attr{}, false // nothing is kept
+}
+
 func (f *fake) Closed(id granary.InodeID, nameless bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -19,6 +19,8 @@ type metadata interface {
 	Do(ctx context.Context, cred granary.Cred, op granary.Op) (granary.Result, error)
 	DoAll(ctx context.Context, cred granary.Cred, ops []granary.Op) ([]granary.Result, error)
 	Query(ctx context.Context, q granary.Query) (granary.Answer, error)
+	// OpenKept opens a file for reading without asking, if enough is known of it and may agrees with that.
+	OpenKept(ino granary.InodeID, may func(*granary.Attr) bool) (granary.Attr, bool)
 	Closed(ino granary.InodeID, nameless bool)
 }
 

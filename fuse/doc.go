@@ -18,6 +18,8 @@
 // The kernel checks permissions by the attributes that it has. Where these are as new as can be, nobody else checks; where they are not, or
 // where users of this host are others in the cluster (IDs), the master does so again.
 //
+// A file is opened for reading from that memory too, and the masters are not told before it matters (granary.Attend.Opens).
+//
 // Pages of a file stay in the kernel's
 // cache from one open to the next only while the file's content version is the same. There is no
 // kernel write-back cache: with it the kernel, not the master, would own sizes and times.

@@ -34,6 +34,7 @@ func (s *Server) Attend(ctx context.Context, req *granary.Attend) (*granary.Noti
 
 // attends takes in what a call says. It returns who attends, and the number of the call.
 func (l *leadership) attends(req *granary.Attend, received time.Time) (*attendee, uint64, error) {
+	l.opens.note(req.Session, req.Opened...) // before the notices count as taken in
 	a, call, leaving := l.attend.call(req, received)
 	switch {
 	case a != nil:
@@ -46,7 +47,7 @@ func (l *leadership) attends(req *granary.Attend, received time.Time) (*attendee
 	}
 	st := l.s.states.acquire()
 	defer st.release()
-	return l.attend.admit(st.state, req.Session, received), 0, nil
+	return l.attend.admit(st.state, req.Session, req.Opens, received), 0, nil
 }
 
 // call takes in what a call says; nil for one whose attendance is not known.
@@ -135,7 +136,7 @@ func (t *attendTable) answer(a *attendee, call uint64, lease time.Duration, end 
 	if lease > 0 && end.After(a.until) {
 		a.until = end
 	}
-	return &granary.Notices{Attendance: a.attendance, Number: a.number, Lease: granary.Time(max(lease, 0)), Changes: a.sent}, nil
+	return &granary.Notices{Attendance: a.attendance, Number: a.number, Lease: granary.Time(max(lease, 0)), Changes: a.sent, Opens: a.opens}, nil
 }
 
 // mayKeep reports whether the answer to a query may be one to be kept. Extended attributes are not the same for everybody, and

@@ -28,6 +28,7 @@ import (
 type attendTable struct {
 	limit   int // notes
 	metrics *attendMetrics
+	lapsed  func(session granary.SessionID, attendance uint64) // an attendance has ended of who opens without telling; nil: nobody cares
 	some    atomic.Bool
 
 	mu        sync.Mutex
@@ -49,6 +50,7 @@ type attendee struct {
 	session    granary.SessionID
 	attendance uint64
 	gone       bool // it does not attend any more
+	opens      bool // it may open files without telling
 	notes      int
 	until      time.Time     // its lease ends, by the clock of this node: a little after it ends by the session's
 	wake       chan struct{} // of one place: there is something to tell
@@ -75,7 +77,7 @@ const queueMax = 1 << 18
 
 func newAttendTable(term uint64, limit int, m *attendMetrics) *attendTable {
 	return &attendTable{
-		limit: limit, metrics: m, last: term << 32, // a term has one leader, and its own numbers
+		limit: limit, metrics: m, last: firstAttendance(term),
 		attendees: map[granary.SessionID]*attendee{},
 		notes:     map[granary.InodeID]*inodeNotes{},
 		recent:    map[noteKey]granary.Index{},
@@ -84,8 +86,11 @@ func newAttendTable(term uint64, limit int, m *attendMetrics) *attendTable {
 	}
 }
 
+// firstAttendance is the number before those of attendances under the leader of a term: a term has one leader, and its own numbers.
+func firstAttendance(term uint64) uint64 { return term << 32 }
+
 // admit lets a session attend, in place of what it attended before.
-func (t *attendTable) admit(st *state, session granary.SessionID, now time.Time) *attendee {
+func (t *attendTable) admit(st *state, session granary.SessionID, opens bool, now time.Time) *attendee {
 	st.applying.Lock()
 	defer st.applying.Unlock()
 	t.mu.Lock()
@@ -96,7 +101,7 @@ func (t *attendTable) admit(st *state, session granary.SessionID, now time.Time)
 		t.forget(old)
 	}
 	t.last++
-	a := &attendee{session: session, attendance: t.last, until: now.Add(leaseMax), wake: make(chan struct{}, 1), sentFirst: never, queueFirst: never}
+	a := &attendee{session: session, attendance: t.last, opens: opens, until: now.Add(leaseMax), wake: make(chan struct{}, 1), sentFirst: never, queueFirst: never}
 	t.attendees[session] = a
 	t.some.Store(true)
 	t.metrics.attending.Set(float64(len(t.attendees)))
@@ -120,6 +125,9 @@ func (t *attendTable) dismiss(st *state) {
 
 // forget ends an attendance. t.mu is held.
 func (t *attendTable) forget(a *attendee) {
+	if a.opens && !a.gone && t.lapsed != nil {
+		t.lapsed(a.session, a.attendance) // before nobody waits for it any more
+	}
 	a.gone = true
 	a.sent, a.queue = nil, nil
 	if t.attendees[a.session] == a {

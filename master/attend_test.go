@@ -58,7 +58,7 @@ const keeperSession = 1 << 40
 
 func newKeeper(rt *rapid.T, m *machine) *keeper {
 	k := &keeper{rt: rt, m: m, table: newAttendTable(1, 40, newAttendMetrics()), kept: map[string]keptAnswer{}}
-	k.a = k.table.admit(m.s, keeperSession, time.Now().Add(time.Hour))
+	k.a = k.table.admit(m.s, keeperSession, false, time.Now().Add(time.Hour))
 	return k
 }
 
@@ -123,7 +123,7 @@ func tableOf(t *testing.T, sessions ...granary.SessionID) (*machine, *attendTabl
 	table := newAttendTable(1, 100, newAttendMetrics())
 	var all []*attendee
 	for _, id := range sessions {
-		all = append(all, table.admit(m.s, id, time.Now()))
+		all = append(all, table.admit(m.s, id, false, time.Now()))
 	}
 	return m, table, all
 }
@@ -231,7 +231,7 @@ func TestAttendRaces(t *testing.T) {
 // does not.
 func TestAttendOwn(t *testing.T) {
 	m, table, all := tableOf(t, 0, 200)
-	own := table.admit(m.s, m.session, time.Now())
+	own := table.admit(m.s, m.session, false, time.Now())
 	for _, a := range append(all, own) {
 		a.until = time.Now().Add(time.Hour)
 	}
@@ -253,7 +253,7 @@ func TestAttendOwn(t *testing.T) {
 // session is told.
 func TestAttendSameEntry(t *testing.T) {
 	m, table, _ := tableOf(t)
-	own := table.admit(m.s, m.session, time.Now())
+	own := table.admit(m.s, m.session, false, time.Now())
 	own.until = time.Now().Add(time.Hour)
 	id := m.ok(createOp("x")).Attr.Inode
 	over := table.expect(&granary.MutateRequest{Session: m.session, Attendance: own.attendance, Requests: []granary.Request{{Seq: m.seq + 1}}})
@@ -279,7 +279,7 @@ func TestAttendSameEntry(t *testing.T) {
 func TestAttendTaken(t *testing.T) {
 	m, table, all := tableOf(t, 100)
 	a := all[0]
-	own := table.admit(m.s, m.session, time.Now())
+	own := table.admit(m.s, m.session, false, time.Now())
 	for _, a := range []*attendee{a, own} {
 		a.until = time.Now().Add(time.Hour)
 	}

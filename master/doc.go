@@ -55,7 +55,7 @@
 //     (TestDatasetStaysWhereItIs).
 //  18. A file without a name is dropped only when no session has it open, as far as those sessions have told that
 //     live; and none of them can come to have it open afterwards, because only what has a name is opened
-//     (openTable, TestOpenFilesStay, TestNewLeaderAsks, TestOpenRaces). Each inode without a name is either kept by one
+//     (openTable, TestOpenFilesStay, TestNewLeaderAsks, TestOpenRaces, TestSilenced). Each inode without a name is either kept by one
 //     session (table o) or listed (table z); one that is listed never gets a name again, and counts in no usage (check).
 //  19. Every so many entries all nodes compare a digest of what those entries wrote; one that differs from the
 //     leader's stops (TestDigestCatches, TestDigestsAreCompared).

@@ -92,9 +92,11 @@ func (d *dropper) step(ctx context.Context) (more bool, err error) {
 	found := opens.takeDue(dropMax)
 	st := d.l.s.states.acquire()
 	listed := st.nameless(d.cursor, dropMax-len(found))
+	applied, _ := st.applied()
 	st.release()
+	index := granary.Index(applied)
 	for _, n := range listed {
-		found = append(found, n.Inode)
+		found, index = append(found, n.Inode), max(index, n.Since)
 		d.cursor = n // from here on the table knows them, or they are dropped
 	}
 	if len(found) == 0 {
@@ -104,6 +106,11 @@ func (d *dropper) step(ctx context.Context) (more bool, err error) {
 	case <-opens.turn():
 	case <-ctx.Done():
 		return false, ctx.Err()
+	}
+	// Who attends has told by then which of them he has open, or is silent.
+	if err := d.l.attend.settle(ctx, index); err != nil || !opens.complete() {
+		opens.putDue(found)
+		return false, err
 	}
 	if free := opens.closed(found); len(free) > 0 {
 		results, err := d.l.prop.propose(ctx, &drop{Inodes: free})

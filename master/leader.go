@@ -148,13 +148,14 @@ func (s *Server) takeOffice(ctx context.Context) (*leadership, error) {
 		s: s, term: term, floor: s.raft.CommitIndex(),
 		prop:     newProposer(s.raft, s.raft.gone, st.lastTime(), s.now, s.metrics),
 		sessions: newSessionTable(s.opts.SessionTTL, s.metrics),
-		opens:    newOpenTable(),
+		opens:    newOpenTable(firstAttendance(term)),
 		recalls:  newRecallTable(),
 		attend:   newAttendTable(term, s.opts.NotesMax, s.metrics.attend),
 		live:     newLiveTable(now, s.opts.ServerDownAfter, s.now),
 		sealNow:  make(chan struct{}, 1),
 		changing: make(chan struct{}, 1),
 	}
+	l.attend.lapsed = l.opens.silence
 	l.check = newRounds(newQuorum(l).confirm)
 	l.curator = newCurator(l)
 	for _, rec := range st.sessions() {

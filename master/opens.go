@@ -18,7 +18,13 @@ import (
 // earlier, by a Lookup or a mutation. A Lookup is noted here before it reads the state that it answers from: either
 // the dropper sees the note, or that state shows no name, and the Lookup fails (Server.open). A mutation is noted after
 // it was applied; so the dropper waits, between finding and looking, for the mutations under way (begin, turn).
+//
+// A session that attends may have opened a file that it keeps without telling (granary.Attend.Opens). Of the entry that took the
+// file's last name it has been told, and the dropper waits until that is taken in (attendTable.settle): with that comes that
+// the file is open. If the session made that entry itself, its request said what it had open, and it has opened nothing so since. If
+// its attendance ends, it is silent until it reports all that it has open (silence).
 type openTable struct {
+	before   uint64 // attendances up to this were not of this leader
 	mu       sync.Mutex
 	sessions map[granary.SessionID]*sessionOpens
 	silent   int                          // sessions that have not reported yet
@@ -32,6 +38,10 @@ type openTable struct {
 type sessionOpens struct {
 	reported bool
 	report   uint64 // the number of the last report taken
+	// lapsed is the latest attendance that has ended in which the session may have opened files without telling: only a report of all
+	// under a later one is sure to have these. One without any does, too, if it has attended no leader since it heard of this one.
+	lapsed   uint64
+	attended bool
 	inodes   map[granary.InodeID]*openFile
 }
 
@@ -51,8 +61,10 @@ type generation struct {
 
 func newGeneration() *generation { return &generation{done: make(chan struct{})} }
 
-func newOpenTable() *openTable {
+// newOpenTable makes that of a leader. Attendances up to before were of others.
+func newOpenTable(before uint64) *openTable {
 	return &openTable{
+		before:   before,
 		sessions: make(map[granary.SessionID]*sessionOpens),
 		count:    make(map[granary.InodeID]int),
 		held:     make(map[granary.InodeID]struct{}),
@@ -68,8 +80,25 @@ func (t *openTable) add(id granary.SessionID, before bool) {
 	if t.sessions[id] != nil {
 		return
 	}
-	t.sessions[id] = &sessionOpens{reported: !before, inodes: make(map[granary.InodeID]*openFile)}
+	s := &sessionOpens{reported: !before, inodes: make(map[granary.InodeID]*openFile)}
+	t.sessions[id] = s
 	if before {
+		s.lapsed = t.before
+		t.silent++
+	}
+}
+
+// silence says that a session's attendance has ended, in which it may have opened files without telling.
+func (t *openTable) silence(id granary.SessionID, attendance uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.sessions[id]
+	if s == nil {
+		return
+	}
+	s.lapsed, s.attended = max(s.lapsed, attendance), true
+	if s.reported {
+		s.reported = false
 		t.silent++
 	}
 }
@@ -121,7 +150,7 @@ func (t *openTable) take(k *granary.KeepAlive) {
 	for _, inode := range k.Closed {
 		t.shut(s, inode)
 	}
-	if k.All {
+	if k.All && (k.Attendance > s.lapsed || k.Attendance == 0 && !s.attended) {
 		t.heard(s)
 	}
 }
@@ -191,12 +220,17 @@ func (t *openTable) opened(id granary.SessionID, inode granary.InodeID, open boo
 	}
 }
 
-// note notes that a mutation opened a file.
-func (t *openTable) note(id granary.SessionID, inode granary.InodeID) {
+// note notes that a session has files open: a mutation opened one, or it says so.
+func (t *openTable) note(id granary.SessionID, inodes ...granary.InodeID) {
+	if len(inodes) == 0 {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if s := t.sessions[id]; s != nil {
-		t.more(s, inode).open = true
+		for _, inode := range inodes {
+			t.more(s, inode).open = true
+		}
 	}
 }
 

@@ -216,7 +216,7 @@ func TestNewLeaderAsks(t *testing.T) {
 
 // TestReportsInOrder: a repetition of a report that comes late undoes nothing.
 func TestReportsInOrder(t *testing.T) {
-	o := newOpenTable()
+	o := newOpenTable(0)
 	o.add(1, true)
 	if o.complete() {
 		t.Fatal("nobody has reported")
@@ -247,7 +247,7 @@ func TestReportsInOrder(t *testing.T) {
 
 // TestOpeningOutlivesClose: a close that overtakes a lookup does not undo it.
 func TestOpeningOutlivesClose(t *testing.T) {
-	o := newOpenTable()
+	o := newOpenTable(0)
 	o.add(1, false)
 	if had, ok := o.opening(1, 5); had || !ok {
 		t.Fatal(had, ok)
@@ -268,7 +268,7 @@ func TestOpeningOutlivesClose(t *testing.T) {
 
 // TestDropWaitsForMutations: what a mutation under way has opened is noted before the dropper looks.
 func TestDropWaitsForMutations(t *testing.T) {
-	o := newOpenTable()
+	o := newOpenTable(0)
 	end := o.begin()
 	turned := o.turn()
 	again := o.turn() // of another dropper, which sees no less
@@ -369,4 +369,34 @@ func useAndClose(s *Server, o *opener, f granary.InodeID, r *rand.Rand) error {
 	}
 	o.tell(s, granary.KeepAlive{Closed: []granary.InodeID{f}})
 	return nil
+}
+
+// TestSilenced: who may have opened files without telling when his attendance ended is silent until a later attendance's report.
+func TestSilenced(t *testing.T) {
+	o := newOpenTable(100)
+	o.add(1, false)
+	o.add(2, true)
+	o.take(&granary.KeepAlive{Session: 2, Report: 1, All: true, Attendance: 90})
+	if o.complete() {
+		t.Fatal("a report under an earlier leader's attendance has all")
+	}
+	if o.take(&granary.KeepAlive{Session: 2, Report: 2, All: true}); !o.complete() {
+		t.Fatal("who does not attend has told all")
+	}
+	o.silence(1, 105)
+	o.silence(3, 105) // it has ended
+	for report, attendance := range []uint64{0, 104, 105} {
+		o.take(&granary.KeepAlive{Session: 1, Report: uint64(report) + 1, All: true, Attendance: attendance})
+		if o.complete() {
+			t.Fatalf("a report under attendance %d has all", attendance)
+		}
+	}
+	o.take(&granary.KeepAlive{Session: 1, Report: 9, All: true, Attendance: 106})
+	if !o.complete() {
+		t.Fatal("a report of all was not taken")
+	}
+	o.silence(1, 106)
+	if o.forget(1); !o.complete() {
+		t.Fatal("a session that has ended is silent")
+	}
 }

@@ -119,6 +119,7 @@ func (s *Server) Mutate(ctx context.Context, req *granary.MutateRequest) ([]gran
 	if err != nil {
 		return nil, err
 	}
+	l.opens.note(req.Session, req.Opened...)
 	if opensFiles(req) {
 		defer l.opens.begin()()
 		ctx = context.WithoutCancel(ctx) // what was opened is noted, whether or not somebody still waits for it

@@ -13,6 +13,8 @@ func keepAliveTo(k *granary.KeepAlive) *pb.KeepAliveRequest {
 		All:     k.All,
 		Opened:  numbersTo(k.Opened),
 		Closed:  numbersTo(k.Closed),
+
+		Attendance: k.Attendance,
 	}
 }
 
@@ -24,6 +26,8 @@ func keepAliveFrom(p *pb.KeepAliveRequest) *granary.KeepAlive {
 		All:     p.All,
 		Opened:  numbersFrom[granary.InodeID](p.Opened),
 		Closed:  numbersFrom[granary.InodeID](p.Closed),
+
+		Attendance: p.Attendance,
 	}
 }
 

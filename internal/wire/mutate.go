@@ -23,13 +23,16 @@ func (f *fields) cred(c *granary.Cred) {
 
 func mutateTo(m *granary.MutateRequest) (*pb.MutateRequest, error) {
 	requests, err := encodeEach("request", m.Requests, roomForOp, (*fields).request)
-	return &pb.MutateRequest{Session: uint64(m.Session), LowestUnacked: m.LowestUnacked, Attendance: m.Attendance, Requests: requests}, err
+	return &pb.MutateRequest{
+		Session: uint64(m.Session), LowestUnacked: m.LowestUnacked, Attendance: m.Attendance, Requests: requests, Opened: numbersTo(m.Opened),
+	}, err
 }
 
 func mutateFrom(p *pb.MutateRequest) (*granary.MutateRequest, error) {
 	requests, err := decodeEach(fields{subject: "request"}, p.Requests, (*fields).request)
 	return &granary.MutateRequest{
 		Session: granary.SessionID(p.Session), LowestUnacked: p.LowestUnacked, Attendance: p.Attendance, Requests: requests,
+		Opened: numbersFrom[granary.InodeID](p.Opened),
 	}, err
 }
 

@@ -87,7 +87,7 @@ func (m *fakeMaster) Attend(ctx context.Context, req *granary.Attend) (*granary.
 }
 
 func notices() *granary.Notices {
-	return &granary.Notices{Attendance: 3, Number: 4, Lease: 5, Recalls: []granary.InodeID{6},
+	return &granary.Notices{Attendance: 3, Number: 4, Lease: 5, Opens: true, Recalls: []granary.InodeID{6},
 		Changes: []granary.Change{{Inode: 7, Name: "n\xff", Index: 8}, {Inode: 9, Index: 10}}}
 }
 
@@ -126,7 +126,7 @@ func dial(t *testing.T, addr string) Master {
 }
 
 func mutation() *granary.MutateRequest {
-	return &granary.MutateRequest{Session: 9, LowestUnacked: 1, Attendance: 6, Requests: []granary.Request{
+	return &granary.MutateRequest{Session: 9, LowestUnacked: 1, Attendance: 6, Opened: []granary.InodeID{5}, Requests: []granary.Request{
 		{Seq: 1, Cred: granary.Cred{UID: 5}, Op: &granary.Rmdir{Parent: 3, Name: "d\xff"}},
 		{Seq: 2, Op: &granary.CloseSession{}},
 	}}
@@ -195,7 +195,7 @@ func TestCallsArrive(t *testing.T) {
 	}
 	received(&granary.OpenSession{Client: "test", Nonce: 4})
 
-	keepAlive := &granary.KeepAlive{Session: 9, Report: 8, Term: 2, All: true, Opened: []granary.InodeID{1, 2}, Closed: []granary.InodeID{3}}
+	keepAlive := &granary.KeepAlive{Session: 9, Report: 8, Term: 2, All: true, Opened: []granary.InodeID{1, 2}, Closed: []granary.InodeID{3}, Attendance: 4}
 	if r, err := c.KeepAlive(ctx, keepAlive); err != nil || !reflect.DeepEqual(r, &granary.KeepAliveReply{Term: 7, Masters: []string{"a", "b"}}) {
 		t.Errorf("keep alive: %v, %v", r, err)
 	}
@@ -247,7 +247,7 @@ func adminCallsArrive(t *testing.T, c Master, received func(any)) {
 		t.Errorf("await lock: %v, %v", s, err)
 	}
 	received(wait)
-	attend := &granary.Attend{Session: 2, Attendance: 3, Taken: 4}
+	attend := &granary.Attend{Session: 2, Attendance: 3, Taken: 4, Opens: true, Opened: []granary.InodeID{7}}
 	if n, err := c.Attend(ctx, attend); err != nil || !reflect.DeepEqual(n, notices()) {
 		t.Errorf("attend: %v, %v", n, err)
 	}

@@ -149,6 +149,7 @@ type KeepAliveRequest struct {
 	Opened        []uint64               `protobuf:"varint,4,rep,packed,name=opened,proto3" json:"opened,omitempty"`
 	Closed        []uint64               `protobuf:"varint,5,rep,packed,name=closed,proto3" json:"closed,omitempty"`
 	Report        uint64                 `protobuf:"varint,6,opt,name=report,proto3" json:"report,omitempty"`
+	Attendance    uint64                 `protobuf:"varint,7,opt,name=attendance,proto3" json:"attendance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -221,6 +222,13 @@ func (x *KeepAliveRequest) GetClosed() []uint64 {
 func (x *KeepAliveRequest) GetReport() uint64 {
 	if x != nil {
 		return x.Report
+	}
+	return 0
+}
+
+func (x *KeepAliveRequest) GetAttendance() uint64 {
+	if x != nil {
+		return x.Attendance
 	}
 	return 0
 }
@@ -1039,6 +1047,7 @@ type MutateRequest struct {
 	LowestUnacked uint64                 `protobuf:"varint,2,opt,name=lowest_unacked,json=lowestUnacked,proto3" json:"lowest_unacked,omitempty"`
 	Requests      [][]byte               `protobuf:"bytes,3,rep,name=requests,proto3" json:"requests,omitempty"` // each a Request: on the wire there is no difference
 	Attendance    uint64                 `protobuf:"varint,4,opt,name=attendance,proto3" json:"attendance,omitempty"`
+	Opened        []uint64               `protobuf:"varint,5,rep,packed,name=opened,proto3" json:"opened,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1099,6 +1108,13 @@ func (x *MutateRequest) GetAttendance() uint64 {
 		return x.Attendance
 	}
 	return 0
+}
+
+func (x *MutateRequest) GetOpened() []uint64 {
+	if x != nil {
+		return x.Opened
+	}
+	return nil
 }
 
 type MutateReply struct {
@@ -8856,6 +8872,8 @@ type AttendRequest struct {
 	Session       uint64                 `protobuf:"varint,1,opt,name=session,proto3" json:"session,omitempty"`
 	Attendance    uint64                 `protobuf:"varint,2,opt,name=attendance,proto3" json:"attendance,omitempty"`
 	Taken         uint64                 `protobuf:"varint,3,opt,name=taken,proto3" json:"taken,omitempty"`
+	Opens         bool                   `protobuf:"varint,4,opt,name=opens,proto3" json:"opens,omitempty"`
+	Opened        []uint64               `protobuf:"varint,5,rep,packed,name=opened,proto3" json:"opened,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -8911,6 +8929,20 @@ func (x *AttendRequest) GetTaken() uint64 {
 	return 0
 }
 
+func (x *AttendRequest) GetOpens() bool {
+	if x != nil {
+		return x.Opens
+	}
+	return false
+}
+
+func (x *AttendRequest) GetOpened() []uint64 {
+	if x != nil {
+		return x.Opened
+	}
+	return nil
+}
+
 type Notices struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Attendance    uint64                 `protobuf:"varint,1,opt,name=attendance,proto3" json:"attendance,omitempty"`
@@ -8918,6 +8950,7 @@ type Notices struct {
 	Lease         int64                  `protobuf:"varint,3,opt,name=lease,proto3" json:"lease,omitempty"`
 	Changes       []*Change              `protobuf:"bytes,4,rep,name=changes,proto3" json:"changes,omitempty"`
 	Recalls       []uint64               `protobuf:"varint,5,rep,packed,name=recalls,proto3" json:"recalls,omitempty"`
+	Opens         bool                   `protobuf:"varint,6,opt,name=opens,proto3" json:"opens,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -8985,6 +9018,13 @@ func (x *Notices) GetRecalls() []uint64 {
 		return x.Recalls
 	}
 	return nil
+}
+
+func (x *Notices) GetOpens() bool {
+	if x != nil {
+		return x.Opens
+	}
+	return false
 }
 
 type Change struct {
@@ -14252,14 +14292,17 @@ const file_granary_proto_rawDesc = "" +
 	"\vSessionInfo\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x18\n" +
 	"\acluster\x18\x02 \x01(\fR\acluster\x12\x10\n" +
-	"\x03ttl\x18\x03 \x01(\x03R\x03ttl\"\x9a\x01\n" +
+	"\x03ttl\x18\x03 \x01(\x03R\x03ttl\"\xba\x01\n" +
 	"\x10KeepAliveRequest\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12\x10\n" +
 	"\x03all\x18\x03 \x01(\bR\x03all\x12\x16\n" +
 	"\x06opened\x18\x04 \x03(\x04R\x06opened\x12\x16\n" +
 	"\x06closed\x18\x05 \x03(\x04R\x06closed\x12\x16\n" +
-	"\x06report\x18\x06 \x01(\x04R\x06report\">\n" +
+	"\x06report\x18\x06 \x01(\x04R\x06report\x12\x1e\n" +
+	"\n" +
+	"attendance\x18\a \x01(\x04R\n" +
+	"attendance\">\n" +
 	"\x0eKeepAliveReply\x12\x12\n" +
 	"\x04term\x18\x01 \x01(\x04R\x04term\x12\x18\n" +
 	"\amasters\x18\x02 \x03(\fR\amasters\"\x11\n" +
@@ -14313,14 +14356,15 @@ const file_granary_proto_rawDesc = "" +
 	"\tNotLeader\x12\x16\n" +
 	"\x06leader\x18\x01 \x01(\fR\x06leader\"#\n" +
 	"\tDelegated\x12\x16\n" +
-	"\x06inodes\x18\x01 \x03(\x04R\x06inodes\"\x8c\x01\n" +
+	"\x06inodes\x18\x01 \x03(\x04R\x06inodes\"\xa4\x01\n" +
 	"\rMutateRequest\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12%\n" +
 	"\x0elowest_unacked\x18\x02 \x01(\x04R\rlowestUnacked\x12\x1a\n" +
 	"\brequests\x18\x03 \x03(\fR\brequests\x12\x1e\n" +
 	"\n" +
 	"attendance\x18\x04 \x01(\x04R\n" +
-	"attendance\"'\n" +
+	"attendance\x12\x16\n" +
+	"\x06opened\x18\x05 \x03(\x04R\x06opened\"'\n" +
 	"\vMutateReply\x12\x18\n" +
 	"\aresults\x18\x01 \x03(\fR\aresults\"\xa2\x01\n" +
 	"\aRequest\x12\x10\n" +
@@ -14987,13 +15031,15 @@ const file_granary_proto_rawDesc = "" +
 	"\x05token\x18\x03 \x01(\x04R\x05token\"<\n" +
 	"\x0eAwaitLockReply\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\rR\x05state\x12\x14\n" +
-	"\x05token\x18\x02 \x01(\x04R\x05token\"_\n" +
+	"\x05token\x18\x02 \x01(\x04R\x05token\"\x8d\x01\n" +
 	"\rAttendRequest\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x1e\n" +
 	"\n" +
 	"attendance\x18\x02 \x01(\x04R\n" +
 	"attendance\x12\x14\n" +
-	"\x05taken\x18\x03 \x01(\x04R\x05taken\"\x9f\x01\n" +
+	"\x05taken\x18\x03 \x01(\x04R\x05taken\x12\x14\n" +
+	"\x05opens\x18\x04 \x01(\bR\x05opens\x12\x16\n" +
+	"\x06opened\x18\x05 \x03(\x04R\x06opened\"\xb5\x01\n" +
 	"\aNotices\x12\x1e\n" +
 	"\n" +
 	"attendance\x18\x01 \x01(\x04R\n" +
@@ -15001,7 +15047,8 @@ const file_granary_proto_rawDesc = "" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x14\n" +
 	"\x05lease\x18\x03 \x01(\x03R\x05lease\x12,\n" +
 	"\achanges\x18\x04 \x03(\v2\x12.granary.v1.ChangeR\achanges\x12\x18\n" +
-	"\arecalls\x18\x05 \x03(\x04R\arecalls\"H\n" +
+	"\arecalls\x18\x05 \x03(\x04R\arecalls\x12\x14\n" +
+	"\x05opens\x18\x06 \x01(\bR\x05opens\"H\n" +
 	"\x06Change\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x14\n" +
