@@ -365,10 +365,24 @@ func userRmCommand(env *environment) *cobra.Command {
 }
 
 func keyCreateCommand(env *environment) *cobra.Command {
-	cmd := &cobra.Command{Use: "create USER", Short: "Make an access key; its secret is told this once", Args: exactArgs("USER")}
+	cmd := &cobra.Command{
+		Use: "create USER", Short: "Make an access key; its secret is told this once", Args: exactArgs("USER"),
+		Example: "  granary user key create ann\n  granary user key create ann --access-key OLDKEY --secret-key-file secret",
+	}
+	accessKey, secretFile := "", ""
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		k := accounts.NewKey(args[0])
+		if (accessKey == "") != (secretFile == "") {
+			return usagef("--access-key and --secret-key-file go together")
+		}
+		if accessKey != "" {
+			secret, err := readSecret(cmd.InOrStdin(), secretFile)
+			if err != nil {
+				return err
+			}
+			k.Name, k.Secret = accessKey, secret
+		}
 		return env.withFiler(cmd.Context(), func(ctx context.Context, fs *filer.FS) error {
-			k := accounts.NewKey(args[0])
 			if err := fs.PutIdentity(ctx, k); err != nil {
 				return err
 			}
@@ -383,8 +397,34 @@ func keyCreateCommand(env *environment) *cobra.Command {
 			})
 		})
 	}
+	cmd.Flags().StringVar(&accessKey, "access-key", "", "a key that there is elsewhere, to be valid here, too")
+	cmd.Flags().StringVar(&secretFile, "secret-key-file", "", "`FILE` with its secret; - for standard input")
 	env.outputFlag(cmd)
 	return cmd
+}
+
+// secretKeyMin is how long the secret of an access key is at least, in bytes.
+const secretKeyMin = 6
+
+// readSecret reads the secret of an access key.
+func readSecret(in io.Reader, name string) (string, error) {
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		in = f
+	}
+	b, err := io.ReadAll(io.LimitReader(in, 1<<10))
+	if err != nil {
+		return "", err
+	}
+	secret := strings.TrimSpace(string(b))
+	if len(secret) < secretKeyMin || strings.ContainsAny(secret, " \t\r\n") {
+		return "", usagef("the secret key has %d bytes: it is one word of at least %d", len(secret), secretKeyMin)
+	}
+	return secret, nil
 }
 
 func keySetCommand(env *environment, verb string, disabled bool) *cobra.Command {

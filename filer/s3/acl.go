@@ -263,11 +263,11 @@ func (q *request) listToPut(b *filer.Info) (*accessList, error) {
 	case err != nil:
 		return nil, err
 	case l != nil && len(document) > 0:
-		return nil, refuse(codeUnexpectedContent, "This request does not support content")
+		return nil, refuse(codeUnexpectedContent, "This request does not support content.")
 	case l != nil:
 		return l, nil
 	case len(document) == 0:
-		return nil, refuse(codeMissingSecurityHeader, "Your request was missing a required header")
+		return nil, refuse(codeMissingSecurityHeader, "Your request was missing a required header.")
 	}
 	l = &accessList{}
 	if err := decodeXML(document, l); err != nil {

@@ -23,10 +23,13 @@ const xattrParts = granary.XattrContentPrefix + "parts"
 // xattrPartSums keeps the checksums of those parts: the name of the algorithm, a space, and the raw checksums one behind the other.
 const xattrPartSums = granary.XattrContentPrefix + "part-sums"
 
+// xattrCompleted keeps the id of the upload that an object was completed of, so that a completion whose answer was lost can be repeated.
+const xattrCompleted = granary.XattrContentPrefix + "upload"
+
 // partsAttributes returns the attributes of an object's parts; what would be too long is left out.
 func partsAttributes(m *multipart, chosen []part) []granary.Xattr {
-	xattrs := partsAttribute(chosen)
-	if m.unasked || xattrs == nil {
+	xattrs := append(partsAttribute(chosen), granary.Xattr{Name: xattrCompleted, Value: []byte(m.id)})
+	if m.unasked || len(xattrs) < 2 {
 		return xattrs
 	}
 	value := []byte(string(m.algorithm) + " ")
@@ -95,7 +98,7 @@ func partSizes(info *filer.Info) []int64 {
 func partRange(info *filer.Info, text string, size int64) (byteRange, int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > partNumberMax {
-		return byteRange{}, 0, refuse(codeInvalidArgument, "Part number must be an integer between 1 and %d, inclusive.", partNumberMax)
+		return byteRange{}, 0, refuseArgument("partNumber", text, "Part number must be an integer between 1 and %d, inclusive.", partNumberMax)
 	}
 	sizes := partSizes(info)
 	switch {
@@ -147,12 +150,12 @@ func (q *request) getObjectAttributes() error {
 				asked[name] = true
 			case "":
 			default:
-				return refuse(codeInvalidArgument, "Invalid attribute name specified.")
+				return refuseArgument("x-amz-object-attributes", name, "Invalid attribute name specified.")
 			}
 		}
 	}
 	if len(asked) == 0 {
-		return refuse(codeInvalidArgument, "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty")
+		return refuse(codeInvalidRequest, "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty")
 	}
 	maxParts, after, err := q.partsPage()
 	if err != nil {

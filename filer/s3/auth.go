@@ -103,7 +103,8 @@ func (h *Handler) authenticateQuery(r *http.Request, query url.Values) (identity
 	case date.After(now.Add(clockSkewMax)):
 		return identity{}, refuse(codeAccessDenied, "Request is not yet valid.")
 	case now.After(date.Add(time.Duration(seconds) * time.Second)):
-		return identity{}, refuse(codeAccessDenied, "Request has expired.")
+		return identity{}, refuse(codeAccessDenied, "Request has expired.").with("X-Amz-Expires", strconv.FormatInt(seconds, 10)).
+			with("Expires", date.Add(time.Duration(seconds)*time.Second).Format(time.RFC3339)).with("ServerTime", now.UTC().Format(time.RFC3339))
 	}
 	payload := payloadUnsigned
 	if v := query.Get("X-Amz-Content-Sha256"); v != "" {
@@ -144,7 +145,8 @@ func (h *Handler) verify(r *http.Request, query url.Values, claim signature, id 
 	computed := hex.EncodeToString(hmacSHA256(id.key, stringToSign(id.dateTime, claim.scope, canonical)))
 	if !sameSignature(computed, claim.signature) {
 		h.log.Debug("signature does not match", "access_key", who.accessKey, "canonical_request", canonical)
-		return identity{}, refuse(codeSignature, "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
+		e := refuse(codeSignature, "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
+		return identity{}, e.with("AWSAccessKeyId", claim.scope.accessKey).with("SignatureProvided", claim.signature)
 	}
 	return id, nil
 }

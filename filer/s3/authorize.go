@@ -58,7 +58,7 @@ func (q *request) permit(action string) error {
 	}
 	t := target{bucket: q.bucket, info: b, key: q.key}
 	if q.key != "" {
-		if t.version, err = q.version(); err != nil {
+		if t.version, err = q.version(); err != nil && !q.deletesForeign() {
 			return err
 		}
 	}

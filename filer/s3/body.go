@@ -54,10 +54,11 @@ func newBody(r *http.Request, id identity, ofObject bool) (*body, error) {
 		}
 		b.sha256, b.wantSHA = sha256.New(), strings.ToLower(id.payload)
 	}
-	if text := r.Header.Get("Content-Md5"); text != "" {
+	if values := r.Header.Values("Content-Md5"); len(values) > 0 {
+		text := values[0]
 		raw, err := base64.StdEncoding.DecodeString(text)
 		if err != nil || len(raw) != md5.Size {
-			return nil, refuse(codeInvalidDigest, "The Content-MD5 you specified is not valid.")
+			return nil, refuse(codeInvalidDigest, "The Content-Md5 you specified is not valid.")
 		}
 		b.wantMD5 = raw
 		b.computeMD5()

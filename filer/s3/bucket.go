@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 	"encoding/xml"
+	"errors"
 	"net"
 	"net/http"
 	"strings"
@@ -72,9 +73,16 @@ func (q *request) createBucket() error {
 		var configuration struct {
 			XMLName            xml.Name `xml:"CreateBucketConfiguration"`
 			LocationConstraint string
+			Tags               []tag `xml:"Tags>Tag"`
 		}
 		if err := readXML(q.body, documentSizeMax, &configuration); err != nil {
 			return err
+		}
+		if err := checkTags(configuration.Tags, tagsBucketMax); err != nil {
+			return err
+		}
+		if len(configuration.Tags) > 0 {
+			settings = append(settings, granary.Xattr{Name: xattrTagging, Value: storedTags(configuration.Tags)})
 		}
 	} else if err := q.body.drain(0); err != nil {
 		return err
@@ -103,6 +111,7 @@ func (q *request) createBucket() error {
 		}
 	}
 	q.w.Header().Set("Location", "/"+q.bucket)
+	q.w.Header().Set("X-Amz-Bucket-Arn", resourceARN(q.bucket, ""))
 	q.w.WriteHeader(http.StatusOK)
 	return nil
 }
@@ -116,6 +125,9 @@ func (q *request) newBucketSettings() ([]granary.Xattr, error) {
 	ownership := q.r.Header.Get("X-Amz-Object-Ownership")
 	var settings []granary.Xattr
 	b := &filer.Info{Name: q.bucket}
+	if enforced := ownership == "" && (l == nil || l.plain()); enforced {
+		ownership = ownerEnforced // as AWS's buckets are
+	}
 	if ownership != "" {
 		c := &ownershipConfiguration{Rules: []ownershipRule{{ownership}}}
 		if err := checkOwnership(c); err != nil {
@@ -165,13 +177,21 @@ func (q *request) deleteBucket() error {
 		}
 	}
 	if granary.IsKind(err, granary.KindNotEmpty) {
-		return &apiError{code: codeBucketNotEmpty, message: "The bucket you tried to delete is not empty.", err: err}
+		return &apiError{code: codeBucketNotEmpty, message: q.notEmpty(), err: err}
 	}
 	if err != nil {
 		return err
 	}
 	q.w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// notEmpty says why a bucket cannot be deleted.
+func (q *request) notEmpty() string {
+	if _, ok := q.info.Xattr(granary.XattrVersioning); ok {
+		return "The bucket you tried to delete is not empty. You must delete all versions in the bucket."
+	}
+	return "The bucket you tried to delete is not empty."
 }
 
 // abortUploads aborts the uploads in progress of a bucket without objects: in AWS they do not keep a
@@ -238,7 +258,9 @@ func (q *request) deleteBucketConfiguration() error {
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 func checkBucketName(name string) error {
 	invalid := func(why string) error {
-		return refuse(codeInvalidBucketName, "The specified bucket is not valid: %s.", why)
+		e := refuse(codeInvalidBucketName, "The specified bucket is not valid.")
+		e.err = errors.New(why)
+		return e
 	}
 	if len(name) < 3 || len(name) > 63 {
 		return invalid("its name must have 3 to 63 characters")

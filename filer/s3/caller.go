@@ -55,7 +55,7 @@ func (h *Handler) callerOf(ctx context.Context, accessKey, token string) (*calle
 	}
 	holder, err := h.store.Holder(ctx, accessKey, "")
 	if granary.IsKind(err, granary.KindNotFound) || err == nil && holder.Key.Disabled {
-		return nil, refuse(codeInvalidAccessKey, "The AWS Access Key Id you provided does not exist in our records.")
+		return nil, refuse(codeInvalidAccessKey, "The AWS Access Key Id you provided does not exist in our records.").with("AWSAccessKeyId", accessKey)
 	}
 	if err != nil {
 		return nil, err

@@ -65,10 +65,18 @@ func (q *request) completeMultipartUpload() error {
 		return err
 	}
 	if n := len(asked.Parts); n == 0 || n > partNumberMax {
-		return refuse(codeMalformedXML, "The XML you provided did not validate: it names %d parts, not 1 to %d.", n, partNumberMax)
+		return malformedXML()
+	}
+	for _, p := range asked.Parts {
+		switch {
+		case p.ETag == "" || p.PartNumber == nil:
+			return malformedXML()
+		case *p.PartNumber < 1:
+			return refuseArgument("PartNumber", strconv.Itoa(*p.PartNumber), "PartNumber must be >= 1")
+		}
 	}
 	for i, p := range asked.Parts[1:] {
-		if p.PartNumber <= asked.Parts[i].PartNumber {
+		if *p.PartNumber <= *asked.Parts[i].PartNumber {
 			return refuse(codeInvalidPartOrder, "The list of parts was not in ascending order. Parts must be ordered by part number.")
 		}
 	}
@@ -77,6 +85,9 @@ func (q *request) completeMultipartUpload() error {
 		return err
 	}
 	root, m, err := q.openUpload()
+	if e, ok := err.(*apiError); ok && e.code == codeNoSuchUpload {
+		return q.completedBefore(root, asked.Parts, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -98,6 +109,30 @@ func (q *request) completeMultipartUpload() error {
 				return nil, err
 			}
 		}
+	})
+}
+
+// completedBefore answers the repetition of a completion as it was answered, if the object is what it made and the parts are the same; else with
+// missing.
+func (q *request) completedBefore(root granary.InodeID, asked []completePart, missing error) error {
+	info, err := q.findObject(root, q.key, 0)
+	if err != nil {
+		return missing
+	}
+	if id, _ := info.Xattr(xattrCompleted); len(id) == 0 || string(id) != q.query.Get("uploadId") {
+		return missing
+	}
+	parts := make([]part, len(asked))
+	for i, a := range asked {
+		parts[i] = part{number: *a.PartNumber, etag: unquoteETag(a.ETag)}
+	}
+	if etag, err := wholeETag(parts); err != nil || etag != info.ETag() {
+		return missing
+	}
+	q.setMadeVersion(&info.Attr)
+	return writeXML(q.w, http.StatusOK, &completeResult{
+		Xmlns: xmlNamespace, Location: q.objectURL(), Bucket: q.bucket, Key: q.key,
+		ETag: quoteETag(info.ETag()), checksumElements: elements(checksumsOf(info.Xattrs)),
 	})
 }
 
@@ -143,7 +178,7 @@ func (q *request) complete(root granary.InodeID, m *multipart, asked []completeP
 	if err != nil {
 		return nil, err
 	}
-	q.setVersionID(&info.Attr)
+	q.setMadeVersion(&info.Attr)
 	return &completeResult{
 		Xmlns: xmlNamespace, Location: q.objectURL(), Bucket: q.bucket, Key: q.key,
 		ETag: quoteETag(etag), checksumElements: elements(sums),
@@ -154,10 +189,10 @@ func (q *request) complete(root granary.InodeID, m *multipart, asked []completeP
 func chooseParts(stored []part, asked []completePart) ([]part, error) {
 	chosen := make([]part, 0, len(asked))
 	for _, a := range asked {
-		for len(stored) > 0 && stored[0].number < a.PartNumber {
+		for len(stored) > 0 && stored[0].number < *a.PartNumber {
 			stored = stored[1:]
 		}
-		if len(stored) == 0 || stored[0].number != a.PartNumber || unquoteETag(a.ETag) != stored[0].etag {
+		if len(stored) == 0 || stored[0].number != *a.PartNumber || unquoteETag(a.ETag) != stored[0].etag {
 			return nil, noSuchPart()
 		}
 		chosen = append(chosen, stored[0])
@@ -284,6 +319,9 @@ func (q *request) checkObjectSize(chosen []part) error {
 	}
 	if size > granary.FileSizeMax {
 		return refuse(codeEntityTooLarge, "Your proposed upload exceeds the maximum allowed size of %d bytes.", int64(granary.FileSizeMax))
+	}
+	if n, err := strconv.ParseInt(q.r.Header.Get("X-Amz-Mp-Object-Size"), 10, 64); err == nil && n < 0 {
+		return refuse(codeInvalidRequest, "Value for x-amz-mp-object-size header is less than zero: '%d'", n)
 	}
 	if text := q.r.Header.Get("X-Amz-Mp-Object-Size"); text != "" && text != strconv.FormatUint(size, 10) {
 		return refuse(codeInvalidRequest, "The provided 'x-amz-mp-object-size' header does not match what was uploaded: %d bytes.", size)

@@ -55,15 +55,15 @@ func writeCondition(header http.Header) (*granary.Precondition, error) {
 	match, noneMatch := header.Get("If-Match"), header.Get("If-None-Match")
 	switch {
 	case match != "" && noneMatch != "":
-		return nil, refuse(codeNotImplemented, "If-Match and If-None-Match together are not implemented.")
+		return nil, unsupportedHeader("If-None-Match")
 	case noneMatch == "*":
 		return &granary.Precondition{Absent: true}, nil
 	case noneMatch != "":
-		return nil, refuse(codeNotImplemented, "If-None-Match with anything but * is not implemented for writes.")
+		return nil, unsupportedHeader("If-None-Match")
 	case match == "*":
 		return &granary.Precondition{Present: true}, nil
 	case strings.Contains(match, ","):
-		return nil, refuse(codeNotImplemented, "If-Match with several ETags is not implemented for writes.")
+		return nil, unsupportedHeader("If-Match")
 	case match != "":
 		return &granary.Precondition{Present: true, ETag: unquoteETag(match)}, nil
 	}
@@ -80,8 +80,8 @@ type byteRange struct {
 // is ignored, as RFC 9110 section 14.2 allows; a range beyond the end is refused.
 func parseRange(header string, size int64) (byteRange, error) {
 	whole := byteRange{length: size}
-	spec, ok := strings.CutPrefix(strings.TrimSpace(header), "bytes=")
-	first, last, dash := strings.Cut(strings.TrimSpace(spec), "-")
+	spec, ok := strings.CutPrefix(header, "bytes=")
+	first, last, dash := strings.Cut(spec, "-")
 	if !ok || !dash || strings.Contains(spec, ",") {
 		return whole, nil
 	}
@@ -113,4 +113,9 @@ func parseRange(header string, size int64) (byteRange, error) {
 		return whole, unsatisfiable
 	}
 	return byteRange{offset: int64(from), length: to - int64(from) + 1, partial: true}, nil
+}
+
+// unsupportedHeader refuses a header that is not understood with this value, or beside another.
+func unsupportedHeader(name string) error {
+	return refuse(codeNotImplemented, "A header you provided implies functionality that is not implemented.").with("Header", name)
 }

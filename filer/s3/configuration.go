@@ -79,7 +79,7 @@ func configurations() map[string]configured {
 			check: normalized(checkPublicAccessBlock)},
 		"lifecycle": {attribute: xattrLifecycle, missing: codeNoLifecycle, message: "The lifecycle configuration does not exist", check: normalized(checkLifecycle)},
 		"website":   {attribute: xattrWebsite, missing: codeNoWebsite, message: "The specified bucket does not have a website configuration", check: normalized(checkWebsite)},
-		"tagging":   {attribute: xattrTagging, missing: codeNoTagSet, message: "The TagSet does not exist"},
+		"tagging":   {attribute: xattrTagging, missing: codeNoTagSet, message: "The TagSet does not exist."},
 		"logging":   {attribute: xattrLogging, absent: "<BucketLoggingStatus xmlns=\"" + xmlNamespace + "\"></BucketLoggingStatus>"},
 		"accelerate": {attribute: xattrAccelerate, check: normalized(checkAccelerate),
 			absent: "<AccelerateConfiguration xmlns=\"" + xmlNamespace + "\"></AccelerateConfiguration>"},

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/dsorchard/granary"
@@ -31,9 +32,12 @@ func (q *request) copySource() (copySource, error) {
 		return copySource{}, err
 	}
 	path, err := url.PathUnescape(text)
+	if err != nil {
+		return copySource{}, refuseArgument("x-amz-copy-source", text, "Invalid copy source encoding")
+	}
 	bucket, key, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
-	if err != nil || !ok || bucket == "" || key == "" {
-		return copySource{}, refuse(codeInvalidArgument, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey.")
+	if !ok || bucket == "" || key == "" {
+		return copySource{}, refuseArgument("x-amz-copy-source", text, "Copy Source must mention the source bucket and key: sourcebucket/sourcekey.")
 	}
 	b, err := q.h.bucketInfo(q.r.Context(), bucket)
 	if err != nil {
@@ -117,7 +121,7 @@ func (q *request) copyObject() error {
 	case "REPLACE":
 		replace = true
 	default:
-		return refuse(codeInvalidArgument, "Unknown metadata directive: %q.", directive)
+		return refuseArgument("x-amz-metadata-directive", directive, "Unknown metadata directive.")
 	}
 	by.tell(q.w.Header())
 	return q.slowly(func() (any, error) {
@@ -185,7 +189,7 @@ func (q *request) copyFrom(source copySource, root granary.InodeID, match *grana
 			copied, err = q.copyVersion(info, source, o)
 		}
 		if err == nil {
-			q.setVersionID(&copied.Attr)
+			q.setMadeVersion(&copied.Attr)
 			sums := map[algorithm]string{}
 			if !copied.Attr.IsDir() {
 				sums = checksumsOf(content)
@@ -216,7 +220,7 @@ func (q *request) copiedContent(info *filer.Info, source copySource) ([]granary.
 	var kept []granary.Xattr
 	there := false
 	for _, x := range info.Xattrs {
-		if !strings.HasPrefix(x.Name, granary.XattrContentPrefix) || granary.IsEncryption(x.Name) {
+		if !strings.HasPrefix(x.Name, granary.XattrContentPrefix) || granary.IsEncryption(x.Name) || x.Name == xattrCompleted {
 			continue
 		}
 		if sum := strings.HasPrefix(x.Name, xattrChecksumPrefix); asked && sum {
@@ -285,8 +289,11 @@ func sourceRange(header http.Header, size int64) (byteRange, error) {
 	}
 	part, err := parseRange(text, size)
 	_, last, _ := strings.Cut(text, "-")
+	if end, eerr := strconv.ParseInt(last, 10, 64); err == nil && eerr == nil && part.partial && end >= size {
+		return byteRange{}, refuseArgument("x-amz-copy-source-range", text, "Range specified is not valid for source object of size: %d", size)
+	}
 	if err != nil || !part.partial || last == "" || strings.HasPrefix(text, "bytes=-") {
-		return byteRange{}, refuse(codeInvalidArgument, "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy: %q of %d bytes.", text, size)
+		return byteRange{}, refuseArgument("x-amz-copy-source-range", text, "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy")
 	}
 	return part, nil
 }

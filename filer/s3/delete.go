@@ -26,6 +26,11 @@ func (q *request) deleteObject() error {
 		return err
 	}
 	version, err := q.version()
+	if err != nil && q.deletesForeign() {
+		q.w.Header().Set("X-Amz-Version-Id", q.query.Get("versionId"))
+		q.w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -44,6 +49,13 @@ func (q *request) deleteObject() error {
 	}
 	q.w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// deletesForeign reports whether the request deletes a version by an id as other stores have them: there is none, and that is success.
+func (q *request) deletesForeign() bool {
+	id := q.query.Get("versionId")
+	_, err := parseVersionID(id)
+	return err != nil && q.r.Method == http.MethodDelete && foreignVersion(id)
 }
 
 // removeKey removes an object, or a version of it for good; that there is none is success.

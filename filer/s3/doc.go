@@ -40,6 +40,7 @@
 //	granary.content.etag             MD5 of the content in hexadecimal; of the parts' MD5s, "-N", for N parts
 //	granary.content.checksum-NAME    x-amz-checksum-NAME, base64; with "-N" if it is of N parts' checksums
 //	granary.content.parts            sizes of the parts: COUNTxSIZE,…
+//	granary.content.upload           id of the upload that it was completed of
 //	granary.content.part-sums        checksums of the parts: algorithm, space, and they themselves, in binary
 //	granary.content.encryption       how it is encrypted: package filer/seal
 //	granary.s3.tagging               tags, as the query of a URL
@@ -47,6 +48,7 @@
 //	granary.s3.retention, legal-hold locks: package granary, XattrRetention and XattrLegalHold
 //	granary.s3.HEADER                a header kept: content-type, cache-control, content-disposition,
 //	                                 content-encoding, content-language, expires, x-amz-meta-…
+//	granary.s3.long-metadata         those x-amz-meta-… whose names are too long for that, as a query
 //
 // A bucket's root has granary.s3.versioning and granary.s3.object-lock (package granary), and granary.s3.cors, ownership, public-access-block,
 // lifecycle, website, logging, accelerate, request-payment, acl, encryption, policy and tagging: the documents of XML or JSON, and tags as those of objects.

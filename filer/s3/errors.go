@@ -225,7 +225,7 @@ func explain(err error, notFound code) *apiError {
 	case codeNoSuchBucket:
 		message = "The specified bucket does not exist."
 	case codeNoSuchUpload:
-		message = "The specified multipart upload does not exist: the upload ID may be invalid, or the upload may have been aborted or completed."
+		message = "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."
 	case codePrecondition:
 		message = "At least one of the pre-conditions you specified did not hold."
 	case codeParentIsFile:

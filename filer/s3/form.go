@@ -178,7 +178,8 @@ func (q *request) authenticatePost(f *form) (*postPolicy, error) {
 	}
 	computed := hex.EncodeToString(hmacSHA256(signingKey(who.secret, scope), encoded))
 	if !sameSignature(computed, f.fields["x-amz-signature"]) {
-		return nil, refuse(codeSignature, "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
+		e := refuse(codeSignature, "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
+		return nil, e.with("AWSAccessKeyId", scope.accessKey).with("SignatureProvided", f.fields["x-amz-signature"])
 	}
 	q.identity = identity{caller: who, scope: scope, dateTime: date}
 	document, err := base64.StdEncoding.DecodeString(encoded)
@@ -276,7 +277,7 @@ type postResponse struct {
 func (q *request) posted(f *form, info *filer.Info) error {
 	etag := quoteETag(q.body.etag())
 	header := q.w.Header()
-	q.setVersionID(&info.Attr)
+	q.setMadeVersion(&info.Attr)
 	header.Set("Etag", etag)
 	setChecksums(header, q.body.sums())
 	location := q.objectURL()

@@ -705,3 +705,68 @@ func TestErrorsAreNotMistakenForAnswers(t *testing.T) {
 		t.Error(b.String(), err)
 	}
 }
+
+// TestBucketsAreMade looks at what a new bucket has: tags, if it is to have them, and ownership controls as AWS's.
+func TestBucketsAreMade(t *testing.T) {
+	s := newServer(t)
+	made := s.do(t, call{method: "PUT", target: "/tagged", body: "<CreateBucketConfiguration><Tags><Tag><Key>k</Key><Value>v</Value></Tag></Tags></CreateBucketConfiguration>"}).want(t, 200)
+	if made.header.Get("X-Amz-Bucket-Arn") != "arn:aws:s3:::tagged" {
+		t.Error(made.header)
+	}
+	if a := s.do(t, call{method: "GET", target: "/tagged?tagging"}).want(t, 200); !strings.Contains(a.body, "<Key>k</Key><Value>v</Value>") {
+		t.Error(a.body)
+	}
+	if a := s.do(t, call{method: "GET", target: "/tagged?ownershipControls"}).want(t, 200); !strings.Contains(a.body, ownerEnforced) {
+		t.Error(a.body)
+	}
+	tags := strings.Repeat("<Tag><Key>k</Key><Value>v</Value></Tag>", 2)
+	s.do(t, call{method: "PUT", target: "/twice", body: "<CreateBucketConfiguration><Tags>" + tags + "</Tags></CreateBucketConfiguration>"}).wantCode(t, codeInvalidTag)
+	s.do(t, call{method: "HEAD", target: "/twice"}).want(t, 404)
+}
+
+// TestLongMetadata keeps user metadata whose name is longer than an attribute's, through copies and uploads in parts.
+func TestLongMetadata(t *testing.T) {
+	s := newServer(t)
+	long := "X-Amz-Meta-" + strings.Repeat("a", 300)
+	header := map[string]string{long: "value & more", "X-Amz-Meta-Short": "s"}
+	s.do(t, call{method: "PUT", target: "/bucket/k", header: header}).want(t, 200)
+	s.do(t, call{method: "PUT", target: "/bucket/copy", header: map[string]string{"X-Amz-Copy-Source": "bucket/k"}}).want(t, 200)
+	id := s.initiate(t, "parts", header)
+	s.do(t, call{method: "POST", target: "/bucket/parts?uploadId=" + id, body: completion(s.part(t, "parts", id, 1, "x"))}).want(t, 200)
+	for _, key := range []string{"k", "copy", "parts"} {
+		got := s.do(t, call{method: "HEAD", target: "/bucket/" + key}).want(t, 200)
+		if got.header.Get(long) != "value & more" || got.header.Get("X-Amz-Meta-Short") != "s" {
+			t.Errorf("%s: %v", key, got.header)
+		}
+	}
+}
+
+// TestForeignVersions names versions as other stores do: there are none such, and to delete one is no error.
+func TestForeignVersions(t *testing.T) {
+	s := newServer(t)
+	s.put(t, "k", "x")
+	for id, want := range map[string]code{
+		"01KF2YVN948NAZ4JJR4X1AAVRA": codeNoSuchVersion, "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrH": codeNoSuchVersion, "non_existing_version_id": codeInvalidArgument,
+	} {
+		s.do(t, call{method: "GET", target: "/bucket/k?versionId=" + id}).wantCode(t, want)
+		if a := s.do(t, call{method: "DELETE", target: "/bucket/k?versionId=" + id}); (a.status == 204) != (want == codeNoSuchVersion) {
+			t.Errorf("DELETE of %s: %d", id, a.status)
+		}
+	}
+	s.do(t, call{method: "GET", target: "/bucket/k"}).want(t, 200)
+}
+
+// TestArgumentsAreNamed has refusals say which argument is wrong.
+func TestArgumentsAreNamed(t *testing.T) {
+	s := newServer(t)
+	a := s.do(t, call{method: "GET", target: "/bucket?max-keys=-1"})
+	a.wantCode(t, codeInvalidArgument)
+	if !strings.Contains(a.body, "<ArgumentName>max-keys</ArgumentName><ArgumentValue>-1</ArgumentValue>") {
+		t.Error(a.body)
+	}
+	s.put(t, "k", "x")
+	s.do(t, call{method: "HEAD", target: "/bucket/none?partNumber=0"}).want(t, 400)
+	s.do(t, call{method: "GET", target: "/bucket/k?response-content-type=a", unsigned: true}).want(t, 403)
+	s.do(t, call{method: "PUT", target: "/bucket?policy", body: publicBucket}).want(t, 204)
+	s.do(t, call{method: "GET", target: "/bucket/k?response-content-type=a", unsigned: true}).wantCode(t, codeInvalidRequest)
+}

@@ -55,7 +55,7 @@ func (q *request) listObjectsV1() error {
 	encodedMarker := l.encode(marker)
 	document := l.document(q.bucket, listing)
 	document.Marker = &encodedMarker
-	if listing.Truncated && l.delimiter != "" {
+	if listing.Truncated { // AWS tells it only with a delimiter; it does no harm without
 		document.NextMarker = l.encode(lastOf(listing))
 	}
 	o := clusterOwner()

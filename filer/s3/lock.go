@@ -57,7 +57,7 @@ func (q *request) getObjectLockConfiguration() error {
 		return err
 	}
 	if configuration == nil {
-		return refuse(codeNoObjectLock, "Object Lock configuration does not exist for this bucket")
+		return refuse(codeNoObjectLock, "Object Lock configuration does not exist for this bucket.")
 	}
 	configuration.Xmlns = xmlNamespace
 	return writeXML(q.w, http.StatusOK, configuration)
@@ -115,7 +115,7 @@ func (q *request) storeLockConfiguration(b *filer.Info, c *objectLockConfigurati
 // bucketLocks refuses locks in a bucket that has none.
 func bucketLocks(b *filer.Info) error {
 	if _, ok := b.Xattr(granary.XattrObjectLock); !ok {
-		return refuse(codeInvalidRequest, "Bucket is missing ObjectLockConfiguration")
+		return refuse(codeInvalidRequest, "Bucket is missing Object Lock Configuration")
 	}
 	return nil
 }
@@ -133,7 +133,7 @@ func (q *request) lockOf(b *filer.Info) ([]granary.Xattr, error) {
 		return q.defaultLock(b)
 	}
 	if (mode == "") != (date == "") {
-		return nil, refuse(codeInvalidArgument, "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied")
+		return nil, refuse(codeInvalidArgument, "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied.")
 	}
 	var xattrs []granary.Xattr
 	if mode != "" {
@@ -216,7 +216,7 @@ func (q *request) getObjectRetention() error {
 	}
 	mode, until := retentionOf(info)
 	if mode == "" {
-		return refuse(codeNoObjectLockHere, "The specified object does not have an ObjectLock configuration")
+		return refuse(codeNoObjectLockHere, "The specified object does not have a ObjectLock configuration.")
 	}
 	return writeXML(q.w, http.StatusOK, &retentionDocument{Xmlns: xmlNamespace, Mode: mode, RetainUntilDate: until.Format(timeFormat)})
 }
@@ -289,7 +289,7 @@ func (q *request) getObjectLegalHold() error {
 	}
 	v, ok := info.Xattr(granary.XattrLegalHold)
 	if !ok {
-		return refuse(codeNoObjectLockHere, "The specified object does not have an ObjectLock configuration")
+		return refuse(codeNoObjectLockHere, "The specified object does not have a ObjectLock configuration.")
 	}
 	return writeXML(q.w, http.StatusOK, &legalHoldDocument{Xmlns: xmlNamespace, Status: string(v)})
 }

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/dsorchard/granary"
@@ -10,6 +11,9 @@ import (
 // xattrPrefix begins the attributes that keep headers of an object; the header's name in lower case
 // follows.
 const xattrPrefix = "granary.s3."
+
+// xattrLongNames keeps the headers of user metadata with names too long for an attribute's, as a query.
+const xattrLongNames = xattrPrefix + "long-metadata"
 
 // metadataPrefix begins the headers of user metadata.
 const metadataPrefix = "x-amz-meta-"
@@ -48,7 +52,7 @@ func (q *request) metadataOf() ([]granary.Xattr, error) {
 			xattrs = append(xattrs, granary.Xattr{Name: xattrPrefix + strings.ToLower(name), Value: []byte(value)})
 		}
 	}
-	size := 0
+	size, long := 0, url.Values{}
 	for name, values := range header {
 		lower := strings.ToLower(name)
 		user, ok := strings.CutPrefix(lower, metadataPrefix)
@@ -57,10 +61,17 @@ func (q *request) metadataOf() ([]granary.Xattr, error) {
 		}
 		value := strings.Join(values, ",")
 		size += len(user) + len(value)
-		if size > metadataSizeMax || len(xattrPrefix)+len(lower) > granary.XattrNameMax {
+		if size > metadataSizeMax {
 			return nil, refuse(codeMetadataTooLarge, "Your metadata headers exceed the maximum allowed metadata size")
 		}
+		if len(xattrPrefix)+len(lower) > granary.XattrNameMax {
+			long.Set(lower, value)
+			continue
+		}
 		xattrs = append(xattrs, granary.Xattr{Name: xattrPrefix + lower, Value: []byte(value)})
+	}
+	if len(long) > 0 {
+		xattrs = append(xattrs, granary.Xattr{Name: xattrLongNames, Value: []byte(long.Encode())})
 	}
 	return xattrs, nil
 }
@@ -100,7 +111,7 @@ func (q *request) checkUnsupported() error {
 // isMetadata reports whether an attribute is a header of an object.
 func isMetadata(x granary.Xattr) bool {
 	name, ok := strings.CutPrefix(x.Name, xattrPrefix)
-	return ok && (strings.HasPrefix(name, metadataPrefix) || isStoredHeader(name))
+	return x.Name == xattrLongNames || ok && (strings.HasPrefix(name, metadataPrefix) || isStoredHeader(name))
 }
 
 // isProperty reports whether an attribute is what an upload gives to its object when it is completed.
@@ -114,6 +125,11 @@ func setMetadata(header http.Header, xattrs []granary.Xattr) {
 	for _, x := range xattrs {
 		name, ok := strings.CutPrefix(x.Name, xattrPrefix)
 		switch {
+		case x.Name == xattrLongNames:
+			long, _ := url.ParseQuery(string(x.Value)) // as it was encoded
+			for name, values := range long {
+				header[name] = values
+			}
 		case ok && strings.HasPrefix(name, metadataPrefix):
 			header[name] = []string{string(x.Value)}
 		case ok && isStoredHeader(name):

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/filer"
@@ -64,7 +65,7 @@ func validUploadID(id string) bool {
 }
 
 func noSuchUpload() error {
-	return refuse(codeNoSuchUpload, "The specified multipart upload does not exist: the upload ID may be invalid, or the upload may have been aborted or completed.")
+	return refuse(codeNoSuchUpload, "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.")
 }
 
 // uploadError says what an error means to whoever uses an upload: that its directory is gone.
@@ -196,7 +197,7 @@ func (h *Handler) findUpload(ctx context.Context, root granary.InodeID, id strin
 func (q *request) partNumber() (int, error) {
 	n, err := strconv.Atoi(q.query.Get("partNumber"))
 	if err != nil || n < 1 || n > partNumberMax {
-		return 0, refuse(codeInvalidArgument, "Part number must be an integer between 1 and %d, inclusive", partNumberMax)
+		return 0, refuseArgument("partNumber", q.query.Get("partNumber"), "Part number must be an integer between 1 and %d, inclusive.", partNumberMax)
 	}
 	return n, nil
 }
@@ -335,6 +336,11 @@ func (q *request) abortMultipartUpload() error {
 	root, m, err := q.openUpload()
 	if err != nil {
 		return err
+	}
+	if text := q.r.Header.Get("X-Amz-If-Match-Initiated-Time"); text != "" {
+		if t, err := http.ParseTime(text); err != nil || !t.Equal(m.initiated.Std().Truncate(time.Second)) {
+			return refuse(codePrecondition, "At least one of the pre-conditions you specified did not hold.")
+		}
 	}
 	if err := q.h.removeUpload(q.r.Context(), root, m); err != nil {
 		return uploadError(err)

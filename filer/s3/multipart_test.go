@@ -75,7 +75,10 @@ func TestMultipart(t *testing.T) {
 	if got.body != big+small || got.header.Get("Content-Type") != "a/b" || got.header.Get("X-Amz-Meta-A") != "1" {
 		t.Fatalf("%d bytes, %v", len(got.body), got.header)
 	}
-	s.do(t, call{method: "POST", target: target, body: completion(e1, e2)}).wantCode(t, codeNoSuchUpload)
+	if again := s.do(t, call{method: "POST", target: target, body: completion(e1, e2)}).want(t, 200); again.body != done.body {
+		t.Fatalf("the completion, repeated: %s, and not %s", again.body, done.body)
+	}
+	s.do(t, call{method: "POST", target: target, body: completion(e1)}).wantCode(t, codeNoSuchUpload)
 	s.do(t, call{method: "PUT", target: target + "&partNumber=3", body: "late"}).wantCode(t, codeNoSuchUpload)
 	if a := s.do(t, call{method: "GET", target: "/bucket?uploads"}).want(t, 200); strings.Contains(a.body, "<Upload>") {
 		t.Fatal(a.body)
@@ -337,6 +340,8 @@ func TestPartDuringCompletion(t *testing.T) {
 	if uploads != 2 {
 		t.Fatalf("%d tries", uploads)
 	}
+	s.do(t, complete).want(t, 200)
+	s.put(t, "k", "x")
 	s.do(t, complete).wantCode(t, codeNoSuchUpload)
 
 	id = s.initiate(t, "other", nil)

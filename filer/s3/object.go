@@ -50,7 +50,27 @@ func sizeOf(attr *granary.Attr) int64 {
 	return int64(attr.Size)
 }
 
+// checkRead refuses what is wrong with a request to read, whatever is there.
+func (q *request) checkRead() error {
+	if q.query.Has("partNumber") {
+		if _, err := q.partNumber(); err != nil {
+			return err
+		}
+	}
+	if q.identity.caller.principal.Anonymous {
+		for name := range q.query {
+			if strings.HasPrefix(name, "response-") {
+				return refuse(codeInvalidRequest, "Request specific response headers cannot be used for anonymous GET requests.")
+			}
+		}
+	}
+	return nil
+}
+
 func (q *request) headObject() error {
+	if err := q.checkRead(); err != nil {
+		return err
+	}
 	root, err := q.bucketRoot()
 	if err != nil {
 		return err
@@ -68,6 +88,9 @@ func (q *request) headObject() error {
 }
 
 func (q *request) getObject() error {
+	if err := q.checkRead(); err != nil {
+		return err
+	}
 	root, err := q.bucketRoot()
 	if err != nil {
 		return err
@@ -275,7 +298,7 @@ func (q *request) putObject() error {
 	if err != nil {
 		return explain(err, codeNoSuchBucket)
 	}
-	q.setVersionID(&info.Attr)
+	q.setMadeVersion(&info.Attr)
 	q.w.Header().Set("Etag", quoteETag(q.body.etag()))
 	setChecksums(q.w.Header(), q.body.sums())
 	q.w.WriteHeader(http.StatusOK)

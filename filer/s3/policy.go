@@ -26,7 +26,7 @@ func (h *Handler) bucketPolicy(b *filer.Info) (*iam.Policy, error) {
 	return h.policies.parse(iam.OfResource, string(stored))
 }
 
-func noSuchPolicy() error { return refuse(codeNoPolicy, "The bucket policy does not exist") }
+func noSuchPolicy() error { return refuse(codeNoPolicy, "The bucket policy does not exist.") }
 
 func (q *request) getBucketPolicy() error {
 	b, err := q.openBucket()

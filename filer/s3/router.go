@@ -270,8 +270,11 @@ func (q *request) intQuery(name string, absent, valueMax int) (int, error) {
 		return absent, nil
 	}
 	n, err := strconv.ParseInt(text, 10, 32)
-	if err != nil || n < 0 {
-		return 0, refuse(codeInvalidArgument, "Provided %s not an integer or within integer range: %q.", name, text)
+	switch {
+	case err != nil:
+		return 0, refuseArgument(name, text, "Provided %s not an integer or within integer range", name)
+	case n < 0:
+		return 0, refuseArgument(name, text, "Argument %s must be an integer between 0 and 2147483647", name)
 	}
 	return min(int(n), valueMax), nil
 }

@@ -200,7 +200,7 @@ func (q *request) getBucketTagging() error {
 	}
 	stored, ok := b.Xattr(xattrTagging)
 	if !ok {
-		return refuse(codeNoTagSet, "The TagSet does not exist")
+		return refuse(codeNoTagSet, "The TagSet does not exist.")
 	}
 	return q.writeTagging(stored)
 }

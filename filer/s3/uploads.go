@@ -75,9 +75,12 @@ func (q *request) listMultipartUploads() error {
 		Delimiter: encode(delimiter), Prefix: encode(prefix), EncodingType: q.query.Get("encoding-type"), MaxUploads: maxUploads,
 	}
 	lastKey, lastID, folding, count := "", "", "", 0
-	for _, m := range afterUpload(found, keyMarker, idMarker) {
+	after := afterUpload(found, keyMarker, idMarker)
+	if rest, ok := strings.CutPrefix(keyMarker, prefix); ok && delimiter != "" && strings.HasSuffix(rest, delimiter) && strings.Index(rest, delimiter) == len(rest)-len(delimiter) {
+		after = slices.DeleteFunc(after, func(m *multipart) bool { return strings.HasPrefix(m.key, keyMarker) }) // a common prefix that was listed
+	}
+	for _, m := range after {
 		if folding != "" && strings.HasPrefix(m.key, folding) {
-			lastKey, lastID = m.key, m.id
 			continue
 		}
 		if count == maxUploads {
@@ -88,6 +91,7 @@ func (q *request) listMultipartUploads() error {
 		folding, lastKey, lastID = "", m.key, m.id
 		if i := strings.Index(m.key[len(prefix):], delimiter); delimiter != "" && i >= 0 {
 			folding = m.key[:len(prefix)+i+len(delimiter)]
+			lastKey, lastID = folding, ""
 			document.CommonPrefixes = append(document.CommonPrefixes, commonPrefix{Prefix: encode(folding)})
 			continue
 		}

@@ -36,17 +36,29 @@ func parseVersionID(id string) (granary.ObjectVersion, error) {
 	n, err := strconv.ParseUint(id, 16, 64)
 	switch {
 	case err == nil && len(id) == 16 && n != 0 && granary.ObjectVersion(n) != granary.NoID:
-	case len(id) >= 16 && !strings.ContainsFunc(id, func(r rune) bool { return !strings.ContainsRune(idLetters, r) }):
+	case foreignVersion(id):
 		return 0, refuse(codeNoSuchVersion, "The specified version does not exist.") // another store's
 	default:
-		return 0, refuse(codeInvalidArgument, "Invalid version id specified")
+		return 0, refuseArgument("versionId", id, "Invalid version id specified")
 	}
 	return granary.ObjectVersion(n), nil
+}
+
+// foreignVersion reports whether an id is of a form that other stores have: AWS, MinIO and others.
+func foreignVersion(id string) bool {
+	return (len(id) == 26 || len(id) == 32 || len(id) == 36) && !strings.ContainsFunc(id, func(r rune) bool { return !strings.ContainsRune(idLetters, r) })
 }
 
 // version returns the version that the request's query names; 0 for the newest.
 func (q *request) version() (granary.ObjectVersion, error) {
 	return parseVersionID(q.query.Get("versionId"))
+}
+
+// setMadeVersion tells the id of a version that was made, if it has one.
+func (q *request) setMadeVersion(a *granary.Attr) {
+	if !a.Unnumbered() {
+		q.w.Header().Set("X-Amz-Version-Id", versionID(a))
+	}
 }
 
 // setVersionID tells the id of a version, where the bucket has versions.

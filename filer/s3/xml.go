@@ -181,7 +181,7 @@ type (
 		Parts   []completePart `xml:"Part"`
 	}
 	completePart struct {
-		PartNumber int
+		PartNumber *int
 		ETag       string
 		checksumElements
 	}
