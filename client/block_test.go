@@ -132,6 +132,35 @@ func TestOverhead(t *testing.T) {
 	}
 }
 
+// However uploads end, the memory of their chunks is given back.
+func TestArenasComeBack(t *testing.T) {
+	f, c := newCluster(t, 9, 8, policy(4, 2), nil)
+	data := noise(9, 30<<20)
+	if _, err := upload(c, "whole", data); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := upload(c, "again", data); err != nil { // of chunks that are there
+		t.Fatal(err)
+	}
+	for _, size := range []int{5 << 20, 29 << 20} {
+		u, err := c.NewUpload(t.Context(), UploadOptions{Create: granary.Create{Parent: granary.RootInode, Name: "aborted"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := u.Write(noise(uint64(size), size)); err != nil {
+			t.Fatal(err)
+		}
+		u.Abort()
+	}
+	closeClient(t, c)
+	if c.arenas.taken != 0 || len(c.arenas.idle) != 0 {
+		t.Errorf("%d arenas are in use, %d idle", c.arenas.taken, len(c.arenas.idle))
+	}
+	if len(f.names) != 2 {
+		t.Error(f.names)
+	}
+}
+
 // What is uploaded twice is stored once, across uploads, within one, and while both are under way.
 func TestDeduplication(t *testing.T) {
 	f, c := newCluster(t, 3, 6, policy(4, 2), nil)

@@ -42,6 +42,7 @@ type Client struct {
 	codec   *block.Codec
 	codes   erasure.Cache
 	bufs    buffers
+	arenas  arenas
 	slabs   slabs
 	cores   chan struct{} // one token for each core that encodes or hashes
 	placing *placing
@@ -115,6 +116,7 @@ func (c *Client) Close() error {
 	}
 	c.cache.clear()
 	c.slabs.lent.close()
+	c.arenas.close()
 	return c.masters.close()
 }
 

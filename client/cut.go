@@ -9,8 +9,9 @@ const (
 	edgeChunkSizeMin    = 16 << 10
 	edgeChunkSizeNormal = 64 << 10
 	edgeChunkSizeMax    = 256 << 10
-	edgeSize            = 512 << 10                // bytes at the front of a part that are cut so
-	cutBufferMax        = 2 * granary.ChunkSizeMax // twice the largest chunk, so that what is left is moved seldom
+	edgeSize            = 512 << 10 // bytes at the front of a part that are cut so
+	// arenaMax is the memory that a stream is cut in at a time: twice the largest chunk, so that little of it is a chunk that goes on in the next.
+	arenaMax = 2 * granary.ChunkSizeMax
 )
 
 // cutter cuts a stream into chunks. Where it cuts depends on the stream alone, not on how it arrives.
@@ -22,39 +23,56 @@ const (
 // the bytes of parts of 8 MiB was, when 100 bytes were put before a tar of 200 MB. So the front of a part, up to the first cut after edgeSize, and what follows the last content-defined
 // cut are cut small, and only the small chunks at the very border differ.
 type cutter struct {
-	bufs    *buffers
-	window  int // bytes that must be there, unless the stream ends, to know the next cut
-	next    func(p []byte) int
-	edge    func(p []byte) int // nil unless the stream is a part
-	front   int                // bytes of a part's front still to be cut small
-	buf     []byte
-	started int // bytes at the front of buf that have been emitted
+	arenas *arenas
+	next   cutFinder
+	edge   cutFinder // nil unless the stream is a part
+	front  int       // bytes of a part's front still to be cut small
+	arena  *arena    // nil before the first byte
+	begin  int       // where in it the chunk begins that is coming
+	search search    // for its end
+}
+
+// cutFinder says where a chunk ends, as jump.find does.
+type cutFinder func(s *search, p []byte, last bool) (length int, found bool)
+
+// fixedChunk is the cutFinder of chunks of one length.
+func fixedChunk(_ *search, p []byte, last bool) (length int, found bool) {
+	return min(len(p), chunkSizeNormal), last || len(p) >= chunkSizeNormal
 }
 
 // newCutter makes a cutter for a stream; part says that the stream is a part of a whole.
-func newCutter(bufs *buffers, chunking granary.Chunking, part bool) *cutter {
+func newCutter(arenas *arenas, chunking granary.Chunking, part bool) *cutter {
 	if chunking == granary.ChunkingFixed {
-		return &cutter{bufs: bufs, window: chunkSizeNormal, next: func(p []byte) int { return len(p) }}
+		return &cutter{arenas: arenas, next: fixedChunk}
 	}
-	c := &cutter{bufs: bufs, window: granary.ChunkSizeMax, next: newJump(chunkSizeMin, chunkSizeNormal, granary.ChunkSizeMax).first}
+	c := &cutter{arenas: arenas, next: newJump(chunkSizeMin, chunkSizeNormal, granary.ChunkSizeMax).find}
 	if part {
 		c.front = edgeSize
-		c.edge = newJump(edgeChunkSizeMin, edgeChunkSizeNormal, edgeChunkSizeMax).first
+		c.edge = newJump(edgeChunkSizeMin, edgeChunkSizeNormal, edgeChunkSizeMax).find
 	}
 	return c
 }
 
-// write adds bytes to the stream and emits the chunks that are complete. What emit gets is valid
-// until it returns.
-func (c *cutter) write(p []byte, emit func(chunk []byte) error) error {
+// first returns the length of the first chunk of a stream that is all there.
+func (c *cutter) first(p []byte) int {
+	n, _ := c.next(&search{}, p, true)
+	return n
+}
+
+// emitted takes a chunk, which lies in an arena: who keeps it holds that.
+type emitted func(chunk []byte, in *arena) error
+
+// write adds bytes to the stream and emits the chunks that are complete.
+func (c *cutter) write(p []byte, emit emitted) error {
 	for len(p) > 0 {
-		n := min(len(p), c.window-c.buffered())
-		c.reserve(n)
-		c.buf = append(c.buf, p[:n]...)
+		n := min(len(p), c.room(len(p)))
+		c.arena.memory = append(c.arena.memory, p[:n]...)
 		p = p[n:]
-		if c.buffered() == c.window {
-			if err := c.emit(emit); err != nil {
+		for {
+			if some, err := c.emit(false, emit); err != nil {
 				return err
+			} else if !some {
+				break
 			}
 		}
 	}
@@ -62,51 +80,62 @@ func (c *cutter) write(p []byte, emit func(chunk []byte) error) error {
 }
 
 // finish emits what is left, the end of the stream.
-func (c *cutter) finish(emit func(chunk []byte) error) error {
-	for c.buffered() > 0 {
-		if c.edge != nil && c.front <= 0 && c.next(c.buf[c.started:]) == c.buffered() {
-			c.front = c.buffered() // the last chunk ends where the part does
+func (c *cutter) finish(emit emitted) error {
+	for len(c.coming()) > 0 {
+		if c.edge != nil && c.front <= 0 {
+			rest, s := c.coming(), c.search
+			if n, _ := c.next(&s, rest, true); n == len(rest) { // the last chunk ends where the part does
+				c.front, c.search = n, search{}
+			}
 		}
-		if err := c.emit(emit); err != nil {
+		if _, err := c.emit(true, emit); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// release gives the buffer back. The cutter is empty afterwards.
+// release gives the memory back. The cutter is empty afterwards.
 func (c *cutter) release() {
-	c.bufs.put(c.buf)
-	c.buf, c.started = nil, 0
+	c.arena.release()
+	c.arena, c.begin, c.search = nil, 0, search{}
 }
 
-func (c *cutter) buffered() int { return len(c.buf) - c.started }
+// coming returns what there is of the chunk that is coming.
+func (c *cutter) coming() []byte {
+	if c.arena == nil {
+		return nil
+	}
+	return c.arena.memory[c.begin:]
+}
 
-func (c *cutter) emit(emit func(chunk []byte) error) error {
-	rest := c.buf[c.started:]
-	n := 0
+// emit emits a chunk if there is a whole one.
+func (c *cutter) emit(last bool, emit emitted) (some bool, err error) {
+	rest, find := c.coming(), c.next
 	if c.front > 0 {
-		n = c.edge(rest)
-		c.front -= n
-	} else {
-		n = c.next(rest)
+		find = c.edge
 	}
-	c.started += n
-	return emit(rest[:n:n])
+	n, found := find(&c.search, rest, last)
+	if !found || n == 0 {
+		return false, nil
+	}
+	c.begin += n
+	c.front -= min(n, c.front)
+	return true, emit(rest[:n:n], c.arena)
 }
 
-// reserve makes room for n more bytes.
-func (c *cutter) reserve(n int) {
-	if len(c.buf)+n <= cap(c.buf) {
-		return
+// room makes room for more bytes, n if it can be, and returns for how many there is.
+func (c *cutter) room(n int) int {
+	if c.arena == nil {
+		c.arena = c.arenas.get(min(2*n, arenaMax))
 	}
-	to := c.buf[:0]
-	if need := c.buffered() + n; need > cap(c.buf)/2 && cap(c.buf) < cutBufferMax {
-		to = c.bufs.get(min(2*need, cutBufferMax))
+	if free := cap(c.arena.memory) - len(c.arena.memory); free > 0 {
+		return free
 	}
-	moved := append(to, c.buf[c.started:]...)
-	if cap(to) != cap(c.buf) {
-		c.bufs.put(c.buf)
-	}
-	c.buf, c.started = moved, 0
+	rest := c.coming() // less than the largest chunk
+	next := c.arenas.get(min(max(2*(len(rest)+n), cap(c.arena.memory)), arenaMax))
+	next.memory = append(next.memory, rest...)
+	c.arena.release()
+	c.arena, c.begin = next, 0
+	return cap(next.memory) - len(next.memory)
 }

@@ -27,10 +27,10 @@ func cutAll(t testing.TB, chunking granary.Chunking, data []byte, pieceSize func
 
 func cutStream(t testing.TB, chunking granary.Chunking, part bool, data []byte, pieceSize func() int) [][]byte {
 	t.Helper()
-	cut := newCutter(&buffers{}, chunking, part)
+	cut := newCutter(&arenas{}, chunking, part)
 	defer cut.release()
 	var chunks [][]byte
-	keep := func(p []byte) error {
+	keep := func(p []byte, _ *arena) error {
 		chunks = append(chunks, bytes.Clone(p))
 		return nil
 	}

@@ -28,25 +28,48 @@ func newJump(least, normal, most int) *jump {
 	return j
 }
 
-// first returns the length of the first chunk of p. The end of p counts as the end of the stream if p is shorter than the longest chunk.
-func (j *jump) first(p []byte) int {
-	if len(p) <= j.normal {
-		return len(p)
-	}
-	p = p[:min(len(p), j.most)]
-	for i := j.least; i < len(p); i += j.length {
-		var cut bool
-		if i, cut = j.scan(p, i); cut {
-			return i
-		}
-	}
-	return len(p)
+// search is how far a chunk that is still coming has been looked through for its end.
+type search struct {
+	at   int    // bytes that have been looked at or jumped over; 0 if none
+	hash uint64 // of the bytes before at
 }
 
-// scan returns where, from i on, the hash calls for a jump, or for a cut; len(p) if nowhere.
-func (j *jump) scan(p []byte, i int) (at int, cut bool) {
-	gear, leap := &jc.G, j.leap
-	hash := uint64(0)
+// first returns the length of the first chunk of p. The end of p counts as the end of the stream if p is shorter than the longest chunk.
+func (j *jump) first(p []byte) int {
+	n, _ := j.find(&search{}, p, true)
+	return n
+}
+
+// find returns the length of the chunk that p begins with, if p is long enough to tell, or is the last of its stream. If not, it is
+// called again with the same bytes and some more: it goes on where it stood. Once it has found a chunk, s is fit for the next one.
+func (j *jump) find(s *search, p []byte, last bool) (length int, found bool) {
+	if len(p) <= j.normal { // the last chunk of a stream may be so short, whatever is in it
+		return len(p), last
+	}
+	p = p[:min(len(p), j.most)]
+	for s.at = max(s.at, j.least); s.at < len(p); {
+		at, hash, leap := j.scan(p, s.at, s.hash)
+		switch {
+		case leap && hash&j.cut == 0:
+			*s = search{}
+			return at, true
+		case leap:
+			*s = search{at: at + j.length}
+		default:
+			*s = search{at, hash}
+		}
+	}
+	if last || len(p) == j.most {
+		*s = search{}
+		return len(p), true
+	}
+	return 0, false
+}
+
+// scan rolls a hash over the bytes from i on, to where it calls for a jump at least: leap says that it does, there; otherwise it stands
+// at the end of p.
+func (j *jump) scan(p []byte, i int, hash uint64) (at int, rolled uint64, leap bool) {
+	gear, mask := &jc.G, j.leap
 	for ; i+8 <= len(p); i += 8 {
 		w := binary.LittleEndian.Uint64(p[i:])
 		h0 := hash<<1 + gear[uint8(w)]
@@ -57,15 +80,15 @@ func (j *jump) scan(p []byte, i int) (at int, cut bool) {
 		h5 := h4<<1 + gear[uint8(w>>40)]
 		h6 := h5<<1 + gear[uint8(w>>48)]
 		h7 := h6<<1 + gear[uint8(w>>56)]
-		if h0&leap == 0 || h1&leap == 0 || h2&leap == 0 || h3&leap == 0 || h4&leap == 0 || h5&leap == 0 || h6&leap == 0 || h7&leap == 0 {
+		if h0&mask == 0 || h1&mask == 0 || h2&mask == 0 || h3&mask == 0 || h4&mask == 0 || h5&mask == 0 || h6&mask == 0 || h7&mask == 0 {
 			break // which of them is seen below
 		}
 		hash = h7
 	}
 	for ; i < len(p); i++ {
-		if hash = hash<<1 + gear[p[i]]; hash&leap == 0 {
-			return i, hash&j.cut == 0
+		if hash = hash<<1 + gear[p[i]]; hash&mask == 0 {
+			return i, hash, true
 		}
 	}
-	return len(p), false
+	return len(p), hash, false
 }

@@ -47,6 +47,28 @@ func TestJumpIsTheLibrary(t *testing.T) {
 	}
 }
 
+// Where a stream is cut does not depend on how much of it is there when: neither on how it comes, nor on what the cutter was asked before.
+func TestJumpGoesOn(t *testing.T) {
+	j := newJump(64, 256, 1024)
+	data := noise(8, 1<<16)
+	rapid.Check(t, func(t *rapid.T) {
+		p := data[rapid.IntRange(0, len(data)/2).Draw(t, "from"):]
+		p = p[:rapid.IntRange(1, len(p)/4).Draw(t, "length")]
+		var s search
+		for there := 0; len(p) > 0; {
+			n, found := j.find(&s, p[:there], there == len(p))
+			if !found {
+				there = min(len(p), there+rapid.IntRange(1, 300).Draw(t, "more"))
+				continue
+			}
+			if want := j.first(p); n != want {
+				t.Fatalf("%d bytes, want %d", n, want)
+			}
+			p, there = p[n:], max(there-n, 0)
+		}
+	})
+}
+
 func BenchmarkJump(b *testing.B) {
 	data := noise(3, 32<<20)
 	j := newJump(chunkSizeMin, chunkSizeNormal, granary.ChunkSizeMax)

@@ -30,7 +30,8 @@ type placed struct {
 
 	size    int    // of the block
 	block   []byte // encoded; nil if it is plain
-	plain   []byte // the chunk, if it is stored as it is, and its block is made where its row is
+	plain   []byte // the chunk, if it is stored as it is, and its block is made where its row is …
+	arena   *arena // … and where it lies
 	row     *row   // (writer.mu)
 	hurried bool   // (writer.mu)
 	refs    int    // pieces that use it (Client.placing.mu)
@@ -130,14 +131,14 @@ func (c *Client) dispose(b *placed) {
 		b.w.unpin(b.vol)
 	}
 	c.bufs.put(b.block)
-	c.bufs.put(b.plain)
-	b.block, b.plain = nil, nil
+	b.arena.release()
+	b.block, b.plain, b.arena = nil, nil, nil
 }
 
 // piece is one chunk of content on its way from a caller to a commit.
 type piece struct {
-	plain []byte // until it is encoded, if owned; else until the caller goes on
-	owned bool   // plain is a buffer of ours
+	plain []byte // until it is encoded, if it lies in an arena; else until the caller goes on
+	arena *arena // that plain lies in; nil if it is the caller's
 	saved []byte // the encoded block, if it has to be written anew and plain is gone
 	raw   uint32
 	hash  granary.Hash
@@ -309,16 +310,16 @@ func (c *Client) encode(b *placed, p *piece, t *target) {
 	switch shrunk, ok := c.codec.AppendShrunk(room, t.dataset, p.hash, p.plain, t.policy.Compression); {
 	case ok:
 		b.block = shrunk
-	case p.owned:
+	case p.arena != nil:
 		c.bufs.put(room)
-		b.plain, b.size = p.plain, block.StoredSizeMax(len(p.plain))
-		p.plain, p.owned = nil, false
+		b.plain, b.arena, b.size = p.plain, p.arena, block.StoredSizeMax(len(p.plain))
+		p.plain, p.arena = nil, nil
 		return
 	default:
 		b.block, _ = block.AppendPlain(room, 0, t.dataset, p.hash, p.plain)
 	}
 	b.size = len(b.block)
-	c.freePlain(p)
+	p.free()
 }
 
 // encoding is a block that is being encoded.
@@ -376,7 +377,7 @@ func (c *Client) redo(p *piece) {
 // keep has a piece keep what its block was made of.
 func (p *piece) keep(c *Client, b *placed) {
 	if b.plain != nil {
-		p.plain, p.owned = append(c.bufs.get(len(b.plain)), b.plain...), true
+		p.plain, p.arena = b.plain, b.arena.hold()
 		return
 	}
 	p.saved = append(c.bufs.get(len(b.block)), b.block...)
@@ -459,19 +460,18 @@ func (c *Client) drop(pieces []*piece) {
 			c.part(p.block, false)
 			p.block = nil
 		}
-		c.freePlain(p)
+		p.free()
 		p.plain = nil
 		c.bufs.put(p.saved)
 		p.saved = nil
 	}
 }
 
-// freePlain gives the plaintext of a piece back if it is ours: what is encoded can be written again
-// without it.
-func (c *Client) freePlain(p *piece) {
-	if p.owned {
-		c.bufs.put(p.plain)
-		p.plain, p.owned = nil, false
+// free gives the plaintext of a piece back if it lies in an arena: what is encoded can be written again without it.
+func (p *piece) free() {
+	if p.arena != nil {
+		p.arena.release()
+		p.plain, p.arena = nil, nil
 	}
 }
 

@@ -162,9 +162,9 @@ func (g *gathering) pack(r Range) {
 
 // cut cuts a long range like a stream.
 func (g *gathering) cut(c *Client, t *target, r Range) error {
-	cut := newCutter(&c.bufs, t.policy.Chunking, false)
+	cut := newCutter(&c.arenas, t.policy.Chunking, false)
 	for data := r.Data; len(data) > 0; {
-		n := cut.next(data[:min(len(data), cut.window)])
+		n := cut.first(data)
 		d := g.batch(n)
 		p := &piece{plain: data[:n:n], raw: uint32(n)}
 		d.pieces = append(d.pieces, p)

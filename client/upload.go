@@ -13,8 +13,8 @@ const (
 	segmentSize = 8 << 20
 	// wholeMax is up to where an upload becomes a file by one Create with all of its content.
 	wholeMax = 16 << 20
-	// uploadMax bounds what an upload holds in memory, beside its cutter's buffer of at most
-	// cutBufferMax: two rows of 4+2, one flushed and one gathering, and some to go on with.
+	// uploadMax bounds what an upload holds in memory, beside the arena that its cutter fills: two rows of 4+2, one flushed and one
+	// gathering, and some to go on with. With smaller rows it is less (heldMax).
 	uploadMax = 40 << 20
 )
 
@@ -47,7 +47,8 @@ type Upload struct {
 	over   bool // Finish or Abort was called
 
 	offset   uint64     // of the next chunk
-	segment  *segment   // gathers
+	segment  *segment   // gathers …
+	arena    *arena     // … what lies here
 	segments []*segment // sent, and held back until it is known whether one Create will do
 	inode    granary.InodeID
 	wg       sync.WaitGroup
@@ -86,7 +87,7 @@ func (c *Client) NewUpload(ctx context.Context, o UploadOptions) (*Upload, error
 	if err != nil {
 		return nil, err
 	}
-	u := &Upload{c: c, o: o, t: t, cut: newCutter(&c.bufs, t.policy.Chunking, o.NoInline), segment: newSegment(0), wake: make(chan struct{}, 1)}
+	u := &Upload{c: c, o: o, t: t, cut: newCutter(&c.arenas, t.policy.Chunking, o.NoInline), segment: newSegment(0), wake: make(chan struct{}, 1)}
 	u.ctx, u.cancel = context.WithCancel(ctx)
 	return u, nil
 }
@@ -118,20 +119,21 @@ func (u *Upload) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// chunk takes a chunk from the cutter.
-func (u *Upload) chunk(chunk []byte) error {
+// chunk takes a chunk from the cutter. What is sent together lies in one arena, so that its memory is free again when that is settled.
+func (u *Upload) chunk(chunk []byte, in *arena) error {
 	if u.offset+uint64(len(chunk)) > granary.FileSizeMax {
 		return granary.Errorf(granary.KindFileTooLarge, "upload", u.o.Create.Name, "beyond %d bytes", uint64(granary.FileSizeMax))
 	}
-	if err := u.reserve(len(chunk)); err != nil {
-		return err
-	}
-	if u.segment.size > 0 && u.segment.size+len(chunk) > segmentSize {
+	if u.segment.size > 0 && (u.arena != in || u.segment.size+len(chunk) > segmentSize) {
 		if err := u.send(); err != nil {
 			return err
 		}
 	}
-	p := &piece{plain: append(u.c.bufs.get(len(chunk)), chunk...), owned: true, raw: uint32(len(chunk))}
+	if err := u.reserve(len(chunk)); err != nil {
+		return err
+	}
+	p := &piece{plain: chunk, arena: in.hold(), raw: uint32(len(chunk))}
+	u.arena = in
 	u.segment.pieces = append(u.segment.pieces, p)
 	u.segment.size += len(chunk)
 	u.offset += uint64(len(chunk))
@@ -140,13 +142,14 @@ func (u *Upload) chunk(chunk []byte) error {
 
 // reserve waits until the upload may hold n bytes more.
 func (u *Upload) reserve(n int) error {
+	heldMax := u.c.writer(u.t.policyID, u.t.policy).heldMax()
 	for {
 		u.mu.Lock()
 		if u.err != nil {
 			u.mu.Unlock()
 			return u.err
 		}
-		if u.held == 0 || u.held+n <= uploadMax {
+		if u.held == 0 || u.held+n <= heldMax {
 			u.held += n
 			u.mu.Unlock()
 			return nil
@@ -322,9 +325,9 @@ func (u *Upload) finish(xattrs []granary.Xattr) (granary.Result, error) {
 	}
 	op := u.o.Create
 	op.Type, op.Xattrs, op.Content = granary.TypeRegular, xattrs, nil
-	if n := u.cut.buffered(); u.offset == 0 && (n == 0 || !u.o.NoInline && n <= u.t.policy.InlineMax) {
+	if n := len(u.cut.coming()); u.offset == 0 && (n == 0 || !u.o.NoInline && n <= u.t.policy.InlineMax) {
 		if n > 0 {
-			op.Content = &granary.Content{Inline: slices.Clone(u.cut.buf[u.cut.started:])}
+			op.Content = &granary.Content{Inline: slices.Clone(u.cut.coming())}
 		}
 		return u.c.Do(u.ctx, u.o.Cred, &op)
 	}

@@ -187,6 +187,7 @@ func (c *Client) tend(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		c.arenas.trim(time.Now())
 		var status *granary.Status
 		for _, w := range c.allWriters() {
 			v := w.tend()

@@ -279,14 +279,14 @@ func (m *mover) read(ctx context.Context, o *order) (*piece, error) {
 		p.saved = stored
 		return p, nil
 	}
-	p.plain, err = c.codec.Decode(c.bufs.get(int(p.raw)), stored, p.hash)
-	p.owned = true
+	p.arena = c.arenas.get(int(p.raw))
+	p.plain, err = c.codec.Decode(p.arena.memory, stored, p.hash)
 	c.slabs.put(stored)
 	if err != nil || !o.trial {
 		return p, err
 	}
 	p.saved = c.codec.Append(c.bufs.get(block.StoredSizeMax(len(p.plain))), o.t.dataset, p.hash, p.plain, o.t.policy.Compression)
-	c.freePlain(p)
+	p.free()
 	if len(p.saved) < len(stored) {
 		return p, nil
 	}

@@ -59,6 +59,14 @@ func (c *Client) writer(id granary.PolicyID, p granary.Policy) *writer {
 	return w
 }
 
+// heldMax returns what an upload to here may hold in memory, so that a row gathers while one is flushed: what is not committed before its
+// end, or not sent yet, must have room besides, for it does not become less.
+func (w *writer) heldMax() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return min(max(2*w.full, wholeMax)+segmentSize, uploadMax)
+}
+
 func (c *Client) allWriters() []*writer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
