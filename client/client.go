@@ -43,6 +43,7 @@ type Client struct {
 	codes   erasure.Cache
 	bufs    buffers
 	arenas  arenas
+	rooms   rooms
 	slabs   slabs
 	cores   chan struct{} // one token for each core that encodes or hashes
 	placing *placing

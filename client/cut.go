@@ -133,7 +133,7 @@ func (c *cutter) room(n int) int {
 		return free
 	}
 	rest := c.coming() // less than the largest chunk
-	next := c.arenas.get(min(max(2*(len(rest)+n), cap(c.arena.memory)), arenaMax))
+	next := c.arenas.get(min(2*max(len(rest)+n, cap(c.arena.memory)), arenaMax))
 	next.memory = append(next.memory, rest...)
 	c.arena.release()
 	c.arena, c.begin = next, 0

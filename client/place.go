@@ -306,17 +306,17 @@ func (c *Client) write(ctx context.Context, t *target, pieces []*piece) error {
 // encode makes the block of a piece. If compression does not shrink it, and its plaintext is ours, that is only kept: the block is made
 // when it is known where in a row it goes, which saves a copy.
 func (c *Client) encode(b *placed, p *piece, t *target) {
-	room := c.bufs.get(block.StoredSizeMax(len(p.plain)))
+	room := c.rooms.get()
+	defer c.rooms.put(room)
 	switch shrunk, ok := c.codec.AppendShrunk(room, t.dataset, p.hash, p.plain, t.policy.Compression); {
 	case ok:
-		b.block = shrunk
+		b.block = append(c.bufs.get(len(shrunk)), shrunk...)
 	case p.arena != nil:
-		c.bufs.put(room)
 		b.plain, b.arena, b.size = p.plain, p.arena, block.StoredSizeMax(len(p.plain))
 		p.plain, p.arena = nil, nil
 		return
 	default:
-		b.block, _ = block.AppendPlain(room, 0, t.dataset, p.hash, p.plain)
+		b.block, _ = block.AppendPlain(c.bufs.get(block.StoredSizeMax(len(p.plain))), 0, t.dataset, p.hash, p.plain)
 	}
 	b.size = len(b.block)
 	p.free()

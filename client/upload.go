@@ -11,10 +11,10 @@ import (
 const (
 	// segmentSize is how much of an upload is hashed, asked about and committed at once.
 	segmentSize = 8 << 20
-	// wholeMax is up to where an upload becomes a file by one Create with all of its content.
+	// wholeMax is up to where an upload becomes a file by one Create with all of its content, or two rows if that is less.
 	wholeMax = 16 << 20
 	// uploadMax bounds what an upload holds in memory, beside the arena that its cutter fills: two rows of 4+2, one flushed and one
-	// gathering, and some to go on with. With smaller rows it is less (heldMax).
+	// gathering, and a segment to go on with. With smaller rows it is less.
 	uploadMax = 40 << 20
 )
 
@@ -34,7 +34,7 @@ type UploadOptions struct {
 }
 
 // Upload is a stream on its way to become a file: cut into chunks, deduplicated, written, and
-// published by Finish in one step. Up to the inline limit it becomes inline content; up to 16 MiB
+// published by Finish in one step. Up to the inline limit it becomes inline content; up to wholeMax
 // one Create with content; beyond that an anonymous inode that gathers Commits and is then Linked.
 // Its memory is bounded: Write waits for the disks. An Upload is used by one goroutine.
 type Upload struct {
@@ -43,6 +43,7 @@ type Upload struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	t      target
+	rows   int // bytes that two rows take: what the disks are kept busy with
 	cut    *cutter
 	over   bool // Finish or Abort was called
 
@@ -87,7 +88,7 @@ func (c *Client) NewUpload(ctx context.Context, o UploadOptions) (*Upload, error
 	if err != nil {
 		return nil, err
 	}
-	u := &Upload{c: c, o: o, t: t, cut: newCutter(&c.arenas, t.policy.Chunking, o.NoInline), segment: newSegment(0), wake: make(chan struct{}, 1)}
+	u := &Upload{c: c, o: o, t: t, rows: 2 * c.writer(t.policyID, t.policy).fullRow(), cut: newCutter(&c.arenas, t.policy.Chunking, o.NoInline), segment: newSegment(0), wake: make(chan struct{}, 1)}
 	u.ctx, u.cancel = context.WithCancel(ctx)
 	return u, nil
 }
@@ -142,7 +143,7 @@ func (u *Upload) chunk(chunk []byte, in *arena) error {
 
 // reserve waits until the upload may hold n bytes more.
 func (u *Upload) reserve(n int) error {
-	heldMax := u.c.writer(u.t.policyID, u.t.policy).heldMax()
+	heldMax := min(u.rows+segmentSize, uploadMax) // what is held back, or not sent, has room in it
 	for {
 		u.mu.Lock()
 		if u.err != nil {
@@ -209,7 +210,7 @@ func (u *Upload) send() error {
 			}
 		}
 	})
-	if u.inode == 0 && u.offset <= wholeMax {
+	if u.inode == 0 && u.offset <= uint64(min(wholeMax, u.rows)) {
 		return nil
 	}
 	return u.commit()

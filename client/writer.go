@@ -59,12 +59,11 @@ func (c *Client) writer(id granary.PolicyID, p granary.Policy) *writer {
 	return w
 }
 
-// heldMax returns what an upload to here may hold in memory, so that a row gathers while one is flushed: what is not committed before its
-// end, or not sent yet, must have room besides, for it does not become less.
-func (w *writer) heldMax() int {
+// fullRow returns how many bytes make a row full.
+func (w *writer) fullRow() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return min(max(2*w.full, wholeMax)+segmentSize, uploadMax)
+	return w.full
 }
 
 func (c *Client) allWriters() []*writer {
