@@ -14,7 +14,7 @@ const (
 	// wholeMax is up to where an upload becomes a file by one Create with all of its content, or two rows if that is less.
 	wholeMax = 16 << 20
 	// uploadMax bounds what an upload holds in memory, beside the arena that its cutter fills: two rows of 4+2, one flushed and one
-	// gathering, and a segment to go on with. With smaller rows it is less.
+	// gathering, and a segment to go on with. With smaller rows it is less: two of them and two segments.
 	uploadMax = 40 << 20
 )
 
@@ -143,7 +143,7 @@ func (u *Upload) chunk(chunk []byte, in *arena) error {
 
 // reserve waits until the upload may hold n bytes more.
 func (u *Upload) reserve(n int) error {
-	heldMax := min(u.rows+segmentSize, uploadMax) // what is held back, or not sent, has room in it
+	heldMax := min(u.rows+2*segmentSize, uploadMax) // what is held back, and what is not sent, has room in it
 	for {
 		u.mu.Lock()
 		if u.err != nil {
