@@ -225,23 +225,35 @@ func TestChunksRefused(t *testing.T) {
 // FuzzChunks holds that whatever comes in, the decoder gives at most what was announced, and under a
 // signature nothing but the one signed text.
 func FuzzChunks(f *testing.F) {
-	f.Add([]byte(exampleChunks(chunkFirst, chunkSecond, chunkLast)+"\r\n"), true)
-	f.Add([]byte("5\r\nhello\r\n0\r\nx-amz-checksum-crc32:NhCmhg==\r\n\r\n"), false)
-	f.Add([]byte("0\r\n\r\n"), false)
-	f.Fuzz(func(t *testing.T, text []byte, signed bool) {
+	const text = "hello"
+	signer := exampleSigner(chunkSeed)
+	line := func(size, hash string) string { return size + ";chunk-signature=" + signer.next(hash) + "\r\n" }
+	signed := line("5", hexSHA256(text)) + text + "\r\n" + line("0", emptySHA256)
+	trailers := "x-amz-checksum-crc32c:mnG7TA==\n"
+	f.Add([]byte(signed+"\r\n"), uint16(len(text)), true, false)
+	f.Add([]byte(signed+strings.Replace(trailers, "\n", "\r\n", 1)+"x-amz-trailer-signature:"+signer.trailer(hexSHA256(trailers))+"\r\n\r\n"), uint16(len(text)), true, true)
+	f.Add([]byte("5\r\nhello\r\n0\r\nx-amz-checksum-crc32c:mnG7TA==\r\n\r\n"), uint16(5), false, true)
+	f.Add([]byte("2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"), uint16(5), false, false)
+	f.Add([]byte("0\r\n\r\n"), uint16(0), false, false)
+	f.Fuzz(func(t *testing.T, text []byte, size uint16, signed, trailing bool) {
 		var signer *chunkSigner
 		if signed {
 			signer = exampleSigner(chunkSeed)
 		}
-		got, err := io.ReadAll(newChunkReader(bytes.NewReader(text), signer, nil, 66560))
-		if len(got) > 66560 {
-			t.Fatalf("%d bytes", len(got))
+		var names []string
+		if trailing {
+			names = []string{"x-amz-checksum-crc32c"}
 		}
-		if err == nil && (len(got) != 66560 || signed && strings.Trim(string(got), "a") != "") {
-			t.Fatalf("accepted %d bytes", len(got))
-		}
-		if err != nil && granary.KindOf(err) != granary.KindInternal { // only apiErrors come out of it
-			t.Fatal(err)
+		c := newChunkReader(bytes.NewReader(text), signer, names, int64(size))
+		got, err := io.ReadAll(c)
+		switch {
+		case len(got) > int(size):
+			t.Fatalf("%d bytes of %d", len(got), size)
+		case err != nil:
+			wantRefusal(t, err)
+		case len(got) != int(size), signed && string(got) != "hello", len(c.values) != len(names),
+			signed && trailing && c.values["x-amz-checksum-crc32c"] != "mnG7TA==":
+			t.Fatalf("accepted %d bytes, trailers %v", len(got), c.values)
 		}
 	})
 }
