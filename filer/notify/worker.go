@@ -187,8 +187,10 @@ func (w *worker) flush(ctx context.Context) error {
 		}
 		failures++
 		w.m.failures.WithLabelValues(w.target.Name).Inc()
-		if err := w.failing(ctx, err); err != nil {
-			return err
+		if failures > 1 { // once is nothing to tell of
+			if err := w.failing(ctx, err); err != nil {
+				return err
+			}
 		}
 		pause(ctx, backoff(failures))
 	}
