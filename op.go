@@ -447,7 +447,19 @@ type Request struct {
 	Op     Op
 	Under  *Under         // nil: it is done when it is applied
 	Fences []FencingToken // of locks that must be held for the mutation to happen; at most FencesMax
+	Origin Origin         // changes nothing of what is done
 }
+
+// Origin says how a mutation came about, to those who watch (Event). The values are stored.
+type Origin uint8
+
+// Origins. 0 is any other.
+const (
+	OriginPost      Origin = iota + 1 // a form of a browser
+	OriginCopy                        // a copy of another object
+	OriginMultipart                   // an upload in parts, which was completed
+	OriginLifecycle                   // a lifecycle rule
+)
 
 // MutateRequest carries requests of one session, applied in order, each for itself. All results of
 // sequences below LowestUnacked may be forgotten; a sequence UnackedMax or more above it is

@@ -114,6 +114,7 @@ type Event struct {
 	Replaced  bool   // something had the name before
 	Exchanged bool
 	Implicit  bool // a directory that was made, or removed, because of what is or was in it
+	Origin    Origin
 }
 
 type (

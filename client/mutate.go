@@ -73,9 +73,9 @@ func (c *Client) doAll(ctx context.Context, cred granary.Cred, ops []granary.Op)
 // callsOf makes calls of ops. Those that open files wait while a report of what is open is under way.
 func (c *Client) callsOf(ctx context.Context, cred granary.Cred, ops []granary.Op) ([]*call, error) {
 	calls := make([]*call, len(ops))
-	opening, fences := 0, c.fences(ctx)
+	opening, fences, origin := 0, c.fences(ctx), originIn(ctx)
 	for i, op := range ops {
-		calls[i] = &call{req: granary.Request{Cred: cred, Op: op, Fences: fences}, size: sizeOf(op), done: make(chan struct{})}
+		calls[i] = &call{req: granary.Request{Cred: cred, Op: op, Fences: fences, Origin: origin}, size: sizeOf(op), done: make(chan struct{})}
 		if create, ok := op.(*granary.Create); ok && create.Open && create.Type == granary.TypeRegular {
 			calls[i].opens = c.opens
 			opening++

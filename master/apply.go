@@ -102,7 +102,7 @@ func (t *txn) applyItem(it item) granary.Result {
 	if isMutation {
 		return t.applyMutation(m)
 	}
-	t.cred, t.unchecked, t.asking, t.fences = granary.Cred{}, false, 0, nil
+	t.cred, t.unchecked, t.asking, t.fences, t.origin = granary.Cred{}, false, 0, nil, 0
 	r := t.doItem(it)
 	t.settle(&r)
 	return r
@@ -209,7 +209,7 @@ func (t *txn) applyMutation(m *mutation) granary.Result {
 			"request %d of session %d: it has acknowledged results below %d only, and %d at most are kept",
 			seq, m.Session, session.Lowest, granary.UnackedMax)}
 	}
-	t.cred, t.unchecked, t.asking, t.fences = m.Request.Cred, m.unchecked, m.Session, nil
+	t.cred, t.unchecked, t.asking, t.fences, t.origin = m.Request.Cred, m.unchecked, m.Session, nil, m.Request.Origin
 	var r granary.Result
 	if m.Request.Under == nil {
 		r = t.doFenced(m.Session, &m.Request)

@@ -41,6 +41,7 @@ type txn struct {
 	leasesKept int // … before the item
 
 	fences    []granary.FencingToken // that the request carries
+	origin    granary.Origin         // of the request
 	moved     []granary.LockID       // path locks that the item has brought elsewhere
 	movedDirs []granary.InodeID      // … and directories with what is locked below
 	unmet     []granary.InodeID      // … and what path locks are not on any more

@@ -75,7 +75,7 @@ func (t *txn) writeChanges() {
 
 // note notes a change.
 func (t *txn) note(r *changeRecord) {
-	r.UID = t.cred.UID
+	r.UID, r.Origin = t.cred.UID, t.origin
 	encodeChange(&t.log.enc, r)
 	t.log.count++
 }

@@ -245,7 +245,7 @@ func (p *changePaths) tell(f *foundChange) (granary.Event, error) {
 	r := &f.change
 	c := granary.Event{At: f.at, Kind: r.Kind, Time: f.time, UID: r.UID, Inode: r.Inode, Type: r.Type, Parent: r.Parent, Name: r.Name,
 		OldParent: r.OldParent, OldName: r.OldName, Size: r.Size, ETag: r.ETag, Version: r.Version, Attribute: r.Attribute,
-		Replaced: r.Replaced, Exchanged: r.Exchanged, Implicit: r.Implicit}
+		Replaced: r.Replaced, Exchanged: r.Exchanged, Implicit: r.Implicit, Origin: r.Origin}
 	dir := r.Type == granary.TypeDirectory
 	var err error
 	switch {

@@ -146,6 +146,7 @@ const (
 	tagMutationUnder  // a mutation that its session has done already
 	tagMutationFenced // a mutation that carries fencing tokens
 	tagExpirePaths
+	tagMutationOrigin // a mutation that says how it came about
 )
 
 // marshal encodes the command. It fails only for an op that wire cannot encode.
@@ -263,6 +264,10 @@ func putMutation(e *encoder, m *mutation) error {
 	if err != nil {
 		return err
 	}
+	if m.Request.Origin != 0 {
+		e.u8(tagMutationOrigin)
+		e.u8(uint8(m.Request.Origin))
+	}
 	if len(m.Request.Fences) > 0 {
 		e.u8(tagMutationFenced)
 		putTokens(e, m.Request.Fences)
@@ -334,6 +339,8 @@ func takeItem(d *decoder) (item, error) {
 		return takeMutation(d, nil)
 	case tagMutationFenced:
 		return takeFenced(d)
+	case tagMutationOrigin:
+		return takeOrigin(d)
 	case tagExpirePaths:
 		return &expirePaths{Tokens: takeTokens(d)}, nil
 	case tagMutationUnder:
@@ -388,6 +395,21 @@ func takeFenced(d *decoder) (item, error) {
 		return nil, granary.Errorf(granary.KindInvalid, "command", "", "fencing tokens before what is no mutation")
 	}
 	m.Request.Fences = fences
+	return m, nil
+}
+
+// takeOrigin takes a mutation with what comes before it: how it came about.
+func takeOrigin(d *decoder) (item, error) {
+	origin := granary.Origin(d.u8())
+	it, err := takeItem(d)
+	m, ok := it.(*mutation)
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok || origin == 0 || m.Request.Origin != 0:
+		return nil, granary.Errorf(granary.KindInvalid, "command", "", "an origin before what is no mutation, or has one")
+	}
+	m.Request.Origin = origin
 	return m, nil
 }
 

@@ -269,8 +269,8 @@
 //	G      directory inode              session that holds it, token
 //	H      session, directory inode     mark: the session holds the directory, or held it until it ended
 //	W      0 (1 byte), index of an       what the entry changed: bytes of the changes of all entries so far, time, number, and the changes: kind,
-//	       entry                        what there is of it (1 byte), type, inode, directory, name, size, ETag and version, user, and of a
-//	                                    rename the other directory and name, of an attribute its name
+//	       entry                        what there is of it (1 byte), type, inode, directory, name, size, ETag and version, user, origin, and of
+//	                                    a rename the other directory and name, of an attribute its name
 //	       1 (1 byte), inode            where a directory was that was removed: directory, name, mode, owner, group
 //	       2 (1 byte)                   how long changes are kept, and from where on there are any
 //	P      path lock                    who asked, when and how, token, lease, and its places: directory, rest of the path, what is

@@ -115,6 +115,7 @@ type changeRecord struct {
 	Version   granary.ObjectVersion
 	UID       uint32
 	Attribute string
+	Origin    granary.Origin
 }
 
 // Bits that say what a stored change has.
@@ -126,11 +127,12 @@ const (
 	changeSized
 	changeTagged // ETag and Version
 	changeUser
+	changeOrigin // only of mutations that earlier releases do not read
 )
 
 func (r *changeRecord) bits() uint8 {
 	var bits uint8
-	for i, is := range [...]bool{r.Named, r.Replaced, r.Exchanged, r.Implicit, r.Size != 0, r.ETag != "" || r.Version != 0, r.UID != 0} {
+	for i, is := range [...]bool{r.Named, r.Replaced, r.Exchanged, r.Implicit, r.Size != 0, r.ETag != "" || r.Version != 0, r.UID != 0, r.Origin != 0} {
 		if is {
 			bits |= 1 << i
 		}
@@ -156,6 +158,9 @@ func encodeChange(e *encoder, r *changeRecord) {
 	}
 	if bits&changeUser != 0 {
 		e.u64(uint64(r.UID))
+	}
+	if bits&changeOrigin != 0 {
+		e.u8(uint8(r.Origin))
 	}
 	switch r.Kind {
 	case granary.ChangeRename:
@@ -184,6 +189,9 @@ func decodeChange(d *decoder) (r changeRecord) {
 	}
 	if bits&changeUser != 0 {
 		r.UID = d.u32()
+	}
+	if bits&changeOrigin != 0 {
+		r.Origin = granary.Origin(d.u8())
 	}
 	switch r.Kind {
 	case granary.ChangeRename:

@@ -35,7 +35,7 @@ func TestChangeRecords(t *testing.T) {
 				Replaced: rapid.Bool().Draw(t, "replaced"), Exchanged: rapid.Bool().Draw(t, "exchanged"), Implicit: rapid.Bool().Draw(t, "implicit"),
 				Type: granary.TypeRegular, Inode: granary.InodeID(rapid.Uint64().Draw(t, "inode")), Parent: granary.InodeID(rapid.Uint64().Draw(t, "parent")),
 				Named: rapid.Bool().Draw(t, "named"), Size: rapid.Uint64().Draw(t, "size"), UID: rapid.Uint32().Draw(t, "uid"),
-				ETag: rapid.String().Draw(t, "etag"), Version: granary.ObjectVersion(rapid.Uint64().Draw(t, "version")),
+				Origin: granary.Origin(rapid.IntRange(0, 4).Draw(t, "origin")), ETag: rapid.String().Draw(t, "etag"), Version: granary.ObjectVersion(rapid.Uint64().Draw(t, "version")),
 			}
 			if r.Named {
 				r.Name = rapid.String().Draw(t, "name")

@@ -102,10 +102,7 @@ func (t *translator) translate(ctx context.Context, e *granary.Event, emit emit)
 	}
 	switch e.Kind {
 	case granary.ChangeCreate, granary.ChangeLink:
-		n.kind, n.size, n.version = CreatedPut, &e.Size, t.versionOf(e.Version)
-		if isMultipart(e.ETag) {
-			n.kind = CreatedMultipart
-		}
+		n.kind, n.size, n.version = createdBy(e.Origin), &e.Size, t.versionOf(e.Version)
 		return t.created(ctx, e, n, emit)
 	case granary.ChangeWrite:
 		n.kind, n.size = CreatedPut, &e.Size
@@ -113,13 +110,16 @@ func (t *translator) translate(ctx context.Context, e *granary.Event, emit emit)
 	case granary.ChangeXattr:
 		return t.attribute(ctx, e, n, emit)
 	case granary.ChangeUnlink:
-		n.kind = Removed
+		n.kind = removedBy(e.Origin)
 		return emit(n)
 	case granary.ChangeDeleteMarker:
 		n.kind, n.version = RemovedMarker, t.versionOf(e.Version)
+		if e.Origin == granary.OriginLifecycle {
+			n.kind = ExpiredMarker
+		}
 		return emit(n)
 	case granary.ChangeRemoveVersion:
-		n.kind, n.version = Removed, versionID(e.Version)
+		n.kind, n.version = removedBy(e.Origin), versionID(e.Version)
 		return emit(n)
 	case granary.ChangeRename:
 		return t.renamed(ctx, e, n, emit)
@@ -210,10 +210,10 @@ func (t *translator) directory(ctx context.Context, e *granary.Event, n *notice,
 	n.key += "/"
 	switch e.Kind {
 	case granary.ChangeMark:
-		n.kind, n.size, n.etag = CreatedPut, new(uint64), granary.ETagEmpty
+		n.kind, n.size, n.etag = createdBy(e.Origin), new(uint64), granary.ETagEmpty
 		return emit(n)
 	case granary.ChangeUnmark, granary.ChangeRemoveTree:
-		n.kind = Removed
+		n.kind = removedBy(e.Origin)
 		return emit(n)
 	case granary.ChangeRename:
 		_, old := placeOf(e.OldPath, e.OldName)
@@ -305,8 +305,23 @@ func (t *translator) versionOf(v granary.ObjectVersion) string {
 	return versionID(v)
 }
 
-// isMultipart reports whether an ETag is that of several parts: MD5, a hyphen, and their number.
-func isMultipart(etag string) bool {
-	const md5Digits = 32
-	return len(etag) > md5Digits+1 && etag[md5Digits] == '-'
+// createdBy is the type of the event that an object was made.
+func createdBy(o granary.Origin) Type {
+	switch o {
+	case granary.OriginPost:
+		return CreatedPost
+	case granary.OriginCopy:
+		return CreatedCopy
+	case granary.OriginMultipart:
+		return CreatedMultipart
+	}
+	return CreatedPut
+}
+
+// removedBy is the type of the event that an object or a version was removed.
+func removedBy(o granary.Origin) Type {
+	if o == granary.OriginLifecycle {
+		return Expired
+	}
+	return Removed
 }

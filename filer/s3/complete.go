@@ -60,6 +60,7 @@ const completeRetries = 3
 // completeMultipartUpload makes the object of the parts. The object is published in one step, which
 // is the commit point; the upload's directory goes in the same step.
 func (q *request) completeMultipartUpload() error {
+	q.from(granary.OriginMultipart)
 	var asked completeRequest
 	if err := readXML(q.body, completeBodyMax, &asked); err != nil {
 		return err

@@ -65,6 +65,7 @@ func (q *request) statSource(s copySource) (*filer.Info, error) {
 }
 
 func (q *request) copyObject() error {
+	q.from(granary.OriginCopy)
 	if err := checkKey(q.key); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/filer"
 )
 
@@ -99,6 +100,7 @@ func (q *request) postForm() error {
 	if q.r, err = f.request(q.r); err != nil {
 		return err
 	}
+	q.from(granary.OriginPost)
 	q.allowOrigin()
 	if err := checkKey(q.key); err != nil {
 		return err

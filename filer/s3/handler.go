@@ -238,6 +238,11 @@ func (q *request) limit() error {
 	return nil
 }
 
+// from has what the request changes say how it came about, to those who watch.
+func (q *request) from(o granary.Origin) {
+	q.r = q.r.WithContext(client.WithOrigin(q.r.Context(), o))
+}
+
 // checkOwner refuses requests for buckets that are to be another's: all are the cluster's.
 func (q *request) checkOwner() error {
 	for _, name := range []string{"X-Amz-Expected-Bucket-Owner", "X-Amz-Source-Expected-Bucket-Owner"} {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/client"
 	"github.com/dsorchard/granary/filer"
 )
 
@@ -165,7 +166,7 @@ func (w *bucketWork) remove(ctx context.Context, job removal) error {
 	if job.version == 0 {
 		op.Match = &granary.Precondition{Version: job.item.Attr.Version}
 	}
-	_, err := w.l.h.store.RemoveKey(ctx, op)
+	_, err := w.l.h.store.RemoveKey(client.WithOrigin(ctx, granary.OriginLifecycle), op)
 	switch granary.KindOf(err) {
 	case granary.KindNone:
 		w.removed.Add(1)

@@ -218,6 +218,21 @@ func (s *server) compare(t *testing.T, r *receiver, want map[string][]string) {
 	}
 }
 
+// TestNotificationOrigins: events tell how an object came about, or went.
+func TestNotificationOrigins(t *testing.T) {
+	s, r := newServer(t), newReceiver(t)
+	s.notifies(t, r, queueRule("copies", "s3:ObjectCreated:Copy s3:ObjectCreated:Post", "")+queueRule("expired", "s3:LifecycleExpiration:*", ""))
+	s.put(t, "a", "x")
+	s.do(t, call{method: "PUT", target: "/bucket/b", header: map[string]string{"X-Amz-Copy-Source": "/bucket/a"}}).want(t, 200)
+	s.do(t, call{method: "DELETE", target: "/bucket/a"}).want(t, 204)
+	s.post(t, posting{policy: `{"expiration": "2100-01-01T00:00:00Z", "conditions": [{"bucket": "bucket"}, ["starts-with", "$key", ""], ["starts-with", "$x-amz-algorithm", ""], ["starts-with", "$x-amz-credential", ""], ["starts-with", "$x-amz-date", ""]]}`,
+		fields: [][2]string{{"key", "form"}}, file: "x"}).want(t, 204)
+	s.do(t, call{method: "PUT", target: "/bucket?versioning", body: "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"}).want(t, 200)
+	_, after := s.lifecycle(t, "<Rule><Status>Enabled</Status><Filter><Prefix>b</Prefix></Filter><Expiration><Days>1</Days></Expiration></Rule>")
+	after(3 * time.Minute)
+	s.compare(t, r, map[string][]string{"b": {"ObjectCreated:Copy 1 *", "LifecycleExpiration:DeleteMarkerCreated v"}, "form": {"ObjectCreated:Post 1 *"}})
+}
+
 // TestNotificationsOfVersions: in a bucket with versions events name them.
 func TestNotificationsOfVersions(t *testing.T) {
 	s, r := newServer(t), newReceiver(t)

@@ -69,4 +69,5 @@ func (f *fields) change(c *granary.Event) {
 	f.flag(17, &c.Replaced)
 	f.flag(18, &c.Exchanged)
 	f.flag(19, &c.Implicit)
+	unsigned(f, 20, &c.Origin)
 }

@@ -13,6 +13,7 @@ func (f *fields) request(r *granary.Request) {
 	required(f, 3, &r.Op, (*fields).op, "op")
 	optional(f, 4, &r.Under, (*fields).under)
 	numbers(f, 5, &r.Fences)
+	unsigned(f, 6, &r.Origin)
 }
 
 func (f *fields) cred(c *granary.Cred) {

@@ -1168,6 +1168,7 @@ type Request struct {
 	Op            *Op                    `protobuf:"bytes,3,opt,name=op,proto3" json:"op,omitempty"`     // required
 	Under         *Under                 `protobuf:"bytes,4,opt,name=under,proto3" json:"under,omitempty"`
 	Fences        []uint64               `protobuf:"varint,5,rep,packed,name=fences,proto3" json:"fences,omitempty"`
+	Origin        uint32                 `protobuf:"varint,6,opt,name=origin,proto3" json:"origin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1235,6 +1236,13 @@ func (x *Request) GetFences() []uint64 {
 		return x.Fences
 	}
 	return nil
+}
+
+func (x *Request) GetOrigin() uint32 {
+	if x != nil {
+		return x.Origin
+	}
+	return 0
 }
 
 type Under struct {
@@ -13933,6 +13941,7 @@ type Event struct {
 	Replaced      bool                   `protobuf:"varint,17,opt,name=replaced,proto3" json:"replaced,omitempty"`
 	Exchanged     bool                   `protobuf:"varint,18,opt,name=exchanged,proto3" json:"exchanged,omitempty"`
 	Implicit      bool                   `protobuf:"varint,19,opt,name=implicit,proto3" json:"implicit,omitempty"`
+	Origin        uint32                 `protobuf:"varint,20,opt,name=origin,proto3" json:"origin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -14098,6 +14107,13 @@ func (x *Event) GetImplicit() bool {
 		return x.Implicit
 	}
 	return false
+}
+
+func (x *Event) GetOrigin() uint32 {
+	if x != nil {
+		return x.Origin
+	}
+	return 0
 }
 
 type Changes struct {
@@ -14366,13 +14382,14 @@ const file_granary_proto_rawDesc = "" +
 	"attendance\x12\x16\n" +
 	"\x06opened\x18\x05 \x03(\x04R\x06opened\"'\n" +
 	"\vMutateReply\x12\x18\n" +
-	"\aresults\x18\x01 \x03(\fR\aresults\"\xa2\x01\n" +
+	"\aresults\x18\x01 \x03(\fR\aresults\"\xba\x01\n" +
 	"\aRequest\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12$\n" +
 	"\x04cred\x18\x02 \x01(\v2\x10.granary.v1.CredR\x04cred\x12\x1e\n" +
 	"\x02op\x18\x03 \x01(\v2\x0e.granary.v1.OpR\x02op\x12'\n" +
 	"\x05under\x18\x04 \x01(\v2\x11.granary.v1.UnderR\x05under\x12\x16\n" +
-	"\x06fences\x18\x05 \x03(\x04R\x06fences\"C\n" +
+	"\x06fences\x18\x05 \x03(\x04R\x06fences\x12\x16\n" +
+	"\x06origin\x18\x06 \x01(\rR\x06origin\"C\n" +
 	"\x05Under\x12\x14\n" +
 	"\x05order\x18\x01 \x01(\x04R\x05order\x12\x14\n" +
 	"\x05fence\x18\x02 \x01(\x04R\x05fence\x12\x0e\n" +
@@ -15426,7 +15443,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x04from\x18\x02 \x01(\v2\x14.granary.v1.PositionR\x04from\x12\x14\n" +
 	"\x05start\x18\x03 \x01(\rR\x05start\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\x03R\x05limit\x12\x12\n" +
-	"\x04wait\x18\x05 \x01(\x03R\x04wait\"\xdc\x03\n" +
+	"\x04wait\x18\x05 \x01(\x03R\x04wait\"\xf4\x03\n" +
 	"\x05Event\x12$\n" +
 	"\x02at\x18\x01 \x01(\v2\x14.granary.v1.PositionR\x02at\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x12\n" +
@@ -15448,7 +15465,8 @@ const file_granary_proto_rawDesc = "" +
 	"\tattribute\x18\x10 \x01(\fR\tattribute\x12\x1a\n" +
 	"\breplaced\x18\x11 \x01(\bR\breplaced\x12\x1c\n" +
 	"\texchanged\x18\x12 \x01(\bR\texchanged\x12\x1a\n" +
-	"\bimplicit\x18\x13 \x01(\bR\bimplicit\"\xd4\x01\n" +
+	"\bimplicit\x18\x13 \x01(\bR\bimplicit\x12\x16\n" +
+	"\x06origin\x18\x14 \x01(\rR\x06origin\"\xd4\x01\n" +
 	"\aChanges\x12+\n" +
 	"\achanges\x18\x01 \x03(\v2\x11.granary.v1.EventR\achanges\x12(\n" +
 	"\x04next\x18\x02 \x01(\v2\x14.granary.v1.PositionR\x04next\x12\x16\n" +
