@@ -38,6 +38,8 @@ func (h *Handler) authenticate(r *http.Request, query url.Values) (identity, err
 		return h.authenticateHeader(r, query, authorization, r.Header.Get("X-Amz-Content-Sha256"))
 	case query.Has("X-Amz-Signature") || query.Has("X-Amz-Algorithm"):
 		return h.authenticateQuery(r, query)
+	case authorization != "" && !strings.HasPrefix(authorization, "AWS "):
+		return identity{}, refuseArgument("Authorization", authorization, "Unsupported Authorization Type")
 	case authorization != "", query.Has("Signature") && query.Has("AWSAccessKeyId"):
 		return identity{}, refuse(codeInvalidRequest, "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
 	default:
@@ -67,6 +69,9 @@ func (h *Handler) authenticateHeader(r *http.Request, query url.Values, authoriz
 	}
 	if payload == "" {
 		return identity{}, refuse(codeInvalidRequest, "Missing required header for this request: x-amz-content-sha256")
+	}
+	if err := checkPayloadHash(payload); err != nil {
+		return identity{}, err
 	}
 	id := identity{payload: payload, scope: claim.scope, dateTime: date.Format(dateTimeFormat), seed: claim.signature}
 	return h.verify(r, query, claim, id, false)
@@ -125,7 +130,7 @@ func (h *Handler) verify(r *http.Request, query url.Values, claim signature, id 
 		}
 		return identity{}, refuse(c, "Invalid credential date %q. This date is not the same as X-Amz-Date: %q.", claim.scope.date, id.dateTime[:len(dateFormat)])
 	}
-	if name := unsignedHeader(r, claim.headers, presigned); name != "" {
+	if name := unsignedHeaders(r, claim.headers, presigned); name != "" {
 		return identity{}, &apiError{code: codeAccessDenied, message: "There were headers present in the request which were not signed", err: fmt.Errorf("%s is not signed", name)}
 	}
 	token := r.Header.Get("X-Amz-Security-Token")

@@ -46,11 +46,8 @@ func newBody(r *http.Request, id identity, ofObject bool) (*body, error) {
 			return nil, err
 		}
 	default:
-		if raw, err := hex.DecodeString(id.payload); err != nil || len(raw) != sha256.Size {
-			if strings.HasPrefix(id.payload, "STREAMING-") {
-				return nil, refuse(codeNotImplemented, "The payload signature %s is not supported.", id.payload)
-			}
-			return nil, refuse(codeInvalidArgument, "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, a STREAMING- constant, or a valid sha256 value.")
+		if err := checkPayloadHash(id.payload); err != nil {
+			return nil, err
 		}
 		b.sha256, b.wantSHA = sha256.New(), strings.ToLower(id.payload)
 	}
@@ -58,7 +55,7 @@ func newBody(r *http.Request, id identity, ofObject bool) (*body, error) {
 		text := values[0]
 		raw, err := base64.StdEncoding.DecodeString(text)
 		if err != nil || len(raw) != md5.Size {
-			return nil, refuse(codeInvalidDigest, "The Content-Md5 you specified is not valid.")
+			return nil, refuse(codeInvalidDigest, "The Content-Md5 you specified is not valid.").with("Content-MD5", text)
 		}
 		b.wantMD5 = raw
 		b.computeMD5()
@@ -71,11 +68,26 @@ func newBody(r *http.Request, id identity, ofObject bool) (*body, error) {
 	return b, err
 }
 
+// checkPayloadHash refuses a value of x-amz-content-sha256 that is none.
+func checkPayloadHash(payload string) error {
+	switch payload {
+	case payloadUnsigned, payloadChunked, payloadTrailer, payloadUnsignedT:
+		return nil
+	}
+	if raw, err := hex.DecodeString(payload); err == nil && len(raw) == sha256.Size {
+		return nil
+	}
+	if strings.HasPrefix(payload, "STREAMING-") {
+		return refuse(codeNotImplemented, "The payload signature %s is not supported.", payload)
+	}
+	return refuseArgument("x-amz-content-sha256", payload, "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER, STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD, STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER or a valid sha256 value.")
+}
+
 // decodeChunks puts the decoder of aws-chunked before the body, and returns the announced trailers.
 func (b *body) decodeChunks(r *http.Request, id identity) ([]string, error) {
 	size, err := strconv.ParseInt(r.Header.Get("X-Amz-Decoded-Content-Length"), 10, 64)
 	if err != nil || size < 0 {
-		return nil, refuse(codeMissingLength, "You must provide the X-Amz-Decoded-Content-Length HTTP header.")
+		return nil, refuse(codeMissingLength, "You must provide the Content-Length HTTP header.")
 	}
 	var signer *chunkSigner
 	if id.payload != payloadUnsignedT {
@@ -154,7 +166,7 @@ func (b *body) Read(p []byte) (int, error) {
 // verify compares everything that was announced with what came.
 func (b *body) verify() error {
 	if b.size >= 0 && b.read != b.size {
-		return refuse(codeIncompleteBody, "The request body has %d bytes, and not the %d its headers say.", b.read, b.size)
+		return refuse(codeIncompleteBody, incompleteMessage)
 	}
 	if b.sha256 != nil && !sameSignature(hex.EncodeToString(b.sha256.Sum(nil)), b.wantSHA) {
 		return refuse(codeContentSHA256, "The provided 'x-amz-content-sha256' header does not match what was computed.")

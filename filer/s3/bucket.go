@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/dsorchard/granary"
@@ -43,13 +45,33 @@ func (q *request) listBuckets() error {
 		return err
 	}
 	document := &listAllMyBuckets{Xmlns: xmlNamespace, Owner: clusterOwner(), Prefix: q.query.Get("prefix")}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name, document.Prefix) {
-			document.Buckets = append(document.Buckets, bucketItem{Name: e.Name, CreationDate: isoTime(e.Attr.Btime)})
+	bucketsMax, after := bucketsListMax, ""
+	if text := q.query.Get("max-buckets"); text != "" {
+		if bucketsMax, err = strconv.Atoi(text); err != nil || bucketsMax < 1 || bucketsMax > bucketsListMax {
+			return refuseArgument("max-buckets", text, "Argument max-buckets must be an integer between 1 and %d.", bucketsListMax)
 		}
+	}
+	if token := q.query.Get("continuation-token"); token != "" {
+		if after, err = parseToken(token); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(entries, func(a, b granary.Entry) int { return strings.Compare(a.Name, b.Name) })
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name, document.Prefix) || e.Name <= after {
+			continue
+		}
+		if len(document.Buckets) == bucketsMax {
+			document.ContinuationToken = makeToken(document.Buckets[bucketsMax-1].Name)
+			break
+		}
+		document.Buckets = append(document.Buckets, bucketItem{Name: e.Name, CreationDate: isoTime(e.Attr.Btime), BucketRegion: q.h.region})
 	}
 	return writeXML(q.w, http.StatusOK, document)
 }
+
+// bucketsListMax is how many buckets one answer lists at most, as in AWS.
+const bucketsListMax = 10000
 
 func (q *request) headBucket() error {
 	if _, err := q.bucketRoot(); err != nil {

@@ -110,7 +110,7 @@ func (c *chunkReader) beginChunk() error {
 		}
 	}
 	if int64(size) > c.size-c.total {
-		return refuse(codeIncompleteBody, "The chunks hold more than the %d bytes that x-amz-decoded-content-length says.", c.size)
+		return refuse(codeIncompleteBody, incompleteMessage)
 	}
 	c.total += int64(size)
 	c.left = int64(size)
@@ -122,7 +122,7 @@ func (c *chunkReader) beginChunk() error {
 		return err
 	}
 	if c.total != c.size {
-		return refuse(codeIncompleteBody, "The chunks hold %d bytes, and not the %d that x-amz-decoded-content-length says.", c.total, c.size)
+		return refuse(codeIncompleteBody, incompleteMessage)
 	}
 	return c.readTrailers()
 }
@@ -162,27 +162,27 @@ func (c *chunkReader) readTrailers() error {
 		}
 		if line == "" {
 			if size++; size > trailersMax {
-				return refuse(codeMalformedTrailer, "The trailers are longer than %d bytes.", trailersMax)
+				return refuse(codeMalformedTrailer, malformedTrailerMessage)
 			}
 			continue
 		}
 		name, value, ok := strings.Cut(line, ":")
 		name, value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
 		if size += len(line); size > trailersMax || !ok {
-			return refuse(codeMalformedTrailer, "The request contained trailing data that was not well-formed.")
+			return refuse(codeMalformedTrailer, malformedTrailerMessage)
 		}
 		if name == "x-amz-trailer-signature" && c.signer != nil && claim == "" {
 			claim = value
 			continue
 		}
 		if _, twice := c.values[name]; twice || !slices.Contains(c.trailers, name) {
-			return refuse(codeMalformedTrailer, "The trailer %q was not announced by x-amz-trailer, or comes twice.", name)
+			return refuse(codeMalformedTrailer, malformedTrailerMessage)
 		}
 		c.values[name] = value
 		signed.WriteString(name + ":" + value + "\n")
 	}
 	if len(c.values) != len(c.trailers) {
-		return refuse(codeMalformedTrailer, "The request announced trailers that did not come.")
+		return refuse(codeMalformedTrailer, malformedTrailerMessage)
 	}
 	if c.signer != nil && c.trailers != nil && !sameSignature(c.signer.trailer(hexSHA256(signed.String())), claim) {
 		return refuse(codeSignature, "The signature of the trailers does not match.")
@@ -203,10 +203,16 @@ func (c *chunkReader) line() (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"), nil
 }
 
+// Messages of AWS.
+const (
+	incompleteMessage       = "You did not provide the number of bytes specified by the Content-Length HTTP header"
+	malformedTrailerMessage = "The request contained trailing data that was not well-formed or did not conform to our published schema."
+)
+
 // incomplete names what a body that ended too early is refused with.
 func incomplete(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return refuse(codeIncompleteBody, "The request body ended before the number of bytes its headers say.")
+		return refuse(codeIncompleteBody, incompleteMessage)
 	}
 	return err
 }

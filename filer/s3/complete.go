@@ -221,7 +221,7 @@ func (m *multipart) checkSum(p *part, asked *checksumElements) error {
 		switch sum := *asked.of(a); {
 		case sum == "":
 		case named != "" || !a.valid(sum):
-			return refuse(codeInvalidArgument, "Invalid checksum of part %d: there may be one, in base64.", p.number)
+			return refuse(codeInvalidArgument, "Invalid Base64 or multiple checksums present in request")
 		default:
 			named = a
 		}
@@ -325,7 +325,7 @@ func (q *request) checkObjectSize(chosen []part) error {
 		return refuse(codeInvalidRequest, "Value for x-amz-mp-object-size header is less than zero: '%d'", n)
 	}
 	if text := q.r.Header.Get("X-Amz-Mp-Object-Size"); text != "" && text != strconv.FormatUint(size, 10) {
-		return refuse(codeInvalidRequest, "The provided 'x-amz-mp-object-size' header does not match what was uploaded: %d bytes.", size)
+		return refuse(codeInvalidRequest, "The provided 'x-amz-mp-object-size' header value %s does not match what was computed: %d", text, size)
 	}
 	return nil
 }

@@ -85,15 +85,17 @@ func parseRange(header string, size int64) (byteRange, error) {
 	if !ok || !dash || strings.Contains(spec, ",") {
 		return whole, nil
 	}
-	unsatisfiable := refuse(codeInvalidRange, "The requested range is not satisfiable: %s of %d bytes.", header, size)
+	unsatisfiable := refuse(codeInvalidRange, "The requested range is not satisfiable").with("RangeRequested", header).with("ActualObjectSize", strconv.FormatInt(size, 10))
 	from, err := strconv.ParseUint(first, 10, 63)
 	if first == "" { // the last so many bytes
 		n, err := strconv.ParseUint(last, 10, 63)
 		switch {
 		case err != nil:
 			return whole, nil
-		case n == 0 || size == 0:
+		case n == 0:
 			return whole, unsatisfiable
+		case size == 0: // that is all of it
+			return whole, nil
 		}
 		length := min(int64(n), size)
 		return byteRange{offset: size - length, length: length, partial: true}, nil

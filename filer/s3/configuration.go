@@ -73,7 +73,7 @@ func configurations() map[string]configured {
 		"cors": {attribute: xattrCORS, missing: codeNoCORS, message: "The CORS configuration does not exist", check: normalized(checkCORS)},
 		"encryption": {attribute: xattrEncryption, missing: codeNoEncryption, message: "The server side encryption configuration was not found",
 			check: normalized(checkEncryption)},
-		"ownershipControls": {attribute: xattrOwnership, missing: codeNoOwnership, message: "The bucket ownership controls were not found",
+		"ownershipControls": {attribute: xattrOwnership, missing: codeNoOwnership, message: "The bucket ownership controls were not found.",
 			check: normalized(checkOwnership)},
 		"publicAccessBlock": {attribute: xattrPublicBlock, missing: codeNoPublicBlock, message: "The public access block configuration was not found",
 			check: normalized(checkPublicAccessBlock)},

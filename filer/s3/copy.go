@@ -129,7 +129,12 @@ func (q *request) copyObject() error {
 		return q.copyFrom(source, root, match, by, func(info *filer.Info) []granary.Xattr {
 			kept := metadata
 			if !replace {
-				kept = metadataXattrs(info)
+				kept = slices.DeleteFunc(metadataXattrs(info), isRedirect)
+				for _, x := range metadata { // which is never copied
+					if isRedirect(x) {
+						kept = append(kept, x)
+					}
+				}
 			}
 			if stored, ok := info.Xattr(xattrTagging); ok && !retag {
 				kept = append(kept, granary.Xattr{Name: xattrTagging, Value: stored})
@@ -151,6 +156,9 @@ func (q *request) copiedTags() (tags []granary.Xattr, replace bool, err error) {
 		return nil, false, refuse(codeInvalidArgument, "Unknown tagging directive.")
 	}
 }
+
+// isRedirect reports whether an attribute says where a website redirects to.
+func isRedirect(x granary.Xattr) bool { return x.Name == xattrPrefix+strings.ToLower(redirectHeader) }
 
 // metadataXattrs returns the attributes of an object that are its metadata.
 func metadataXattrs(info *filer.Info) []granary.Xattr {

@@ -770,3 +770,45 @@ func TestArgumentsAreNamed(t *testing.T) {
 	s.do(t, call{method: "PUT", target: "/bucket?policy", body: publicBucket}).want(t, 204)
 	s.do(t, call{method: "GET", target: "/bucket/k?response-content-type=a", unsigned: true}).wantCode(t, codeInvalidRequest)
 }
+
+// TestBucketsInPages lists the buckets a few at a time.
+func TestBucketsInPages(t *testing.T) {
+	s := newServer(t)
+	for _, name := range []string{"aaa", "bbb", "ccc"} {
+		s.do(t, call{method: "PUT", target: "/" + name}).want(t, 200)
+	}
+	var got []string
+	for token, pages := "", 0; ; pages++ {
+		var list listAllMyBuckets
+		a := s.do(t, call{method: "GET", target: "/?max-buckets=3&continuation-token=" + token}).want(t, 200)
+		if err := xml.Unmarshal([]byte(a.body), &list); err != nil || pages > 1 {
+			t.Fatal(err, pages)
+		}
+		for _, b := range list.Buckets {
+			got = append(got, b.Name)
+		}
+		if token = list.ContinuationToken; token == "" {
+			break
+		}
+	}
+	if want := []string{"aaa", "bbb", "bucket", "ccc"}; !slices.Equal(got, want) {
+		t.Error(got)
+	}
+	s.do(t, call{method: "GET", target: "/?max-buckets=0"}).wantCode(t, codeInvalidArgument)
+}
+
+// TestRedirectIsNotCopied copies an object that redirects: where to stays behind, and the copy redirects as its request says.
+func TestRedirectIsNotCopied(t *testing.T) {
+	s := newServer(t)
+	s.do(t, call{method: "PUT", target: "/bucket/k", header: map[string]string{redirectHeader: "/a", "X-Amz-Meta-M": "m"}}).want(t, 200)
+	for to, want := range map[string]string{"": "", "/b": "/b"} {
+		header := map[string]string{"X-Amz-Copy-Source": "bucket/k"}
+		if to != "" {
+			header[redirectHeader] = to
+		}
+		s.do(t, call{method: "PUT", target: "/bucket/copy", header: header}).want(t, 200)
+		if got := s.do(t, call{method: "HEAD", target: "/bucket/copy"}).want(t, 200); got.header.Get(redirectHeader) != want || got.header.Get("X-Amz-Meta-M") != "m" {
+			t.Error(got.header)
+		}
+	}
+}

@@ -113,9 +113,9 @@ func (q *request) storeLockConfiguration(b *filer.Info, c *objectLockConfigurati
 }
 
 // bucketLocks refuses locks in a bucket that has none.
-func bucketLocks(b *filer.Info) error {
+func bucketLocks(b *filer.Info, missing string) error {
 	if _, ok := b.Xattr(granary.XattrObjectLock); !ok {
-		return refuse(codeInvalidRequest, "Bucket is missing Object Lock Configuration")
+		return refuse(codeInvalidRequest, "%s", missing)
 	}
 	return nil
 }
@@ -153,7 +153,7 @@ func (q *request) lockOf(b *filer.Info) ([]granary.Xattr, error) {
 	default:
 		return nil, refuse(codeInvalidArgument, "Legal Hold must be either of 'ON' or 'OFF'")
 	}
-	if err := bucketLocks(b); err != nil {
+	if err := bucketLocks(b, "Bucket is missing ObjectLockConfiguration"); err != nil {
 		return nil, err
 	}
 	return xattrs, nil
@@ -227,7 +227,7 @@ func (q *request) lockable() (*filer.Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := bucketLocks(b); err != nil {
+	if err := bucketLocks(b, "Bucket is missing Object Lock Configuration"); err != nil {
 		return nil, err
 	}
 	return q.existing()

@@ -58,7 +58,7 @@ func (q *request) putBucketPolicy() error {
 	}
 	var malformed *iam.Error
 	if errors.As(err, &malformed) {
-		return refuse(codeMalformedPolicy, "%s", malformed.Message)
+		return refuse(codeMalformedPolicy, "%s", strings.TrimSuffix(malformed.Message, "."))
 	}
 	if err != nil {
 		return err

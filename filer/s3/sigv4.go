@@ -209,12 +209,13 @@ func uriEncode(s string, keepSlash bool) string {
 	return b.String()
 }
 
-// unsignedHeader returns a header that had to be signed and is not, or "". Host must be; and every
+// unsignedHeaders returns the headers that had to be signed and are not, with ", " between them. Host must be; and every
 // x-amz- header that is there, or else whoever carries a presigned URL could give it a new meaning
 // (x-amz-copy-source makes a copy of a PUT).
-func unsignedHeader(r *http.Request, signed []string, presigned bool) string {
+func unsignedHeaders(r *http.Request, signed []string, presigned bool) string {
+	var unsigned []string
 	if !slices.Contains(signed, "host") {
-		return "host"
+		unsigned = append(unsigned, "host")
 	}
 	for name := range r.Header {
 		lower := strings.ToLower(name)
@@ -224,7 +225,8 @@ func unsignedHeader(r *http.Request, signed []string, presigned bool) string {
 		if presigned && lower == "x-amz-content-sha256" { // without effect: see presigned payloads
 			continue
 		}
-		return lower
+		unsigned = append(unsigned, lower)
 	}
-	return ""
+	slices.Sort(unsigned)
+	return strings.Join(unsigned, ", ")
 }

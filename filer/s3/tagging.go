@@ -44,6 +44,9 @@ func parseTags(header string) ([]tag, error) {
 	}
 	var tags []tag
 	for pair := range strings.SplitSeq(header, "&") {
+		if pair == "" {
+			continue
+		}
 		k, v, _ := strings.Cut(pair, "=")
 		key, kerr := url.QueryUnescape(k)
 		value, verr := url.QueryUnescape(v)

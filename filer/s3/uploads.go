@@ -91,7 +91,7 @@ func (q *request) listMultipartUploads() error {
 		folding, lastKey, lastID = "", m.key, m.id
 		if i := strings.Index(m.key[len(prefix):], delimiter); delimiter != "" && i >= 0 {
 			folding = m.key[:len(prefix)+i+len(delimiter)]
-			lastKey, lastID = folding, ""
+			lastKey = folding
 			document.CommonPrefixes = append(document.CommonPrefixes, commonPrefix{Prefix: encode(folding)})
 			continue
 		}

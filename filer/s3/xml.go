@@ -38,10 +38,13 @@ type (
 		Owner   owner
 		Buckets []bucketItem `xml:"Buckets>Bucket"`
 		Prefix  string       `xml:",omitempty"`
+
+		ContinuationToken string `xml:",omitempty"`
 	}
 	bucketItem struct {
 		Name         string
 		CreationDate string
+		BucketRegion string
 	}
 	locationConstraint struct {
 		XMLName xml.Name `xml:"LocationConstraint"`
