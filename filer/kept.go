@@ -18,9 +18,24 @@ func (fs *FS) KeptFor() time.Duration {
 	return fs.client.KeptFor()
 }
 
-// Changed has f called with the inodes that others have changed, before anybody sees it, and of those in directories that are held
-// before others may change them: see client.Client.Changed. It must call nothing of the FS.
-func (fs *FS) Changed(f func(inodes []granary.InodeID, all bool)) {
+// Keeps reports whether what Lookup and GetAttr say of an inode, or with a name of what that leads to in it, is known here, so that Changed
+// will tell when it is somebody else's to change.
+func (fs *FS) Keeps(inode granary.InodeID, name string) bool {
+	if h := fs.held; h != nil {
+		h.mu.Lock()
+		_, dir := h.dirs[inode]
+		node := h.nodes[inode]
+		h.mu.Unlock()
+		if dir || name == "" && node != nil && node.birth != nil {
+			return true
+		}
+	}
+	return fs.client != nil && fs.client.Keeps(inode, name)
+}
+
+// Changed has f called with what others have changed, before anybody sees it, and of what is in directories that are held
+// before others may change it: see client.Client.Changed. It must call nothing of the FS.
+func (fs *FS) Changed(f func(changes []granary.Change, all bool)) {
 	if fs.client == nil {
 		return
 	}
@@ -31,9 +46,9 @@ func (fs *FS) Changed(f func(inodes []granary.InodeID, all bool)) {
 }
 
 // unshow has whoever shows what is held ask again: from now on others may change it.
-func (h *holdings) unshow(inodes []granary.InodeID, all bool) {
+func (h *holdings) unshow(changes []granary.Change, all bool) {
 	if f := h.shown.Load(); f != nil && *f != nil {
-		(*f)(inodes, all)
+		(*f)(changes, all)
 	}
 }
 
@@ -42,14 +57,17 @@ func (h *holdings) unshowHeld(dirs []*heldDir) {
 	if f := h.shown.Load(); f == nil || *f == nil {
 		return
 	}
-	var ids []granary.InodeID
+	var all []granary.Change
 	h.mu.Lock()
 	for _, d := range dirs {
-		ids = append(ids, d.id)
-		for _, e := range d.names {
-			ids = append(ids, e.inode)
+		all = append(all, granary.Change{Inode: d.id})
+		for name, e := range d.names {
+			all = append(all, granary.Change{Inode: e.inode})
+			if e.typ == granary.TypeDirectory {
+				all = append(all, granary.Change{Inode: d.id, Name: name})
+			}
 		}
 	}
 	h.mu.Unlock()
-	h.unshow(ids, false)
+	h.unshow(all, false)
 }

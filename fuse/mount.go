@@ -61,6 +61,7 @@ type Server struct {
 	groups  *groups
 	missed  missed
 	kept    kept
+	passed  passed
 	server  *gofuse.Server
 	meter   *meter
 	nodes   *nodes

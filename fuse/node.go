@@ -70,6 +70,9 @@ func (n *node) child(ctx context.Context, changes uint64, e *granary.Entry, out 
 	known.tell(&e.Attr)
 	n.m.nodes.add(known)
 	out.SetAttrTimeout(known.attrFor(changes))
+	if e.Attr.IsDir() {
+		n.pass(e.Name, changes, out)
+	}
 	return inode
 }
 
@@ -234,6 +237,7 @@ func (n *node) Rename(ctx context.Context, name string, newParent gofs.InodeEmbe
 	if flags&^(unix.RENAME_NOREPLACE|unix.RENAME_EXCHANGE) != 0 {
 		return syscall.EINVAL
 	}
+	n.m.passed.renamed(n, to, name, newName)
 	f := filer.RenameFlags{NoReplace: flags&unix.RENAME_NOREPLACE != 0, Exchange: flags&unix.RENAME_EXCHANGE != 0}
 	return filer.Errno(n.fs().Rename(n.m.ctx, n.m.caller(ctx), n.ino, name, to.ino, newName, f))
 }
