@@ -25,9 +25,12 @@ const (
 	xattrACL     = "granary.s3.acl"
 )
 
-// refresh looks at the bucket; KindNotFound if it is gone.
+// refresh looks at the bucket. Of one that is gone, what was seen last holds: what happened in it before is still told.
 func (t *translator) refresh(ctx context.Context) error {
 	found, err := t.c.find(ctx, t.root)
+	if granary.IsKind(err, granary.KindNotFound) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -229,7 +232,7 @@ func (t *translator) directory(ctx context.Context, e *granary.Event, n *notice,
 func (t *translator) moved(ctx context.Context, e *granary.Event, n *notice, from, to string, emit emit) error {
 	q := &granary.List{Root: t.root, Prefix: to, Limit: granary.ListMax}
 	for {
-		page, err := t.c.list(ctx, q)
+		page, err := t.list(ctx, q)
 		if err != nil {
 			return err
 		}
@@ -262,12 +265,21 @@ func (t *translator) moved(ctx context.Context, e *granary.Event, n *notice, fro
 	}
 }
 
+// list lists objects; a bucket that is gone has none.
+func (t *translator) list(ctx context.Context, q *granary.List) (*granary.Listing, error) {
+	page, err := t.c.list(ctx, q)
+	if granary.IsKind(err, granary.KindNotFound) {
+		return &granary.Listing{}, nil
+	}
+	return page, err
+}
+
 // search looks for the key of a file of which the log knows no more than the directory: it has very many names, or the file has several. It
 // returns "" if there is none.
 func (t *translator) search(ctx context.Context, e *granary.Event, dir string) (string, error) {
 	q := &granary.List{Root: t.root, Prefix: dir, Limit: granary.ListMax}
 	for {
-		page, err := t.c.list(ctx, q)
+		page, err := t.list(ctx, q)
 		if err != nil {
 			return "", err
 		}

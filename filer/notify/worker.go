@@ -113,6 +113,10 @@ func (w *worker) deliver(ctx context.Context) error {
 // begin begins where the cursor says.
 func (w *worker) begin(ctx context.Context) error {
 	cursor, err := readCursor(ctx, w.c, w.root, w.target.Name)
+	if granary.IsKind(err, granary.KindNotFound) && w.cursor.At != (granary.Position{}) { // the bucket is gone: the rest is told all the same
+		was := w.cursor
+		cursor, err = &was, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -275,7 +279,8 @@ func (w *worker) save(ctx context.Context) error {
 		return errNotOwned
 	}
 	w.cursor.Updated = w.now().UTC()
-	if err := put(ctx, w.c, w.root.Dataset().System(), attributeCursor+w.target.Name, &w.cursor); err != nil {
+	err := put(ctx, w.c, w.root.Dataset().System(), attributeCursor+w.target.Name, &w.cursor)
+	if err != nil && !granary.IsKind(err, granary.KindNotFound) { // else the bucket is gone, and nothing is kept with it any more
 		return err
 	}
 	w.saved, w.dirty = w.now(), false

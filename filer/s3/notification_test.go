@@ -321,3 +321,26 @@ func TestNotificationsRefused(t *testing.T) {
 	s.do(t, call{method: "PUT", target: "/bucket?notification", body: "<NotificationConfiguration>" + dead + "</NotificationConfiguration>",
 		header: map[string]string{"X-Amz-Skip-Destination-Validation": "true"}}).want(t, 200)
 }
+
+// TestNotificationsEndWithTheBucket: what a bucket was told to notify is forgotten when it is removed, after all has been told.
+func TestNotificationsEndWithTheBucket(t *testing.T) {
+	s, r := newServer(t), newReceiver(t)
+	s.notifies(t, r, queueRule("all", allEvents, ""))
+	s.put(t, "k", "x")
+	s.do(t, call{method: "DELETE", target: "/bucket/k"}).want(t, 204)
+	s.do(t, call{method: "DELETE", target: "/bucket"}).want(t, 204)
+	s.compare(t, r, map[string][]string{"k": {"ObjectCreated:Put 1 *", "ObjectRemoved:Delete"}})
+	service := notify.New(s.store.Client(), nil)
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		err := service.RemoveTarget(t.Context(), "hook")
+		if err == nil {
+			return
+		}
+		if !granary.IsKind(err, granary.KindNotEmpty) || time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		<-again.C
+	}
+}
