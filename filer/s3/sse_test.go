@@ -507,6 +507,31 @@ func alike(a, b []byte, plainA, plainB string) bool {
 	return same > len(a)/50 // by chance one in 128
 }
 
+// TestEncryptedForms: the fields of a form say how its file is encrypted, as headers do, and so do the parameters of a presigned URL.
+func TestEncryptedForms(t *testing.T) {
+	s := newServer(t)
+	fields := [][2]string{{"key", "up/mine"}}
+	conditions := []string{}
+	for name, v := range customer(sseHeader, "mine") {
+		fields = append(fields, [2]string{strings.ToLower(name), v})
+		conditions = append(conditions, fmt.Sprintf(`["starts-with", "$%s", ""]`, strings.ToLower(name)))
+	}
+	s.post(t, posting{fields: fields, policy: policyFor(conditions...), file: "of mine"}).want(t, 204)
+	s.post(t, posting{fields: [][2]string{{"key", "up/ours"}, {"x-amz-server-side-encryption", "AES256"}},
+		policy: policyFor(`{"x-amz-server-side-encryption": "AES256"}`), file: "of ours"}).want(t, 204)
+	s.do(t, call{method: "GET", target: "/bucket/up/mine"}).wantCode(t, codeInvalidRequest)
+	if a := s.do(t, call{method: "GET", target: "/bucket/up/mine", header: customer(sseHeader, "mine")}).want(t, 200); a.body != "of mine" {
+		t.Error(a.body)
+	}
+	if a := s.do(t, call{method: "GET", target: "/bucket/up/ours"}).want(t, 200); a.body != "of ours" || a.header.Get(sseHeader) != sseAlgorithm {
+		t.Error(a.body, a.header)
+	}
+	s.do(t, call{method: "PUT", target: "/bucket/up/query?x-amz-server-side-encryption=AES256", body: "x"}).want(t, 200)
+	if a := s.do(t, call{method: "HEAD", target: "/bucket/up/query"}).want(t, 200); a.header.Get(sseHeader) != sseAlgorithm {
+		t.Error(a.header)
+	}
+}
+
 // TestDefaultEncryption: a bucket has what comes into it encrypted, unless it says itself how.
 func TestDefaultEncryption(t *testing.T) {
 	s := newServer(t)
