@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/xml"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -348,4 +349,23 @@ func TestPartDuringCompletion(t *testing.T) {
 	e1 = s.part(t, "other", id, 1, "x")
 	s.store.beforeCompose = func() { s.part(t, "other", id, 1, "y") }
 	s.do(t, call{method: "POST", target: "/bucket/other?uploadId=" + id, body: completion(e1)}).wantCode(t, codeInvalidPart)
+}
+
+// TestAbortIfBegunThen aborts an upload if it was begun at a time.
+func TestAbortIfBegunThen(t *testing.T) {
+	s := newServer(t)
+	id := s.initiate(t, "k", nil)
+	var uploads listUploadsResult
+	if err := xml.Unmarshal([]byte(s.do(t, call{method: "GET", target: "/bucket?uploads"}).want(t, 200).body), &uploads); err != nil || len(uploads.Uploads) != 1 {
+		t.Fatal(err, uploads)
+	}
+	begun, err := time.Parse(timeFormat, uploads.Uploads[0].Initiated)
+	if err != nil {
+		t.Fatal(err)
+	}
+	abort := func(at time.Time) answer {
+		return s.do(t, call{method: "DELETE", target: "/bucket/k?uploadId=" + id, header: map[string]string{"X-Amz-If-Match-Initiated-Time": at.UTC().Format(http.TimeFormat)}})
+	}
+	abort(begun.Add(-time.Hour)).wantCode(t, codePrecondition)
+	abort(begun).want(t, 204)
 }
