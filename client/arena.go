@@ -7,12 +7,22 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dsorchard/granary"
 )
 
 const (
-	arenasIdleMax = 4                // of the largest arenas are kept for the next stream …
+	arenasIdleMax = 64 << 20         // bytes that are kept for the next stream …
 	arenasIdleFor = 10 * time.Second // … for so long after one was last used
+
+	arenaMapped  = 2 << 20 // arenas of more than half of it are mapped
+	arenaClasses = 3       // sizes of those: arenaMapped, twice and four times that
+	arenaMax     = arenaMapped << (arenaClasses - 1)
+	arenasMany   = 48 << 20 // when so much is in use, new arenas are better small
 )
+
+// arenaMax is twice the largest chunk, so that little of what is in an arena is a chunk that goes on in the next.
+var _ [arenaMax - 2*granary.ChunkSizeMax]struct{}
 
 // arena is memory that chunks lie in: all of a stream that came together, or a single one. It is recycled when its last user is done with it.
 type arena struct {
@@ -42,23 +52,45 @@ func (a *arena) release() {
 	}
 }
 
-// arenas makes arenas. The largest ones, which long streams fill one after the other, are mapped, and not of the heap: the garbage collector
+// arenas makes arenas. The larger ones, which long streams fill one after the other, are mapped, and not of the heap: the garbage collector
 // lets a heap grow to twice what is in use, and gives up what is pooled.
 type arenas struct {
 	heap buffers
 
 	mu     sync.Mutex
-	idle   [][]byte // mapped, of nobody's
-	taken  int      // mapped, and in use
+	idle   [arenaClasses][][]byte // mapped, of nobody's
+	unused int                    // bytes of idle
+	taken  int                    // bytes that are mapped and in use
 	used   time.Time
 	closed bool
+}
+
+// arenaClass returns the class of the mapped memory that holds n bytes, and its size; -1 if it is the heap's.
+func arenaClass(n int) (class, size int) {
+	if n <= arenaMapped/2 || n > arenaMax {
+		return -1, 0
+	}
+	for size = arenaMapped; size < n; size *= 2 {
+		class++
+	}
+	return class, size
+}
+
+// advised returns how large an arena should be at most, if it need not be larger.
+func (s *arenas) advised() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken >= arenasMany {
+		return arenaMapped
+	}
+	return arenaMax
 }
 
 // get returns an empty arena with room for n bytes, and one user.
 func (s *arenas) get(n int) *arena {
 	a := &arena{of: s}
-	if n > arenaMax/2 && n <= arenaMax {
-		a.memory, a.mapped = s.take()
+	if class, size := arenaClass(n); class >= 0 {
+		a.memory, a.mapped = s.take(class, size)
 	}
 	if !a.mapped {
 		a.memory = s.heap.get(n)
@@ -68,20 +100,22 @@ func (s *arenas) get(n int) *arena {
 }
 
 // take returns mapped memory, if it can be had.
-func (s *arenas) take() (p []byte, ok bool) {
+func (s *arenas) take(class, size int) (p []byte, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.used = time.Now()
-	if last := len(s.idle) - 1; last >= 0 {
-		p, s.idle = s.idle[last], s.idle[:last]
+	idle := s.idle[class]
+	if last := len(idle) - 1; last >= 0 {
+		p, s.idle[class] = idle[last], idle[:last]
+		s.unused -= size
 	} else {
 		var err error
-		if p, err = unix.Mmap(-1, 0, arenaMax, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS); err != nil {
+		if p, err = unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS); err != nil {
 			return nil, false // there may be too many mappings: the heap's memory does as well
 		}
 	}
-	s.taken++
-	return p[:0:arenaMax], true
+	s.taken += size
+	return p[:0:size], true
 }
 
 // put takes an arena's memory back.
@@ -90,11 +124,13 @@ func (s *arenas) put(a *arena) {
 		s.heap.put(a.memory)
 		return
 	}
+	class, size := arenaClass(cap(a.memory))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.taken--
+	s.taken -= size
+	s.unused += size
 	s.used = time.Now()
-	s.idle = append(s.idle, a.memory[:arenaMax])
+	s.idle[class] = append(s.idle[class], a.memory[:size])
 	if s.closed {
 		s.unmap(0)
 	} else {
@@ -119,13 +155,18 @@ func (s *arenas) close() {
 	s.unmap(0)
 }
 
-// unmap unmaps all idle memory but so much of it. s.mu is held.
-func (s *arenas) unmap(but int) {
-	for len(s.idle) > but {
-		last := len(s.idle) - 1
-		if err := unix.Munmap(s.idle[last]); err != nil {
-			panic(fmt.Sprintf("client: memory that was mapped is not: %v", err))
+// unmap unmaps idle memory until there is so much of it, the smallest first. s.mu is held.
+func (s *arenas) unmap(bytes int) {
+	for class := range s.idle {
+		for idle := &s.idle[class]; s.unused > bytes && len(*idle) > 0; {
+			last := len(*idle) - 1
+			p := (*idle)[last]
+			(*idle)[last] = nil
+			*idle = (*idle)[:last]
+			s.unused -= len(p)
+			if err := unix.Munmap(p); err != nil {
+				panic(fmt.Sprintf("client: memory that was mapped is not: %v", err))
+			}
 		}
-		s.idle = s.idle[:last]
 	}
 }

@@ -153,11 +153,56 @@ func TestArenasComeBack(t *testing.T) {
 		u.Abort()
 	}
 	closeClient(t, c)
-	if c.arenas.taken != 0 || len(c.arenas.idle) != 0 {
-		t.Errorf("%d arenas are in use, %d idle", c.arenas.taken, len(c.arenas.idle))
+	if c.arenas.taken != 0 || c.arenas.unused != 0 || c.budget.held != 0 {
+		t.Errorf("%d bytes of arenas are in use, %d idle, %d held", c.arenas.taken, c.arenas.unused, c.budget.held)
 	}
 	if len(f.names) != 2 {
 		t.Error(f.names)
+	}
+}
+
+// Many uploads at once share the memory that there is, and all of them end.
+func TestUploadsShareMemory(t *testing.T) {
+	const uploads, size, shared = 12, 18 << 20, 8 << 20
+	_, c := newCluster(t, 10, 8, policy(4, 2), func(o *Options) { o.UploadBytes = shared })
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	most := 0
+	for i := range uploads {
+		wg.Go(func() {
+			data := noise(uint64(100+i), size)
+			u, err := c.NewUpload(t.Context(), UploadOptions{Create: granary.Create{Parent: granary.RootInode, Name: fmt.Sprint(i)}})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer u.Abort()
+			for p := data; len(p) > 0; p = p[min(len(p), 300_000):] {
+				if _, err := u.Write(p[:min(len(p), 300_000)]); err != nil {
+					t.Error(err)
+					return
+				}
+				c.budget.mu.Lock()
+				held := c.budget.held
+				c.budget.mu.Unlock()
+				mu.Lock()
+				most = max(most, held)
+				mu.Unlock()
+			}
+			if _, err := u.Finish(nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for i := range uploads {
+		mustRead(t, c, fmt.Sprint(i), noise(uint64(100+i), size))
+	}
+	if bound := shared + uploads*granary.ChunkSizeMax; most > bound {
+		t.Errorf("held %d bytes, want at most %d", most, bound)
+	}
+	if c.budget.held != 0 {
+		t.Errorf("%d bytes are still held", c.budget.held)
 	}
 }
 

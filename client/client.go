@@ -44,6 +44,7 @@ type Client struct {
 	bufs    buffers
 	arenas  arenas
 	rooms   rooms
+	budget  budget
 	slabs   slabs
 	cores   chan struct{} // one token for each core that encodes or hashes
 	placing *placing
@@ -70,6 +71,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		badDisks: map[granary.DiskID]time.Time{},
 		opens:    newOpens(),
 		codec:    block.NewCodec(),
+		budget:   budget{max: o.UploadBytes},
 		cores:    make(chan struct{}, runtime.GOMAXPROCS(0)),
 		placing:  newPlacing(),
 		hedging:  newHedging(),

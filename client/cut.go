@@ -10,8 +10,6 @@ const (
 	edgeChunkSizeNormal = 64 << 10
 	edgeChunkSizeMax    = 256 << 10
 	edgeSize            = 512 << 10 // bytes at the front of a part that are cut so
-	// arenaMax is the memory that a stream is cut in at a time: twice the largest chunk, so that little of it is a chunk that goes on in the next.
-	arenaMax = 2 * granary.ChunkSizeMax
 )
 
 // cutter cuts a stream into chunks. Where it cuts depends on the stream alone, not on how it arrives.
@@ -126,14 +124,15 @@ func (c *cutter) emit(last bool, emit emitted) (some bool, err error) {
 
 // room makes room for more bytes, n if it can be, and returns for how many there is.
 func (c *cutter) room(n int) int {
-	if c.arena == nil {
-		c.arena = c.arenas.get(min(2*n, arenaMax))
-	}
-	if free := cap(c.arena.memory) - len(c.arena.memory); free > 0 {
-		return free
+	had := 0
+	if c.arena != nil {
+		if had = cap(c.arena.memory); had > len(c.arena.memory) {
+			return had - len(c.arena.memory)
+		}
 	}
 	rest := c.coming() // less than the largest chunk
-	next := c.arenas.get(min(2*max(len(rest)+n, cap(c.arena.memory)), arenaMax))
+	least := 2 * (len(rest) + min(n, chunkSizeMin))
+	next := c.arenas.get(min(max(least, min(2*max(len(rest)+n, had), c.arenas.advised())), arenaMax))
 	next.memory = append(next.memory, rest...)
 	c.arena.release()
 	c.arena, c.begin = next, 0

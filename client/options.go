@@ -36,6 +36,7 @@ type Options struct {
 	RowSize      int           // bytes of data a row gathers for each data shard; default 4 MiB
 	VolumeSize   uint64        // bytes of a shard's stream at which a volume is sealed and another opened; default 1 GiB
 	CacheBytes   int64         // decoded chunks kept; default 256 MiB
+	UploadBytes  int           // that all uploads hold together, and a chunk of each besides; default 64 MiB
 	AppendWithin time.Duration // a shard append that takes longer fails the shard; default 5 s
 	RetryFor     time.Duration // how long a call looks for a leader before KindUnavailable; default 60 s
 	Log          *slog.Logger
@@ -74,7 +75,7 @@ func (o *Options) Validate() error {
 		return granary.Errorf(granary.KindInvalid, "client", "", "row size %d is not within 0 to %d", o.RowSize, rowSizeMax)
 	case o.VolumeSize > volumeSizeMax:
 		return granary.Errorf(granary.KindInvalid, "client", "", "volume size %d is over %d", o.VolumeSize, uint64(volumeSizeMax))
-	case o.CacheBytes < 0 || o.KeepBytes < 0 || o.AppendWithin < 0 || o.RetryFor < 0:
+	case o.CacheBytes < 0 || o.UploadBytes < 0 || o.KeepBytes < 0 || o.AppendWithin < 0 || o.RetryFor < 0:
 		return granary.Errorf(granary.KindInvalid, "client", "", "a size or duration is negative")
 	}
 	return nil
@@ -96,6 +97,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 256 << 20
+	}
+	if o.UploadBytes == 0 {
+		o.UploadBytes = 64 << 20
 	}
 	if o.AppendWithin == 0 {
 		o.AppendWithin = 5 * time.Second

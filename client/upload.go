@@ -141,7 +141,7 @@ func (u *Upload) chunk(chunk []byte, in *arena) error {
 	return nil
 }
 
-// reserve waits until the upload may hold n bytes more.
+// reserve waits until the upload may hold n bytes more. One that holds nothing may always hold a chunk, so that each of them goes on.
 func (u *Upload) reserve(n int) error {
 	heldMax := min(u.rows+2*segmentSize, uploadMax) // what is held back, and what is not sent, has room in it
 	for {
@@ -150,19 +150,43 @@ func (u *Upload) reserve(n int) error {
 			u.mu.Unlock()
 			return u.err
 		}
-		if u.held == 0 || u.held+n <= heldMax {
-			u.held += n
-			u.mu.Unlock()
-			return nil
+		fits, freed := u.held == 0 || u.held+n <= heldMax, (<-chan struct{})(nil)
+		if fits {
+			if fits, freed = u.c.budget.take(n, u.held == 0); fits {
+				u.held += n
+				u.mu.Unlock()
+				return nil
+			}
 		}
 		u.mu.Unlock()
+		if freed != nil {
+			if err := u.yield(); err != nil {
+				return err
+			}
+		}
 		u.nudge()
 		select {
 		case <-u.wake:
+		case <-freed:
 		case <-u.ctx.Done():
 			return u.failure()
 		}
 	}
+}
+
+// yield sends and commits what has been gathered and held back, because other uploads need the memory: who waits for it while he keeps
+// his own might wait for ever.
+func (u *Upload) yield() error {
+	switch {
+	case u.segment.size == 0 && len(u.segments) == 0:
+		return nil
+	case u.segment.size == 0:
+		return u.commit()
+	}
+	if err := u.send(); err != nil || len(u.segments) == 0 {
+		return err
+	}
+	return u.commit()
 }
 
 // nudge has the oldest row flushed that this upload has bytes in, although it is not full, if
@@ -265,6 +289,7 @@ func (u *Upload) settle(s *segment) error {
 	u.c.drop(s.pieces)
 	u.mu.Lock()
 	u.held -= s.size
+	u.c.budget.give(s.size)
 	u.sent = slices.DeleteFunc(u.sent, func(o *segment) bool { return o == s })
 	u.mu.Unlock()
 	u.signal()
@@ -421,6 +446,7 @@ func (u *Upload) end(published bool) {
 	for _, s := range u.segments {
 		u.c.drop(s.pieces)
 	}
+	u.c.budget.give(u.held)
 	for _, s := range u.sent {
 		u.c.drop(s.pieces) // a second time for those in segments: drop is idempotent
 	}
