@@ -1,6 +1,7 @@
 package filer
 
 import (
+	"slices"
 	"time"
 
 	"github.com/dsorchard/granary"
@@ -39,10 +40,30 @@ func (fs *FS) Changed(f func(changes []granary.Change, all bool)) {
 	if fs.client == nil {
 		return
 	}
-	fs.client.Changed(f)
+	if fs.held == nil || f == nil {
+		fs.client.Changed(f)
+	} else {
+		fs.client.Changed(func(changes []granary.Change, all bool) {
+			if changes = fs.held.others(changes); all || len(changes) > 0 {
+				f(changes, all)
+			}
+		})
+	}
 	if fs.held != nil {
 		fs.held.shown.Store(&f)
 	}
+}
+
+// others returns those of some changes that were not made here: what is told to the master of directories that are held, it tells as it tells
+// anybody. In such a directory nobody else changes anything, nor the directory itself; and when it is given back, nothing of it is shown
+// any more before others may (unshowHeld).
+func (h *holdings) others(changes []granary.Change) []granary.Change {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.dirs) == 0 {
+		return changes
+	}
+	return slices.DeleteFunc(slices.Clone(changes), func(c granary.Change) bool { return h.dirs[c.Inode] != nil })
 }
 
 // unshow has whoever shows what is held ask again: from now on others may change it.

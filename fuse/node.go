@@ -225,7 +225,12 @@ func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
 
 // Rmdir removes an empty directory.
 func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
-	return filer.Errno(n.fs().Rmdir(n.m.ctx, n.m.caller(ctx), n.ino, name))
+	child := n.GetChild(name)
+	err := n.fs().Rmdir(n.m.ctx, n.m.caller(ctx), n.ino, name)
+	if err == nil && child != nil {
+		n.m.passed.removed(n.ino, name, child.Operations().(*node).ino)
+	}
+	return filer.Errno(err)
 }
 
 // Rename moves an entry.

@@ -62,6 +62,16 @@ func (p *passed) add(at passage, in granary.InodeID, now time.Time) {
 	p.recent[at] = granted{now, in}
 }
 
+// removed notes that a directory was removed through the kernel, which passes it no more.
+func (p *passed) removed(dir granary.InodeID, name string, child granary.InodeID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range [...]map[passage]granted{p.older, p.recent} {
+		delete(m, passage{dir, name})
+		delete(m, passage{dir: child})
+	}
+}
+
 // until returns when nothing of what changes is passed any more.
 func (p *passed) until(changes []granary.Change, all bool, now time.Time) (until time.Time) {
 	p.mu.Lock()

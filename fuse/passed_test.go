@@ -38,6 +38,10 @@ func TestPassed(t *testing.T) {
 	if got := p.until(change(dir, "c"), false, soon.Add(passNot+passedFor)); !got.IsZero() {
 		t.Fatalf("what is not passed any more is waited for until %v", got)
 	}
+	p.note(passage{other, "d"}, other, soon)
+	if p.removed(other, "d", 3); !p.until(change(other, "d"), false, soon).IsZero() {
+		t.Fatal("what was removed here is waited for")
+	}
 	// What is remembered is bounded by time.
 	for i := range 10_000 {
 		at := now.Add(time.Hour + time.Duration(i)*time.Millisecond)
