@@ -17,15 +17,9 @@ const (
 // that lasts, whoever is told by Changed may keep answers too. 0 if the client does not attend, or Options.KeepBytes is 0.
 func (c *Client) KeptFor() time.Duration { return c.kept.lease() }
 
-// Keeps reports whether the client keeps the attributes of an inode, or with a name what that leads to in it: Changed will be told
-// when somebody else changes that.
-func (c *Client) Keeps(inode granary.InodeID, name string) bool {
-	return c.kept.keeps(thing{inode, name})
-}
-
-// Changed has f called with what others have changed of what queries were answered about; with all, any may be different. Until it
-// returns nobody is shown the change. It must not wait for a mutation or query.
-func (c *Client) Changed(f func(changes []granary.Change, all bool)) {
+// Changed has f called with the inodes that others have changed of those that queries were answered about; with all, any may be
+// different. Until it returns nobody is shown the change. It must not wait for a mutation or query.
+func (c *Client) Changed(f func(inodes []granary.InodeID, all bool)) {
 	c.kept.mu.Lock()
 	defer c.kept.mu.Unlock()
 	c.kept.told = f
@@ -104,8 +98,8 @@ func (k *kept) tell(c changes) {
 	k.mu.Lock()
 	f := k.told
 	k.mu.Unlock()
-	if f != nil && (c.all || len(c.list) > 0) {
-		f(c.list, c.all)
+	if f != nil && (c.all || len(c.inodes) > 0) {
+		f(c.inodes, c.all)
 	}
 }
 

@@ -32,7 +32,7 @@ type kept struct {
 	attendance uint64                                   // 0: none
 	opens      bool                                     // files may be opened untold
 	until      time.Duration                            // of the lease, by now
-	told       func(changes []granary.Change, all bool) // nil: nobody else is told
+	told       func(inodes []granary.InodeID, all bool) // nil: nobody else is told
 	things     map[thing]*item
 	lru        item // the newest is lru.next, the oldest lru.prev
 	used       int64
@@ -42,10 +42,10 @@ type kept struct {
 	epoch      uint64 // of recent: what began in an earlier one is not kept
 }
 
-// changes are of what others keep too: this, or all.
+// changes are of what others keep too: these inodes, or all.
 type changes struct {
-	list []granary.Change
-	all  bool
+	inodes []granary.InodeID
+	all    bool
 }
 
 // thing is an inode, with name "", or a name in a directory.
@@ -418,18 +418,12 @@ func (k *kept) take(n *granary.Notices, under uint64, sent time.Duration) (taken
 		key := thing{change.Inode, change.Name}
 		k.changed(key, toldOf)
 		k.drop(key)
+		if change.Name == "" {
+			c.inodes = append(c.inodes, change.Inode)
+		}
 	}
-	c.list = n.Changes
 	k.until = max(k.until, sent+time.Duration(n.Lease))
 	return n.Number, c
-}
-
-// keeps reports whether something is kept, and may be shown: of a name, that there is something by it.
-func (k *kept) keeps(key thing) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	i := k.things[key]
-	return i != nil && k.busy[key] == 0 && (i.known || i.child != 0) && k.left() > 0
 }
 
 // attends returns the attendance; 0 for none.

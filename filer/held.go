@@ -43,7 +43,7 @@ func (s clientStore) Stage(ctx context.Context, attr granary.Attr, ranges []clie
 type holdings struct {
 	fs    *FS
 	by    holder
-	shown atomic.Pointer[func([]granary.Change, bool)] // see FS.Changed
+	shown atomic.Pointer[func([]granary.InodeID, bool)] // see FS.Changed
 
 	telling sync.Mutex // held by who tells the log
 	wake    chan struct{}

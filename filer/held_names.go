@@ -333,5 +333,5 @@ func (h *holdings) share(id granary.InodeID) {
 	h.mu.Lock()
 	h.shared[id] = struct{}{}
 	h.mu.Unlock()
-	h.unshow([]granary.Change{{Inode: id}}, false)
+	h.unshow([]granary.InodeID{id}, false)
 }

@@ -8,10 +8,7 @@
 // have a mount drop what it keeps before they let anybody see that it is different. So a change by another door is seen by the next system
 // call after the one that made it has returned.
 //
-// The kernel itself keeps no listings, and no names (timeout 0) but those of directories, for 20 ms: each other name of a path is asked for, and
-// answered from that memory. It cannot be told to forget a name without a lock that it may hold for a request of this mount that waits for the very
-// change; so a change of a name that it may have is taken in when that time is over, and names in that directory are asked for each time for some
-// seconds (passed). It keeps
+// The kernel itself keeps no names and no listings (timeout 0): each name of a path is asked for, and answered from that memory. It keeps
 // attributes for as long as the mount's lease lasts, a third of a second at most, and is told to drop those that others have changed
 // (changed) before the master hears that the change was taken in. That cannot be told of an inode that the kernel is only just being told
 // of: the note may be there before the inode is. So attributes of one that it has known for less than a second serve the one system

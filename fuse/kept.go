@@ -34,8 +34,8 @@ func (k *kept) note(n *node, changes uint64, now time.Time) (may bool) {
 	return k.changes.Load() == changes
 }
 
-// find returns the nodes of inodes that have changed, or all, of which the kernel may keep attributes.
-func (k *kept) find(changes []granary.Change, all bool) []*node {
+// find returns the nodes of inodes, or all, of which the kernel may keep attributes.
+func (k *kept) find(inodes []granary.InodeID, all bool) []*node {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.changes.Add(1)
@@ -48,11 +48,7 @@ func (k *kept) find(changes []granary.Change, all bool) []*node {
 		}
 		return nodes
 	}
-	for _, c := range changes {
-		id := c.Inode
-		if c.Name != "" {
-			continue
-		}
+	for _, id := range inodes {
 		if n := k.recent[id]; n != nil {
 			nodes = append(nodes, n)
 		} else if n := k.older[id]; n != nil {
@@ -63,23 +59,11 @@ func (k *kept) find(changes []granary.Change, all bool) []*node {
 }
 
 // changed has the kernel forget attributes, and access control lists, that it keeps of inodes that others have changed. It takes no
-// lock of the kernel that is held while a request is answered: pages and names are left as they are. When it returns the kernel asks for
-// names, too, that others have changed.
-func (m *Server) changed(changes []granary.Change, all bool) {
-	for _, n := range m.kept.find(changes, all) {
+// lock of the kernel that is held while a request is answered: pages and names are left as they are.
+func (m *Server) changed(inodes []granary.InodeID, all bool) {
+	for _, n := range m.kept.find(inodes, all) {
 		n.flags.Store(flagsUnknown)
 		n.NotifyContent(-1, 0) // an error says that the kernel has forgotten the inode
-	}
-	now := time.Now()
-	until := m.passed.until(changes, all, now)
-	if !until.After(now) {
-		return
-	}
-	over := time.NewTimer(until.Sub(now))
-	defer over.Stop()
-	select {
-	case <-over.C:
-	case <-m.ctx.Done():
 	}
 }
 
@@ -101,16 +85,11 @@ func (n *node) attrFor(changes uint64) time.Duration {
 	switch {
 	case !n.m.kept.note(n, changes, now):
 		return 0
-	case n.young(now) && n.IsDir() && n.passAttr(changes, now):
-		return passFor
-	case n.young(now), n.fs().InUse(n.ino): // what is open or written to here changes with what is committed of it
+	case now.Sub(n.since) < knownSince, n.fs().InUse(n.ino): // what is open or written to here changes with what is committed of it
 		return requestFor
 	}
 	return max(n.fs().KeptFor(), requestFor)
 }
-
-// young reports whether the kernel may not know of a node yet that it is being told of.
-func (n *node) young(now time.Time) bool { return now.Sub(n.since) < knownSince }
 
 // look is the context in which something is looked up whose permissions the kernel has checked. If what it went by was as new as
 // can be, that is enough; else the master checks too.

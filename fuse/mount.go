@@ -61,7 +61,6 @@ type Server struct {
 	groups  *groups
 	missed  missed
 	kept    kept
-	passed  passed
 	server  *gofuse.Server
 	meter   *meter
 	nodes   *nodes

@@ -70,9 +70,6 @@ func (n *node) child(ctx context.Context, changes uint64, e *granary.Entry, out 
 	known.tell(&e.Attr)
 	n.m.nodes.add(known)
 	out.SetAttrTimeout(known.attrFor(changes))
-	if e.Attr.IsDir() {
-		n.pass(e.Name, changes, out)
-	}
 	return inode
 }
 
@@ -225,12 +222,7 @@ func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
 
 // Rmdir removes an empty directory.
 func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
-	child := n.GetChild(name)
-	err := n.fs().Rmdir(n.m.ctx, n.m.caller(ctx), n.ino, name)
-	if err == nil && child != nil {
-		n.m.passed.removed(n.ino, name, child.Operations().(*node).ino)
-	}
-	return filer.Errno(err)
+	return filer.Errno(n.fs().Rmdir(n.m.ctx, n.m.caller(ctx), n.ino, name))
 }
 
 // Rename moves an entry.
@@ -242,7 +234,6 @@ func (n *node) Rename(ctx context.Context, name string, newParent gofs.InodeEmbe
 	if flags&^(unix.RENAME_NOREPLACE|unix.RENAME_EXCHANGE) != 0 {
 		return syscall.EINVAL
 	}
-	n.m.passed.renamed(n, to, name, newName)
 	f := filer.RenameFlags{NoReplace: flags&unix.RENAME_NOREPLACE != 0, Exchange: flags&unix.RENAME_EXCHANGE != 0}
 	return filer.Errno(n.fs().Rename(n.m.ctx, n.m.caller(ctx), n.ino, name, to.ino, newName, f))
 }
