@@ -172,6 +172,41 @@ func TestE2ECoherence(t *testing.T) {
 	}
 }
 
+// TestE2ECoherenceMapped changes attributes of files that a mount knows well, which numbers users otherwise: it asks with the rights of each
+// caller, and keeps no answer. Its kernel must not either.
+func TestE2ECoherenceMapped(t *testing.T) {
+	s := cluster.StartServer(t)
+	one, two := s.Mount(t), s.Mount(t, "--uid-map", "0:0:100000", "--gid-map", "0:0:100000")
+	const files, rounds = 10, 20
+	for i := range files {
+		if err := makeIt(one, i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for began := time.Now(); time.Since(began) < 1500*time.Millisecond; { // until they have been known for a while
+		for i := range files {
+			if err := statIt(two, i); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for round := range rounds {
+		for i := range files {
+			mode := fs.FileMode(0o600 + round%2)
+			if err := statIt(two, i); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chmod(file(one, i), mode); err != nil {
+				t.Fatal(err)
+			}
+			info, err := os.Lstat(file(two, i))
+			if err != nil || info.Mode().Perm() != mode {
+				t.Fatalf("round %d: file %d has mode %v, %v; want %v", round, i, info.Mode(), err, mode)
+			}
+		}
+	}
+}
+
 // TestE2ECoherenceOpen writes to a file that another mount has open and has read: it sees the new content, and the new size,
 // through the descriptor that it has.
 func TestE2ECoherenceOpen(t *testing.T) {
