@@ -99,6 +99,9 @@ func (s *arenas) get(n int) *arena {
 	return a
 }
 
+// some is get without a condition.
+func (s *arenas) some(n int) (*arena, error) { return s.get(n), nil }
+
 // take returns mapped memory, if it can be had.
 func (s *arenas) take(class, size int) (p []byte, ok bool) {
 	s.mu.Lock()
@@ -164,9 +167,14 @@ func (s *arenas) unmap(bytes int) {
 			(*idle)[last] = nil
 			*idle = (*idle)[:last]
 			s.unused -= len(p)
-			if err := unix.Munmap(p); err != nil {
-				panic(fmt.Sprintf("client: memory that was mapped is not: %v", err))
-			}
+			unmap(p)
 		}
+	}
+}
+
+// unmap unmaps memory that unix.Mmap returned.
+func unmap(p []byte) {
+	if err := unix.Munmap(p); err != nil {
+		panic(fmt.Sprintf("client: memory that was mapped is not: %v", err))
 	}
 }

@@ -17,6 +17,16 @@ const (
 // that lasts, whoever is told by Changed may keep answers too. 0 if the client does not attend, or Options.KeepBytes is 0.
 func (c *Client) KeptFor() time.Duration { return c.kept.lease() }
 
+// Keeps reports whether attributes are those that the client has kept of their inode: then Changed tells of each change, before others are shown
+// it. What was answered on behalf of a caller, or just while it was changed, is not kept, nor what a master has no room to note.
+func (c *Client) Keeps(a *granary.Attr) bool {
+	c.kept.mu.Lock()
+	defer c.kept.mu.Unlock()
+	key := thing{inode: a.Inode}
+	i := c.kept.things[key]
+	return i != nil && i.known && i.attr.Version == a.Version && c.kept.busy[key] == 0 && c.kept.left() > 0
+}
+
 // Changed has f called with the inodes that others have changed of those that queries were answered about; with all, any may be
 // different. Until it returns nobody is shown the change. It must not wait for a mutation or query.
 func (c *Client) Changed(f func(inodes []granary.InodeID, all bool)) {
@@ -108,6 +118,16 @@ func (c *Client) queryKept(ctx context.Context, q granary.Query) (granary.Answer
 	if a, err, ok := c.kept.answer(q); ok {
 		return a, err
 	}
+	if lookup, ok := q.(*granary.Lookup); ok && c.listAhead(ctx, lookup) {
+		if a, err, ok := c.kept.answer(q); ok {
+			return a, err
+		}
+	}
+	return c.queryToKeep(ctx, q)
+}
+
+// queryToKeep asks the leader, and keeps the answer.
+func (c *Client) queryToKeep(ctx context.Context, q granary.Query) (granary.Answer, error) {
 	s, err := c.live(ctx)
 	if err != nil {
 		return nil, err

@@ -110,13 +110,13 @@ func TestOverhead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	held := 0
+	held, lent := 0, 0
 	for i := range uint64(25) {
 		if _, err := u.Write(noise(1000+i, size/25)); err != nil {
 			t.Fatal(err)
 		}
 		u.mu.Lock()
-		held = max(held, u.held)
+		held, lent = max(held, u.held), max(lent, u.lent)
 		u.mu.Unlock()
 	}
 	if _, err := u.Finish(nil); err != nil {
@@ -127,8 +127,11 @@ func TestOverhead(t *testing.T) {
 	} else {
 		t.Logf("stored %.3f times the size, held at most %d MiB", ratio, held>>20)
 	}
-	if held > uploadMax {
-		t.Errorf("held %d bytes", held)
+	if held > uploadMax || lent > uploadMax+2*segmentMost {
+		t.Errorf("held %d bytes in arenas of %d", held, lent)
+	}
+	if u.lent != u.loan.size {
+		t.Errorf("%d bytes of arenas are needed after the end, the cutter's has %d", u.lent, u.loan.size)
 	}
 }
 

@@ -3,9 +3,6 @@ package client
 import (
 	"math/bits"
 	"sync"
-
-	"github.com/dsorchard/granary"
-	"github.com/dsorchard/granary/internal/block"
 )
 
 // buffers recycles byte slices by the power of two of their capacity.
@@ -36,22 +33,4 @@ func (b *buffers) put(p []byte) {
 	}
 	p = p[:0]
 	b.classes[class].Put(&p)
-}
-
-// rooms recycles memory in which blocks of any size are tried out. There are no more of them than who use one at the same time, and only
-// what was written to of each is memory of the system's.
-type rooms struct{ pool sync.Pool } // of *[]byte
-
-// get returns an empty slice with room for any block.
-func (r *rooms) get() []byte {
-	if p, ok := r.pool.Get().(*[]byte); ok {
-		return *p
-	}
-	return make([]byte, 0, block.StoredSizeMax(granary.ChunkSizeMax))
-}
-
-// put takes a slice of get back.
-func (r *rooms) put(p []byte) {
-	p = p[:0]
-	r.pool.Put(&p)
 }

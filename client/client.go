@@ -35,6 +35,7 @@ type Client struct {
 	opening  chan struct{} // closed when whoever opens a session has finished; nil if nobody does
 	cluster  granary.ClusterID
 	policies map[granary.PolicyID]granary.Policy
+	classes  map[granary.Policy]granary.PolicyID // ids of those that have a StorageClass
 	writers  map[shape]*writer
 	badDisks map[granary.DiskID]time.Time // that failed an append, and until when they are left out
 
@@ -67,6 +68,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		o: o, log: o.Log,
 		masters:  newMasters(o.Dial, o.Masters),
 		policies: map[granary.PolicyID]granary.Policy{},
+		classes:  map[granary.Policy]granary.PolicyID{},
 		writers:  map[shape]*writer{},
 		badDisks: map[granary.DiskID]time.Time{},
 		opens:    newOpens(),
@@ -120,6 +122,7 @@ func (c *Client) Close() error {
 	c.cache.clear()
 	c.slabs.lent.close()
 	c.arenas.close()
+	c.rooms.close()
 	return c.masters.close()
 }
 

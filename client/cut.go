@@ -22,6 +22,8 @@ const (
 // cut are cut small, and only the small chunks at the very border differ.
 type cutter struct {
 	arenas *arenas
+	most   int                            // bytes of an arena, if it need not be larger
+	get    func(size int) (*arena, error) // arenas.get, or what does so when there may be more
 	next   cutFinder
 	edge   cutFinder // nil unless the stream is a part
 	front  int       // bytes of a part's front still to be cut small
@@ -38,12 +40,13 @@ func fixedChunk(_ *search, p []byte, last bool) (length int, found bool) {
 	return min(len(p), chunkSizeNormal), last || len(p) >= chunkSizeNormal
 }
 
-// newCutter makes a cutter for a stream; part says that the stream is a part of a whole.
-func newCutter(arenas *arenas, chunking granary.Chunking, part bool) *cutter {
+// newCutter makes a cutter for a stream, whose arenas have at most so many bytes if they need not be larger; part says that the stream is
+// a part of a whole.
+func newCutter(arenas *arenas, chunking granary.Chunking, part bool, most int) *cutter {
 	if chunking == granary.ChunkingFixed {
-		return &cutter{arenas: arenas, next: fixedChunk}
+		return &cutter{arenas: arenas, most: most, get: arenas.some, next: fixedChunk}
 	}
-	c := &cutter{arenas: arenas, next: newJump(chunkSizeMin, chunkSizeNormal, granary.ChunkSizeMax).find}
+	c := &cutter{arenas: arenas, most: most, get: arenas.some, next: newJump(chunkSizeMin, chunkSizeNormal, granary.ChunkSizeMax).find}
 	if part {
 		c.front = edgeSize
 		c.edge = newJump(edgeChunkSizeMin, edgeChunkSizeNormal, edgeChunkSizeMax).find
@@ -63,7 +66,11 @@ type emitted func(chunk []byte, in *arena) error
 // write adds bytes to the stream and emits the chunks that are complete.
 func (c *cutter) write(p []byte, emit emitted) error {
 	for len(p) > 0 {
-		n := min(len(p), c.room(len(p)))
+		n, err := c.room(len(p))
+		if err != nil {
+			return err
+		}
+		n = min(len(p), n)
 		c.arena.memory = append(c.arena.memory, p[:n]...)
 		p = p[n:]
 		for {
@@ -123,18 +130,21 @@ func (c *cutter) emit(last bool, emit emitted) (some bool, err error) {
 }
 
 // room makes room for more bytes, n if it can be, and returns for how many there is.
-func (c *cutter) room(n int) int {
+func (c *cutter) room(n int) (int, error) {
 	had := 0
 	if c.arena != nil {
 		if had = cap(c.arena.memory); had > len(c.arena.memory) {
-			return had - len(c.arena.memory)
+			return had - len(c.arena.memory), nil
 		}
 	}
 	rest := c.coming() // less than the largest chunk
-	least := 2 * (len(rest) + min(n, chunkSizeMin))
-	next := c.arenas.get(min(max(least, min(2*max(len(rest)+n, had), c.arenas.advised())), arenaMax))
+	least := min(2*(len(rest)+min(n, chunkSizeMin)), max(c.most, granary.ChunkSizeMax))
+	next, err := c.get(max(least, min(2*max(len(rest)+n, had), c.most, c.arenas.advised())))
+	if err != nil {
+		return 0, err
+	}
 	next.memory = append(next.memory, rest...)
 	c.arena.release()
 	c.arena, c.begin = next, 0
-	return cap(next.memory) - len(next.memory)
+	return cap(next.memory) - len(next.memory), nil
 }

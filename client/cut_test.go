@@ -27,7 +27,7 @@ func cutAll(t testing.TB, chunking granary.Chunking, data []byte, pieceSize func
 
 func cutStream(t testing.TB, chunking granary.Chunking, part bool, data []byte, pieceSize func() int) [][]byte {
 	t.Helper()
-	cut := newCutter(&arenas{}, chunking, part)
+	cut := newCutter(&arenas{}, chunking, part, arenaMax)
 	defer cut.release()
 	var chunks [][]byte
 	keep := func(p []byte, _ *arena) error {

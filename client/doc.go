@@ -38,7 +38,7 @@
 //     encoded block is kept.
 //  5. What leaves ReadLayout was verified against the chunk's hash: the whole by BLAKE3, single frames by
 //     their trailers. Zeros stand only where the layout has nothing.
-//  6. An upload holds at most uploadMax and the arena that its cutter fills, all together
+//  6. An upload holds at most uploadMax, in arenas of two segments more; all together hold
 //     Options.UploadBytes and a chunk of each; a writer at most two rows and a row's
 //     parity; the cache, with the chunks that are being read into it, at most CacheBytes or a single chunk.
 //  7. A shard is placed only after its target has made it durable, with every live block in it verified.

@@ -27,10 +27,12 @@ type fakeCluster struct {
 	sessions map[granary.SessionID]*fakeSession
 	policy   granary.Policy
 	policies map[granary.PolicyID]granary.Policy // others than policy, which is 1
-	dirs     map[granary.InodeID]string          // paths of directories but the root
-	k, m     int                                 // what auto gives
-	shards   *fakeShards
-	down     map[granary.DiskID]bool // the master's opinion
+
+	classRules []granary.Xattr            // of storage classes
+	dirs       map[granary.InodeID]string // paths of directories but the root
+	k, m       int                        // what auto gives
+	shards     *fakeShards
+	down       map[granary.DiskID]bool // the master's opinion
 
 	inodes  map[granary.InodeID]*fakeInode
 	names   map[string]granary.InodeID
@@ -553,6 +555,10 @@ func (m *fakeMaster) Query(ctx context.Context, req *granary.QueryRequest) (answ
 			ino := q.Base
 			if q.Path != "" {
 				ino = f.names[q.Path]
+			}
+			if ino == granary.BucketsInode {
+				answer = &granary.Found{Entry: granary.Entry{Attr: granary.Attr{Inode: ino, Type: granary.TypeDirectory}}, Xattrs: f.classRules}
+				return nil
 			}
 			n := f.inodes[ino]
 			if n == nil {

@@ -264,8 +264,19 @@ func (f *fakeCluster) readDir(q *granary.ReadDir) *granary.Directory {
 }
 
 func (f *fakeCluster) setPolicy(op *granary.SetPolicy) granary.Result {
+	if op.Inode == 0 && op.Policy.StorageClass != "" {
+		for id, p := range f.policies {
+			if p == op.Policy {
+				return granary.Result{Attr: granary.Attr{Policy: id}}
+			}
+		}
+		id := granary.PolicyID(100 + len(f.policies))
+		f.policies[id] = op.Policy
+		return granary.Result{Attr: granary.Attr{Policy: id}}
+	}
 	n := f.inodes[op.Inode]
-	if n.attr.Flags&granary.FlagPolicy != 0 || !op.Inherited {
+	same := op.Policy.StorageClass != "" && op.Policy.StorageClass == f.policyOf(n.attr.Policy).StorageClass
+	if n.attr.Flags&granary.FlagPolicy != 0 && !same || !op.Inherited {
 		return failed(granary.Errorf(granary.KindStale, "set policy", "", ""))
 	}
 	f.effects["setpolicy"]++

@@ -40,6 +40,8 @@ type kept struct {
 	flights    int           // answers and results under way
 	recent     map[thing]granary.Index
 	epoch      uint64 // of recent: what began in an earlier one is not kept
+	credit     int    // entries that may be listed ahead: see scan
+	listing    map[granary.InodeID]chan struct{}
 }
 
 // changes are of what others keep too: these inodes, or all.
@@ -92,6 +94,7 @@ func newKept(limit int64) *kept {
 	k := &kept{
 		limit: limit, now: bootTime, attending: make(chan struct{}, 1),
 		things: map[thing]*item{}, busy: map[thing]int{}, recent: map[thing]granary.Index{},
+		listing: map[granary.InodeID]chan struct{}{},
 	}
 	k.lru.prev, k.lru.next = &k.lru, &k.lru
 	return k
@@ -164,10 +167,12 @@ func (k *kept) lookup(q *granary.Lookup) (granary.Answer, error, bool) {
 	id := q.Base
 	if q.Path != "" {
 		name := k.get(thing{q.Base, q.Path})
-		if name == nil {
+		switch {
+		case name == nil && k.absent(q.Base, q.Path):
+			return nil, notFound(q.Path), true
+		case name == nil:
 			return nil, nil, false
-		}
-		if name.child == 0 {
+		case name.child == 0:
 			return nil, notFound(q.Path), true
 		}
 		id = name.child
@@ -391,6 +396,9 @@ func (k *kept) keepListed(q *granary.ReadDir, a *granary.Directory, index granar
 		if k.newest(thing{inode: e.Attr.Inode}, index) {
 			k.setInode(&e.Attr, e.Target, index).whole = true
 		}
+	}
+	if q.Ahead && a.More { // something may have been left out
+		return
 	}
 	if key := (thing{inode: q.Inode}); k.newest(key, index) {
 		dir := k.make(key)

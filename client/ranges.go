@@ -162,7 +162,7 @@ func (g *gathering) pack(r Range) {
 
 // cut cuts a long range like a stream.
 func (g *gathering) cut(c *Client, t *target, r Range) error {
-	cut := newCutter(&c.arenas, t.policy.Chunking, false)
+	cut := newCutter(&c.arenas, t.policy.Chunking, false, arenaMax)
 	for data := r.Data; len(data) > 0; {
 		n := cut.first(data)
 		d := g.batch(n)

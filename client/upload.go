@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	// segmentSize is how much of an upload is hashed, asked about and committed at once.
-	segmentSize = 8 << 20
+	// segmentMost is how much of an upload is hashed, asked about and committed at once, or a row if that is less (but not less than a
+	// chunk): an upload onto narrow rows has as many of them on their way, and less memory in each.
+	segmentMost = 8 << 20
 	// wholeMax is up to where an upload becomes a file by one Create with all of its content, or two rows if that is less.
 	wholeMax = 16 << 20
 	// uploadMax bounds what an upload holds in memory, beside the arena that its cutter fills: two rows of 4+2, one flushed and one
@@ -44,18 +45,21 @@ type Upload struct {
 	cancel context.CancelFunc
 	t      target
 	rows   int // bytes that two rows take: what the disks are kept busy with
+	most   int // bytes of a segment
 	cut    *cutter
 	over   bool // Finish or Abort was called
 
 	offset   uint64     // of the next chunk
 	segment  *segment   // gathers …
 	arena    *arena     // … what lies here
+	loan     *loan      // of the cutter's arena
 	segments []*segment // sent, and held back until it is known whether one Create will do
 	inode    granary.InodeID
 	wg       sync.WaitGroup
 
 	mu       sync.Mutex
 	held     int        // bytes of pieces that are not settled
+	lent     int        // bytes of arenas that they are in, and the cutter's
 	sent     []*segment // on their way, oldest first
 	err      error      // the first
 	finished bool       // no more segments come: nothing is gained by waiting for a full row
@@ -66,10 +70,14 @@ type Upload struct {
 type segment struct {
 	offset uint64
 	size   int
+	loan   *loan // of the arena that all of it lies in
 	pieces []*piece
 	stored chan struct{} // closed when all pieces are in rows …
 	blocks []*placed     // … and these are the blocks that they had then
 }
+
+// loan is an arena that an upload needs for its segments, or for its cutter: others that have the same chunks on their way may need it for longer.
+type loan struct{ size, users int }
 
 // NewUpload begins an upload. ctx governs all of it: when it ends, so does the upload.
 func (c *Client) NewUpload(ctx context.Context, o UploadOptions) (*Upload, error) {
@@ -88,7 +96,10 @@ func (c *Client) NewUpload(ctx context.Context, o UploadOptions) (*Upload, error
 	if err != nil {
 		return nil, err
 	}
-	u := &Upload{c: c, o: o, t: t, rows: 2 * c.writer(t.policyID, t.policy).fullRow(), cut: newCutter(&c.arenas, t.policy.Chunking, o.NoInline), segment: newSegment(0), wake: make(chan struct{}, 1)}
+	row := c.writer(t.policyID, t.policy).fullRow()
+	u := &Upload{c: c, o: o, t: t, rows: 2 * row, most: min(max(row, granary.ChunkSizeMax), segmentMost), segment: newSegment(0), wake: make(chan struct{}, 1)}
+	u.cut = newCutter(&c.arenas, t.policy.Chunking, o.NoInline, u.most)
+	u.cut.get = u.borrow
 	u.ctx, u.cancel = context.WithCancel(ctx)
 	return u, nil
 }
@@ -125,7 +136,7 @@ func (u *Upload) chunk(chunk []byte, in *arena) error {
 	if u.offset+uint64(len(chunk)) > granary.FileSizeMax {
 		return granary.Errorf(granary.KindFileTooLarge, "upload", u.o.Create.Name, "beyond %d bytes", uint64(granary.FileSizeMax))
 	}
-	if u.segment.size > 0 && (u.arena != in || u.segment.size+len(chunk) > segmentSize) {
+	if u.segment.size > 0 && (u.arena != in || u.segment.size+len(chunk) > u.most) {
 		if err := u.send(); err != nil {
 			return err
 		}
@@ -135,34 +146,78 @@ func (u *Upload) chunk(chunk []byte, in *arena) error {
 	}
 	p := &piece{plain: chunk, arena: in.hold(), raw: uint32(len(chunk))}
 	u.arena = in
+	if u.segment.loan == nil {
+		u.segment.loan = u.loan
+		u.mu.Lock()
+		u.loan.users++
+		u.mu.Unlock()
+	}
 	u.segment.pieces = append(u.segment.pieces, p)
 	u.segment.size += len(chunk)
 	u.offset += uint64(len(chunk))
 	return nil
 }
 
+// heldMax returns how many bytes an upload may hold: what is held back, and what is not sent, has room in it.
+func (u *Upload) heldMax() int { return min(u.rows+2*u.most, uploadMax) }
+
 // reserve waits until the upload may hold n bytes more. One that holds nothing may always hold a chunk, so that each of them goes on.
 func (u *Upload) reserve(n int) error {
-	heldMax := min(u.rows+2*segmentSize, uploadMax) // what is held back, and what is not sent, has room in it
+	return u.await(func() (fits bool, freed <-chan struct{}) {
+		if u.held > 0 && u.held+n > u.heldMax() {
+			return false, nil
+		}
+		if fits, freed = u.c.budget.take(n, u.held == 0); fits {
+			u.held += n
+		}
+		return fits, freed
+	})
+}
+
+// borrow returns an arena as soon as the upload may have one more: what its chunks do not fill of arenas, and the one that its cutter fills, may be
+// two segments more than they. When all chunks are settled it has but the cutter's last arena, and may always have another.
+func (u *Upload) borrow(size int) (*arena, error) {
+	err := u.await(func() (fits bool, freed <-chan struct{}) {
+		return u.lent+size <= max(u.heldMax()+2*u.most, 2*arenaMax), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	a := u.c.arenas.get(size)
+	u.mu.Lock()
+	u.giveBack(u.loan)
+	u.loan = &loan{size: cap(a.memory), users: 1}
+	u.lent += u.loan.size
+	u.mu.Unlock()
+	return a, nil
+}
+
+// giveBack ends one use of a loan; of none, it does nothing. u.mu is held.
+func (u *Upload) giveBack(l *loan) {
+	if l == nil {
+		return
+	}
+	if l.users--; l.users == 0 {
+		u.lent -= l.size
+	}
+}
+
+// await waits until there is room for more in memory: fits says so, or when to ask it again if not when something of the upload is settled. It is
+// called with u.mu held.
+func (u *Upload) await(fits func() (bool, <-chan struct{})) error {
 	for {
 		u.mu.Lock()
 		if u.err != nil {
 			u.mu.Unlock()
 			return u.err
 		}
-		fits, freed := u.held == 0 || u.held+n <= heldMax, (<-chan struct{})(nil)
-		if fits {
-			if fits, freed = u.c.budget.take(n, u.held == 0); fits {
-				u.held += n
-				u.mu.Unlock()
-				return nil
-			}
-		}
+		ok, freed := fits()
 		u.mu.Unlock()
-		if freed != nil {
-			if err := u.yield(); err != nil {
-				return err
-			}
+		if ok {
+			return nil
+		}
+		if err := u.yield(); err != nil {
+			return err
 		}
 		u.nudge()
 		select {
@@ -174,8 +229,8 @@ func (u *Upload) reserve(n int) error {
 	}
 }
 
-// yield sends and commits what has been gathered and held back, because other uploads need the memory: who waits for it while he keeps
-// his own might wait for ever.
+// yield sends and commits what has been gathered and held back, before a wait for memory: who waits for what others hold while he keeps his
+// own might wait for ever, and what waits anyway may as well be on its way.
 func (u *Upload) yield() error {
 	switch {
 	case u.segment.size == 0 && len(u.segments) == 0:
@@ -289,6 +344,7 @@ func (u *Upload) settle(s *segment) error {
 	u.c.drop(s.pieces)
 	u.mu.Lock()
 	u.held -= s.size
+	u.giveBack(s.loan)
 	u.c.budget.give(s.size)
 	u.sent = slices.DeleteFunc(u.sent, func(o *segment) bool { return o == s })
 	u.mu.Unlock()

@@ -188,6 +188,7 @@ func (c *Client) tend(ctx context.Context) {
 			return
 		}
 		c.arenas.trim(time.Now())
+		c.rooms.trim(time.Now())
 		var status *granary.Status
 		for _, w := range c.allWriters() {
 			v := w.tend()

@@ -25,12 +25,16 @@ const (
 // path says how far it is: now and then the sweeper waits until all that it has begun is committed, and its job tells the leader. A
 // sweep that is interrupted goes on from there. What is moved to where it has been before has the policy of that place by then.
 //
+// A file of a storage class has a policy of its own, but one that follows the rule of the class and the policy of the directory.
+//
 // A chunk that files of several policies share is stored as the last sweep found it should be.
 type sweeper struct {
 	w    *Worker
 	j    *job
 	m    *mover
 	seen map[granary.BlockID]struct{}
+	// rules are those of storage classes when the sweep began: of classes whose rules are changed later there is another sweep.
+	rules map[string]granary.ClassRule
 
 	path    []string  // of the directory that it is in, from the root of the sweep
 	files   int       // looked at since …
@@ -41,6 +45,10 @@ type sweeper struct {
 func (w *Worker) sweep(ctx context.Context, j *job) error {
 	s := &sweeper{w: w, j: j, m: w.newMover(j), seen: map[granary.BlockID]struct{}{}, settled: time.Now()}
 	err := s.m.run(ctx, func(ctx context.Context) error {
+		var err error
+		if s.rules, err = w.c.ClassRules(ctx); err != nil {
+			return err
+		}
 		found, err := Ask[*granary.Found](ctx, w.c, &granary.Lookup{Base: j.task.Root})
 		if granary.IsKind(err, granary.KindNotFound) {
 			return nil
@@ -83,7 +91,10 @@ func (s *sweeper) visit(ctx context.Context, a *granary.Attr, id granary.PolicyI
 	}
 	switch a.Type {
 	case granary.TypeDirectory:
-		return s.directory(ctx, a.Inode, id, rest)
+		if err := s.directory(ctx, a.Inode, id, rest); err != nil || a.Flags&granary.FlagVersions == 0 {
+			return err
+		}
+		return s.versions(ctx, a.Inode, id)
 	case granary.TypeRegular:
 		return s.file(ctx, a, target{dataset: a.Inode.Dataset(), policyID: id, policy: p})
 	}
@@ -115,9 +126,9 @@ func (s *sweeper) directory(ctx context.Context, dir granary.InodeID, id granary
 			if within != "" && sortKey(e.Name, e.Attr.IsDir()) < within+"/" {
 				continue
 			}
-			policy := id
-			if e.Attr.Flags&granary.FlagPolicy != 0 {
-				policy = e.Attr.Policy
+			policy, err := s.policyOf(ctx, &e.Attr, id)
+			if err != nil {
+				return err
 			}
 			var below []string
 			if e.Name == within && e.Attr.IsDir() {
@@ -131,6 +142,49 @@ func (s *sweeper) directory(ctx context.Context, dir granary.InodeID, id granary
 			return nil
 		}
 	}
+}
+
+// versions visits the earlier versions of the objects in a directory. They come last, whatever was looked at before.
+func (s *sweeper) versions(ctx context.Context, dir granary.InodeID, id granary.PolicyID) error {
+	q := granary.List{Root: dir, Delimiter: "/", Versions: true, Limit: sweepPage}
+	for {
+		page, err := Ask[*granary.Listing](ctx, s.w.c, &q)
+		if granary.IsKind(err, granary.KindNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for i := range page.Items {
+			item := &page.Items[i]
+			if item.IsPrefix || item.Marker || item.Latest {
+				continue
+			}
+			policy, err := s.policyOf(ctx, &item.Attr, id)
+			if err != nil {
+				return err
+			}
+			if err := s.visit(ctx, &item.Attr, policy, nil); err != nil {
+				return err
+			}
+		}
+		if !page.Truncated {
+			return nil
+		}
+		q.StartAfter, q.StartAt = page.Next, page.NextAt
+	}
+}
+
+// policyOf returns the policy that an entry is to have in a directory of policy dir: that, or its own.
+func (s *sweeper) policyOf(ctx context.Context, a *granary.Attr, dir granary.PolicyID) (granary.PolicyID, error) {
+	if a.Flags&granary.FlagPolicy == 0 {
+		return dir, nil
+	}
+	own, err := s.w.c.Policy(ctx, a.Policy)
+	if err != nil || own.StorageClass == "" {
+		return a.Policy, err
+	}
+	return s.w.c.classPolicy(ctx, dir, own.StorageClass, s.rules)
 }
 
 // sortKey is what entries of a directory are in the order of.

@@ -91,6 +91,56 @@ func TestSweep(t *testing.T) {
 	})
 }
 
+// TestSweepOfClasses: a file of a storage class is stored as the rule of the class says, whatever the rule was when it was put into it, and as
+// the directory's policy says where the rule is silent.
+func TestSweepOfClasses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeCluster(31, 1)
+		f.shards, f.policy = newFakeShards(6), policy(2, 1)
+		f.policy.Compression = granary.CompressionLZ4
+		before := f.policy
+		before.StorageClass = "STANDARD_IA"
+		other := policy(2, 1)
+		other.Compression, other.StorageClass = granary.CompressionLZ4, "ONEZONE_IA"
+		f.policies = map[granary.PolicyID]granary.Policy{2: before, 3: other}
+		c := openClient(t, f, func(o *Options) { o.CacheBytes = 1 })
+		defer closeClient(t, c)
+		root := f.mkdir("d", 1, true)
+		want := map[string][]byte{}
+		for name, id := range map[string]granary.PolicyID{"d/plain": 1, "d/ia": 2, "d/one": 3} {
+			want[name] = bytes.Repeat([]byte(name), 10_000)
+			if _, err := upload(c, name, want[name]); err != nil {
+				t.Fatal(err)
+			}
+			a := &f.inodes[f.names[name]].attr
+			if a.Policy = id; id != 1 {
+				a.Flags |= granary.FlagPolicy
+			}
+		}
+		f.sealAll()
+		f.classRules = []granary.Xattr{{Name: granary.XattrStorageClass + "STANDARD_IA", Value: []byte(`{"code":"4+2","compression":"none"}`)}, {Name: "user.x"}}
+		defer runWorker(t, f, c, WorkerOptions{})()
+		f.want(granary.Task{Kind: granary.TaskSweep, Root: root})
+		if e := <-f.work.ended; e.Error != "" {
+			t.Errorf("%+v", e)
+		}
+		for name, is := range map[string]struct {
+			k     int
+			codec granary.Compression
+			class string
+		}{"d/plain": {2, granary.CompressionLZ4, ""}, "d/ia": {4, granary.CompressionNone, "STANDARD_IA"}, "d/one": {2, granary.CompressionZstd, "ONEZONE_IA"}} {
+			mustRead(t, c, name, want[name])
+			b := &layoutOf(t, c, name).Blocks[0]
+			if v := f.volumes[b.Location.Volume]; v.DataShards != is.k || f.codecOf(t, b) != is.codec {
+				t.Errorf("%s lies in %d+%d, %v", name, v.DataShards, v.ParityShards, f.codecOf(t, b))
+			}
+			if p := f.policyOf(f.inodes[f.names[name]].attr.Policy); p.StorageClass != is.class {
+				t.Errorf("%s is of class %q", name, p.StorageClass)
+			}
+		}
+	})
+}
+
 func dirOf(path string) string {
 	for i := len(path) - 1; i >= 0; i-- {
 		if path[i] == '/' {
