@@ -178,10 +178,10 @@ type appendCheck struct {
 	crc uint32
 }
 
-// add takes in what comes next, which lies within one piece.
-func (c *appendCheck) add(p []byte) error {
-	c.crc = crc32.Update(c.crc, castagnoli, p)
-	c.at += uint64(len(p))
+// add takes in the checksum of the n bytes that come next, which lie within one piece.
+func (c *appendCheck) add(crc uint32, n int) error {
+	c.crc = join(c.crc, crc, n)
+	c.at += uint64(n)
 	if c.at%sumPiece != 0 && c.at != c.sh.appended.length {
 		return nil
 	}

@@ -13,8 +13,11 @@ type cutSums struct {
 	parts []uint32 // the first and the last may be of less than a piece
 }
 
-// pieceShift is over a whole piece.
-var pieceShift = crc32c.ShiftOf(sumPiece)
+// pieceShift is over a whole piece, and pageShift over a page.
+var (
+	pieceShift = crc32c.ShiftOf(sumPiece)
+	pageShift  = crc32c.ShiftOf(pageSize)
+)
 
 // sumsOf computes them.
 func sumsOf(data []byte, offset uint64) *cutSums {
@@ -42,9 +45,11 @@ func join(before, crc uint32, n int) uint32 {
 	if before == 0 { // nothing, or zero as well: multiplied it stays so
 		return crc
 	}
-	shift := pieceShift
-	if n != sumPiece {
-		shift = crc32c.ShiftOf(n)
+	switch n {
+	case sumPiece:
+		return pieceShift.Join(before, crc)
+	case pageSize:
+		return pageShift.Join(before, crc)
 	}
-	return shift.Join(before, crc)
+	return crc32c.ShiftOf(n).Join(before, crc)
 }

@@ -64,6 +64,9 @@ func (c *fileCache) reuse(sh *shard) *openFile {
 
 // adopt takes a file just opened or created into the cache, acquired.
 func (c *fileCache) adopt(sh *shard, file disk.File) *openFile {
+	if scattered, ok := file.(disk.Scattered); ok { // whole blocks are read, or frames anywhere
+		scattered.ReadScattered()
+	}
 	f := &openFile{File: file, shard: sh, refs: 1}
 	c.mu.Lock()
 	f.place = c.order.PushFront(f)

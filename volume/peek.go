@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/disk"
 )
 
 // Reads on the machine of the server need not go through it. The answer to a read says where the shard's file lies, if the connection has both
@@ -38,6 +39,7 @@ type peeks struct {
 	mu     sync.RWMutex
 	files  map[peekKey]*peek
 	closed bool
+	reader disk.ColdReader
 }
 
 type peekKey struct {
@@ -47,7 +49,7 @@ type peekKey struct {
 
 // peek is a shard's file. Reading it when it was closed meanwhile is an error like others.
 type peek struct {
-	file   *os.File
+	file   *disk.ColdFile
 	length uint64 // of the stream, when the server last answered
 	end    *time.Timer
 }
@@ -60,7 +62,7 @@ func (c *Client) peek(addr string, ref granary.ShardRef, p []byte, off int64) (l
 	if at == nil || uint64(off) > at.length || uint64(len(p)) > at.length-uint64(off) {
 		return 0, false
 	}
-	_, err := at.file.ReadAt(p, streamOffset+off)
+	_, err := c.peeks.reader.ReadAt(at.file, p, streamOffset+off)
 	return at.length, err == nil
 }
 
@@ -98,7 +100,7 @@ func (c *Client) near(addr string) bool {
 }
 
 // openShard opens a file to read if it is that of the shard. It never waits, whatever the file is.
-func openShard(path string, ref granary.ShardRef) (*os.File, error) {
+func openShard(path string, ref granary.ShardRef) (*disk.ColdFile, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
@@ -115,11 +117,11 @@ func openShard(path string, ref granary.ShardRef) (*os.File, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return f, nil
+	return disk.NewColdFile(f), nil
 }
 
 // forget closes a file.
-func (s *peeks) forget(key peekKey, f *os.File) {
+func (s *peeks) forget(key peekKey, f *disk.ColdFile) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if at := s.files[key]; at != nil && at.file == f {

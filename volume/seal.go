@@ -157,11 +157,12 @@ func (sh *shard) writeTable(f *openFile, length uint64) (uint32, error) {
 	summer := erasure.NewSummer()
 	check := &appendCheck{sh: sh}
 	err := eachPage(f, length, func(uint64, int) error { return nil }, func(_ uint64, page []byte) error {
-		if err := check.add(page); err != nil {
+		crc := crc32.Checksum(page, castagnoli)
+		if err := check.add(crc, len(page)); err != nil {
 			return err
 		}
 		summer.Add(page)
-		return w.add(crc32.Checksum(page, castagnoli))
+		return w.add(crc)
 	})
 	if err == nil {
 		err = w.flush()
@@ -210,15 +211,19 @@ func (w *tableWriter) flush() error {
 	return nil
 }
 
-// eachPage calls fn with every page of the stream, the last one as long as it is, and step before each piece that is read.
+// eachPage calls fn with every page of the stream, the last one as long as it is, and step before each piece that is read. The disk is
+// read, past the system's memory: what is sealed or verified is what the disk has, and need not be what is read next.
 func eachPage(f *openFile, length uint64, step func(off uint64, size int) error, fn func(index uint64, page []byte) error) error {
 	buf := make([]byte, min(length, scanBufferSize))
 	for off := uint64(0); off < length; {
 		p := buf[:min(uint64(len(buf)), length-off)]
+		if len(p) > pageSize {
+			p = p[:len(p)/pageSize*pageSize] // direct reads are of whole pages
+		}
 		if err := step(off, len(p)); err != nil {
 			return err
 		}
-		if n, err := f.ReadAt(p, streamOffset+int64(off)); n < len(p) {
+		if n, err := f.readDirect(p, streamOffset+int64(off)); n < len(p) {
 			return err // io.EOF: the file is too short
 		}
 		for rest := p; len(rest) > 0; {

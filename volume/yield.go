@@ -10,10 +10,17 @@ import (
 // usersStay is how long after a read of users more of them are expected.
 const usersStay = 20 * time.Millisecond
 
-// yielder has upkeep give way to users. Where nobody else wants anything, it goes as fast as it can. While users read, only as many
-// pieces of it are worked on at a time as there are processors: measured with readers that take all of two processors, they keep
-// three fifths of their rate, and repairs have half of theirs; with as many pieces as come, two fifths. What follows from a piece
-// elsewhere, to rebuild others from it, is held back with it.
+// A piece of upkeep beside users is followed by a rest of so many times what it took, but no longer than restMax, as a disk that answers late
+// does not get better by it.
+const (
+	restShare = 1
+	restMax   = 250 * time.Millisecond
+)
+
+// yielder has upkeep give way to users. Where nobody else wants anything, it goes as fast as it can. While users read, only half as many
+// pieces of it are worked on at a time as there are processors, and after each its place rests for as long as the piece took: so the
+// more users and upkeep are in each other's way, the less upkeep there is. What follows from a piece elsewhere, to rebuild others from it,
+// is held back with it.
 type yielder struct {
 	serving atomic.Int64 // reads of users under way
 	served  atomic.Int64 // when the last one ended, in nanoseconds since start
@@ -23,7 +30,7 @@ type yielder struct {
 }
 
 func newYielder() *yielder {
-	y := &yielder{start: time.Now(), places: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	y := &yielder{start: time.Now(), places: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 	y.served.Store(-int64(usersStay))
 	return y
 }
@@ -55,6 +62,9 @@ func (y *yielder) do(ctx context.Context, piece func() error) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	defer func() { <-y.places }()
-	return piece()
+	began := time.Now()
+	err := piece()
+	rest := min(restShare*time.Since(began), restMax)
+	time.AfterFunc(rest, func() { <-y.places })
+	return err
 }

@@ -18,13 +18,14 @@ const (
 
 // direct is a second descriptor of a file, for writes and reads past the system's memory. It is opened by the first of them.
 type direct struct {
+	mode int // os.O_RDWR, or os.O_RDONLY
 	once sync.Once
 	file *os.File // nil if the file system does not do such writes
 }
 
 // open returns the descriptor, or nil.
 func (d *direct) open(f *os.File) *os.File {
-	d.once.Do(func() { d.file = openDirect(f) })
+	d.once.Do(func() { d.file = openDirect(f, d.mode) })
 	return d.file
 }
 

@@ -10,10 +10,10 @@ import (
 )
 
 // openDirect opens a file another time, by its descriptor: its name may have changed.
-func openDirect(f *os.File) *os.File {
+func openDirect(f *os.File, mode int) *os.File {
 	var d *os.File
 	err := control(f, func(fd int) (err error) {
-		d, err = os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_RDWR|syscall.O_DIRECT, 0)
+		d, err = os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), mode|syscall.O_DIRECT, 0)
 		return err
 	})
 	if err != nil {

@@ -4,7 +4,7 @@ package disk
 
 import "os"
 
-func openDirect(*os.File) *os.File { return nil }
+func openDirect(*os.File, int) *os.File { return nil }
 
 // Memory returns a buffer that is written to a disk at the least cost, if it is large.
 func Memory(size int) []byte { return make([]byte, size) }

@@ -71,7 +71,7 @@ func (o *osFS) open(op, name string, flag int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &osFile{f: f}, nil
+	return &osFile{f: f, direct: direct{mode: os.O_RDWR}}, nil
 }
 
 func (o *osFS) Remove(name string) error {

@@ -1,0 +1,94 @@
+package disk
+
+import (
+	"os"
+	"sync"
+)
+
+const (
+	// coldMin is the size from which a read of what the system's memory does not hold is direct. Smaller ones cost little, or are random.
+	coldMin = 256 << 10
+	// coldPiece is how much of it the device is asked for at once.
+	coldPiece = 1 << 20
+)
+
+// ColdReader reads large pieces of files that are in the system's memory, or are not. To bring a stream there takes pages for it,
+// which others then lose, and more CPU time than all the rest of reading it; and most streams are read once. So the first read of a range asks the
+// device, past the system's memory, but for one page of it, the mark; the next read, by whichever process, finds that page there, and reads
+// by way of the system's memory, as all further ones do. Marks are forgotten as other pages are: as a list of what was read
+// lately they cost no memory of their own.
+type ColdReader struct{ buffers sync.Pool }
+
+// ColdFile is a file that a ColdReader reads.
+type ColdFile struct {
+	f      *os.File
+	direct direct
+}
+
+// NewColdFile makes one of a file that is open to be read, and closes it from then on. It is read as it is asked for: nothing is read ahead.
+func NewColdFile(f *os.File) *ColdFile {
+	_ = control(f, randomly) // advice: that it is not taken only makes marks where nothing was read
+	return &ColdFile{f: f, direct: direct{mode: os.O_RDONLY}}
+}
+
+// Close closes the file.
+func (c *ColdFile) Close() error {
+	err := c.direct.close()
+	if err2 := c.f.Close(); err == nil {
+		err = err2
+	}
+	return err
+}
+
+// ReadAt is that of io.ReaderAt, from a ColdFile.
+func (r *ColdReader) ReadAt(c *ColdFile, p []byte, off int64) (int, error) {
+	mark := (off + directAlignment - 1) / directAlignment * directAlignment
+	if len(p) < coldMin || c.cached(mark) {
+		return c.f.ReadAt(p, off)
+	}
+	d := c.direct.open(c.f)
+	if d == nil {
+		return c.f.ReadAt(p, off)
+	}
+	from := mark + directAlignment
+	to := (off + int64(len(p))) / directAlignment * directAlignment
+	n, err := c.f.ReadAt(p[:from-off], off)
+	if err != nil {
+		return n, err
+	}
+	n += r.readDirect(d, p[n:to-off], from)
+	if n == len(p) {
+		return n, nil
+	}
+	more, err := c.f.ReadAt(p[n:], off+int64(n))
+	return n + more, err
+}
+
+// readDirect reads whole pages from the device into p, which lies anywhere, and returns how many bytes. They are less than len(p) where the file ends, where the
+// device wants another alignment, and where it fails: the usual read of the rest tells.
+func (r *ColdReader) readDirect(d *os.File, p []byte, off int64) (n int) {
+	buf, ok := r.buffers.Get().(*[]byte)
+	if !ok {
+		fresh := Memory(coldPiece)
+		buf = &fresh
+	}
+	defer r.buffers.Put(buf)
+	for n < len(p) {
+		piece := (*buf)[:min(len(p)-n, coldPiece)]
+		got, err := d.ReadAt(piece, off+int64(n))
+		n += copy(p[n:], piece[:got])
+		if err != nil {
+			break
+		}
+	}
+	return n
+}
+
+// Scattered is a File whose readers ask for all that they want.
+type Scattered interface {
+	// ReadScattered has the system read no more of the file than it is asked for, and nothing ahead, as far as it takes advice.
+	ReadScattered()
+}
+
+// ReadScattered implements Scattered.
+func (f *osFile) ReadScattered() { _ = control(f.f, randomly) } // advice: that it is not taken changes nothing but the cost
