@@ -47,6 +47,7 @@ const (
 	IdentityGroupsMax   = 10        // groups of one user
 	IdentityKeysMax     = 2         // access keys of one user
 	IdentityTagsMax     = 50
+	PolicyVersionsMax   = 5 // of one managed policy
 )
 
 // EncryptionKeys is the name of the IdentitySecret that has the keys of the cluster (package filer/seal). The store sees to it that none is lost.
@@ -85,6 +86,19 @@ type Identity struct {
 	Thumbprints []string // of a provider, as they were given; certificates are verified by the system's roots
 
 	Limits Limits // of a user
+
+	// Of a managed policy: the versions that it has beside Document, at most PolicyVersionsMax - 1 of them; since when Document is there, 0 for
+	// Changed; and the highest Revision that any of its versions had, 0 for that of Document.
+	Versions  []PolicyVersion
+	Since     Time
+	Revisions uint32
+}
+
+// PolicyVersion is a version of a managed policy that is not in force.
+type PolicyVersion struct {
+	Revision uint32
+	Created  Time
+	Document string
 }
 
 // Limits bound what a user asks of one gateway; 0 for no bound. Beyond it requests are refused, and may come again later.
@@ -158,11 +172,13 @@ type (
 	}
 
 	// ResolveIdentity asks for all that decides what the holder of an access key may do, or who has become a role:
-	// from one state. KindNotFound if there is none. Known, if not 0, is the Version of the last answer.
+	// from one state. KindNotFound if there is none. Known, if not 0, is the Version of the last answer. Session names managed
+	// policies that bound what it is asked for.
 	ResolveIdentity struct {
 		AccessKey string
 		Role      string // if AccessKey is ""
 		Known     Index
+		Session   []string
 	}
 	// Holder answers ResolveIdentity.
 	Holder struct {
@@ -172,7 +188,8 @@ type (
 		Key       Identity
 		Subject   Identity // user or role
 		Groups    []Identity
-		Policies  []Identity // managed policies that the subject or one of the groups has attached
+		Policies  []Identity // managed policies that the subject or one of the groups has attached, without other versions
+		Session   []Identity // those that ResolveIdentity.Session names and that are there
 	}
 )
 

@@ -60,6 +60,10 @@ type (
 		Atime, Mtime, Ctime *Time
 
 		Key bool
+
+		// Policy, if not 0, is that of the new file, in place of its directory's: one with a StorageClass, for another only the superuser may
+		// choose. Blocks that the file shares with others, and which lie otherwise, follow in the background.
+		Policy PolicyID
 	}
 
 	// Unlink removes a dentry that is not a directory. An inode left without a name stays for as long as a session has
@@ -241,7 +245,8 @@ type (
 
 	// SetPolicy gives a directory (or file) a policy; what is created in it inherits it, and what is in it already follows in
 	// the background (TaskSweep), as far as it has none of its own. With Inherited it is what does that: the inode gets the
-	// policy of the directory above it; KindStale if it has one of its own by now. Only the superuser may.
+	// policy of the directory above it; KindStale if it has one of its own by now, unless that is of the same StorageClass. With
+	// no Inode nothing gets the policy, which must have a StorageClass: Attr.Policy of the result is its id. Only the superuser may.
 	SetPolicy struct {
 		Inode     InodeID
 		Policy    Policy

@@ -31,6 +31,7 @@ type Policy struct {
 	Compression  Compression
 	Chunking     Chunking
 	Class        string // of the disks: only such are taken; "" for any
+	StorageClass string // of a file that is stored in one of StorageClasses; "" for all others, and for directories
 }
 
 // DefaultPolicy is policy 1, that of "/" in a new cluster.
@@ -54,6 +55,8 @@ func (p Policy) Validate() error {
 		return Errorf(KindInvalid, "policy", "", "compression %d is unknown", p.Compression)
 	case len(p.Class) > ClassLengthMax:
 		return Errorf(KindInvalid, "policy", "", "the class has %d bytes, more than %d", len(p.Class), ClassLengthMax)
+	case p.StorageClass != "" && !IsStorageClass(p.StorageClass):
+		return Errorf(KindInvalid, "policy", "", "the storage class %q is unknown", p.StorageClass)
 	case p.Chunking > ChunkingFixed:
 		return Errorf(KindInvalid, "policy", "", "chunking %d is unknown", p.Chunking)
 	}

@@ -58,6 +58,9 @@ type (
 		After    string // name as the last Entry had it …
 		AfterDir bool   // … and whether that was a directory: its key ends in '/'
 		Limit    int    // at most ReadDirMax; 0 for that
+		// Ahead says that nobody has asked for it yet: directories that other sessions hold are left out, and not asked back for it. If there
+		// are such, the answer says that there is more.
+		Ahead bool
 	}
 	// Directory answers ReadDir.
 	Directory struct {

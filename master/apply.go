@@ -75,6 +75,7 @@ func (t *txn) applyEntry(e entry) []granary.Result {
 	t.acls = c.version > commandVersionNoACLs
 	t.escapes = c.version > commandVersionNoEscapes
 	t.marks = c.version > commandVersionNoMarks
+	t.classes = c.version > commandVersionNoClasses
 	if t.places = c.version > commandVersionNoPlaces; !t.places {
 		t.head.IndexVolume, t.head.IndexBlock = 1, 1
 	}

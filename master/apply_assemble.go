@@ -60,6 +60,9 @@ func (t *txn) assemble(session granary.SessionID, op *granary.Assemble) granary.
 	}
 	t.setSize(r, size)
 	r.Flags |= granary.FlagAssembling
+	if op.Create.Policy != 0 {
+		t.markSweep(r.Inode) // parts may share blocks with what is in another class
+	}
 	r.Allocated = size
 	t.touch(r)
 	store(t, keyAssembly(r.Inode), a)

@@ -157,6 +157,9 @@ func (t *txn) putXattr(op string, r *inodeRecord, x *granary.Xattr) *granary.Err
 			return err
 		}
 	}
+	if err := t.setClassRule(op, r, x.Name, x.Value); err != nil {
+		return err
+	}
 	r.Ctime = t.now
 	return t.storeXattr(op, r, x.Name, x.Value)
 }
@@ -287,6 +290,9 @@ func (t *txn) removeXattr(op *granary.RemoveXattr) granary.Result {
 	if err := t.mayRelock("removexattr", r, op.Name, nil, op.Bypass); err != nil {
 		return granary.Result{Err: err}
 	}
+	if err := t.setClassRule("removexattr", r, op.Name, []byte("{}")); err != nil {
+		return granary.Result{Err: err}
+	}
 	if isACL(op.Name) {
 		t.dropACL(r, op.Name)
 	} else {
@@ -300,6 +306,9 @@ func (t *txn) removeXattr(op *granary.RemoveXattr) granary.Result {
 
 // setPolicy gives an inode a policy: its own, or that of the directory above it. Equal policies have one id.
 func (t *txn) setPolicy(op *granary.SetPolicy) granary.Result {
+	if t.classes && op.Inode == 0 && op.Policy.StorageClass != "" {
+		return t.classPolicy(op.Policy)
+	}
 	r := t.inode(op.Inode)
 	if r == nil {
 		return failed(granary.KindNotFound, "set policy", op.Inode.String(), "no such inode")
@@ -313,7 +322,10 @@ func (t *txn) setPolicy(op *granary.SetPolicy) granary.Result {
 	if err := op.Policy.Validate(); err != nil {
 		return failed(granary.KindInvalid, "set policy", op.Inode.String(), "%w", err)
 	}
-	if op.Inherited && r.Flags&granary.FlagPolicy != 0 {
+	if op.Policy.StorageClass != "" && r.Type != granary.TypeRegular {
+		return failed(granary.KindInvalid, "set policy", op.Inode.String(), "only files are in a storage class")
+	}
+	if op.Inherited && r.Flags&granary.FlagPolicy != 0 && !t.sameClass(r, op.Policy) {
 		return failed(granary.KindStale, "set policy", op.Inode.String(), "it has a policy of its own")
 	}
 	if !op.Inherited {

@@ -185,6 +185,7 @@ func (t *txn) spansOf(op string, session granary.SessionID, r *inodeRecord, c *g
 	if err != nil {
 		return nil, err
 	}
+	t.markMisplaced(r, c, blocks)
 	spans := make([]span, len(c.Extents))
 	for i, x := range c.Extents {
 		from := base + x.Offset

@@ -236,6 +236,9 @@ func (t *txn) mark(op *granary.Create, r *inodeRecord) granary.Result {
 func (t *txn) createInode(session granary.SessionID, op *granary.Create, dir *inodeRecord) (*inodeRecord, *granary.Error) {
 	r := &inodeRecord{Attr: granary.Attr{Mode: op.Mode & modeMask, UID: op.UID, GID: op.GID, Rdev: op.Rdev,
 		Flags: op.Flags & granary.FlagMarker, Policy: dir.Policy}}
+	if err := t.choosePolicy(op, r); err != nil {
+		return nil, err
+	}
 	isDir := op.Type == granary.TypeDirectory
 	inheritGroup(dir, r, isDir)
 	if !isDir && r.Mode&runsAsGroup == runsAsGroup && !t.member(r.GID) {

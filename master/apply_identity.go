@@ -169,6 +169,10 @@ func checkIdentity(i *granary.Identity) *granary.Error {
 		return bad(granary.KindTooLarge, "%d tags, of %d at most", len(i.Tags), granary.IdentityTagsMax)
 	case repeats(i.Attached) || repeats(i.Groups):
 		return bad(granary.KindInvalid, "it names a policy or a group twice")
+	case len(i.Versions) > 0 && i.Kind != granary.IdentityPolicy:
+		return bad(granary.KindInvalid, "a %s has no versions", i.Kind)
+	case len(i.Versions) >= granary.PolicyVersionsMax:
+		return bad(granary.KindTooLarge, "%d versions, of %d at most", len(i.Versions)+1, granary.PolicyVersionsMax)
 	case i.Limits != granary.Limits{} && i.Kind != granary.IdentityUser:
 		return bad(granary.KindInvalid, "only a user has limits")
 	case i.Cred != nil && len(i.Cred.Groups) > 1024:
@@ -179,6 +183,9 @@ func checkIdentity(i *granary.Identity) *granary.Error {
 		size += len(t.Key) + len(t.Value)
 	}
 	documents := append([]granary.NamedDocument{{Document: i.Document}}, i.Inline...)
+	for _, v := range i.Versions {
+		documents = append(documents, granary.NamedDocument{Document: v.Document})
+	}
 	for _, d := range documents {
 		if len(d.Document) > granary.IdentityDocumentMax || len(d.Name) > granary.IdentityNameMax {
 			return bad(granary.KindTooLarge, "a document of %d bytes, of %d at most", len(d.Document), granary.IdentityDocumentMax)

@@ -153,6 +153,7 @@ func (t *txn) copyRange(op *granary.CopyRange) granary.Result {
 	}
 	t.setSize(dst, max(dst.Size, s.to))
 	t.contentChanged(dst)
+	t.markCopied(src, dst)
 	t.noteInode(granary.ChangeWrite, dst, "")
 	return granary.Result{Attr: dst.Attr, Offset: n}
 }

@@ -22,6 +22,7 @@ type txn struct {
 	unchecked bool // … before permissions were checked
 	acls      bool // the command is of a version that knows access control lists and capabilities
 	escapes   bool // the command is of a version that knows escapes of names
+	classes   bool // … and storage classes
 	marks     bool // the command is of a version that marks windows that are cut too finely
 	places    bool // the command is of a version that keeps the tables of places, and what volumes have since
 	parents   bool // the command is of a version that keeps the directory of files

@@ -105,9 +105,11 @@ func (*expirePaths) item()    {}
 // they applied it with: in version 1 mutations were applied without looking at who asked for them, until version 2
 // nothing was entered into the tables of places, nor into the fields that volumes have since, and until version 3 access control
 // lists were refused, and capabilities an attribute like others, and no window was marked as cut too finely. Until version 4 a name that
-// now is an escape was a name like others, and files did not know their directory. Until version 5 no file was encrypted.
+// now is an escape was a name like others, and files did not know their directory. Until version 5 no file was encrypted, and until version 6
+// no policy had a storage class.
 const (
-	commandVersion              = 6
+	commandVersion              = 7
+	commandVersionNoClasses     = 6
 	commandVersionNoEscapes     = 4
 	commandVersionNoParents     = 4
 	commandVersionNoMarks       = 3

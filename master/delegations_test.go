@@ -370,3 +370,34 @@ func TestHeldAreNamed(t *testing.T) {
 	}
 	m.check()
 }
+
+// TestListedAhead: what nobody has asked for leaves out directories that others hold, and says so; they are not asked back.
+func TestListedAhead(t *testing.T) {
+	m := newMachine(t)
+	defer m.close()
+	other := granary.SessionID(m.item(&openSession{Client: "other", Nonce: 7}).Offset)
+	held := m.ok(mkdirOp(granary.RootInode, "held")).Attr.Inode
+	m.ok(mkdirOp(granary.RootInode, "free"))
+	list := func(as granary.SessionID) (names []string, more bool) {
+		t.Helper()
+		a, _, err := m.s.queryFor(t.Context(), as, nil, &granary.ReadDir{Inode: granary.RootInode, Ahead: true}, allUp{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range a.(*granary.Directory).Entries {
+			names = append(names, e.Name)
+		}
+		return names, a.(*granary.Directory).More
+	}
+	all := []string{"buckets", "free", "held"}
+	if names, more := list(other); !slices.Equal(names, all) || more {
+		t.Fatalf("%q, more %v", names, more)
+	}
+	m.ok(&granary.TakeDelegation{Inode: held})
+	if names, more := list(other); !slices.Equal(names, all[:2]) || !more {
+		t.Fatalf("%q, more %v, while one is held", names, more)
+	}
+	if names, more := list(m.session); !slices.Equal(names, all) || more {
+		t.Fatalf("%q, more %v, for who holds it", names, more)
+	}
+}

@@ -276,24 +276,26 @@
 //	P      path lock                    who asked, when and how, token, lease, and its places: directory, rest of the path, what is
 //	                                    there, whether all below, path as asked for. Of 0: the number that was last given out to a
 //	                                    request or a grant, if it was above the index of its entry
-//	p      policy                       the policy; equal ones have one id
+//	p      policy                       the policy; equal ones have one id; from format 4 on with the class of disks, from format 7 on with
+//	                                    the storage class
 //	u      access key                   S3 user
 //	I      kind (1 byte), name          user, group, role, managed policy, access key, provider or secret (granary.Identity); the name
-//	                                    in small letters, but for keys. From format 6 on with the limits of a user
+//	                                    in small letters, but for keys. From format 6 on with the limits of a user, from format 7 on with
+//	                                    the versions of a policy
 //	J      kind (1 byte), name, 00,     mark: what the second kind and name say refers to the first, whose name is in small letters.
 //	       kind (1 byte), name          Of nothing: the entry that last changed any of table I
 //	m      node id                      gRPC address of a node of the Raft group, whether it was added by command
 //	j      node id                      mark: the node has stored entries or voted
 //
-// A value is a format version (1 byte, now 6; those from 1 on are read too), the Raft index of the entry that last changed it
+// A value is a format version (1 byte, now 7; those from 1 on are read too), the Raft index of the entry that last changed it
 // (varint), and its fields in the order of format_records.go: unsigned numbers as varints, signed
 // ones as zigzag varints, hashes as 32 bytes, text and bytes with a varint length before them. In a
 // window, each piece is the distance from the end of the one before, its length, block and offset in
 // the chunk. The index of a value of t and g is that of the last entry whose items, taken together or one by one, left it
 // otherwise than it was. Pebble's own checksums cover all of it. Fields are only ever added under a new version.
 //
-// A log entry is a command: version (1 byte, now 6; 1 is read too, and was applied without checks of permissions, 2, which
+// A log entry is a command: version (1 byte, now 7; 1 is read too, and was applied without checks of permissions, 2, which
 // is applied without y and D and what volumes have since format 4, 3, which knows no access control lists and makes no marks in F, 4,
-// which knows no escapes of names and keeps no directory of files, and 5, which knows no encrypted files), time (zigzag varint), number of items, and each
+// which knows no escapes of names and keeps no directory of files, 5, which knows no encrypted files, and 6, which knows no storage classes), time (zigzag varint), number of items, and each
 // item as a tag and its fields (command.go). A node stops at a version or tag that it does not know.
 package master

@@ -55,7 +55,7 @@ const (
 
 // formatVersion begins every value that is written. Values of earlier versions are read as well: they lack the fields
 // that came later, which are zero then.
-const formatVersion = 6
+const formatVersion = 7
 
 // errFormat is the cause of every decoding error.
 var errFormat = errors.New("malformed value")

@@ -88,6 +88,15 @@ func (r *identityRecord) put(e *encoder) {
 	e.u64(r.Limits.Requests)
 	e.u64(r.Limits.Bytes)
 	e.u64(r.Limits.InFlight)
+	// Since format 7.
+	e.u64(uint64(len(r.Versions)))
+	for _, v := range r.Versions {
+		e.u64(uint64(v.Revision))
+		e.i64(int64(v.Created))
+		e.str(v.Document)
+	}
+	e.i64(int64(r.Since))
+	e.u64(uint64(r.Revisions))
 }
 
 func (r *identityRecord) take(d *decoder) {
@@ -113,6 +122,12 @@ func (r *identityRecord) take(d *decoder) {
 	r.Revision = d.u32()
 	if d.version >= 6 {
 		r.Limits = granary.Limits{Requests: d.u64(), Bytes: d.u64(), InFlight: d.u64()}
+	}
+	if d.version >= 7 {
+		for range d.count() {
+			r.Versions = append(r.Versions, granary.PolicyVersion{Revision: d.u32(), Created: granary.Time(d.i64()), Document: d.str()})
+		}
+		r.Since, r.Revisions = granary.Time(d.i64()), d.u32()
 	}
 }
 

@@ -462,6 +462,7 @@ func (r *policyRecord) put(e *encoder) {
 	e.u8(uint8(r.Compression))
 	e.u8(uint8(r.Chunking))
 	e.str(r.Class)
+	e.str(r.StorageClass)
 }
 
 func (r *policyRecord) take(d *decoder) {
@@ -469,6 +470,9 @@ func (r *policyRecord) take(d *decoder) {
 	r.Compression, r.Chunking = granary.Compression(d.u8()), granary.Chunking(d.u8())
 	if d.version >= 4 {
 		r.Class = d.str()
+	}
+	if d.version >= 7 {
+		r.StorageClass = d.str()
 	}
 }
 

@@ -130,7 +130,26 @@ func (v *view) resolveIdentity(q *granary.ResolveIdentity) (granary.Answer, erro
 		return &granary.Holder{Version: a.Version, Unchanged: true}, nil
 	}
 	a.Subject = s.Identity
-	return a, v.addPolicies(a)
+	if err := v.addPolicies(a); err != nil {
+		return nil, err
+	}
+	return a, v.addSession(a, q.Session)
+}
+
+// addSession adds the managed policies that bound a session; one that is gone allows nothing.
+func (v *view) addSession(a *granary.Holder, names []string) error {
+	for _, name := range names {
+		p, err := v.identity(granary.IdentityPolicy, name)
+		switch {
+		case granary.IsKind(err, granary.KindNotFound):
+			continue
+		case err != nil:
+			return err
+		}
+		p.Versions = nil
+		a.Session = append(a.Session, p.Identity)
+	}
+	return nil
 }
 
 // addPolicies adds the groups of a subject, and the policies that it or they have attached.
@@ -154,6 +173,7 @@ func (v *view) addPolicies(a *granary.Holder) error {
 		if err != nil {
 			return err
 		}
+		p.Versions = nil
 		a.Policies = append(a.Policies, p.Identity)
 	}
 	return nil

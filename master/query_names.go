@@ -302,6 +302,9 @@ func (v *view) readDir(q *granary.ReadDir) (granary.Answer, error) {
 		if child.IsDir() && v.holders {
 			if is, err := v.delegated(d.Inode); err != nil {
 				return false, err
+			} else if is && q.Ahead {
+				a.More = true
+				return true, nil
 			} else if is {
 				held = append(held, d.Inode)
 				return len(held) < delegatedNamed, nil

@@ -41,6 +41,15 @@ func (f *fields) identity(i *granary.Identity) {
 	texts(f, 20, &i.Thumbprints)
 	unsigned(f, 21, &i.Revision)
 	unlessZero(f, 22, &i.Limits, (*fields).limits)
+	list(f, 23, &i.Versions, (*fields).policyVersion)
+	signed(f, 24, &i.Since)
+	unsigned(f, 25, &i.Revisions)
+}
+
+func (f *fields) policyVersion(v *granary.PolicyVersion) {
+	unsigned(f, 1, &v.Revision)
+	signed(f, 2, &v.Created)
+	text(f, 3, &v.Document)
 }
 
 func (f *fields) limits(l *granary.Limits) {
@@ -86,6 +95,7 @@ func (f *fields) holder(a *granary.Holder) {
 	required(f, 5, &a.Subject, (*fields).identity, "subject")
 	list(f, 6, &a.Groups, (*fields).identity)
 	list(f, 7, &a.Policies, (*fields).identity)
+	list(f, 8, &a.Session, (*fields).identity)
 }
 
 func (d *decoder) identityKind(k uint32) granary.IdentityKind {

@@ -104,6 +104,7 @@ func policyTo(y *granary.Policy) *pb.Policy {
 		Compression:  uint32(y.Compression),
 		Chunking:     uint32(y.Chunking),
 		Class:        []byte(y.Class),
+		StorageClass: []byte(y.StorageClass),
 	}
 }
 
@@ -118,6 +119,7 @@ func (d *decoder) policy(p *pb.Policy) granary.Policy {
 		Compression:  granary.Compression(d.uint8(p.Compression, "compression")),
 		Chunking:     granary.Chunking(d.uint8(p.Chunking, "chunking")),
 		Class:        string(p.Class),
+		StorageClass: string(p.StorageClass),
 	}
 }
 

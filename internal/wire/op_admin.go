@@ -37,6 +37,7 @@ func (f *fields) policy(y *granary.Policy) {
 	unsigned(f, 4, &y.Compression)
 	unsigned(f, 5, &y.Chunking)
 	text(f, 6, &y.Class)
+	text(f, 7, &y.StorageClass)
 }
 
 func (f *fields) openVolume(o *granary.OpenVolume) {

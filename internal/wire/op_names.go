@@ -29,6 +29,7 @@ func (f *fields) create(o *granary.Create) {
 	f.optionalTime(22, &o.Mtime)
 	f.optionalTime(23, &o.Ctime)
 	f.flag(24, &o.Key)
+	unsigned(f, 25, &o.Policy)
 }
 
 func (f *fields) precondition(m *granary.Precondition) {

@@ -41,7 +41,7 @@ func queryTo(q granary.Query) (*pb.Query, error) {
 		p.Query = &pb.Query_Lookup{Lookup: lookupTo(q)}
 	case *granary.ReadDir:
 		p.Query = &pb.Query_ReadDir{ReadDir: &pb.ReadDir{
-			Inode: uint64(q.Inode), After: []byte(q.After), AfterDir: q.AfterDir, Limit: int64(q.Limit)}}
+			Inode: uint64(q.Inode), After: []byte(q.After), AfterDir: q.AfterDir, Limit: int64(q.Limit), Ahead: q.Ahead}}
 	case *granary.List:
 		p.Query = &pb.Query_List{List: listQueryTo(q)}
 	case *granary.HasChunks:
@@ -92,7 +92,7 @@ func queryTo(q granary.Query) (*pb.Query, error) {
 			After: &pb.IdentityRef{Kind: uint32(q.After.Kind), Name: []byte(q.After.Name)}}}
 	case *granary.ResolveIdentity:
 		p.Query = &pb.Query_ResolveIdentity{ResolveIdentity: &pb.ResolveIdentity{
-			AccessKey: []byte(q.AccessKey), Role: []byte(q.Role), Known: uint64(q.Known)}}
+			AccessKey: []byte(q.AccessKey), Role: []byte(q.Role), Known: uint64(q.Known), Session: textsTo(q.Session)}}
 	case *granary.Watch:
 		p.Query = &pb.Query_Watch{Watch: &pb.Watch{Inode: uint64(q.Inode), From: positionTo(q.From), Start: uint32(q.Start),
 			Limit: int64(q.Limit), Wait: int64(q.Wait)}}
@@ -115,6 +115,7 @@ func (d *decoder) query(p *pb.Query) granary.Query {
 			After:    string(q.ReadDir.After),
 			AfterDir: q.ReadDir.AfterDir,
 			Limit:    d.int(q.ReadDir.Limit, "limit"),
+			Ahead:    q.ReadDir.Ahead,
 		}
 	case *pb.Query_List:
 		return d.listQuery(q.List)
@@ -183,6 +184,7 @@ func (d *decoder) query(p *pb.Query) granary.Query {
 			AccessKey: string(q.ResolveIdentity.AccessKey),
 			Role:      string(q.ResolveIdentity.Role),
 			Known:     granary.Index(q.ResolveIdentity.Known),
+			Session:   textsFrom[string](q.ResolveIdentity.Session),
 		}
 	case *pb.Query_ListLocks:
 		return &granary.ListLocks{

@@ -2289,6 +2289,7 @@ type Create struct {
 	Mtime         *int64                 `protobuf:"varint,22,opt,name=mtime,proto3,oneof" json:"mtime,omitempty"`
 	Ctime         *int64                 `protobuf:"varint,23,opt,name=ctime,proto3,oneof" json:"ctime,omitempty"`
 	Key           bool                   `protobuf:"varint,24,opt,name=key,proto3" json:"key,omitempty"`
+	Policy        uint32                 `protobuf:"varint,25,opt,name=policy,proto3" json:"policy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2489,6 +2490,13 @@ func (x *Create) GetKey() bool {
 		return x.Key
 	}
 	return false
+}
+
+func (x *Create) GetPolicy() uint32 {
+	if x != nil {
+		return x.Policy
+	}
+	return 0
 }
 
 type Unlink struct {
@@ -5679,6 +5687,9 @@ type Identity struct {
 	Thumbprints   [][]byte               `protobuf:"bytes,20,rep,name=thumbprints,proto3" json:"thumbprints,omitempty"`
 	Revision      uint32                 `protobuf:"varint,21,opt,name=revision,proto3" json:"revision,omitempty"`
 	Limits        *Limits                `protobuf:"bytes,22,opt,name=limits,proto3" json:"limits,omitempty"` // absent: all zeros
+	Versions      []*PolicyVersion       `protobuf:"bytes,23,rep,name=versions,proto3" json:"versions,omitempty"`
+	Since         int64                  `protobuf:"varint,24,opt,name=since,proto3" json:"since,omitempty"`
+	Revisions     uint32                 `protobuf:"varint,25,opt,name=revisions,proto3" json:"revisions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -5867,6 +5878,87 @@ func (x *Identity) GetLimits() *Limits {
 	return nil
 }
 
+func (x *Identity) GetVersions() []*PolicyVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *Identity) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Identity) GetRevisions() uint32 {
+	if x != nil {
+		return x.Revisions
+	}
+	return 0
+}
+
+type PolicyVersion struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revision      uint32                 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Created       int64                  `protobuf:"varint,2,opt,name=created,proto3" json:"created,omitempty"`
+	Document      []byte                 `protobuf:"bytes,3,opt,name=document,proto3" json:"document,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyVersion) Reset() {
+	*x = PolicyVersion{}
+	mi := &file_granary_proto_msgTypes[76]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyVersion) ProtoMessage() {}
+
+func (x *PolicyVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_granary_proto_msgTypes[76]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyVersion.ProtoReflect.Descriptor instead.
+func (*PolicyVersion) Descriptor() ([]byte, []int) {
+	return file_granary_proto_rawDescGZIP(), []int{76}
+}
+
+func (x *PolicyVersion) GetRevision() uint32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *PolicyVersion) GetCreated() int64 {
+	if x != nil {
+		return x.Created
+	}
+	return 0
+}
+
+func (x *PolicyVersion) GetDocument() []byte {
+	if x != nil {
+		return x.Document
+	}
+	return nil
+}
+
 type Limits struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Requests      uint64                 `protobuf:"varint,1,opt,name=requests,proto3" json:"requests,omitempty"`
@@ -5878,7 +5970,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[77]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5890,7 +5982,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[76]
+	mi := &file_granary_proto_msgTypes[77]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5903,7 +5995,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{76}
+	return file_granary_proto_rawDescGZIP(), []int{77}
 }
 
 func (x *Limits) GetRequests() uint64 {
@@ -5937,7 +6029,7 @@ type IdentityTag struct {
 
 func (x *IdentityTag) Reset() {
 	*x = IdentityTag{}
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[78]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -5949,7 +6041,7 @@ func (x *IdentityTag) String() string {
 func (*IdentityTag) ProtoMessage() {}
 
 func (x *IdentityTag) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[77]
+	mi := &file_granary_proto_msgTypes[78]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -5962,7 +6054,7 @@ func (x *IdentityTag) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityTag.ProtoReflect.Descriptor instead.
 func (*IdentityTag) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{77}
+	return file_granary_proto_rawDescGZIP(), []int{78}
 }
 
 func (x *IdentityTag) GetKey() []byte {
@@ -5989,7 +6081,7 @@ type NamedDocument struct {
 
 func (x *NamedDocument) Reset() {
 	*x = NamedDocument{}
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[79]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6001,7 +6093,7 @@ func (x *NamedDocument) String() string {
 func (*NamedDocument) ProtoMessage() {}
 
 func (x *NamedDocument) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[78]
+	mi := &file_granary_proto_msgTypes[79]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6014,7 +6106,7 @@ func (x *NamedDocument) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamedDocument.ProtoReflect.Descriptor instead.
 func (*NamedDocument) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{78}
+	return file_granary_proto_rawDescGZIP(), []int{79}
 }
 
 func (x *NamedDocument) GetName() []byte {
@@ -6041,7 +6133,7 @@ type IdentityRef struct {
 
 func (x *IdentityRef) Reset() {
 	*x = IdentityRef{}
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[80]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6053,7 +6145,7 @@ func (x *IdentityRef) String() string {
 func (*IdentityRef) ProtoMessage() {}
 
 func (x *IdentityRef) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[79]
+	mi := &file_granary_proto_msgTypes[80]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6066,7 +6158,7 @@ func (x *IdentityRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityRef.ProtoReflect.Descriptor instead.
 func (*IdentityRef) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{79}
+	return file_granary_proto_rawDescGZIP(), []int{80}
 }
 
 func (x *IdentityRef) GetKind() uint32 {
@@ -6093,7 +6185,7 @@ type GetIdentity struct {
 
 func (x *GetIdentity) Reset() {
 	*x = GetIdentity{}
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[81]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6105,7 +6197,7 @@ func (x *GetIdentity) String() string {
 func (*GetIdentity) ProtoMessage() {}
 
 func (x *GetIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[80]
+	mi := &file_granary_proto_msgTypes[81]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6118,7 +6210,7 @@ func (x *GetIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetIdentity.ProtoReflect.Descriptor instead.
 func (*GetIdentity) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{80}
+	return file_granary_proto_rawDescGZIP(), []int{81}
 }
 
 func (x *GetIdentity) GetKind() uint32 {
@@ -6144,7 +6236,7 @@ type IdentityIs struct {
 
 func (x *IdentityIs) Reset() {
 	*x = IdentityIs{}
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[82]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6156,7 +6248,7 @@ func (x *IdentityIs) String() string {
 func (*IdentityIs) ProtoMessage() {}
 
 func (x *IdentityIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[81]
+	mi := &file_granary_proto_msgTypes[82]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6169,7 +6261,7 @@ func (x *IdentityIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityIs.ProtoReflect.Descriptor instead.
 func (*IdentityIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{81}
+	return file_granary_proto_rawDescGZIP(), []int{82}
 }
 
 func (x *IdentityIs) GetIdentity() *Identity {
@@ -6190,7 +6282,7 @@ type ListIdentities struct {
 
 func (x *ListIdentities) Reset() {
 	*x = ListIdentities{}
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[83]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6202,7 +6294,7 @@ func (x *ListIdentities) String() string {
 func (*ListIdentities) ProtoMessage() {}
 
 func (x *ListIdentities) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[82]
+	mi := &file_granary_proto_msgTypes[83]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6215,7 +6307,7 @@ func (x *ListIdentities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIdentities.ProtoReflect.Descriptor instead.
 func (*ListIdentities) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{82}
+	return file_granary_proto_rawDescGZIP(), []int{83}
 }
 
 func (x *ListIdentities) GetKind() uint32 {
@@ -6249,7 +6341,7 @@ type Identities struct {
 
 func (x *Identities) Reset() {
 	*x = Identities{}
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[84]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6261,7 +6353,7 @@ func (x *Identities) String() string {
 func (*Identities) ProtoMessage() {}
 
 func (x *Identities) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[83]
+	mi := &file_granary_proto_msgTypes[84]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6274,7 +6366,7 @@ func (x *Identities) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Identities.ProtoReflect.Descriptor instead.
 func (*Identities) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{83}
+	return file_granary_proto_rawDescGZIP(), []int{84}
 }
 
 func (x *Identities) GetIdentities() []*Identity {
@@ -6303,7 +6395,7 @@ type ListIdentityUses struct {
 
 func (x *ListIdentityUses) Reset() {
 	*x = ListIdentityUses{}
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[85]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6315,7 +6407,7 @@ func (x *ListIdentityUses) String() string {
 func (*ListIdentityUses) ProtoMessage() {}
 
 func (x *ListIdentityUses) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[84]
+	mi := &file_granary_proto_msgTypes[85]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6328,7 +6420,7 @@ func (x *ListIdentityUses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListIdentityUses.ProtoReflect.Descriptor instead.
 func (*ListIdentityUses) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{84}
+	return file_granary_proto_rawDescGZIP(), []int{85}
 }
 
 func (x *ListIdentityUses) GetKind() uint32 {
@@ -6369,7 +6461,7 @@ type IdentityUses struct {
 
 func (x *IdentityUses) Reset() {
 	*x = IdentityUses{}
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[86]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6381,7 +6473,7 @@ func (x *IdentityUses) String() string {
 func (*IdentityUses) ProtoMessage() {}
 
 func (x *IdentityUses) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[85]
+	mi := &file_granary_proto_msgTypes[86]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6394,7 +6486,7 @@ func (x *IdentityUses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityUses.ProtoReflect.Descriptor instead.
 func (*IdentityUses) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{85}
+	return file_granary_proto_rawDescGZIP(), []int{86}
 }
 
 func (x *IdentityUses) GetUses() []*IdentityRef {
@@ -6416,13 +6508,14 @@ type ResolveIdentity struct {
 	AccessKey     []byte                 `protobuf:"bytes,1,opt,name=access_key,json=accessKey,proto3" json:"access_key,omitempty"`
 	Role          []byte                 `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
 	Known         uint64                 `protobuf:"varint,3,opt,name=known,proto3" json:"known,omitempty"`
+	Session       [][]byte               `protobuf:"bytes,4,rep,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ResolveIdentity) Reset() {
 	*x = ResolveIdentity{}
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[87]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6434,7 +6527,7 @@ func (x *ResolveIdentity) String() string {
 func (*ResolveIdentity) ProtoMessage() {}
 
 func (x *ResolveIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[86]
+	mi := &file_granary_proto_msgTypes[87]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6447,7 +6540,7 @@ func (x *ResolveIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResolveIdentity.ProtoReflect.Descriptor instead.
 func (*ResolveIdentity) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{86}
+	return file_granary_proto_rawDescGZIP(), []int{87}
 }
 
 func (x *ResolveIdentity) GetAccessKey() []byte {
@@ -6471,6 +6564,13 @@ func (x *ResolveIdentity) GetKnown() uint64 {
 	return 0
 }
 
+func (x *ResolveIdentity) GetSession() [][]byte {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
 type Holder struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
@@ -6480,13 +6580,14 @@ type Holder struct {
 	Subject       *Identity              `protobuf:"bytes,5,opt,name=subject,proto3" json:"subject,omitempty"` // required
 	Groups        []*Identity            `protobuf:"bytes,6,rep,name=groups,proto3" json:"groups,omitempty"`
 	Policies      []*Identity            `protobuf:"bytes,7,rep,name=policies,proto3" json:"policies,omitempty"`
+	Session       []*Identity            `protobuf:"bytes,8,rep,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Holder) Reset() {
 	*x = Holder{}
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[88]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6498,7 +6599,7 @@ func (x *Holder) String() string {
 func (*Holder) ProtoMessage() {}
 
 func (x *Holder) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[87]
+	mi := &file_granary_proto_msgTypes[88]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6511,7 +6612,7 @@ func (x *Holder) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Holder.ProtoReflect.Descriptor instead.
 func (*Holder) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{87}
+	return file_granary_proto_rawDescGZIP(), []int{88}
 }
 
 func (x *Holder) GetVersion() uint64 {
@@ -6563,6 +6664,13 @@ func (x *Holder) GetPolicies() []*Identity {
 	return nil
 }
 
+func (x *Holder) GetSession() []*Identity {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
 type Attr struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
 	Inode          uint64                 `protobuf:"varint,1,opt,name=inode,proto3" json:"inode,omitempty"`
@@ -6592,7 +6700,7 @@ type Attr struct {
 
 func (x *Attr) Reset() {
 	*x = Attr{}
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[89]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6604,7 +6712,7 @@ func (x *Attr) String() string {
 func (*Attr) ProtoMessage() {}
 
 func (x *Attr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[88]
+	mi := &file_granary_proto_msgTypes[89]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6617,7 +6725,7 @@ func (x *Attr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attr.ProtoReflect.Descriptor instead.
 func (*Attr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{88}
+	return file_granary_proto_rawDescGZIP(), []int{89}
 }
 
 func (x *Attr) GetInode() uint64 {
@@ -6778,7 +6886,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[90]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6790,7 +6898,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[89]
+	mi := &file_granary_proto_msgTypes[90]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6803,7 +6911,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{89}
+	return file_granary_proto_rawDescGZIP(), []int{90}
 }
 
 func (x *Entry) GetName() []byte {
@@ -6837,7 +6945,7 @@ type Xattr struct {
 
 func (x *Xattr) Reset() {
 	*x = Xattr{}
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[91]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6849,7 +6957,7 @@ func (x *Xattr) String() string {
 func (*Xattr) ProtoMessage() {}
 
 func (x *Xattr) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[90]
+	mi := &file_granary_proto_msgTypes[91]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6862,7 +6970,7 @@ func (x *Xattr) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Xattr.ProtoReflect.Descriptor instead.
 func (*Xattr) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{90}
+	return file_granary_proto_rawDescGZIP(), []int{91}
 }
 
 func (x *Xattr) GetName() []byte {
@@ -6892,7 +7000,7 @@ type Location struct {
 
 func (x *Location) Reset() {
 	*x = Location{}
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[92]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6904,7 +7012,7 @@ func (x *Location) String() string {
 func (*Location) ProtoMessage() {}
 
 func (x *Location) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[91]
+	mi := &file_granary_proto_msgTypes[92]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6917,7 +7025,7 @@ func (x *Location) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Location.ProtoReflect.Descriptor instead.
 func (*Location) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{91}
+	return file_granary_proto_rawDescGZIP(), []int{92}
 }
 
 func (x *Location) GetVolume() uint64 {
@@ -6968,7 +7076,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[93]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -6980,7 +7088,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[92]
+	mi := &file_granary_proto_msgTypes[93]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -6993,7 +7101,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{92}
+	return file_granary_proto_rawDescGZIP(), []int{93}
 }
 
 func (x *Chunk) GetHash() []byte {
@@ -7043,7 +7151,7 @@ type ExtentWrite struct {
 
 func (x *ExtentWrite) Reset() {
 	*x = ExtentWrite{}
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[94]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7055,7 +7163,7 @@ func (x *ExtentWrite) String() string {
 func (*ExtentWrite) ProtoMessage() {}
 
 func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[93]
+	mi := &file_granary_proto_msgTypes[94]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7068,7 +7176,7 @@ func (x *ExtentWrite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExtentWrite.ProtoReflect.Descriptor instead.
 func (*ExtentWrite) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{93}
+	return file_granary_proto_rawDescGZIP(), []int{94}
 }
 
 func (x *ExtentWrite) GetOffset() uint64 {
@@ -7113,7 +7221,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[95]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7125,7 +7233,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[94]
+	mi := &file_granary_proto_msgTypes[95]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7138,7 +7246,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{94}
+	return file_granary_proto_rawDescGZIP(), []int{95}
 }
 
 func (x *Content) GetInline() []byte {
@@ -7195,7 +7303,7 @@ type BlockInfo struct {
 
 func (x *BlockInfo) Reset() {
 	*x = BlockInfo{}
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[96]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7207,7 +7315,7 @@ func (x *BlockInfo) String() string {
 func (*BlockInfo) ProtoMessage() {}
 
 func (x *BlockInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[95]
+	mi := &file_granary_proto_msgTypes[96]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7220,7 +7328,7 @@ func (x *BlockInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockInfo.ProtoReflect.Descriptor instead.
 func (*BlockInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{95}
+	return file_granary_proto_rawDescGZIP(), []int{96}
 }
 
 func (x *BlockInfo) GetId() uint64 {
@@ -7263,7 +7371,7 @@ type Extent struct {
 
 func (x *Extent) Reset() {
 	*x = Extent{}
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[97]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7275,7 +7383,7 @@ func (x *Extent) String() string {
 func (*Extent) ProtoMessage() {}
 
 func (x *Extent) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[96]
+	mi := &file_granary_proto_msgTypes[97]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7288,7 +7396,7 @@ func (x *Extent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Extent.ProtoReflect.Descriptor instead.
 func (*Extent) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{96}
+	return file_granary_proto_rawDescGZIP(), []int{97}
 }
 
 func (x *Extent) GetOffset() uint64 {
@@ -7334,7 +7442,7 @@ type Layout struct {
 
 func (x *Layout) Reset() {
 	*x = Layout{}
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[98]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7346,7 +7454,7 @@ func (x *Layout) String() string {
 func (*Layout) ProtoMessage() {}
 
 func (x *Layout) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[97]
+	mi := &file_granary_proto_msgTypes[98]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7359,7 +7467,7 @@ func (x *Layout) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Layout.ProtoReflect.Descriptor instead.
 func (*Layout) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{97}
+	return file_granary_proto_rawDescGZIP(), []int{98}
 }
 
 func (x *Layout) GetSize() uint64 {
@@ -7419,13 +7527,14 @@ type Policy struct {
 	Compression   uint32                 `protobuf:"varint,4,opt,name=compression,proto3" json:"compression,omitempty"`
 	Chunking      uint32                 `protobuf:"varint,5,opt,name=chunking,proto3" json:"chunking,omitempty"`
 	Class         []byte                 `protobuf:"bytes,6,opt,name=class,proto3" json:"class,omitempty"`
+	StorageClass  []byte                 `protobuf:"bytes,7,opt,name=storage_class,json=storageClass,proto3" json:"storage_class,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[99]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7437,7 +7546,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[98]
+	mi := &file_granary_proto_msgTypes[99]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7450,7 +7559,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{98}
+	return file_granary_proto_rawDescGZIP(), []int{99}
 }
 
 func (x *Policy) GetDataShards() int64 {
@@ -7495,6 +7604,13 @@ func (x *Policy) GetClass() []byte {
 	return nil
 }
 
+func (x *Policy) GetStorageClass() []byte {
+	if x != nil {
+		return x.StorageClass
+	}
+	return nil
+}
+
 type ShardPlace struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Disk          []byte                 `protobuf:"bytes,1,opt,name=disk,proto3" json:"disk,omitempty"`
@@ -7510,7 +7626,7 @@ type ShardPlace struct {
 
 func (x *ShardPlace) Reset() {
 	*x = ShardPlace{}
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[100]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7522,7 +7638,7 @@ func (x *ShardPlace) String() string {
 func (*ShardPlace) ProtoMessage() {}
 
 func (x *ShardPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[99]
+	mi := &file_granary_proto_msgTypes[100]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7535,7 +7651,7 @@ func (x *ShardPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardPlace.ProtoReflect.Descriptor instead.
 func (*ShardPlace) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{99}
+	return file_granary_proto_rawDescGZIP(), []int{100}
 }
 
 func (x *ShardPlace) GetDisk() []byte {
@@ -7612,7 +7728,7 @@ type Volume struct {
 
 func (x *Volume) Reset() {
 	*x = Volume{}
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[101]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7624,7 +7740,7 @@ func (x *Volume) String() string {
 func (*Volume) ProtoMessage() {}
 
 func (x *Volume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[100]
+	mi := &file_granary_proto_msgTypes[101]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7637,7 +7753,7 @@ func (x *Volume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volume.ProtoReflect.Descriptor instead.
 func (*Volume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{100}
+	return file_granary_proto_rawDescGZIP(), []int{101}
 }
 
 func (x *Volume) GetId() uint64 {
@@ -7770,7 +7886,7 @@ type ShardRef struct {
 
 func (x *ShardRef) Reset() {
 	*x = ShardRef{}
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[102]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7782,7 +7898,7 @@ func (x *ShardRef) String() string {
 func (*ShardRef) ProtoMessage() {}
 
 func (x *ShardRef) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[101]
+	mi := &file_granary_proto_msgTypes[102]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7795,7 +7911,7 @@ func (x *ShardRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardRef.ProtoReflect.Descriptor instead.
 func (*ShardRef) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{101}
+	return file_granary_proto_rawDescGZIP(), []int{102}
 }
 
 func (x *ShardRef) GetDisk() []byte {
@@ -7837,7 +7953,7 @@ type ShardInfo struct {
 
 func (x *ShardInfo) Reset() {
 	*x = ShardInfo{}
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[103]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7849,7 +7965,7 @@ func (x *ShardInfo) String() string {
 func (*ShardInfo) ProtoMessage() {}
 
 func (x *ShardInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[102]
+	mi := &file_granary_proto_msgTypes[103]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7862,7 +7978,7 @@ func (x *ShardInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardInfo.ProtoReflect.Descriptor instead.
 func (*ShardInfo) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{102}
+	return file_granary_proto_rawDescGZIP(), []int{103}
 }
 
 func (x *ShardInfo) GetRef() *ShardRef {
@@ -7953,7 +8069,7 @@ type DiskUsage struct {
 
 func (x *DiskUsage) Reset() {
 	*x = DiskUsage{}
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[104]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -7965,7 +8081,7 @@ func (x *DiskUsage) String() string {
 func (*DiskUsage) ProtoMessage() {}
 
 func (x *DiskUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[103]
+	mi := &file_granary_proto_msgTypes[104]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -7978,7 +8094,7 @@ func (x *DiskUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskUsage.ProtoReflect.Descriptor instead.
 func (*DiskUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{103}
+	return file_granary_proto_rawDescGZIP(), []int{104}
 }
 
 func (x *DiskUsage) GetDisk() []byte {
@@ -8064,7 +8180,7 @@ type Scrub struct {
 
 func (x *Scrub) Reset() {
 	*x = Scrub{}
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[105]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8076,7 +8192,7 @@ func (x *Scrub) String() string {
 func (*Scrub) ProtoMessage() {}
 
 func (x *Scrub) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[104]
+	mi := &file_granary_proto_msgTypes[105]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8089,7 +8205,7 @@ func (x *Scrub) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Scrub.ProtoReflect.Descriptor instead.
 func (*Scrub) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{104}
+	return file_granary_proto_rawDescGZIP(), []int{105}
 }
 
 func (x *Scrub) GetBegan() int64 {
@@ -8145,7 +8261,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[106]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8157,7 +8273,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[105]
+	mi := &file_granary_proto_msgTypes[106]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8170,7 +8286,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{105}
+	return file_granary_proto_rawDescGZIP(), []int{106}
 }
 
 func (x *Disk) GetId() []byte {
@@ -8258,7 +8374,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[107]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8270,7 +8386,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[106]
+	mi := &file_granary_proto_msgTypes[107]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8283,7 +8399,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{106}
+	return file_granary_proto_rawDescGZIP(), []int{107}
 }
 
 func (x *Server) GetId() []byte {
@@ -8355,7 +8471,7 @@ type Task struct {
 
 func (x *Task) Reset() {
 	*x = Task{}
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[108]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8367,7 +8483,7 @@ func (x *Task) String() string {
 func (*Task) ProtoMessage() {}
 
 func (x *Task) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[107]
+	mi := &file_granary_proto_msgTypes[108]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8380,7 +8496,7 @@ func (x *Task) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Task.ProtoReflect.Descriptor instead.
 func (*Task) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{107}
+	return file_granary_proto_rawDescGZIP(), []int{108}
 }
 
 func (x *Task) GetId() uint64 {
@@ -8481,7 +8597,7 @@ type TaskReport struct {
 
 func (x *TaskReport) Reset() {
 	*x = TaskReport{}
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[109]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8493,7 +8609,7 @@ func (x *TaskReport) String() string {
 func (*TaskReport) ProtoMessage() {}
 
 func (x *TaskReport) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[108]
+	mi := &file_granary_proto_msgTypes[109]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8506,7 +8622,7 @@ func (x *TaskReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskReport.ProtoReflect.Descriptor instead.
 func (*TaskReport) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{108}
+	return file_granary_proto_rawDescGZIP(), []int{109}
 }
 
 func (x *TaskReport) GetTask() *Task {
@@ -8563,7 +8679,7 @@ type WorkRequest struct {
 
 func (x *WorkRequest) Reset() {
 	*x = WorkRequest{}
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[110]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8575,7 +8691,7 @@ func (x *WorkRequest) String() string {
 func (*WorkRequest) ProtoMessage() {}
 
 func (x *WorkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[109]
+	mi := &file_granary_proto_msgTypes[110]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8588,7 +8704,7 @@ func (x *WorkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkRequest.ProtoReflect.Descriptor instead.
 func (*WorkRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{109}
+	return file_granary_proto_rawDescGZIP(), []int{110}
 }
 
 func (x *WorkRequest) GetWorker() []byte {
@@ -8629,7 +8745,7 @@ type WorkReply struct {
 
 func (x *WorkReply) Reset() {
 	*x = WorkReply{}
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[111]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8641,7 +8757,7 @@ func (x *WorkReply) String() string {
 func (*WorkReply) ProtoMessage() {}
 
 func (x *WorkReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[110]
+	mi := &file_granary_proto_msgTypes[111]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8654,7 +8770,7 @@ func (x *WorkReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WorkReply.ProtoReflect.Descriptor instead.
 func (*WorkReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{110}
+	return file_granary_proto_rawDescGZIP(), []int{111}
 }
 
 func (x *WorkReply) GetTasks() []*Task {
@@ -8686,7 +8802,7 @@ type TaskStatus struct {
 
 func (x *TaskStatus) Reset() {
 	*x = TaskStatus{}
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[112]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8698,7 +8814,7 @@ func (x *TaskStatus) String() string {
 func (*TaskStatus) ProtoMessage() {}
 
 func (x *TaskStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[111]
+	mi := &file_granary_proto_msgTypes[112]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8711,7 +8827,7 @@ func (x *TaskStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaskStatus.ProtoReflect.Descriptor instead.
 func (*TaskStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{111}
+	return file_granary_proto_rawDescGZIP(), []int{112}
 }
 
 func (x *TaskStatus) GetTask() *Task {
@@ -8774,7 +8890,7 @@ type AwaitLockRequest struct {
 
 func (x *AwaitLockRequest) Reset() {
 	*x = AwaitLockRequest{}
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[113]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8786,7 +8902,7 @@ func (x *AwaitLockRequest) String() string {
 func (*AwaitLockRequest) ProtoMessage() {}
 
 func (x *AwaitLockRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[112]
+	mi := &file_granary_proto_msgTypes[113]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8799,7 +8915,7 @@ func (x *AwaitLockRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitLockRequest.ProtoReflect.Descriptor instead.
 func (*AwaitLockRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{112}
+	return file_granary_proto_rawDescGZIP(), []int{113}
 }
 
 func (x *AwaitLockRequest) GetSession() uint64 {
@@ -8833,7 +8949,7 @@ type AwaitLockReply struct {
 
 func (x *AwaitLockReply) Reset() {
 	*x = AwaitLockReply{}
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[114]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8845,7 +8961,7 @@ func (x *AwaitLockReply) String() string {
 func (*AwaitLockReply) ProtoMessage() {}
 
 func (x *AwaitLockReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[113]
+	mi := &file_granary_proto_msgTypes[114]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8858,7 +8974,7 @@ func (x *AwaitLockReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitLockReply.ProtoReflect.Descriptor instead.
 func (*AwaitLockReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{113}
+	return file_granary_proto_rawDescGZIP(), []int{114}
 }
 
 func (x *AwaitLockReply) GetState() uint32 {
@@ -8888,7 +9004,7 @@ type AttendRequest struct {
 
 func (x *AttendRequest) Reset() {
 	*x = AttendRequest{}
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[115]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8900,7 +9016,7 @@ func (x *AttendRequest) String() string {
 func (*AttendRequest) ProtoMessage() {}
 
 func (x *AttendRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[114]
+	mi := &file_granary_proto_msgTypes[115]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8913,7 +9029,7 @@ func (x *AttendRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttendRequest.ProtoReflect.Descriptor instead.
 func (*AttendRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{114}
+	return file_granary_proto_rawDescGZIP(), []int{115}
 }
 
 func (x *AttendRequest) GetSession() uint64 {
@@ -8965,7 +9081,7 @@ type Notices struct {
 
 func (x *Notices) Reset() {
 	*x = Notices{}
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[116]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -8977,7 +9093,7 @@ func (x *Notices) String() string {
 func (*Notices) ProtoMessage() {}
 
 func (x *Notices) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[115]
+	mi := &file_granary_proto_msgTypes[116]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -8990,7 +9106,7 @@ func (x *Notices) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Notices.ProtoReflect.Descriptor instead.
 func (*Notices) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{115}
+	return file_granary_proto_rawDescGZIP(), []int{116}
 }
 
 func (x *Notices) GetAttendance() uint64 {
@@ -9046,7 +9162,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[117]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9058,7 +9174,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[116]
+	mi := &file_granary_proto_msgTypes[117]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9071,7 +9187,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{116}
+	return file_granary_proto_rawDescGZIP(), []int{117}
 }
 
 func (x *Change) GetInode() uint64 {
@@ -9109,7 +9225,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[118]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9121,7 +9237,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[117]
+	mi := &file_granary_proto_msgTypes[118]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9134,7 +9250,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{117}
+	return file_granary_proto_rawDescGZIP(), []int{118}
 }
 
 func (x *QueryRequest) GetMinIndex() uint64 {
@@ -9189,7 +9305,7 @@ type QueryManyRequest struct {
 
 func (x *QueryManyRequest) Reset() {
 	*x = QueryManyRequest{}
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[119]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9201,7 +9317,7 @@ func (x *QueryManyRequest) String() string {
 func (*QueryManyRequest) ProtoMessage() {}
 
 func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[118]
+	mi := &file_granary_proto_msgTypes[119]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9214,7 +9330,7 @@ func (x *QueryManyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyRequest.ProtoReflect.Descriptor instead.
 func (*QueryManyRequest) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{118}
+	return file_granary_proto_rawDescGZIP(), []int{119}
 }
 
 func (x *QueryManyRequest) GetRequests() []*QueryRequest {
@@ -9233,7 +9349,7 @@ type QueryManyReply struct {
 
 func (x *QueryManyReply) Reset() {
 	*x = QueryManyReply{}
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[120]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9245,7 +9361,7 @@ func (x *QueryManyReply) String() string {
 func (*QueryManyReply) ProtoMessage() {}
 
 func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[119]
+	mi := &file_granary_proto_msgTypes[120]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9258,7 +9374,7 @@ func (x *QueryManyReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryManyReply.ProtoReflect.Descriptor instead.
 func (*QueryManyReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{119}
+	return file_granary_proto_rawDescGZIP(), []int{120}
 }
 
 func (x *QueryManyReply) GetOutcomes() []*QueryOutcome {
@@ -9278,7 +9394,7 @@ type QueryOutcome struct {
 
 func (x *QueryOutcome) Reset() {
 	*x = QueryOutcome{}
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[121]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9290,7 +9406,7 @@ func (x *QueryOutcome) String() string {
 func (*QueryOutcome) ProtoMessage() {}
 
 func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[120]
+	mi := &file_granary_proto_msgTypes[121]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9303,7 +9419,7 @@ func (x *QueryOutcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryOutcome.ProtoReflect.Descriptor instead.
 func (*QueryOutcome) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{120}
+	return file_granary_proto_rawDescGZIP(), []int{121}
 }
 
 func (x *QueryOutcome) GetReply() *QueryReply {
@@ -9330,7 +9446,7 @@ type QueryReply struct {
 
 func (x *QueryReply) Reset() {
 	*x = QueryReply{}
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[122]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9342,7 +9458,7 @@ func (x *QueryReply) String() string {
 func (*QueryReply) ProtoMessage() {}
 
 func (x *QueryReply) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[121]
+	mi := &file_granary_proto_msgTypes[122]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9355,7 +9471,7 @@ func (x *QueryReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryReply.ProtoReflect.Descriptor instead.
 func (*QueryReply) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{121}
+	return file_granary_proto_rawDescGZIP(), []int{122}
 }
 
 func (x *QueryReply) GetIndex() uint64 {
@@ -9410,7 +9526,7 @@ type Query struct {
 
 func (x *Query) Reset() {
 	*x = Query{}
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[123]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9422,7 +9538,7 @@ func (x *Query) String() string {
 func (*Query) ProtoMessage() {}
 
 func (x *Query) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[122]
+	mi := &file_granary_proto_msgTypes[123]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9435,7 +9551,7 @@ func (x *Query) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Query.ProtoReflect.Descriptor instead.
 func (*Query) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{122}
+	return file_granary_proto_rawDescGZIP(), []int{123}
 }
 
 func (x *Query) GetQuery() isQuery_Query {
@@ -9892,7 +10008,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[124]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -9904,7 +10020,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[123]
+	mi := &file_granary_proto_msgTypes[124]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -9917,7 +10033,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{123}
+	return file_granary_proto_rawDescGZIP(), []int{124}
 }
 
 func (x *Answer) GetAnswer() isAnswer_Answer {
@@ -10346,7 +10462,7 @@ type Range struct {
 
 func (x *Range) Reset() {
 	*x = Range{}
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[125]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10358,7 +10474,7 @@ func (x *Range) String() string {
 func (*Range) ProtoMessage() {}
 
 func (x *Range) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[124]
+	mi := &file_granary_proto_msgTypes[125]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10371,7 +10487,7 @@ func (x *Range) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Range.ProtoReflect.Descriptor instead.
 func (*Range) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{124}
+	return file_granary_proto_rawDescGZIP(), []int{125}
 }
 
 func (x *Range) GetOffset() uint64 {
@@ -10407,7 +10523,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[126]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10419,7 +10535,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[125]
+	mi := &file_granary_proto_msgTypes[126]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10432,7 +10548,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{125}
+	return file_granary_proto_rawDescGZIP(), []int{126}
 }
 
 func (x *Lookup) GetBase() uint64 {
@@ -10528,7 +10644,7 @@ type Found struct {
 
 func (x *Found) Reset() {
 	*x = Found{}
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[127]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10540,7 +10656,7 @@ func (x *Found) String() string {
 func (*Found) ProtoMessage() {}
 
 func (x *Found) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[126]
+	mi := &file_granary_proto_msgTypes[127]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10553,7 +10669,7 @@ func (x *Found) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Found.ProtoReflect.Descriptor instead.
 func (*Found) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{126}
+	return file_granary_proto_rawDescGZIP(), []int{127}
 }
 
 func (x *Found) GetEntry() *Entry {
@@ -10618,13 +10734,14 @@ type ReadDir struct {
 	After         []byte                 `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
 	AfterDir      bool                   `protobuf:"varint,3,opt,name=after_dir,json=afterDir,proto3" json:"after_dir,omitempty"`
 	Limit         int64                  `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	Ahead         bool                   `protobuf:"varint,5,opt,name=ahead,proto3" json:"ahead,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReadDir) Reset() {
 	*x = ReadDir{}
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[128]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10636,7 +10753,7 @@ func (x *ReadDir) String() string {
 func (*ReadDir) ProtoMessage() {}
 
 func (x *ReadDir) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[127]
+	mi := &file_granary_proto_msgTypes[128]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10649,7 +10766,7 @@ func (x *ReadDir) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDir.ProtoReflect.Descriptor instead.
 func (*ReadDir) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{127}
+	return file_granary_proto_rawDescGZIP(), []int{128}
 }
 
 func (x *ReadDir) GetInode() uint64 {
@@ -10680,6 +10797,13 @@ func (x *ReadDir) GetLimit() int64 {
 	return 0
 }
 
+func (x *ReadDir) GetAhead() bool {
+	if x != nil {
+		return x.Ahead
+	}
+	return false
+}
+
 type Directory struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Entries       []*Entry               `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
@@ -10691,7 +10815,7 @@ type Directory struct {
 
 func (x *Directory) Reset() {
 	*x = Directory{}
-	mi := &file_granary_proto_msgTypes[128]
+	mi := &file_granary_proto_msgTypes[129]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10703,7 +10827,7 @@ func (x *Directory) String() string {
 func (*Directory) ProtoMessage() {}
 
 func (x *Directory) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[128]
+	mi := &file_granary_proto_msgTypes[129]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10716,7 +10840,7 @@ func (x *Directory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Directory.ProtoReflect.Descriptor instead.
 func (*Directory) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{128}
+	return file_granary_proto_rawDescGZIP(), []int{129}
 }
 
 func (x *Directory) GetEntries() []*Entry {
@@ -10756,7 +10880,7 @@ type List struct {
 
 func (x *List) Reset() {
 	*x = List{}
-	mi := &file_granary_proto_msgTypes[129]
+	mi := &file_granary_proto_msgTypes[130]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10768,7 +10892,7 @@ func (x *List) String() string {
 func (*List) ProtoMessage() {}
 
 func (x *List) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[129]
+	mi := &file_granary_proto_msgTypes[130]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10781,7 +10905,7 @@ func (x *List) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use List.ProtoReflect.Descriptor instead.
 func (*List) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{129}
+	return file_granary_proto_rawDescGZIP(), []int{130}
 }
 
 func (x *List) GetRoot() uint64 {
@@ -10855,7 +10979,7 @@ type ListItem struct {
 
 func (x *ListItem) Reset() {
 	*x = ListItem{}
-	mi := &file_granary_proto_msgTypes[130]
+	mi := &file_granary_proto_msgTypes[131]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10867,7 +10991,7 @@ func (x *ListItem) String() string {
 func (*ListItem) ProtoMessage() {}
 
 func (x *ListItem) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[130]
+	mi := &file_granary_proto_msgTypes[131]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10880,7 +11004,7 @@ func (x *ListItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListItem.ProtoReflect.Descriptor instead.
 func (*ListItem) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{130}
+	return file_granary_proto_rawDescGZIP(), []int{131}
 }
 
 func (x *ListItem) GetKey() []byte {
@@ -10944,7 +11068,7 @@ type Listing struct {
 
 func (x *Listing) Reset() {
 	*x = Listing{}
-	mi := &file_granary_proto_msgTypes[131]
+	mi := &file_granary_proto_msgTypes[132]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -10956,7 +11080,7 @@ func (x *Listing) String() string {
 func (*Listing) ProtoMessage() {}
 
 func (x *Listing) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[131]
+	mi := &file_granary_proto_msgTypes[132]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -10969,7 +11093,7 @@ func (x *Listing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Listing.ProtoReflect.Descriptor instead.
 func (*Listing) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{131}
+	return file_granary_proto_rawDescGZIP(), []int{132}
 }
 
 func (x *Listing) GetItems() []*ListItem {
@@ -11011,7 +11135,7 @@ type HasChunks struct {
 
 func (x *HasChunks) Reset() {
 	*x = HasChunks{}
-	mi := &file_granary_proto_msgTypes[132]
+	mi := &file_granary_proto_msgTypes[133]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11023,7 +11147,7 @@ func (x *HasChunks) String() string {
 func (*HasChunks) ProtoMessage() {}
 
 func (x *HasChunks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[132]
+	mi := &file_granary_proto_msgTypes[133]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11036,7 +11160,7 @@ func (x *HasChunks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HasChunks.ProtoReflect.Descriptor instead.
 func (*HasChunks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{132}
+	return file_granary_proto_rawDescGZIP(), []int{133}
 }
 
 func (x *HasChunks) GetDataset() uint32 {
@@ -11069,7 +11193,7 @@ type ChunksHad struct {
 
 func (x *ChunksHad) Reset() {
 	*x = ChunksHad{}
-	mi := &file_granary_proto_msgTypes[133]
+	mi := &file_granary_proto_msgTypes[134]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11081,7 +11205,7 @@ func (x *ChunksHad) String() string {
 func (*ChunksHad) ProtoMessage() {}
 
 func (x *ChunksHad) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[133]
+	mi := &file_granary_proto_msgTypes[134]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11094,7 +11218,7 @@ func (x *ChunksHad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunksHad.ProtoReflect.Descriptor instead.
 func (*ChunksHad) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{133}
+	return file_granary_proto_rawDescGZIP(), []int{134}
 }
 
 func (x *ChunksHad) GetHas() []bool {
@@ -11113,7 +11237,7 @@ type StatFS struct {
 
 func (x *StatFS) Reset() {
 	*x = StatFS{}
-	mi := &file_granary_proto_msgTypes[134]
+	mi := &file_granary_proto_msgTypes[135]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11125,7 +11249,7 @@ func (x *StatFS) String() string {
 func (*StatFS) ProtoMessage() {}
 
 func (x *StatFS) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[134]
+	mi := &file_granary_proto_msgTypes[135]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11138,7 +11262,7 @@ func (x *StatFS) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatFS.ProtoReflect.Descriptor instead.
 func (*StatFS) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{134}
+	return file_granary_proto_rawDescGZIP(), []int{135}
 }
 
 func (x *StatFS) GetInode() uint64 {
@@ -11160,7 +11284,7 @@ type FSStats struct {
 
 func (x *FSStats) Reset() {
 	*x = FSStats{}
-	mi := &file_granary_proto_msgTypes[135]
+	mi := &file_granary_proto_msgTypes[136]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11172,7 +11296,7 @@ func (x *FSStats) String() string {
 func (*FSStats) ProtoMessage() {}
 
 func (x *FSStats) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[135]
+	mi := &file_granary_proto_msgTypes[136]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11185,7 +11309,7 @@ func (x *FSStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FSStats.ProtoReflect.Descriptor instead.
 func (*FSStats) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{135}
+	return file_granary_proto_rawDescGZIP(), []int{136}
 }
 
 func (x *FSStats) GetBytes() uint64 {
@@ -11226,7 +11350,7 @@ type ListDatasets struct {
 
 func (x *ListDatasets) Reset() {
 	*x = ListDatasets{}
-	mi := &file_granary_proto_msgTypes[136]
+	mi := &file_granary_proto_msgTypes[137]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11238,7 +11362,7 @@ func (x *ListDatasets) String() string {
 func (*ListDatasets) ProtoMessage() {}
 
 func (x *ListDatasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[136]
+	mi := &file_granary_proto_msgTypes[137]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11251,7 +11375,7 @@ func (x *ListDatasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDatasets.ProtoReflect.Descriptor instead.
 func (*ListDatasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{136}
+	return file_granary_proto_rawDescGZIP(), []int{137}
 }
 
 func (x *ListDatasets) GetAfter() uint32 {
@@ -11281,7 +11405,7 @@ type Dataset struct {
 
 func (x *Dataset) Reset() {
 	*x = Dataset{}
-	mi := &file_granary_proto_msgTypes[137]
+	mi := &file_granary_proto_msgTypes[138]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11293,7 +11417,7 @@ func (x *Dataset) String() string {
 func (*Dataset) ProtoMessage() {}
 
 func (x *Dataset) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[137]
+	mi := &file_granary_proto_msgTypes[138]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11306,7 +11430,7 @@ func (x *Dataset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Dataset.ProtoReflect.Descriptor instead.
 func (*Dataset) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{137}
+	return file_granary_proto_rawDescGZIP(), []int{138}
 }
 
 func (x *Dataset) GetId() uint32 {
@@ -11354,7 +11478,7 @@ type Datasets struct {
 
 func (x *Datasets) Reset() {
 	*x = Datasets{}
-	mi := &file_granary_proto_msgTypes[138]
+	mi := &file_granary_proto_msgTypes[139]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11366,7 +11490,7 @@ func (x *Datasets) String() string {
 func (*Datasets) ProtoMessage() {}
 
 func (x *Datasets) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[138]
+	mi := &file_granary_proto_msgTypes[139]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11379,7 +11503,7 @@ func (x *Datasets) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Datasets.ProtoReflect.Descriptor instead.
 func (*Datasets) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{138}
+	return file_granary_proto_rawDescGZIP(), []int{139}
 }
 
 func (x *Datasets) GetDatasets() []*Dataset {
@@ -11408,7 +11532,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_granary_proto_msgTypes[139]
+	mi := &file_granary_proto_msgTypes[140]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11420,7 +11544,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[139]
+	mi := &file_granary_proto_msgTypes[140]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11433,7 +11557,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{139}
+	return file_granary_proto_rawDescGZIP(), []int{140}
 }
 
 func (x *Usage) GetId() uint32 {
@@ -11476,7 +11600,7 @@ type ListUsage struct {
 
 func (x *ListUsage) Reset() {
 	*x = ListUsage{}
-	mi := &file_granary_proto_msgTypes[140]
+	mi := &file_granary_proto_msgTypes[141]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11488,7 +11612,7 @@ func (x *ListUsage) String() string {
 func (*ListUsage) ProtoMessage() {}
 
 func (x *ListUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[140]
+	mi := &file_granary_proto_msgTypes[141]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11501,7 +11625,7 @@ func (x *ListUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListUsage.ProtoReflect.Descriptor instead.
 func (*ListUsage) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{140}
+	return file_granary_proto_rawDescGZIP(), []int{141}
 }
 
 func (x *ListUsage) GetDataset() uint32 {
@@ -11542,7 +11666,7 @@ type Usages struct {
 
 func (x *Usages) Reset() {
 	*x = Usages{}
-	mi := &file_granary_proto_msgTypes[141]
+	mi := &file_granary_proto_msgTypes[142]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11554,7 +11678,7 @@ func (x *Usages) String() string {
 func (*Usages) ProtoMessage() {}
 
 func (x *Usages) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[141]
+	mi := &file_granary_proto_msgTypes[142]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11567,7 +11691,7 @@ func (x *Usages) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usages.ProtoReflect.Descriptor instead.
 func (*Usages) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{141}
+	return file_granary_proto_rawDescGZIP(), []int{142}
 }
 
 func (x *Usages) GetUsages() []*Usage {
@@ -11593,7 +11717,7 @@ type GetPolicy struct {
 
 func (x *GetPolicy) Reset() {
 	*x = GetPolicy{}
-	mi := &file_granary_proto_msgTypes[142]
+	mi := &file_granary_proto_msgTypes[143]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11605,7 +11729,7 @@ func (x *GetPolicy) String() string {
 func (*GetPolicy) ProtoMessage() {}
 
 func (x *GetPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[142]
+	mi := &file_granary_proto_msgTypes[143]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11618,7 +11742,7 @@ func (x *GetPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicy.ProtoReflect.Descriptor instead.
 func (*GetPolicy) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{142}
+	return file_granary_proto_rawDescGZIP(), []int{143}
 }
 
 func (x *GetPolicy) GetPolicy() uint32 {
@@ -11637,7 +11761,7 @@ type PolicyIs struct {
 
 func (x *PolicyIs) Reset() {
 	*x = PolicyIs{}
-	mi := &file_granary_proto_msgTypes[143]
+	mi := &file_granary_proto_msgTypes[144]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11649,7 +11773,7 @@ func (x *PolicyIs) String() string {
 func (*PolicyIs) ProtoMessage() {}
 
 func (x *PolicyIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[143]
+	mi := &file_granary_proto_msgTypes[144]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11662,7 +11786,7 @@ func (x *PolicyIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyIs.ProtoReflect.Descriptor instead.
 func (*PolicyIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{143}
+	return file_granary_proto_rawDescGZIP(), []int{144}
 }
 
 func (x *PolicyIs) GetPolicy() *Policy {
@@ -11681,7 +11805,7 @@ type GetUser struct {
 
 func (x *GetUser) Reset() {
 	*x = GetUser{}
-	mi := &file_granary_proto_msgTypes[144]
+	mi := &file_granary_proto_msgTypes[145]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11693,7 +11817,7 @@ func (x *GetUser) String() string {
 func (*GetUser) ProtoMessage() {}
 
 func (x *GetUser) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[144]
+	mi := &file_granary_proto_msgTypes[145]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11706,7 +11830,7 @@ func (x *GetUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUser.ProtoReflect.Descriptor instead.
 func (*GetUser) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{144}
+	return file_granary_proto_rawDescGZIP(), []int{145}
 }
 
 func (x *GetUser) GetAccessKey() []byte {
@@ -11725,7 +11849,7 @@ type UserIs struct {
 
 func (x *UserIs) Reset() {
 	*x = UserIs{}
-	mi := &file_granary_proto_msgTypes[145]
+	mi := &file_granary_proto_msgTypes[146]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11737,7 +11861,7 @@ func (x *UserIs) String() string {
 func (*UserIs) ProtoMessage() {}
 
 func (x *UserIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[145]
+	mi := &file_granary_proto_msgTypes[146]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11750,7 +11874,7 @@ func (x *UserIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserIs.ProtoReflect.Descriptor instead.
 func (*UserIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{145}
+	return file_granary_proto_rawDescGZIP(), []int{146}
 }
 
 func (x *UserIs) GetUser() *User {
@@ -11770,7 +11894,7 @@ type ListVolumes struct {
 
 func (x *ListVolumes) Reset() {
 	*x = ListVolumes{}
-	mi := &file_granary_proto_msgTypes[146]
+	mi := &file_granary_proto_msgTypes[147]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11782,7 +11906,7 @@ func (x *ListVolumes) String() string {
 func (*ListVolumes) ProtoMessage() {}
 
 func (x *ListVolumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[146]
+	mi := &file_granary_proto_msgTypes[147]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11795,7 +11919,7 @@ func (x *ListVolumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVolumes.ProtoReflect.Descriptor instead.
 func (*ListVolumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{146}
+	return file_granary_proto_rawDescGZIP(), []int{147}
 }
 
 func (x *ListVolumes) GetAfter() uint64 {
@@ -11822,7 +11946,7 @@ type Volumes struct {
 
 func (x *Volumes) Reset() {
 	*x = Volumes{}
-	mi := &file_granary_proto_msgTypes[147]
+	mi := &file_granary_proto_msgTypes[148]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11834,7 +11958,7 @@ func (x *Volumes) String() string {
 func (*Volumes) ProtoMessage() {}
 
 func (x *Volumes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[147]
+	mi := &file_granary_proto_msgTypes[148]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11847,7 +11971,7 @@ func (x *Volumes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Volumes.ProtoReflect.Descriptor instead.
 func (*Volumes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{147}
+	return file_granary_proto_rawDescGZIP(), []int{148}
 }
 
 func (x *Volumes) GetVolumes() []*Volume {
@@ -11873,7 +11997,7 @@ type GetVolume struct {
 
 func (x *GetVolume) Reset() {
 	*x = GetVolume{}
-	mi := &file_granary_proto_msgTypes[148]
+	mi := &file_granary_proto_msgTypes[149]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11885,7 +12009,7 @@ func (x *GetVolume) String() string {
 func (*GetVolume) ProtoMessage() {}
 
 func (x *GetVolume) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[148]
+	mi := &file_granary_proto_msgTypes[149]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11898,7 +12022,7 @@ func (x *GetVolume) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetVolume.ProtoReflect.Descriptor instead.
 func (*GetVolume) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{148}
+	return file_granary_proto_rawDescGZIP(), []int{149}
 }
 
 func (x *GetVolume) GetVolume() uint64 {
@@ -11917,7 +12041,7 @@ type VolumeIs struct {
 
 func (x *VolumeIs) Reset() {
 	*x = VolumeIs{}
-	mi := &file_granary_proto_msgTypes[149]
+	mi := &file_granary_proto_msgTypes[150]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11929,7 +12053,7 @@ func (x *VolumeIs) String() string {
 func (*VolumeIs) ProtoMessage() {}
 
 func (x *VolumeIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[149]
+	mi := &file_granary_proto_msgTypes[150]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11942,7 +12066,7 @@ func (x *VolumeIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeIs.ProtoReflect.Descriptor instead.
 func (*VolumeIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{149}
+	return file_granary_proto_rawDescGZIP(), []int{150}
 }
 
 func (x *VolumeIs) GetVolume() *Volume {
@@ -11964,7 +12088,7 @@ type ListBlocks struct {
 
 func (x *ListBlocks) Reset() {
 	*x = ListBlocks{}
-	mi := &file_granary_proto_msgTypes[150]
+	mi := &file_granary_proto_msgTypes[151]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -11976,7 +12100,7 @@ func (x *ListBlocks) String() string {
 func (*ListBlocks) ProtoMessage() {}
 
 func (x *ListBlocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[150]
+	mi := &file_granary_proto_msgTypes[151]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -11989,7 +12113,7 @@ func (x *ListBlocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBlocks.ProtoReflect.Descriptor instead.
 func (*ListBlocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{150}
+	return file_granary_proto_rawDescGZIP(), []int{151}
 }
 
 func (x *ListBlocks) GetVolume() uint64 {
@@ -12030,7 +12154,7 @@ type Blocks struct {
 
 func (x *Blocks) Reset() {
 	*x = Blocks{}
-	mi := &file_granary_proto_msgTypes[151]
+	mi := &file_granary_proto_msgTypes[152]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12042,7 +12166,7 @@ func (x *Blocks) String() string {
 func (*Blocks) ProtoMessage() {}
 
 func (x *Blocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[151]
+	mi := &file_granary_proto_msgTypes[152]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12055,7 +12179,7 @@ func (x *Blocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blocks.ProtoReflect.Descriptor instead.
 func (*Blocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{151}
+	return file_granary_proto_rawDescGZIP(), []int{152}
 }
 
 func (x *Blocks) GetBlocks() []*StoredBlock {
@@ -12083,7 +12207,7 @@ type StoredBlock struct {
 
 func (x *StoredBlock) Reset() {
 	*x = StoredBlock{}
-	mi := &file_granary_proto_msgTypes[152]
+	mi := &file_granary_proto_msgTypes[153]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12095,7 +12219,7 @@ func (x *StoredBlock) String() string {
 func (*StoredBlock) ProtoMessage() {}
 
 func (x *StoredBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[152]
+	mi := &file_granary_proto_msgTypes[153]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12108,7 +12232,7 @@ func (x *StoredBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredBlock.ProtoReflect.Descriptor instead.
 func (*StoredBlock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{152}
+	return file_granary_proto_rawDescGZIP(), []int{153}
 }
 
 func (x *StoredBlock) GetBlock() *BlockInfo {
@@ -12141,7 +12265,7 @@ type ListTasks struct {
 
 func (x *ListTasks) Reset() {
 	*x = ListTasks{}
-	mi := &file_granary_proto_msgTypes[153]
+	mi := &file_granary_proto_msgTypes[154]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12153,7 +12277,7 @@ func (x *ListTasks) String() string {
 func (*ListTasks) ProtoMessage() {}
 
 func (x *ListTasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[153]
+	mi := &file_granary_proto_msgTypes[154]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12166,7 +12290,7 @@ func (x *ListTasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTasks.ProtoReflect.Descriptor instead.
 func (*ListTasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{153}
+	return file_granary_proto_rawDescGZIP(), []int{154}
 }
 
 func (x *ListTasks) GetLimit() int64 {
@@ -12186,7 +12310,7 @@ type Tasks struct {
 
 func (x *Tasks) Reset() {
 	*x = Tasks{}
-	mi := &file_granary_proto_msgTypes[154]
+	mi := &file_granary_proto_msgTypes[155]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12198,7 +12322,7 @@ func (x *Tasks) String() string {
 func (*Tasks) ProtoMessage() {}
 
 func (x *Tasks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[154]
+	mi := &file_granary_proto_msgTypes[155]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12211,7 +12335,7 @@ func (x *Tasks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tasks.ProtoReflect.Descriptor instead.
 func (*Tasks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{154}
+	return file_granary_proto_rawDescGZIP(), []int{155}
 }
 
 func (x *Tasks) GetTasks() []*TaskStatus {
@@ -12238,7 +12362,7 @@ type GetDurability struct {
 
 func (x *GetDurability) Reset() {
 	*x = GetDurability{}
-	mi := &file_granary_proto_msgTypes[155]
+	mi := &file_granary_proto_msgTypes[156]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12250,7 +12374,7 @@ func (x *GetDurability) String() string {
 func (*GetDurability) ProtoMessage() {}
 
 func (x *GetDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[155]
+	mi := &file_granary_proto_msgTypes[156]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12263,7 +12387,7 @@ func (x *GetDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDurability.ProtoReflect.Descriptor instead.
 func (*GetDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{155}
+	return file_granary_proto_rawDescGZIP(), []int{156}
 }
 
 func (x *GetDurability) GetAfter() uint64 {
@@ -12290,7 +12414,7 @@ type Durability struct {
 
 func (x *Durability) Reset() {
 	*x = Durability{}
-	mi := &file_granary_proto_msgTypes[156]
+	mi := &file_granary_proto_msgTypes[157]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12302,7 +12426,7 @@ func (x *Durability) String() string {
 func (*Durability) ProtoMessage() {}
 
 func (x *Durability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[156]
+	mi := &file_granary_proto_msgTypes[157]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12315,7 +12439,7 @@ func (x *Durability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Durability.ProtoReflect.Descriptor instead.
 func (*Durability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{156}
+	return file_granary_proto_rawDescGZIP(), []int{157}
 }
 
 func (x *Durability) GetVolumes() []*VolumeDurability {
@@ -12351,7 +12475,7 @@ type VolumeDurability struct {
 
 func (x *VolumeDurability) Reset() {
 	*x = VolumeDurability{}
-	mi := &file_granary_proto_msgTypes[157]
+	mi := &file_granary_proto_msgTypes[158]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12363,7 +12487,7 @@ func (x *VolumeDurability) String() string {
 func (*VolumeDurability) ProtoMessage() {}
 
 func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[157]
+	mi := &file_granary_proto_msgTypes[158]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12376,7 +12500,7 @@ func (x *VolumeDurability) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeDurability.ProtoReflect.Descriptor instead.
 func (*VolumeDurability) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{157}
+	return file_granary_proto_rawDescGZIP(), []int{158}
 }
 
 func (x *VolumeDurability) GetVolume() uint64 {
@@ -12464,7 +12588,7 @@ type GetUpkeep struct {
 
 func (x *GetUpkeep) Reset() {
 	*x = GetUpkeep{}
-	mi := &file_granary_proto_msgTypes[158]
+	mi := &file_granary_proto_msgTypes[159]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12476,7 +12600,7 @@ func (x *GetUpkeep) String() string {
 func (*GetUpkeep) ProtoMessage() {}
 
 func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[158]
+	mi := &file_granary_proto_msgTypes[159]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12489,7 +12613,7 @@ func (x *GetUpkeep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUpkeep.ProtoReflect.Descriptor instead.
 func (*GetUpkeep) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{158}
+	return file_granary_proto_rawDescGZIP(), []int{159}
 }
 
 type UpkeepIs struct {
@@ -12501,7 +12625,7 @@ type UpkeepIs struct {
 
 func (x *UpkeepIs) Reset() {
 	*x = UpkeepIs{}
-	mi := &file_granary_proto_msgTypes[159]
+	mi := &file_granary_proto_msgTypes[160]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12513,7 +12637,7 @@ func (x *UpkeepIs) String() string {
 func (*UpkeepIs) ProtoMessage() {}
 
 func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[159]
+	mi := &file_granary_proto_msgTypes[160]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12526,7 +12650,7 @@ func (x *UpkeepIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpkeepIs.ProtoReflect.Descriptor instead.
 func (*UpkeepIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{159}
+	return file_granary_proto_rawDescGZIP(), []int{160}
 }
 
 func (x *UpkeepIs) GetUpkeep() *Upkeep {
@@ -12553,7 +12677,7 @@ type Lock struct {
 
 func (x *Lock) Reset() {
 	*x = Lock{}
-	mi := &file_granary_proto_msgTypes[160]
+	mi := &file_granary_proto_msgTypes[161]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12565,7 +12689,7 @@ func (x *Lock) String() string {
 func (*Lock) ProtoMessage() {}
 
 func (x *Lock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[160]
+	mi := &file_granary_proto_msgTypes[161]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12578,7 +12702,7 @@ func (x *Lock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lock.ProtoReflect.Descriptor instead.
 func (*Lock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{160}
+	return file_granary_proto_rawDescGZIP(), []int{161}
 }
 
 func (x *Lock) GetLockKey() *LockKey {
@@ -12653,7 +12777,7 @@ type AwaitReturn struct {
 
 func (x *AwaitReturn) Reset() {
 	*x = AwaitReturn{}
-	mi := &file_granary_proto_msgTypes[161]
+	mi := &file_granary_proto_msgTypes[162]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12665,7 +12789,7 @@ func (x *AwaitReturn) String() string {
 func (*AwaitReturn) ProtoMessage() {}
 
 func (x *AwaitReturn) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[161]
+	mi := &file_granary_proto_msgTypes[162]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12678,7 +12802,7 @@ func (x *AwaitReturn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AwaitReturn.ProtoReflect.Descriptor instead.
 func (*AwaitReturn) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{161}
+	return file_granary_proto_rawDescGZIP(), []int{162}
 }
 
 func (x *AwaitReturn) GetInodes() []uint64 {
@@ -12696,7 +12820,7 @@ type Returned struct {
 
 func (x *Returned) Reset() {
 	*x = Returned{}
-	mi := &file_granary_proto_msgTypes[162]
+	mi := &file_granary_proto_msgTypes[163]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12708,7 +12832,7 @@ func (x *Returned) String() string {
 func (*Returned) ProtoMessage() {}
 
 func (x *Returned) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[162]
+	mi := &file_granary_proto_msgTypes[163]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12721,7 +12845,7 @@ func (x *Returned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Returned.ProtoReflect.Descriptor instead.
 func (*Returned) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{162}
+	return file_granary_proto_rawDescGZIP(), []int{163}
 }
 
 type PathLock struct {
@@ -12745,7 +12869,7 @@ type PathLock struct {
 
 func (x *PathLock) Reset() {
 	*x = PathLock{}
-	mi := &file_granary_proto_msgTypes[163]
+	mi := &file_granary_proto_msgTypes[164]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12757,7 +12881,7 @@ func (x *PathLock) String() string {
 func (*PathLock) ProtoMessage() {}
 
 func (x *PathLock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[163]
+	mi := &file_granary_proto_msgTypes[164]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12770,7 +12894,7 @@ func (x *PathLock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathLock.ProtoReflect.Descriptor instead.
 func (*PathLock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{163}
+	return file_granary_proto_rawDescGZIP(), []int{164}
 }
 
 func (x *PathLock) GetId() uint64 {
@@ -12875,7 +12999,7 @@ type LockedPath struct {
 
 func (x *LockedPath) Reset() {
 	*x = LockedPath{}
-	mi := &file_granary_proto_msgTypes[164]
+	mi := &file_granary_proto_msgTypes[165]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12887,7 +13011,7 @@ func (x *LockedPath) String() string {
 func (*LockedPath) ProtoMessage() {}
 
 func (x *LockedPath) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[164]
+	mi := &file_granary_proto_msgTypes[165]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12900,7 +13024,7 @@ func (x *LockedPath) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockedPath.ProtoReflect.Descriptor instead.
 func (*LockedPath) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{164}
+	return file_granary_proto_rawDescGZIP(), []int{165}
 }
 
 func (x *LockedPath) GetPath() []byte {
@@ -12935,7 +13059,7 @@ type ListPathLocks struct {
 
 func (x *ListPathLocks) Reset() {
 	*x = ListPathLocks{}
-	mi := &file_granary_proto_msgTypes[165]
+	mi := &file_granary_proto_msgTypes[166]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -12947,7 +13071,7 @@ func (x *ListPathLocks) String() string {
 func (*ListPathLocks) ProtoMessage() {}
 
 func (x *ListPathLocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[165]
+	mi := &file_granary_proto_msgTypes[166]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -12960,7 +13084,7 @@ func (x *ListPathLocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPathLocks.ProtoReflect.Descriptor instead.
 func (*ListPathLocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{165}
+	return file_granary_proto_rawDescGZIP(), []int{166}
 }
 
 func (x *ListPathLocks) GetAfter() uint64 {
@@ -12994,7 +13118,7 @@ type PathLocks struct {
 
 func (x *PathLocks) Reset() {
 	*x = PathLocks{}
-	mi := &file_granary_proto_msgTypes[166]
+	mi := &file_granary_proto_msgTypes[167]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13006,7 +13130,7 @@ func (x *PathLocks) String() string {
 func (*PathLocks) ProtoMessage() {}
 
 func (x *PathLocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[166]
+	mi := &file_granary_proto_msgTypes[167]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13019,7 +13143,7 @@ func (x *PathLocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathLocks.ProtoReflect.Descriptor instead.
 func (*PathLocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{166}
+	return file_granary_proto_rawDescGZIP(), []int{167}
 }
 
 func (x *PathLocks) GetLocks() []*PathLock {
@@ -13048,7 +13172,7 @@ type GetLock struct {
 
 func (x *GetLock) Reset() {
 	*x = GetLock{}
-	mi := &file_granary_proto_msgTypes[167]
+	mi := &file_granary_proto_msgTypes[168]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13060,7 +13184,7 @@ func (x *GetLock) String() string {
 func (*GetLock) ProtoMessage() {}
 
 func (x *GetLock) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[167]
+	mi := &file_granary_proto_msgTypes[168]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13073,7 +13197,7 @@ func (x *GetLock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetLock.ProtoReflect.Descriptor instead.
 func (*GetLock) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{167}
+	return file_granary_proto_rawDescGZIP(), []int{168}
 }
 
 func (x *GetLock) GetLockKey() *LockKey {
@@ -13113,7 +13237,7 @@ type LockIs struct {
 
 func (x *LockIs) Reset() {
 	*x = LockIs{}
-	mi := &file_granary_proto_msgTypes[168]
+	mi := &file_granary_proto_msgTypes[169]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13125,7 +13249,7 @@ func (x *LockIs) String() string {
 func (*LockIs) ProtoMessage() {}
 
 func (x *LockIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[168]
+	mi := &file_granary_proto_msgTypes[169]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13138,7 +13262,7 @@ func (x *LockIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LockIs.ProtoReflect.Descriptor instead.
 func (*LockIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{168}
+	return file_granary_proto_rawDescGZIP(), []int{169}
 }
 
 func (x *LockIs) GetLock() *Lock {
@@ -13159,7 +13283,7 @@ type ListLocks struct {
 
 func (x *ListLocks) Reset() {
 	*x = ListLocks{}
-	mi := &file_granary_proto_msgTypes[169]
+	mi := &file_granary_proto_msgTypes[170]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13171,7 +13295,7 @@ func (x *ListLocks) String() string {
 func (*ListLocks) ProtoMessage() {}
 
 func (x *ListLocks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[169]
+	mi := &file_granary_proto_msgTypes[170]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13184,7 +13308,7 @@ func (x *ListLocks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLocks.ProtoReflect.Descriptor instead.
 func (*ListLocks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{169}
+	return file_granary_proto_rawDescGZIP(), []int{170}
 }
 
 func (x *ListLocks) GetInode() uint64 {
@@ -13218,7 +13342,7 @@ type Locks struct {
 
 func (x *Locks) Reset() {
 	*x = Locks{}
-	mi := &file_granary_proto_msgTypes[170]
+	mi := &file_granary_proto_msgTypes[171]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13230,7 +13354,7 @@ func (x *Locks) String() string {
 func (*Locks) ProtoMessage() {}
 
 func (x *Locks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[170]
+	mi := &file_granary_proto_msgTypes[171]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13243,7 +13367,7 @@ func (x *Locks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Locks.ProtoReflect.Descriptor instead.
 func (*Locks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{170}
+	return file_granary_proto_rawDescGZIP(), []int{171}
 }
 
 func (x *Locks) GetLocks() []*Lock {
@@ -13268,7 +13392,7 @@ type ListDisks struct {
 
 func (x *ListDisks) Reset() {
 	*x = ListDisks{}
-	mi := &file_granary_proto_msgTypes[171]
+	mi := &file_granary_proto_msgTypes[172]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13280,7 +13404,7 @@ func (x *ListDisks) String() string {
 func (*ListDisks) ProtoMessage() {}
 
 func (x *ListDisks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[171]
+	mi := &file_granary_proto_msgTypes[172]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13293,7 +13417,7 @@ func (x *ListDisks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDisks.ProtoReflect.Descriptor instead.
 func (*ListDisks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{171}
+	return file_granary_proto_rawDescGZIP(), []int{172}
 }
 
 type Disks struct {
@@ -13306,7 +13430,7 @@ type Disks struct {
 
 func (x *Disks) Reset() {
 	*x = Disks{}
-	mi := &file_granary_proto_msgTypes[172]
+	mi := &file_granary_proto_msgTypes[173]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13318,7 +13442,7 @@ func (x *Disks) String() string {
 func (*Disks) ProtoMessage() {}
 
 func (x *Disks) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[172]
+	mi := &file_granary_proto_msgTypes[173]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13331,7 +13455,7 @@ func (x *Disks) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disks.ProtoReflect.Descriptor instead.
 func (*Disks) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{172}
+	return file_granary_proto_rawDescGZIP(), []int{173}
 }
 
 func (x *Disks) GetServers() []*Server {
@@ -13356,7 +13480,7 @@ type GetStatus struct {
 
 func (x *GetStatus) Reset() {
 	*x = GetStatus{}
-	mi := &file_granary_proto_msgTypes[173]
+	mi := &file_granary_proto_msgTypes[174]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13368,7 +13492,7 @@ func (x *GetStatus) String() string {
 func (*GetStatus) ProtoMessage() {}
 
 func (x *GetStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[173]
+	mi := &file_granary_proto_msgTypes[174]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13381,7 +13505,7 @@ func (x *GetStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatus.ProtoReflect.Descriptor instead.
 func (*GetStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{173}
+	return file_granary_proto_rawDescGZIP(), []int{174}
 }
 
 type MasterStatus struct {
@@ -13400,7 +13524,7 @@ type MasterStatus struct {
 
 func (x *MasterStatus) Reset() {
 	*x = MasterStatus{}
-	mi := &file_granary_proto_msgTypes[174]
+	mi := &file_granary_proto_msgTypes[175]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13412,7 +13536,7 @@ func (x *MasterStatus) String() string {
 func (*MasterStatus) ProtoMessage() {}
 
 func (x *MasterStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[174]
+	mi := &file_granary_proto_msgTypes[175]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13425,7 +13549,7 @@ func (x *MasterStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MasterStatus.ProtoReflect.Descriptor instead.
 func (*MasterStatus) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{174}
+	return file_granary_proto_rawDescGZIP(), []int{175}
 }
 
 func (x *MasterStatus) GetId() []byte {
@@ -13514,7 +13638,7 @@ type Status struct {
 
 func (x *Status) Reset() {
 	*x = Status{}
-	mi := &file_granary_proto_msgTypes[175]
+	mi := &file_granary_proto_msgTypes[176]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13526,7 +13650,7 @@ func (x *Status) String() string {
 func (*Status) ProtoMessage() {}
 
 func (x *Status) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[175]
+	mi := &file_granary_proto_msgTypes[176]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13539,7 +13663,7 @@ func (x *Status) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Status.ProtoReflect.Descriptor instead.
 func (*Status) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{175}
+	return file_granary_proto_rawDescGZIP(), []int{176}
 }
 
 func (x *Status) GetCluster() []byte {
@@ -13706,7 +13830,7 @@ type ChangeLog struct {
 
 func (x *ChangeLog) Reset() {
 	*x = ChangeLog{}
-	mi := &file_granary_proto_msgTypes[176]
+	mi := &file_granary_proto_msgTypes[177]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13718,7 +13842,7 @@ func (x *ChangeLog) String() string {
 func (*ChangeLog) ProtoMessage() {}
 
 func (x *ChangeLog) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[176]
+	mi := &file_granary_proto_msgTypes[177]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13731,7 +13855,7 @@ func (x *ChangeLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeLog.ProtoReflect.Descriptor instead.
 func (*ChangeLog) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{176}
+	return file_granary_proto_rawDescGZIP(), []int{177}
 }
 
 func (x *ChangeLog) GetKeep() int64 {
@@ -13757,7 +13881,7 @@ type SetChangeLog struct {
 
 func (x *SetChangeLog) Reset() {
 	*x = SetChangeLog{}
-	mi := &file_granary_proto_msgTypes[177]
+	mi := &file_granary_proto_msgTypes[178]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13769,7 +13893,7 @@ func (x *SetChangeLog) String() string {
 func (*SetChangeLog) ProtoMessage() {}
 
 func (x *SetChangeLog) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[177]
+	mi := &file_granary_proto_msgTypes[178]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13782,7 +13906,7 @@ func (x *SetChangeLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetChangeLog.ProtoReflect.Descriptor instead.
 func (*SetChangeLog) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{177}
+	return file_granary_proto_rawDescGZIP(), []int{178}
 }
 
 func (x *SetChangeLog) GetSettings() *ChangeLog {
@@ -13802,7 +13926,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_granary_proto_msgTypes[178]
+	mi := &file_granary_proto_msgTypes[179]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13814,7 +13938,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[178]
+	mi := &file_granary_proto_msgTypes[179]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13827,7 +13951,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{178}
+	return file_granary_proto_rawDescGZIP(), []int{179}
 }
 
 func (x *Position) GetIndex() uint64 {
@@ -13857,7 +13981,7 @@ type Watch struct {
 
 func (x *Watch) Reset() {
 	*x = Watch{}
-	mi := &file_granary_proto_msgTypes[179]
+	mi := &file_granary_proto_msgTypes[180]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13869,7 +13993,7 @@ func (x *Watch) String() string {
 func (*Watch) ProtoMessage() {}
 
 func (x *Watch) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[179]
+	mi := &file_granary_proto_msgTypes[180]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13882,7 +14006,7 @@ func (x *Watch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Watch.ProtoReflect.Descriptor instead.
 func (*Watch) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{179}
+	return file_granary_proto_rawDescGZIP(), []int{180}
 }
 
 func (x *Watch) GetInode() uint64 {
@@ -13948,7 +14072,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_granary_proto_msgTypes[180]
+	mi := &file_granary_proto_msgTypes[181]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -13960,7 +14084,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[180]
+	mi := &file_granary_proto_msgTypes[181]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -13973,7 +14097,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{180}
+	return file_granary_proto_rawDescGZIP(), []int{181}
 }
 
 func (x *Event) GetAt() *Position {
@@ -14130,7 +14254,7 @@ type Changes struct {
 
 func (x *Changes) Reset() {
 	*x = Changes{}
-	mi := &file_granary_proto_msgTypes[181]
+	mi := &file_granary_proto_msgTypes[182]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14142,7 +14266,7 @@ func (x *Changes) String() string {
 func (*Changes) ProtoMessage() {}
 
 func (x *Changes) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[181]
+	mi := &file_granary_proto_msgTypes[182]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14155,7 +14279,7 @@ func (x *Changes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Changes.ProtoReflect.Descriptor instead.
 func (*Changes) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{181}
+	return file_granary_proto_rawDescGZIP(), []int{182}
 }
 
 func (x *Changes) GetChanges() []*Event {
@@ -14208,7 +14332,7 @@ type GetChangeLog struct {
 
 func (x *GetChangeLog) Reset() {
 	*x = GetChangeLog{}
-	mi := &file_granary_proto_msgTypes[182]
+	mi := &file_granary_proto_msgTypes[183]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14220,7 +14344,7 @@ func (x *GetChangeLog) String() string {
 func (*GetChangeLog) ProtoMessage() {}
 
 func (x *GetChangeLog) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[182]
+	mi := &file_granary_proto_msgTypes[183]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14233,7 +14357,7 @@ func (x *GetChangeLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetChangeLog.ProtoReflect.Descriptor instead.
 func (*GetChangeLog) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{182}
+	return file_granary_proto_rawDescGZIP(), []int{183}
 }
 
 type ChangeLogIs struct {
@@ -14247,7 +14371,7 @@ type ChangeLogIs struct {
 
 func (x *ChangeLogIs) Reset() {
 	*x = ChangeLogIs{}
-	mi := &file_granary_proto_msgTypes[183]
+	mi := &file_granary_proto_msgTypes[184]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -14259,7 +14383,7 @@ func (x *ChangeLogIs) String() string {
 func (*ChangeLogIs) ProtoMessage() {}
 
 func (x *ChangeLogIs) ProtoReflect() protoreflect.Message {
-	mi := &file_granary_proto_msgTypes[183]
+	mi := &file_granary_proto_msgTypes[184]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -14272,7 +14396,7 @@ func (x *ChangeLogIs) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeLogIs.ProtoReflect.Descriptor instead.
 func (*ChangeLogIs) Descriptor() ([]byte, []int) {
-	return file_granary_proto_rawDescGZIP(), []int{183}
+	return file_granary_proto_rawDescGZIP(), []int{184}
 }
 
 func (x *ChangeLogIs) GetSettings() *ChangeLog {
@@ -14469,7 +14593,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x06absent\x18\x01 \x01(\bR\x06absent\x12\x18\n" +
 	"\apresent\x18\x02 \x01(\bR\apresent\x12\x12\n" +
 	"\x04etag\x18\x03 \x01(\fR\x04etag\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\x04R\aversion\"\xa2\x05\n" +
+	"\aversion\x18\x04 \x01(\x04R\aversion\"\xba\x05\n" +
 	"\x06Create\x12\x16\n" +
 	"\x06parent\x18\x01 \x01(\x04R\x06parent\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x12\n" +
@@ -14495,7 +14619,8 @@ const file_granary_proto_rawDesc = "" +
 	"\x05atime\x18\x15 \x01(\x03H\x00R\x05atime\x88\x01\x01\x12\x19\n" +
 	"\x05mtime\x18\x16 \x01(\x03H\x01R\x05mtime\x88\x01\x01\x12\x19\n" +
 	"\x05ctime\x18\x17 \x01(\x03H\x02R\x05ctime\x88\x01\x01\x12\x10\n" +
-	"\x03key\x18\x18 \x01(\bR\x03keyB\b\n" +
+	"\x03key\x18\x18 \x01(\bR\x03key\x12\x16\n" +
+	"\x06policy\x18\x19 \x01(\rR\x06policyB\b\n" +
 	"\x06_atimeB\b\n" +
 	"\x06_mtimeB\b\n" +
 	"\x06_ctime\"\xd6\x01\n" +
@@ -14755,7 +14880,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x0eDeleteIdentity\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x04R\aversion\"\x8d\x05\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\"\xf8\x05\n" +
 	"\bIdentity\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\fR\x04name\x12\x0e\n" +
@@ -14780,7 +14905,14 @@ const file_granary_proto_rawDesc = "" +
 	"\taudiences\x18\x13 \x03(\fR\taudiences\x12 \n" +
 	"\vthumbprints\x18\x14 \x03(\fR\vthumbprints\x12\x1a\n" +
 	"\brevision\x18\x15 \x01(\rR\brevision\x12*\n" +
-	"\x06limits\x18\x16 \x01(\v2\x12.granary.v1.LimitsR\x06limits\"W\n" +
+	"\x06limits\x18\x16 \x01(\v2\x12.granary.v1.LimitsR\x06limits\x125\n" +
+	"\bversions\x18\x17 \x03(\v2\x19.granary.v1.PolicyVersionR\bversions\x12\x14\n" +
+	"\x05since\x18\x18 \x01(\x03R\x05since\x12\x1c\n" +
+	"\trevisions\x18\x19 \x01(\rR\trevisions\"a\n" +
+	"\rPolicyVersion\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\rR\brevision\x12\x18\n" +
+	"\acreated\x18\x02 \x01(\x03R\acreated\x12\x1a\n" +
+	"\bdocument\x18\x03 \x01(\fR\bdocument\"W\n" +
 	"\x06Limits\x12\x1a\n" +
 	"\brequests\x18\x01 \x01(\x04R\brequests\x12\x14\n" +
 	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x1b\n" +
@@ -14817,12 +14949,13 @@ const file_granary_proto_rawDesc = "" +
 	"\x05limit\x18\x04 \x01(\x03R\x05limit\"O\n" +
 	"\fIdentityUses\x12+\n" +
 	"\x04uses\x18\x01 \x03(\v2\x17.granary.v1.IdentityRefR\x04uses\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"Z\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"t\n" +
 	"\x0fResolveIdentity\x12\x1d\n" +
 	"\n" +
 	"access_key\x18\x01 \x01(\fR\taccessKey\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\fR\x04role\x12\x14\n" +
-	"\x05known\x18\x03 \x01(\x04R\x05known\"\x8c\x02\n" +
+	"\x05known\x18\x03 \x01(\x04R\x05known\x12\x18\n" +
+	"\asession\x18\x04 \x03(\fR\asession\"\xbc\x02\n" +
 	"\x06Holder\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x1c\n" +
 	"\tunchanged\x18\x02 \x01(\bR\tunchanged\x12\x12\n" +
@@ -14830,7 +14963,8 @@ const file_granary_proto_rawDesc = "" +
 	"\x03key\x18\x04 \x01(\v2\x14.granary.v1.IdentityR\x03key\x12.\n" +
 	"\asubject\x18\x05 \x01(\v2\x14.granary.v1.IdentityR\asubject\x12,\n" +
 	"\x06groups\x18\x06 \x03(\v2\x14.granary.v1.IdentityR\x06groups\x120\n" +
-	"\bpolicies\x18\a \x03(\v2\x14.granary.v1.IdentityR\bpolicies\"\xf1\x03\n" +
+	"\bpolicies\x18\a \x03(\v2\x14.granary.v1.IdentityR\bpolicies\x12.\n" +
+	"\asession\x18\b \x03(\v2\x14.granary.v1.IdentityR\asession\"\xf1\x03\n" +
 	"\x04Attr\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\rR\x04type\x12\x12\n" +
@@ -14906,7 +15040,7 @@ const file_granary_proto_rawDesc = "" +
 	"\x06blocks\x18\x05 \x03(\v2\x15.granary.v1.BlockInfoR\x06blocks\x12,\n" +
 	"\avolumes\x18\x06 \x03(\v2\x12.granary.v1.VolumeR\avolumes\x12\x1c\n" +
 	"\ttruncated\x18\a \x01(\bR\ttruncatedB\t\n" +
-	"\a_inline\"\xc1\x01\n" +
+	"\a_inline\"\xe6\x01\n" +
 	"\x06Policy\x12\x1f\n" +
 	"\vdata_shards\x18\x01 \x01(\x03R\n" +
 	"dataShards\x12#\n" +
@@ -14915,7 +15049,8 @@ const file_granary_proto_rawDesc = "" +
 	"inline_max\x18\x03 \x01(\x03R\tinlineMax\x12 \n" +
 	"\vcompression\x18\x04 \x01(\rR\vcompression\x12\x1a\n" +
 	"\bchunking\x18\x05 \x01(\rR\bchunking\x12\x14\n" +
-	"\x05class\x18\x06 \x01(\fR\x05class\"\xa0\x01\n" +
+	"\x05class\x18\x06 \x01(\fR\x05class\x12#\n" +
+	"\rstorage_class\x18\a \x01(\fR\fstorageClass\"\xa0\x01\n" +
 	"\n" +
 	"ShardPlace\x12\x12\n" +
 	"\x04disk\x18\x01 \x01(\fR\x04disk\x12\x16\n" +
@@ -15191,12 +15326,13 @@ const file_granary_proto_rawDesc = "" +
 	"\n" +
 	"attendance\x18\a \x01(\x04R\n" +
 	"attendance\x12\x16\n" +
-	"\x06marker\x18\b \x01(\bR\x06marker\"h\n" +
+	"\x06marker\x18\b \x01(\bR\x06marker\"~\n" +
 	"\aReadDir\x12\x14\n" +
 	"\x05inode\x18\x01 \x01(\x04R\x05inode\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\fR\x05after\x12\x1b\n" +
 	"\tafter_dir\x18\x03 \x01(\bR\bafterDir\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\x03R\x05limit\"l\n" +
+	"\x05limit\x18\x04 \x01(\x03R\x05limit\x12\x14\n" +
+	"\x05ahead\x18\x05 \x01(\bR\x05ahead\"l\n" +
 	"\tDirectory\x12+\n" +
 	"\aentries\x18\x01 \x03(\v2\x11.granary.v1.EntryR\aentries\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\x12\x1e\n" +
@@ -15507,7 +15643,7 @@ func file_granary_proto_rawDescGZIP() []byte {
 	return file_granary_proto_rawDescData
 }
 
-var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 184)
+var file_granary_proto_msgTypes = make([]protoimpl.MessageInfo, 185)
 var file_granary_proto_goTypes = []any{
 	(*OpenSessionRequest)(nil), // 0: granary.v1.OpenSessionRequest
 	(*SessionInfo)(nil),        // 1: granary.v1.SessionInfo
@@ -15585,127 +15721,128 @@ var file_granary_proto_goTypes = []any{
 	(*PutIdentity)(nil),        // 73: granary.v1.PutIdentity
 	(*DeleteIdentity)(nil),     // 74: granary.v1.DeleteIdentity
 	(*Identity)(nil),           // 75: granary.v1.Identity
-	(*Limits)(nil),             // 76: granary.v1.Limits
-	(*IdentityTag)(nil),        // 77: granary.v1.IdentityTag
-	(*NamedDocument)(nil),      // 78: granary.v1.NamedDocument
-	(*IdentityRef)(nil),        // 79: granary.v1.IdentityRef
-	(*GetIdentity)(nil),        // 80: granary.v1.GetIdentity
-	(*IdentityIs)(nil),         // 81: granary.v1.IdentityIs
-	(*ListIdentities)(nil),     // 82: granary.v1.ListIdentities
-	(*Identities)(nil),         // 83: granary.v1.Identities
-	(*ListIdentityUses)(nil),   // 84: granary.v1.ListIdentityUses
-	(*IdentityUses)(nil),       // 85: granary.v1.IdentityUses
-	(*ResolveIdentity)(nil),    // 86: granary.v1.ResolveIdentity
-	(*Holder)(nil),             // 87: granary.v1.Holder
-	(*Attr)(nil),               // 88: granary.v1.Attr
-	(*Entry)(nil),              // 89: granary.v1.Entry
-	(*Xattr)(nil),              // 90: granary.v1.Xattr
-	(*Location)(nil),           // 91: granary.v1.Location
-	(*Chunk)(nil),              // 92: granary.v1.Chunk
-	(*ExtentWrite)(nil),        // 93: granary.v1.ExtentWrite
-	(*Content)(nil),            // 94: granary.v1.Content
-	(*BlockInfo)(nil),          // 95: granary.v1.BlockInfo
-	(*Extent)(nil),             // 96: granary.v1.Extent
-	(*Layout)(nil),             // 97: granary.v1.Layout
-	(*Policy)(nil),             // 98: granary.v1.Policy
-	(*ShardPlace)(nil),         // 99: granary.v1.ShardPlace
-	(*Volume)(nil),             // 100: granary.v1.Volume
-	(*ShardRef)(nil),           // 101: granary.v1.ShardRef
-	(*ShardInfo)(nil),          // 102: granary.v1.ShardInfo
-	(*DiskUsage)(nil),          // 103: granary.v1.DiskUsage
-	(*Scrub)(nil),              // 104: granary.v1.Scrub
-	(*Disk)(nil),               // 105: granary.v1.Disk
-	(*Server)(nil),             // 106: granary.v1.Server
-	(*Task)(nil),               // 107: granary.v1.Task
-	(*TaskReport)(nil),         // 108: granary.v1.TaskReport
-	(*WorkRequest)(nil),        // 109: granary.v1.WorkRequest
-	(*WorkReply)(nil),          // 110: granary.v1.WorkReply
-	(*TaskStatus)(nil),         // 111: granary.v1.TaskStatus
-	(*AwaitLockRequest)(nil),   // 112: granary.v1.AwaitLockRequest
-	(*AwaitLockReply)(nil),     // 113: granary.v1.AwaitLockReply
-	(*AttendRequest)(nil),      // 114: granary.v1.AttendRequest
-	(*Notices)(nil),            // 115: granary.v1.Notices
-	(*Change)(nil),             // 116: granary.v1.Change
-	(*QueryRequest)(nil),       // 117: granary.v1.QueryRequest
-	(*QueryManyRequest)(nil),   // 118: granary.v1.QueryManyRequest
-	(*QueryManyReply)(nil),     // 119: granary.v1.QueryManyReply
-	(*QueryOutcome)(nil),       // 120: granary.v1.QueryOutcome
-	(*QueryReply)(nil),         // 121: granary.v1.QueryReply
-	(*Query)(nil),              // 122: granary.v1.Query
-	(*Answer)(nil),             // 123: granary.v1.Answer
-	(*Range)(nil),              // 124: granary.v1.Range
-	(*Lookup)(nil),             // 125: granary.v1.Lookup
-	(*Found)(nil),              // 126: granary.v1.Found
-	(*ReadDir)(nil),            // 127: granary.v1.ReadDir
-	(*Directory)(nil),          // 128: granary.v1.Directory
-	(*List)(nil),               // 129: granary.v1.List
-	(*ListItem)(nil),           // 130: granary.v1.ListItem
-	(*Listing)(nil),            // 131: granary.v1.Listing
-	(*HasChunks)(nil),          // 132: granary.v1.HasChunks
-	(*ChunksHad)(nil),          // 133: granary.v1.ChunksHad
-	(*StatFS)(nil),             // 134: granary.v1.StatFS
-	(*FSStats)(nil),            // 135: granary.v1.FSStats
-	(*ListDatasets)(nil),       // 136: granary.v1.ListDatasets
-	(*Dataset)(nil),            // 137: granary.v1.Dataset
-	(*Datasets)(nil),           // 138: granary.v1.Datasets
-	(*Usage)(nil),              // 139: granary.v1.Usage
-	(*ListUsage)(nil),          // 140: granary.v1.ListUsage
-	(*Usages)(nil),             // 141: granary.v1.Usages
-	(*GetPolicy)(nil),          // 142: granary.v1.GetPolicy
-	(*PolicyIs)(nil),           // 143: granary.v1.PolicyIs
-	(*GetUser)(nil),            // 144: granary.v1.GetUser
-	(*UserIs)(nil),             // 145: granary.v1.UserIs
-	(*ListVolumes)(nil),        // 146: granary.v1.ListVolumes
-	(*Volumes)(nil),            // 147: granary.v1.Volumes
-	(*GetVolume)(nil),          // 148: granary.v1.GetVolume
-	(*VolumeIs)(nil),           // 149: granary.v1.VolumeIs
-	(*ListBlocks)(nil),         // 150: granary.v1.ListBlocks
-	(*Blocks)(nil),             // 151: granary.v1.Blocks
-	(*StoredBlock)(nil),        // 152: granary.v1.StoredBlock
-	(*ListTasks)(nil),          // 153: granary.v1.ListTasks
-	(*Tasks)(nil),              // 154: granary.v1.Tasks
-	(*GetDurability)(nil),      // 155: granary.v1.GetDurability
-	(*Durability)(nil),         // 156: granary.v1.Durability
-	(*VolumeDurability)(nil),   // 157: granary.v1.VolumeDurability
-	(*GetUpkeep)(nil),          // 158: granary.v1.GetUpkeep
-	(*UpkeepIs)(nil),           // 159: granary.v1.UpkeepIs
-	(*Lock)(nil),               // 160: granary.v1.Lock
-	(*AwaitReturn)(nil),        // 161: granary.v1.AwaitReturn
-	(*Returned)(nil),           // 162: granary.v1.Returned
-	(*PathLock)(nil),           // 163: granary.v1.PathLock
-	(*LockedPath)(nil),         // 164: granary.v1.LockedPath
-	(*ListPathLocks)(nil),      // 165: granary.v1.ListPathLocks
-	(*PathLocks)(nil),          // 166: granary.v1.PathLocks
-	(*GetLock)(nil),            // 167: granary.v1.GetLock
-	(*LockIs)(nil),             // 168: granary.v1.LockIs
-	(*ListLocks)(nil),          // 169: granary.v1.ListLocks
-	(*Locks)(nil),              // 170: granary.v1.Locks
-	(*ListDisks)(nil),          // 171: granary.v1.ListDisks
-	(*Disks)(nil),              // 172: granary.v1.Disks
-	(*GetStatus)(nil),          // 173: granary.v1.GetStatus
-	(*MasterStatus)(nil),       // 174: granary.v1.MasterStatus
-	(*Status)(nil),             // 175: granary.v1.Status
-	(*ChangeLog)(nil),          // 176: granary.v1.ChangeLog
-	(*SetChangeLog)(nil),       // 177: granary.v1.SetChangeLog
-	(*Position)(nil),           // 178: granary.v1.Position
-	(*Watch)(nil),              // 179: granary.v1.Watch
-	(*Event)(nil),              // 180: granary.v1.Event
-	(*Changes)(nil),            // 181: granary.v1.Changes
-	(*GetChangeLog)(nil),       // 182: granary.v1.GetChangeLog
-	(*ChangeLogIs)(nil),        // 183: granary.v1.ChangeLogIs
+	(*PolicyVersion)(nil),      // 76: granary.v1.PolicyVersion
+	(*Limits)(nil),             // 77: granary.v1.Limits
+	(*IdentityTag)(nil),        // 78: granary.v1.IdentityTag
+	(*NamedDocument)(nil),      // 79: granary.v1.NamedDocument
+	(*IdentityRef)(nil),        // 80: granary.v1.IdentityRef
+	(*GetIdentity)(nil),        // 81: granary.v1.GetIdentity
+	(*IdentityIs)(nil),         // 82: granary.v1.IdentityIs
+	(*ListIdentities)(nil),     // 83: granary.v1.ListIdentities
+	(*Identities)(nil),         // 84: granary.v1.Identities
+	(*ListIdentityUses)(nil),   // 85: granary.v1.ListIdentityUses
+	(*IdentityUses)(nil),       // 86: granary.v1.IdentityUses
+	(*ResolveIdentity)(nil),    // 87: granary.v1.ResolveIdentity
+	(*Holder)(nil),             // 88: granary.v1.Holder
+	(*Attr)(nil),               // 89: granary.v1.Attr
+	(*Entry)(nil),              // 90: granary.v1.Entry
+	(*Xattr)(nil),              // 91: granary.v1.Xattr
+	(*Location)(nil),           // 92: granary.v1.Location
+	(*Chunk)(nil),              // 93: granary.v1.Chunk
+	(*ExtentWrite)(nil),        // 94: granary.v1.ExtentWrite
+	(*Content)(nil),            // 95: granary.v1.Content
+	(*BlockInfo)(nil),          // 96: granary.v1.BlockInfo
+	(*Extent)(nil),             // 97: granary.v1.Extent
+	(*Layout)(nil),             // 98: granary.v1.Layout
+	(*Policy)(nil),             // 99: granary.v1.Policy
+	(*ShardPlace)(nil),         // 100: granary.v1.ShardPlace
+	(*Volume)(nil),             // 101: granary.v1.Volume
+	(*ShardRef)(nil),           // 102: granary.v1.ShardRef
+	(*ShardInfo)(nil),          // 103: granary.v1.ShardInfo
+	(*DiskUsage)(nil),          // 104: granary.v1.DiskUsage
+	(*Scrub)(nil),              // 105: granary.v1.Scrub
+	(*Disk)(nil),               // 106: granary.v1.Disk
+	(*Server)(nil),             // 107: granary.v1.Server
+	(*Task)(nil),               // 108: granary.v1.Task
+	(*TaskReport)(nil),         // 109: granary.v1.TaskReport
+	(*WorkRequest)(nil),        // 110: granary.v1.WorkRequest
+	(*WorkReply)(nil),          // 111: granary.v1.WorkReply
+	(*TaskStatus)(nil),         // 112: granary.v1.TaskStatus
+	(*AwaitLockRequest)(nil),   // 113: granary.v1.AwaitLockRequest
+	(*AwaitLockReply)(nil),     // 114: granary.v1.AwaitLockReply
+	(*AttendRequest)(nil),      // 115: granary.v1.AttendRequest
+	(*Notices)(nil),            // 116: granary.v1.Notices
+	(*Change)(nil),             // 117: granary.v1.Change
+	(*QueryRequest)(nil),       // 118: granary.v1.QueryRequest
+	(*QueryManyRequest)(nil),   // 119: granary.v1.QueryManyRequest
+	(*QueryManyReply)(nil),     // 120: granary.v1.QueryManyReply
+	(*QueryOutcome)(nil),       // 121: granary.v1.QueryOutcome
+	(*QueryReply)(nil),         // 122: granary.v1.QueryReply
+	(*Query)(nil),              // 123: granary.v1.Query
+	(*Answer)(nil),             // 124: granary.v1.Answer
+	(*Range)(nil),              // 125: granary.v1.Range
+	(*Lookup)(nil),             // 126: granary.v1.Lookup
+	(*Found)(nil),              // 127: granary.v1.Found
+	(*ReadDir)(nil),            // 128: granary.v1.ReadDir
+	(*Directory)(nil),          // 129: granary.v1.Directory
+	(*List)(nil),               // 130: granary.v1.List
+	(*ListItem)(nil),           // 131: granary.v1.ListItem
+	(*Listing)(nil),            // 132: granary.v1.Listing
+	(*HasChunks)(nil),          // 133: granary.v1.HasChunks
+	(*ChunksHad)(nil),          // 134: granary.v1.ChunksHad
+	(*StatFS)(nil),             // 135: granary.v1.StatFS
+	(*FSStats)(nil),            // 136: granary.v1.FSStats
+	(*ListDatasets)(nil),       // 137: granary.v1.ListDatasets
+	(*Dataset)(nil),            // 138: granary.v1.Dataset
+	(*Datasets)(nil),           // 139: granary.v1.Datasets
+	(*Usage)(nil),              // 140: granary.v1.Usage
+	(*ListUsage)(nil),          // 141: granary.v1.ListUsage
+	(*Usages)(nil),             // 142: granary.v1.Usages
+	(*GetPolicy)(nil),          // 143: granary.v1.GetPolicy
+	(*PolicyIs)(nil),           // 144: granary.v1.PolicyIs
+	(*GetUser)(nil),            // 145: granary.v1.GetUser
+	(*UserIs)(nil),             // 146: granary.v1.UserIs
+	(*ListVolumes)(nil),        // 147: granary.v1.ListVolumes
+	(*Volumes)(nil),            // 148: granary.v1.Volumes
+	(*GetVolume)(nil),          // 149: granary.v1.GetVolume
+	(*VolumeIs)(nil),           // 150: granary.v1.VolumeIs
+	(*ListBlocks)(nil),         // 151: granary.v1.ListBlocks
+	(*Blocks)(nil),             // 152: granary.v1.Blocks
+	(*StoredBlock)(nil),        // 153: granary.v1.StoredBlock
+	(*ListTasks)(nil),          // 154: granary.v1.ListTasks
+	(*Tasks)(nil),              // 155: granary.v1.Tasks
+	(*GetDurability)(nil),      // 156: granary.v1.GetDurability
+	(*Durability)(nil),         // 157: granary.v1.Durability
+	(*VolumeDurability)(nil),   // 158: granary.v1.VolumeDurability
+	(*GetUpkeep)(nil),          // 159: granary.v1.GetUpkeep
+	(*UpkeepIs)(nil),           // 160: granary.v1.UpkeepIs
+	(*Lock)(nil),               // 161: granary.v1.Lock
+	(*AwaitReturn)(nil),        // 162: granary.v1.AwaitReturn
+	(*Returned)(nil),           // 163: granary.v1.Returned
+	(*PathLock)(nil),           // 164: granary.v1.PathLock
+	(*LockedPath)(nil),         // 165: granary.v1.LockedPath
+	(*ListPathLocks)(nil),      // 166: granary.v1.ListPathLocks
+	(*PathLocks)(nil),          // 167: granary.v1.PathLocks
+	(*GetLock)(nil),            // 168: granary.v1.GetLock
+	(*LockIs)(nil),             // 169: granary.v1.LockIs
+	(*ListLocks)(nil),          // 170: granary.v1.ListLocks
+	(*Locks)(nil),              // 171: granary.v1.Locks
+	(*ListDisks)(nil),          // 172: granary.v1.ListDisks
+	(*Disks)(nil),              // 173: granary.v1.Disks
+	(*GetStatus)(nil),          // 174: granary.v1.GetStatus
+	(*MasterStatus)(nil),       // 175: granary.v1.MasterStatus
+	(*Status)(nil),             // 176: granary.v1.Status
+	(*ChangeLog)(nil),          // 177: granary.v1.ChangeLog
+	(*SetChangeLog)(nil),       // 178: granary.v1.SetChangeLog
+	(*Position)(nil),           // 179: granary.v1.Position
+	(*Watch)(nil),              // 180: granary.v1.Watch
+	(*Event)(nil),              // 181: granary.v1.Event
+	(*Changes)(nil),            // 182: granary.v1.Changes
+	(*GetChangeLog)(nil),       // 183: granary.v1.GetChangeLog
+	(*ChangeLogIs)(nil),        // 184: granary.v1.ChangeLogIs
 }
 var file_granary_proto_depIdxs = []int32{
-	103, // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
-	102, // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
-	102, // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
+	104, // 0: granary.v1.HeartbeatRequest.disks:type_name -> granary.v1.DiskUsage
+	103, // 1: granary.v1.HeartbeatRequest.poisoned:type_name -> granary.v1.ShardInfo
+	103, // 2: granary.v1.HeartbeatRequest.damaged:type_name -> granary.v1.ShardInfo
 	15,  // 3: granary.v1.ErrorDetail.not_leader:type_name -> granary.v1.NotLeader
 	16,  // 4: granary.v1.ErrorDetail.delegated:type_name -> granary.v1.Delegated
 	21,  // 5: granary.v1.Request.cred:type_name -> granary.v1.Cred
 	23,  // 6: granary.v1.Request.op:type_name -> granary.v1.Op
 	20,  // 7: granary.v1.Request.under:type_name -> granary.v1.Under
 	14,  // 8: granary.v1.Result.err:type_name -> granary.v1.ErrorDetail
-	88,  // 9: granary.v1.Result.attr:type_name -> granary.v1.Attr
-	100, // 10: granary.v1.Result.volume:type_name -> granary.v1.Volume
+	89,  // 9: granary.v1.Result.attr:type_name -> granary.v1.Attr
+	101, // 10: granary.v1.Result.volume:type_name -> granary.v1.Volume
 	25,  // 11: granary.v1.Op.create:type_name -> granary.v1.Create
 	26,  // 12: granary.v1.Op.unlink:type_name -> granary.v1.Unlink
 	27,  // 13: granary.v1.Op.rmdir:type_name -> granary.v1.Rmdir
@@ -15747,28 +15884,28 @@ var file_granary_proto_depIdxs = []int32{
 	66,  // 49: granary.v1.Op.release_paths:type_name -> granary.v1.ReleasePaths
 	73,  // 50: granary.v1.Op.put_identity:type_name -> granary.v1.PutIdentity
 	74,  // 51: granary.v1.Op.delete_identity:type_name -> granary.v1.DeleteIdentity
-	177, // 52: granary.v1.Op.set_change_log:type_name -> granary.v1.SetChangeLog
-	90,  // 53: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
-	94,  // 54: granary.v1.Create.content:type_name -> granary.v1.Content
+	178, // 52: granary.v1.Op.set_change_log:type_name -> granary.v1.SetChangeLog
+	91,  // 53: granary.v1.Create.xattrs:type_name -> granary.v1.Xattr
+	95,  // 54: granary.v1.Create.content:type_name -> granary.v1.Content
 	24,  // 55: granary.v1.Create.match:type_name -> granary.v1.Precondition
 	24,  // 56: granary.v1.Unlink.match:type_name -> granary.v1.Precondition
 	24,  // 57: granary.v1.Rename.src_match:type_name -> granary.v1.Precondition
 	24,  // 58: granary.v1.Rename.match:type_name -> granary.v1.Precondition
-	90,  // 59: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
+	91,  // 59: granary.v1.Link.xattrs:type_name -> granary.v1.Xattr
 	24,  // 60: granary.v1.Link.match:type_name -> granary.v1.Precondition
 	24,  // 61: granary.v1.SetAttr.match:type_name -> granary.v1.Precondition
-	90,  // 62: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
-	94,  // 63: granary.v1.Commit.content:type_name -> granary.v1.Content
+	91,  // 62: granary.v1.SetXattr.xattr:type_name -> granary.v1.Xattr
+	95,  // 63: granary.v1.Commit.content:type_name -> granary.v1.Content
 	24,  // 64: granary.v1.Commit.match:type_name -> granary.v1.Precondition
 	24,  // 65: granary.v1.CopyRange.match:type_name -> granary.v1.Precondition
 	25,  // 66: granary.v1.Assemble.create:type_name -> granary.v1.Create
 	38,  // 67: granary.v1.Assemble.sources:type_name -> granary.v1.Sources
 	41,  // 68: granary.v1.SetQuota.limit:type_name -> granary.v1.Quota
-	98,  // 69: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
+	99,  // 69: granary.v1.SetPolicy.policy:type_name -> granary.v1.Policy
 	45,  // 70: granary.v1.OpenVolume.placement:type_name -> granary.v1.Placement
 	49,  // 71: granary.v1.MoveBlocks.moves:type_name -> granary.v1.BlockMove
-	91,  // 72: granary.v1.BlockMove.from:type_name -> granary.v1.Location
-	91,  // 73: granary.v1.BlockMove.to:type_name -> granary.v1.Location
+	92,  // 72: granary.v1.BlockMove.from:type_name -> granary.v1.Location
+	92,  // 73: granary.v1.BlockMove.to:type_name -> granary.v1.Location
 	69,  // 74: granary.v1.SetUpkeep.upkeep:type_name -> granary.v1.Upkeep
 	49,  // 75: granary.v1.AdoptVolume.moves:type_name -> granary.v1.BlockMove
 	67,  // 76: granary.v1.AcquireLock.lock_key:type_name -> granary.v1.LockKey
@@ -15779,164 +15916,166 @@ var file_granary_proto_depIdxs = []int32{
 	64,  // 81: granary.v1.AcquirePaths.paths:type_name -> granary.v1.LockPath
 	72,  // 82: granary.v1.SetUser.user:type_name -> granary.v1.User
 	75,  // 83: granary.v1.PutIdentity.identity:type_name -> granary.v1.Identity
-	77,  // 84: granary.v1.Identity.tags:type_name -> granary.v1.IdentityTag
-	78,  // 85: granary.v1.Identity.inline:type_name -> granary.v1.NamedDocument
+	78,  // 84: granary.v1.Identity.tags:type_name -> granary.v1.IdentityTag
+	79,  // 85: granary.v1.Identity.inline:type_name -> granary.v1.NamedDocument
 	21,  // 86: granary.v1.Identity.cred:type_name -> granary.v1.Cred
-	76,  // 87: granary.v1.Identity.limits:type_name -> granary.v1.Limits
-	75,  // 88: granary.v1.IdentityIs.identity:type_name -> granary.v1.Identity
-	75,  // 89: granary.v1.Identities.identities:type_name -> granary.v1.Identity
-	79,  // 90: granary.v1.ListIdentityUses.after:type_name -> granary.v1.IdentityRef
-	79,  // 91: granary.v1.IdentityUses.uses:type_name -> granary.v1.IdentityRef
-	75,  // 92: granary.v1.Holder.key:type_name -> granary.v1.Identity
-	75,  // 93: granary.v1.Holder.subject:type_name -> granary.v1.Identity
-	75,  // 94: granary.v1.Holder.groups:type_name -> granary.v1.Identity
-	75,  // 95: granary.v1.Holder.policies:type_name -> granary.v1.Identity
-	88,  // 96: granary.v1.Entry.attr:type_name -> granary.v1.Attr
-	91,  // 97: granary.v1.Chunk.location:type_name -> granary.v1.Location
-	93,  // 98: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
-	92,  // 99: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
-	91,  // 100: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
-	96,  // 101: granary.v1.Layout.extents:type_name -> granary.v1.Extent
-	95,  // 102: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
-	100, // 103: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
-	99,  // 104: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
-	101, // 105: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
-	104, // 106: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
-	103, // 107: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
-	99,  // 108: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
-	107, // 109: granary.v1.TaskReport.task:type_name -> granary.v1.Task
-	108, // 110: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
-	107, // 111: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
-	107, // 112: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
-	67,  // 113: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
-	116, // 114: granary.v1.Notices.changes:type_name -> granary.v1.Change
-	122, // 115: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
-	21,  // 116: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
-	117, // 117: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
-	120, // 118: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
-	121, // 119: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
-	14,  // 120: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
-	123, // 121: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
-	125, // 122: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
-	127, // 123: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
-	129, // 124: granary.v1.Query.list:type_name -> granary.v1.List
-	132, // 125: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
-	134, // 126: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
-	142, // 127: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
-	144, // 128: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
-	146, // 129: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
-	171, // 130: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
-	173, // 131: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
-	136, // 132: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
-	140, // 133: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
-	148, // 134: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
-	150, // 135: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
-	153, // 136: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
-	155, // 137: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
-	158, // 138: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
-	167, // 139: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
-	169, // 140: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
-	161, // 141: granary.v1.Query.await_return:type_name -> granary.v1.AwaitReturn
-	165, // 142: granary.v1.Query.list_path_locks:type_name -> granary.v1.ListPathLocks
-	80,  // 143: granary.v1.Query.get_identity:type_name -> granary.v1.GetIdentity
-	82,  // 144: granary.v1.Query.list_identities:type_name -> granary.v1.ListIdentities
-	84,  // 145: granary.v1.Query.list_identity_uses:type_name -> granary.v1.ListIdentityUses
-	86,  // 146: granary.v1.Query.resolve_identity:type_name -> granary.v1.ResolveIdentity
-	179, // 147: granary.v1.Query.watch:type_name -> granary.v1.Watch
-	182, // 148: granary.v1.Query.get_change_log:type_name -> granary.v1.GetChangeLog
-	126, // 149: granary.v1.Answer.found:type_name -> granary.v1.Found
-	133, // 150: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
-	135, // 151: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
-	143, // 152: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
-	145, // 153: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
-	147, // 154: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
-	172, // 155: granary.v1.Answer.disks:type_name -> granary.v1.Disks
-	175, // 156: granary.v1.Answer.status:type_name -> granary.v1.Status
-	138, // 157: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
-	141, // 158: granary.v1.Answer.usages:type_name -> granary.v1.Usages
-	149, // 159: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
-	151, // 160: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
-	154, // 161: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
-	156, // 162: granary.v1.Answer.durability:type_name -> granary.v1.Durability
-	159, // 163: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
-	168, // 164: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
-	170, // 165: granary.v1.Answer.locks:type_name -> granary.v1.Locks
-	162, // 166: granary.v1.Answer.returned:type_name -> granary.v1.Returned
-	166, // 167: granary.v1.Answer.path_locks:type_name -> granary.v1.PathLocks
-	183, // 168: granary.v1.Answer.change_log_is:type_name -> granary.v1.ChangeLogIs
-	124, // 169: granary.v1.Lookup.layout:type_name -> granary.v1.Range
-	89,  // 170: granary.v1.Found.entry:type_name -> granary.v1.Entry
-	90,  // 171: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
-	97,  // 172: granary.v1.Found.layout:type_name -> granary.v1.Layout
-	89,  // 173: granary.v1.Directory.entries:type_name -> granary.v1.Entry
-	88,  // 174: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
-	90,  // 175: granary.v1.ListItem.content:type_name -> granary.v1.Xattr
-	130, // 176: granary.v1.Listing.items:type_name -> granary.v1.ListItem
-	88,  // 177: granary.v1.Dataset.root:type_name -> granary.v1.Attr
-	139, // 178: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
-	137, // 179: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
-	41,  // 180: granary.v1.Usage.limit:type_name -> granary.v1.Quota
-	139, // 181: granary.v1.Usages.usages:type_name -> granary.v1.Usage
-	98,  // 182: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
-	72,  // 183: granary.v1.UserIs.user:type_name -> granary.v1.User
-	100, // 184: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
-	100, // 185: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
-	152, // 186: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
-	95,  // 187: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
-	111, // 188: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
-	157, // 189: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
-	69,  // 190: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
-	67,  // 191: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 192: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
-	164, // 193: granary.v1.PathLock.paths:type_name -> granary.v1.LockedPath
-	163, // 194: granary.v1.PathLocks.locks:type_name -> granary.v1.PathLock
-	67,  // 195: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
-	68,  // 196: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
-	160, // 197: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
-	160, // 198: granary.v1.Locks.locks:type_name -> granary.v1.Lock
-	106, // 199: granary.v1.Disks.servers:type_name -> granary.v1.Server
-	105, // 200: granary.v1.Disks.disks:type_name -> granary.v1.Disk
-	174, // 201: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
-	98,  // 202: granary.v1.Status.policy:type_name -> granary.v1.Policy
-	176, // 203: granary.v1.SetChangeLog.settings:type_name -> granary.v1.ChangeLog
-	178, // 204: granary.v1.Watch.from:type_name -> granary.v1.Position
-	178, // 205: granary.v1.Event.at:type_name -> granary.v1.Position
-	180, // 206: granary.v1.Changes.changes:type_name -> granary.v1.Event
-	178, // 207: granary.v1.Changes.next:type_name -> granary.v1.Position
-	178, // 208: granary.v1.Changes.oldest:type_name -> granary.v1.Position
-	176, // 209: granary.v1.ChangeLogIs.settings:type_name -> granary.v1.ChangeLog
-	178, // 210: granary.v1.ChangeLogIs.oldest:type_name -> granary.v1.Position
-	0,   // 211: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
-	2,   // 212: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
-	17,  // 213: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
-	117, // 214: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
-	118, // 215: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
-	12,  // 216: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
-	4,   // 217: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
-	6,   // 218: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
-	8,   // 219: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
-	10,  // 220: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
-	109, // 221: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
-	112, // 222: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
-	114, // 223: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
-	1,   // 224: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
-	3,   // 225: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
-	18,  // 226: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
-	121, // 227: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
-	119, // 228: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
-	13,  // 229: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
-	5,   // 230: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
-	7,   // 231: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
-	9,   // 232: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
-	11,  // 233: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
-	110, // 234: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
-	113, // 235: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
-	115, // 236: granary.v1.Master.Attend:output_type -> granary.v1.Notices
-	224, // [224:237] is the sub-list for method output_type
-	211, // [211:224] is the sub-list for method input_type
-	211, // [211:211] is the sub-list for extension type_name
-	211, // [211:211] is the sub-list for extension extendee
-	0,   // [0:211] is the sub-list for field type_name
+	77,  // 87: granary.v1.Identity.limits:type_name -> granary.v1.Limits
+	76,  // 88: granary.v1.Identity.versions:type_name -> granary.v1.PolicyVersion
+	75,  // 89: granary.v1.IdentityIs.identity:type_name -> granary.v1.Identity
+	75,  // 90: granary.v1.Identities.identities:type_name -> granary.v1.Identity
+	80,  // 91: granary.v1.ListIdentityUses.after:type_name -> granary.v1.IdentityRef
+	80,  // 92: granary.v1.IdentityUses.uses:type_name -> granary.v1.IdentityRef
+	75,  // 93: granary.v1.Holder.key:type_name -> granary.v1.Identity
+	75,  // 94: granary.v1.Holder.subject:type_name -> granary.v1.Identity
+	75,  // 95: granary.v1.Holder.groups:type_name -> granary.v1.Identity
+	75,  // 96: granary.v1.Holder.policies:type_name -> granary.v1.Identity
+	75,  // 97: granary.v1.Holder.session:type_name -> granary.v1.Identity
+	89,  // 98: granary.v1.Entry.attr:type_name -> granary.v1.Attr
+	92,  // 99: granary.v1.Chunk.location:type_name -> granary.v1.Location
+	94,  // 100: granary.v1.Content.extents:type_name -> granary.v1.ExtentWrite
+	93,  // 101: granary.v1.Content.chunks:type_name -> granary.v1.Chunk
+	92,  // 102: granary.v1.BlockInfo.location:type_name -> granary.v1.Location
+	97,  // 103: granary.v1.Layout.extents:type_name -> granary.v1.Extent
+	96,  // 104: granary.v1.Layout.blocks:type_name -> granary.v1.BlockInfo
+	101, // 105: granary.v1.Layout.volumes:type_name -> granary.v1.Volume
+	100, // 106: granary.v1.Volume.shards:type_name -> granary.v1.ShardPlace
+	102, // 107: granary.v1.ShardInfo.ref:type_name -> granary.v1.ShardRef
+	105, // 108: granary.v1.DiskUsage.scrub:type_name -> granary.v1.Scrub
+	104, // 109: granary.v1.Disk.usage:type_name -> granary.v1.DiskUsage
+	100, // 110: granary.v1.Task.target:type_name -> granary.v1.ShardPlace
+	108, // 111: granary.v1.TaskReport.task:type_name -> granary.v1.Task
+	109, // 112: granary.v1.WorkRequest.reports:type_name -> granary.v1.TaskReport
+	108, // 113: granary.v1.WorkReply.tasks:type_name -> granary.v1.Task
+	108, // 114: granary.v1.TaskStatus.task:type_name -> granary.v1.Task
+	67,  // 115: granary.v1.AwaitLockRequest.key:type_name -> granary.v1.LockKey
+	117, // 116: granary.v1.Notices.changes:type_name -> granary.v1.Change
+	123, // 117: granary.v1.QueryRequest.query:type_name -> granary.v1.Query
+	21,  // 118: granary.v1.QueryRequest.cred:type_name -> granary.v1.Cred
+	118, // 119: granary.v1.QueryManyRequest.requests:type_name -> granary.v1.QueryRequest
+	121, // 120: granary.v1.QueryManyReply.outcomes:type_name -> granary.v1.QueryOutcome
+	122, // 121: granary.v1.QueryOutcome.reply:type_name -> granary.v1.QueryReply
+	14,  // 122: granary.v1.QueryOutcome.err:type_name -> granary.v1.ErrorDetail
+	124, // 123: granary.v1.QueryReply.answer:type_name -> granary.v1.Answer
+	126, // 124: granary.v1.Query.lookup:type_name -> granary.v1.Lookup
+	128, // 125: granary.v1.Query.read_dir:type_name -> granary.v1.ReadDir
+	130, // 126: granary.v1.Query.list:type_name -> granary.v1.List
+	133, // 127: granary.v1.Query.has_chunks:type_name -> granary.v1.HasChunks
+	135, // 128: granary.v1.Query.stat_fs:type_name -> granary.v1.StatFS
+	143, // 129: granary.v1.Query.get_policy:type_name -> granary.v1.GetPolicy
+	145, // 130: granary.v1.Query.get_user:type_name -> granary.v1.GetUser
+	147, // 131: granary.v1.Query.list_volumes:type_name -> granary.v1.ListVolumes
+	172, // 132: granary.v1.Query.list_disks:type_name -> granary.v1.ListDisks
+	174, // 133: granary.v1.Query.get_status:type_name -> granary.v1.GetStatus
+	137, // 134: granary.v1.Query.list_datasets:type_name -> granary.v1.ListDatasets
+	141, // 135: granary.v1.Query.list_usage:type_name -> granary.v1.ListUsage
+	149, // 136: granary.v1.Query.get_volume:type_name -> granary.v1.GetVolume
+	151, // 137: granary.v1.Query.list_blocks:type_name -> granary.v1.ListBlocks
+	154, // 138: granary.v1.Query.list_tasks:type_name -> granary.v1.ListTasks
+	156, // 139: granary.v1.Query.get_durability:type_name -> granary.v1.GetDurability
+	159, // 140: granary.v1.Query.get_upkeep:type_name -> granary.v1.GetUpkeep
+	168, // 141: granary.v1.Query.get_lock:type_name -> granary.v1.GetLock
+	170, // 142: granary.v1.Query.list_locks:type_name -> granary.v1.ListLocks
+	162, // 143: granary.v1.Query.await_return:type_name -> granary.v1.AwaitReturn
+	166, // 144: granary.v1.Query.list_path_locks:type_name -> granary.v1.ListPathLocks
+	81,  // 145: granary.v1.Query.get_identity:type_name -> granary.v1.GetIdentity
+	83,  // 146: granary.v1.Query.list_identities:type_name -> granary.v1.ListIdentities
+	85,  // 147: granary.v1.Query.list_identity_uses:type_name -> granary.v1.ListIdentityUses
+	87,  // 148: granary.v1.Query.resolve_identity:type_name -> granary.v1.ResolveIdentity
+	180, // 149: granary.v1.Query.watch:type_name -> granary.v1.Watch
+	183, // 150: granary.v1.Query.get_change_log:type_name -> granary.v1.GetChangeLog
+	127, // 151: granary.v1.Answer.found:type_name -> granary.v1.Found
+	134, // 152: granary.v1.Answer.chunks_had:type_name -> granary.v1.ChunksHad
+	136, // 153: granary.v1.Answer.fs_stats:type_name -> granary.v1.FSStats
+	144, // 154: granary.v1.Answer.policy_is:type_name -> granary.v1.PolicyIs
+	146, // 155: granary.v1.Answer.user_is:type_name -> granary.v1.UserIs
+	148, // 156: granary.v1.Answer.volumes:type_name -> granary.v1.Volumes
+	173, // 157: granary.v1.Answer.disks:type_name -> granary.v1.Disks
+	176, // 158: granary.v1.Answer.status:type_name -> granary.v1.Status
+	139, // 159: granary.v1.Answer.datasets:type_name -> granary.v1.Datasets
+	142, // 160: granary.v1.Answer.usages:type_name -> granary.v1.Usages
+	150, // 161: granary.v1.Answer.volume_is:type_name -> granary.v1.VolumeIs
+	152, // 162: granary.v1.Answer.blocks:type_name -> granary.v1.Blocks
+	155, // 163: granary.v1.Answer.tasks:type_name -> granary.v1.Tasks
+	157, // 164: granary.v1.Answer.durability:type_name -> granary.v1.Durability
+	160, // 165: granary.v1.Answer.upkeep_is:type_name -> granary.v1.UpkeepIs
+	169, // 166: granary.v1.Answer.lock_is:type_name -> granary.v1.LockIs
+	171, // 167: granary.v1.Answer.locks:type_name -> granary.v1.Locks
+	163, // 168: granary.v1.Answer.returned:type_name -> granary.v1.Returned
+	167, // 169: granary.v1.Answer.path_locks:type_name -> granary.v1.PathLocks
+	184, // 170: granary.v1.Answer.change_log_is:type_name -> granary.v1.ChangeLogIs
+	125, // 171: granary.v1.Lookup.layout:type_name -> granary.v1.Range
+	90,  // 172: granary.v1.Found.entry:type_name -> granary.v1.Entry
+	91,  // 173: granary.v1.Found.xattrs:type_name -> granary.v1.Xattr
+	98,  // 174: granary.v1.Found.layout:type_name -> granary.v1.Layout
+	90,  // 175: granary.v1.Directory.entries:type_name -> granary.v1.Entry
+	89,  // 176: granary.v1.ListItem.attr:type_name -> granary.v1.Attr
+	91,  // 177: granary.v1.ListItem.content:type_name -> granary.v1.Xattr
+	131, // 178: granary.v1.Listing.items:type_name -> granary.v1.ListItem
+	89,  // 179: granary.v1.Dataset.root:type_name -> granary.v1.Attr
+	140, // 180: granary.v1.Dataset.usage:type_name -> granary.v1.Usage
+	138, // 181: granary.v1.Datasets.datasets:type_name -> granary.v1.Dataset
+	41,  // 182: granary.v1.Usage.limit:type_name -> granary.v1.Quota
+	140, // 183: granary.v1.Usages.usages:type_name -> granary.v1.Usage
+	99,  // 184: granary.v1.PolicyIs.policy:type_name -> granary.v1.Policy
+	72,  // 185: granary.v1.UserIs.user:type_name -> granary.v1.User
+	101, // 186: granary.v1.Volumes.volumes:type_name -> granary.v1.Volume
+	101, // 187: granary.v1.VolumeIs.volume:type_name -> granary.v1.Volume
+	153, // 188: granary.v1.Blocks.blocks:type_name -> granary.v1.StoredBlock
+	96,  // 189: granary.v1.StoredBlock.block:type_name -> granary.v1.BlockInfo
+	112, // 190: granary.v1.Tasks.tasks:type_name -> granary.v1.TaskStatus
+	158, // 191: granary.v1.Durability.volumes:type_name -> granary.v1.VolumeDurability
+	69,  // 192: granary.v1.UpkeepIs.upkeep:type_name -> granary.v1.Upkeep
+	67,  // 193: granary.v1.Lock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 194: granary.v1.Lock.lock_range:type_name -> granary.v1.LockRange
+	165, // 195: granary.v1.PathLock.paths:type_name -> granary.v1.LockedPath
+	164, // 196: granary.v1.PathLocks.locks:type_name -> granary.v1.PathLock
+	67,  // 197: granary.v1.GetLock.lock_key:type_name -> granary.v1.LockKey
+	68,  // 198: granary.v1.GetLock.lock_range:type_name -> granary.v1.LockRange
+	161, // 199: granary.v1.LockIs.lock:type_name -> granary.v1.Lock
+	161, // 200: granary.v1.Locks.locks:type_name -> granary.v1.Lock
+	107, // 201: granary.v1.Disks.servers:type_name -> granary.v1.Server
+	106, // 202: granary.v1.Disks.disks:type_name -> granary.v1.Disk
+	175, // 203: granary.v1.Status.masters:type_name -> granary.v1.MasterStatus
+	99,  // 204: granary.v1.Status.policy:type_name -> granary.v1.Policy
+	177, // 205: granary.v1.SetChangeLog.settings:type_name -> granary.v1.ChangeLog
+	179, // 206: granary.v1.Watch.from:type_name -> granary.v1.Position
+	179, // 207: granary.v1.Event.at:type_name -> granary.v1.Position
+	181, // 208: granary.v1.Changes.changes:type_name -> granary.v1.Event
+	179, // 209: granary.v1.Changes.next:type_name -> granary.v1.Position
+	179, // 210: granary.v1.Changes.oldest:type_name -> granary.v1.Position
+	177, // 211: granary.v1.ChangeLogIs.settings:type_name -> granary.v1.ChangeLog
+	179, // 212: granary.v1.ChangeLogIs.oldest:type_name -> granary.v1.Position
+	0,   // 213: granary.v1.Master.OpenSession:input_type -> granary.v1.OpenSessionRequest
+	2,   // 214: granary.v1.Master.KeepAlive:input_type -> granary.v1.KeepAliveRequest
+	17,  // 215: granary.v1.Master.Mutate:input_type -> granary.v1.MutateRequest
+	118, // 216: granary.v1.Master.Query:input_type -> granary.v1.QueryRequest
+	119, // 217: granary.v1.Master.QueryMany:input_type -> granary.v1.QueryManyRequest
+	12,  // 218: granary.v1.Master.Heartbeat:input_type -> granary.v1.HeartbeatRequest
+	4,   // 219: granary.v1.Master.Identify:input_type -> granary.v1.IdentifyRequest
+	6,   // 220: granary.v1.Master.ReadIndex:input_type -> granary.v1.ReadIndexRequest
+	8,   // 221: granary.v1.Master.ChangeMember:input_type -> granary.v1.MemberChange
+	10,  // 222: granary.v1.Master.ReadBackup:input_type -> granary.v1.ReadBackupRequest
+	110, // 223: granary.v1.Master.Work:input_type -> granary.v1.WorkRequest
+	113, // 224: granary.v1.Master.AwaitLock:input_type -> granary.v1.AwaitLockRequest
+	115, // 225: granary.v1.Master.Attend:input_type -> granary.v1.AttendRequest
+	1,   // 226: granary.v1.Master.OpenSession:output_type -> granary.v1.SessionInfo
+	3,   // 227: granary.v1.Master.KeepAlive:output_type -> granary.v1.KeepAliveReply
+	18,  // 228: granary.v1.Master.Mutate:output_type -> granary.v1.MutateReply
+	122, // 229: granary.v1.Master.Query:output_type -> granary.v1.QueryReply
+	120, // 230: granary.v1.Master.QueryMany:output_type -> granary.v1.QueryManyReply
+	13,  // 231: granary.v1.Master.Heartbeat:output_type -> granary.v1.HeartbeatReply
+	5,   // 232: granary.v1.Master.Identify:output_type -> granary.v1.MasterIdentity
+	7,   // 233: granary.v1.Master.ReadIndex:output_type -> granary.v1.ReadIndexReply
+	9,   // 234: granary.v1.Master.ChangeMember:output_type -> granary.v1.ChangeMemberReply
+	11,  // 235: granary.v1.Master.ReadBackup:output_type -> granary.v1.BackupPiece
+	111, // 236: granary.v1.Master.Work:output_type -> granary.v1.WorkReply
+	114, // 237: granary.v1.Master.AwaitLock:output_type -> granary.v1.AwaitLockReply
+	116, // 238: granary.v1.Master.Attend:output_type -> granary.v1.Notices
+	226, // [226:239] is the sub-list for method output_type
+	213, // [213:226] is the sub-list for method input_type
+	213, // [213:213] is the sub-list for extension type_name
+	213, // [213:213] is the sub-list for extension extendee
+	0,   // [0:213] is the sub-list for field type_name
 }
 
 func init() { file_granary_proto_init() }
@@ -15993,9 +16132,9 @@ func file_granary_proto_init() {
 	file_granary_proto_msgTypes[31].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[34].OneofWrappers = []any{}
 	file_granary_proto_msgTypes[51].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[94].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[97].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[122].OneofWrappers = []any{
+	file_granary_proto_msgTypes[95].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[98].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[123].OneofWrappers = []any{
 		(*Query_Lookup)(nil),
 		(*Query_ReadDir)(nil),
 		(*Query_List)(nil),
@@ -16024,7 +16163,7 @@ func file_granary_proto_init() {
 		(*Query_Watch)(nil),
 		(*Query_GetChangeLog)(nil),
 	}
-	file_granary_proto_msgTypes[123].OneofWrappers = []any{
+	file_granary_proto_msgTypes[124].OneofWrappers = []any{
 		(*Answer_Found)(nil),
 		(*Answer_Directory)(nil),
 		(*Answer_Listing)(nil),
@@ -16053,15 +16192,15 @@ func file_granary_proto_init() {
 		(*Answer_Changes)(nil),
 		(*Answer_ChangeLogIs)(nil),
 	}
-	file_granary_proto_msgTypes[129].OneofWrappers = []any{}
-	file_granary_proto_msgTypes[131].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[130].OneofWrappers = []any{}
+	file_granary_proto_msgTypes[132].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_granary_proto_rawDesc), len(file_granary_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   184,
+			NumMessages:   185,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
