@@ -1,6 +1,7 @@
 package filer
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"slices"
@@ -29,6 +30,7 @@ type CopyOptions struct {
 	SrcMatch      *granary.Precondition // on the source: Version and ETag
 	Key           bool                  // SrcPath and DstPath are keys of objects
 	SrcObject     granary.ObjectVersion // with Key: the version of the source
+	StorageClass  string                // as in UploadOptions, of the copy
 }
 
 // Copy makes a file refer to the same blocks as another, where they are in one dataset, and else
@@ -81,6 +83,9 @@ func (fs *FS) copyOnce(ctx context.Context, o CopyOptions, p place) (*Info, erro
 	create := granary.Create{
 		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: mode,
 		UID: uid, GID: gid, Xattrs: o.Xattrs, Replace: true, MakeParents: true, Match: o.Match, Key: o.Key,
+	}
+	if create.Policy, err = fs.classPolicy(ctx, p.home.Policy, o.StorageClass); err != nil {
+		return nil, err
 	}
 	if l := src.first(); len(l.Extents) == 0 && !l.Truncated && len(l.Inline) > 0 {
 		create.Content = &granary.Content{Inline: l.Inline, Size: l.Size}
@@ -141,7 +146,7 @@ func published(r granary.Result, create granary.Create, err error) (*Info, error
 
 // copyBytes copies by value: what is stored, and so is read as the source is.
 func (fs *FS) copyBytes(ctx context.Context, cred granary.Cred, home *granary.Attr, src *File, create granary.Create) (*Info, error) {
-	up, err := fs.store.NewUpload(ctx, client.UploadOptions{Cred: cred, Create: create, Home: home.Inode, Policy: home.Policy})
+	up, err := fs.store.NewUpload(ctx, client.UploadOptions{Cred: cred, Create: create, Home: home.Inode, Policy: cmp.Or(create.Policy, home.Policy)})
 	if err != nil {
 		return nil, err
 	}
@@ -198,6 +203,9 @@ func (fs *FS) Compose(ctx context.Context, o UploadOptions, parts Parts) (*Info,
 		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: o.Mode,
 		UID: uid, GID: gid, Xattrs: o.Xattrs, Exclusive: o.Exclusive, Replace: !o.Exclusive, MakeParents: true, Match: o.Match, Key: o.Key,
 	}
+	if create.Policy, err = fs.classPolicy(ctx, p.home.Policy, o.StorageClass); err != nil {
+		return nil, err
+	}
 	r, err := fs.store.Do(ctx, o.Cred, &granary.Assemble{
 		Create: create, Upload: parts.Dir, UploadName: parts.Name, Version: parts.Version, Parts: parts.Names,
 	})
@@ -250,7 +258,7 @@ func (fs *FS) copyRanges(ctx context.Context, cred granary.Cred, steps []granary
 func (fs *FS) assemble(ctx context.Context, cred granary.Cred, home granary.InodeID, create granary.Create, fill func(dst granary.InodeID) error) (*Info, error) {
 	op := granary.Create{
 		Parent: home, Type: granary.TypeRegular, Mode: create.Mode,
-		UID: create.UID, GID: create.GID, Anonymous: true, Xattrs: encryptionOf(create.Xattrs),
+		UID: create.UID, GID: create.GID, Anonymous: true, Xattrs: encryptionOf(create.Xattrs), Policy: create.Policy,
 	}
 	r, err := fs.store.Do(ctx, cred, &op)
 	if granary.IsKind(err, granary.KindNotFound) && home != create.Parent {

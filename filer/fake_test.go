@@ -36,6 +36,8 @@ type fake struct {
 
 	writes   []fakeWrite                               // what WriteRanges was called with
 	ops      []granary.Op                              // what Do and DoAll were called with
+	keeps    bool                                      // the newest is known of all
+	beside   map[granary.InodeID][]granary.InodeID     // what Beside answers
 	prefetch []span                                    // what Prefetch was called with
 	onWrite  func(ranges []client.Range) error         // before WriteRanges takes effect, without the lock
 	onOp     func(op granary.Op) error                 // before an op takes effect, with the lock
@@ -499,9 +501,24 @@ func (f *fake) drop(in *fakeInode) {
 	}
 }
 
+// Beside returns what the test says.
+func (f *fake) Beside(id granary.InodeID, n int, _ uint64) []granary.InodeID {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list := f.beside[id]
+	return list[:min(n, len(list))]
+}
+
 // Closed takes back one opening by a Lookup or Create.
-func (f *fake) OpenKept(granary.InodeID, func(*granary.Attr) bool) (granary.Attr, bool) {
-	return granary.Attr{}, false // nothing is kept
+func (f *fake) OpenKept(id granary.InodeID, may func(*granary.Attr) bool) (granary.Attr, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	in := f.inodes[id]
+	if !f.keeps || in == nil || !may(&in.attr) {
+		return granary.Attr{}, false
+	}
+	f.open[id]++
+	return in.attr, true
 }
 
 func (f *fake) Closed(id granary.InodeID, nameless bool) {
@@ -781,6 +798,15 @@ type fakeUpload struct {
 
 func (f *fake) NewUpload(ctx context.Context, o client.UploadOptions) (uploader, error) {
 	return &fakeUpload{f: f, ctx: ctx, o: o}, nil
+}
+
+// Policy and ClassPolicy know the default policy alone, and no class.
+func (f *fake) Policy(context.Context, granary.PolicyID) (granary.Policy, error) {
+	return granary.DefaultPolicy(), nil
+}
+
+func (f *fake) ClassPolicy(_ context.Context, _ granary.PolicyID, class string) (granary.PolicyID, error) {
+	return 0, fakeErr(granary.KindNotSupported, "storage class", class)
 }
 
 func (u *fakeUpload) Write(p []byte) (int, error) { return u.data.Write(p) }

@@ -25,6 +25,7 @@ type FS struct {
 	memoryMax   int64
 	stalls      stalls
 	buffers     *buffers
+	early       *early
 	holders     holders
 	keyring     keyring
 	owner       *granary.Cred
@@ -79,6 +80,7 @@ func newFS(o Options, s store) *FS {
 		dirty:     map[*inode]struct{}{},
 		freed:     make(chan struct{}),
 		locks:     map[granary.InodeID]*held{},
+		early:     newEarly(),
 	}
 	fs.store = counted{s, &fs.queries, &fs.changes}
 	// The background belongs to no caller: it ends with Close.

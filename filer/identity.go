@@ -2,6 +2,7 @@ package filer
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,7 +24,7 @@ type holders struct {
 	known map[holderKey]knownHolder
 }
 
-type holderKey struct{ accessKey, role string }
+type holderKey struct{ accessKey, role, session string }
 
 type knownHolder struct {
 	holder *granary.Holder
@@ -31,14 +32,14 @@ type knownHolder struct {
 }
 
 // Holder returns what decides about the holder of an access key, or, if that is "", of a role; KindNotFound if there is none. It is at most a second
-// old. Nobody may change it.
-func (fs *FS) Holder(ctx context.Context, accessKey, role string) (*granary.Holder, error) {
-	key, now := holderKey{accessKey, role}, time.Now()
+// old. Nobody may change it. With it come the managed policies that session names.
+func (fs *FS) Holder(ctx context.Context, accessKey, role string, session ...string) (*granary.Holder, error) {
+	key, now := holderKey{accessKey, role, strings.Join(session, "/")}, time.Now() // no name has a "/"
 	old := fs.holders.get(key)
 	if old.holder != nil && now.Sub(old.asked) < holderTTL {
 		return old.holder, nil
 	}
-	q := &granary.ResolveIdentity{AccessKey: accessKey, Role: role}
+	q := &granary.ResolveIdentity{AccessKey: accessKey, Role: role, Session: session}
 	if old.holder != nil {
 		q.Known = old.holder.Version
 	}

@@ -18,6 +18,26 @@ func (fs *FS) KeptFor() time.Duration {
 	return fs.client.KeptFor()
 }
 
+// KeptOf is KeptFor of attributes that the FS has answered with: 0 if nobody would tell that they have changed.
+func (fs *FS) KeptOf(a *granary.Attr) time.Duration {
+	d := fs.KeptFor()
+	if d > 0 && !fs.held.shows(a.Inode) && !fs.client.Keeps(a) {
+		return 0
+	}
+	return d
+}
+
+// shows reports whether an inode is answered for from what is held, so that others change it only after unshow.
+func (h *holdings) shows(id granary.InodeID) bool {
+	if h == nil {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d := h.dirs[id]
+	return d != nil && !d.frozen || d == nil && h.nodes[id] != nil
+}
+
 // Changed has f called with the inodes that others have changed, before anybody sees it, and of those in directories that are held
 // before others may change them: see client.Client.Changed. It must call nothing of the FS.
 func (fs *FS) Changed(f func(inodes []granary.InodeID, all bool)) {

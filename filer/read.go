@@ -73,6 +73,10 @@ func (in *inode) window(ctx context.Context, off uint64) (window, error) {
 	if ok {
 		return w, nil
 	}
+	if w, ok := in.earlyWindow(ctx, off); ok {
+		return w, nil
+	}
+	in.askBeside()
 	w, found, err := fetchWindow(ctx, in.fs.store, in.id, off)
 	switch {
 	case granary.IsKind(err, granary.KindNotFound):

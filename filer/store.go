@@ -22,6 +22,8 @@ type metadata interface {
 	// OpenKept opens a file for reading without asking, if enough is known of it and may agrees with that.
 	OpenKept(ino granary.InodeID, may func(*granary.Attr) bool) (granary.Attr, bool)
 	Closed(ino granary.InodeID, nameless bool)
+	// Beside returns small files of a file's directory, as far as they are known without asking.
+	Beside(file granary.InodeID, n int, size uint64) []granary.InodeID
 }
 
 // content is the part of a store that holds bytes.
@@ -30,6 +32,8 @@ type content interface {
 	ReadLayout(ctx context.Context, l *granary.Layout, p []byte, off uint64) error
 	Prefetch(l *granary.Layout, off, length uint64)
 	NewUpload(ctx context.Context, o client.UploadOptions) (uploader, error)
+	Policy(ctx context.Context, id granary.PolicyID) (granary.Policy, error)
+	ClassPolicy(ctx context.Context, dir granary.PolicyID, class string) (granary.PolicyID, error)
 }
 
 // uploader is a client.Upload.

@@ -1,6 +1,7 @@
 package filer
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -21,6 +22,8 @@ type UploadOptions struct {
 	Exclusive bool                  // an existing entry is KindExists; otherwise it is replaced
 	Key       bool                  // Path is the key of an object below Root
 	Seal      *Seal                 // has it encrypted; nil: it is plain
+	// StorageClass is the class that it is stored in, one of granary.StorageClasses; "" for none: as the directory.
+	StorageClass string
 }
 
 // Upload is a stream on its way to become a file. It is not safe for concurrent use.
@@ -66,6 +69,10 @@ func (fs *FS) Upload(ctx context.Context, o UploadOptions) (*Upload, error) {
 	if err != nil {
 		return nil, err
 	}
+	if create.Policy, err = fs.classPolicy(ctx, policy, o.StorageClass); err != nil {
+		return nil, err
+	}
+	policy = cmp.Or(create.Policy, policy)
 	up, err := fs.store.NewUpload(ctx, client.UploadOptions{
 		Cred: o.Cred, Create: create, NoInline: o.NoInline, Home: p.home.Inode, Policy: policy,
 	})

@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -154,6 +155,8 @@ func (b *bench) call(who *Caller, element, action string, params ...string) stri
 
 const document = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:*","Resource":"*"}}`
 
+const others = `{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:GetObject","Resource":"*"}}`
+
 // TestOperations goes through what aws iam does. Each line: the caller, the call, and what comes of it.
 func TestOperations(t *testing.T) {
 	b := newBench(t)
@@ -215,13 +218,32 @@ func TestOperations(t *testing.T) {
 		{"all", "PolicyName", []string{"ListAttachedUserPolicies", "UserName", "ann"}},
 		{"staff", "GroupName", []string{"ListEntitiesForPolicy", "PolicyArn", arn + "policy/x/all"}},
 		{"DeleteConflict", "", []string{"DeletePolicy", "PolicyArn", arn + "policy/x/all"}},
+		{"v2", "VersionId", []string{"CreatePolicyVersion", "PolicyArn", arn + "policy/x/all", "PolicyDocument", others}},
+		{"v1", "DefaultVersionId", []string{"GetPolicy", "PolicyArn", arn + "policy/x/all"}},
+		{"true", "IsDefaultVersion", []string{"CreatePolicyVersion", "PolicyArn", arn + "policy/x/all", "PolicyDocument", others, "SetAsDefault", "true"}},
+		{escape(document), "Document", []string{"GetPolicyVersion", "PolicyArn", arn + "policy/x/all", "VersionId", "v1"}},
+		{escape(others), "Document", []string{"GetPolicyVersion", "PolicyArn", arn + "policy/x/all", "VersionId", "v3"}},
+		{"v3 v2 v1", "VersionId", []string{"ListPolicyVersions", "PolicyArn", arn + "policy/x/all"}},
+		{"true false false", "IsDefaultVersion", []string{"ListPolicyVersions", "PolicyArn", arn + "policy/x/all"}},
+		{"NoSuchEntity", "", []string{"GetPolicyVersion", "PolicyArn", arn + "policy/x/all", "VersionId", "v4"}},
+		{"DeleteConflict", "", []string{"DeletePolicyVersion", "PolicyArn", arn + "policy/x/all", "VersionId", "v3"}},
+		{"", "", []string{"SetDefaultPolicyVersion", "PolicyArn", arn + "policy/x/all", "VersionId", "v2"}},
+		{"v2", "DefaultVersionId", []string{"GetPolicy", "PolicyArn", arn + "policy/x/all"}},
+		{"", "", []string{"DeletePolicyVersion", "PolicyArn", arn + "policy/x/all", "VersionId", "v3"}},
+		{"NoSuchEntity", "", []string{"SetDefaultPolicyVersion", "PolicyArn", arn + "policy/x/all", "VersionId", "v3"}},
+		{"v4", "VersionId", []string{"CreatePolicyVersion", "PolicyArn", arn + "policy/x/all", "PolicyDocument", document}},
+		{"v5", "VersionId", []string{"CreatePolicyVersion", "PolicyArn", arn + "policy/x/all", "PolicyDocument", document}},
+		{"v6", "VersionId", []string{"CreatePolicyVersion", "PolicyArn", arn + "policy/x/all", "PolicyDocument", document, "SetAsDefault", "true"}},
 		{"LimitExceeded", "", []string{"CreatePolicyVersion", "PolicyArn", arn + "policy/x/all", "PolicyDocument", document}},
-		{"v2", "VersionId", []string{"CreatePolicyVersion", "PolicyArn", arn + "policy/x/all", "PolicyDocument", document, "SetAsDefault", "true"}},
-		{escape(document), "Document", []string{"GetPolicyVersion", "PolicyArn", arn + "policy/x/all", "VersionId", "v2"}},
-		{"NoSuchEntity", "", []string{"GetPolicyVersion", "PolicyArn", arn + "policy/x/all", "VersionId", "v1"}},
+		{"v6 v5 v4 v2 v1", "VersionId", []string{"ListPolicyVersions", "PolicyArn", arn + "policy/x/all"}},
 		{"DeleteConflict", "", []string{"DeleteUser", "UserName", "ann"}},
 		{"", "", []string{"DetachUserPolicy", "UserName", "ann", "PolicyArn", arn + "policy/x/all"}},
 		{"", "", []string{"DetachGroupPolicy", "GroupName", "staff", "PolicyArn", arn + "policy/x/all"}},
+		{"DeleteConflict", "", []string{"DeletePolicy", "PolicyArn", arn + "policy/x/all"}},
+		{"", "", []string{"DeletePolicyVersion", "PolicyArn", arn + "policy/x/all", "VersionId", "v1"}},
+		{"", "", []string{"DeletePolicyVersion", "PolicyArn", arn + "policy/x/all", "VersionId", "v2"}},
+		{"", "", []string{"DeletePolicyVersion", "PolicyArn", arn + "policy/x/all", "VersionId", "v4"}},
+		{"", "", []string{"DeletePolicyVersion", "PolicyArn", arn + "policy/x/all", "VersionId", "v5"}},
 		{"", "", []string{"DeletePolicy", "PolicyArn", arn + "policy/x/all"}},
 		{AccountID, "Account", []string{"GetCallerIdentity"}},
 	} {
@@ -268,12 +290,12 @@ func TestTokens(t *testing.T) {
 	b := newBench(t)
 	other := newBench(t)
 	other.Service.store = b.store // another gateway
-	s := &Session{AccessKey: "ASIA1", Secret: "s", Expires: b.time.Unix() + 60, Role: "r"}
+	s := &Session{AccessKey: "ASIA1", Secret: "s", Expires: b.time.Unix() + 60, Role: "r", Policies: []string{"p"}}
 	token, err := b.Seal(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := other.Open(t.Context(), token, "ASIA1"); err != nil || *got != *s {
+	if got, err := other.Open(t.Context(), token, "ASIA1"); err != nil || !reflect.DeepEqual(got, s) {
 		t.Fatal(got, err)
 	}
 	if _, err := other.Open(t.Context(), token, "ASIA2"); err != errToken {

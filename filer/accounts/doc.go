@@ -2,7 +2,7 @@
 // the operations that aws iam and aws sts send as forms to POST /. It knows nothing of HTTP or signatures: its caller tells who asks, and how to
 // find out what that one may do.
 //
-// There is one account. Managed policies have one version each: a new one replaces the document. Users are not renamed. There are no
+// There is one account. Managed policies have up to five versions (versions.go). Users are not renamed. There are no
 // passwords, MFA devices, permission boundaries or service roles.
 //
 // # Sessions

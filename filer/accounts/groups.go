@@ -24,15 +24,11 @@ func (c *Call) createGroup() ([]element, error) {
 
 // getGroup shows a group with its members.
 func (c *Call) getGroup() ([]element, error) {
-	name, err := c.param("GroupName")
+	i, err := c.target(granary.IdentityGroup, "GroupName")
 	if err != nil {
 		return nil, err
 	}
-	i, err := c.find(granary.IdentityGroup, name)
-	if err != nil {
-		return nil, err
-	}
-	names, err := c.uses(granary.IdentityGroup, name, granary.IdentityUser)
+	names, err := c.uses(granary.IdentityGroup, i.Name, granary.IdentityUser)
 	if err != nil {
 		return nil, err
 	}
@@ -75,18 +71,14 @@ func (c *Call) updateGroup() ([]element, error) {
 }
 
 func (c *Call) deleteGroup() ([]element, error) {
-	name, err := c.param("GroupName")
-	if err != nil {
-		return nil, err
-	}
-	i, err := c.find(granary.IdentityGroup, name)
+	i, err := c.target(granary.IdentityGroup, "GroupName")
 	if err != nil {
 		return nil, err
 	}
 	if err := bare(&i); err != nil {
 		return nil, err
 	}
-	return nil, c.remove(granary.IdentityGroup, name, i.Version)
+	return nil, c.remove(granary.IdentityGroup, i.Name, i.Version)
 }
 
 // membership changes the groups of the user that a call names.

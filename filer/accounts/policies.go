@@ -28,10 +28,6 @@ func escape(document string) string {
 }
 
 func (h holderKind) putInline(c *Call) ([]element, error) {
-	name, err := c.param(h.param)
-	if err != nil {
-		return nil, err
-	}
 	policy, err := c.param("PolicyName")
 	if err != nil {
 		return nil, err
@@ -40,7 +36,7 @@ func (h holderKind) putInline(c *Call) ([]element, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, c.change(h.kind, name, func(i *granary.Identity) error {
+	return c.changeTarget(h.kind, h.param, func(i *granary.Identity) error {
 		for n := range i.Inline {
 			if i.Inline[n].Name == policy {
 				i.Inline[n].Document = document
@@ -54,14 +50,10 @@ func (h holderKind) putInline(c *Call) ([]element, error) {
 
 // inline finds an inline policy.
 func (h holderKind) inline(c *Call) (i granary.Identity, policy string, at int, err error) {
-	name, err := c.param(h.param)
-	if err != nil {
-		return i, "", 0, err
-	}
 	if policy, err = c.param("PolicyName"); err != nil {
 		return i, "", 0, err
 	}
-	if i, err = c.find(h.kind, name); err != nil {
+	if i, err = c.target(h.kind, h.param); err != nil {
 		return i, "", 0, err
 	}
 	at = slices.IndexFunc(i.Inline, func(d granary.NamedDocument) bool { return d.Name == policy })
@@ -91,11 +83,7 @@ func (h holderKind) deleteInline(c *Call) ([]element, error) {
 }
 
 func (h holderKind) listInline(c *Call) ([]element, error) {
-	name, err := c.param(h.param)
-	if err != nil {
-		return nil, err
-	}
-	i, err := c.find(h.kind, name)
+	i, err := c.target(h.kind, h.param)
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +101,11 @@ func (c *Call) policyName() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return c.policyNamed(arn)
+}
+
+// policyNamed returns the name of the managed policy that an ARN names.
+func (c *Call) policyNamed(arn string) (string, error) {
 	path, ok := strings.CutPrefix(arn, "arn:aws:iam::"+AccountID+":policy/")
 	if !ok {
 		if strings.HasPrefix(arn, "arn:aws:iam::aws:policy/") {
@@ -135,15 +128,11 @@ func (h holderKind) detach(c *Call) ([]element, error) {
 }
 
 func (h holderKind) attachment(c *Call, f func([]string, string) []string) ([]element, error) {
-	name, err := c.param(h.param)
-	if err != nil {
-		return nil, err
-	}
 	policy, err := c.policyName()
 	if err != nil {
 		return nil, err
 	}
-	return nil, c.change(h.kind, name, func(i *granary.Identity) error {
+	return c.changeTarget(h.kind, h.param, func(i *granary.Identity) error {
 		before := len(i.Attached)
 		if i.Attached = f(i.Attached, policy); len(i.Attached) == before && !slices.Contains(i.Attached, policy) {
 			return fail(404, "NoSuchEntity", "Policy %s was not found.", c.Params.Get("PolicyArn"))
@@ -153,11 +142,7 @@ func (h holderKind) attachment(c *Call, f func([]string, string) []string) ([]el
 }
 
 func (h holderKind) listAttached(c *Call) ([]element, error) {
-	name, err := c.param(h.param)
-	if err != nil {
-		return nil, err
-	}
-	i, err := c.find(h.kind, name)
+	i, err := c.target(h.kind, h.param)
 	if err != nil {
 		return nil, err
 	}
@@ -175,16 +160,13 @@ func (h holderKind) listAttached(c *Call) ([]element, error) {
 // showPolicy shows a managed policy, of which so many have it attached.
 func showPolicy(i *granary.Identity, attached int) element {
 	e := group("Policy", el("PolicyName", i.Name), el("PolicyId", i.ID), el("Arn", ARN("policy", i.Path, i.Name)), el("Path", i.Path),
-		el("DefaultVersionId", revision(i)), el("AttachmentCount", strconv.Itoa(attached)), el("PermissionsBoundaryUsageCount", "0"), el("IsAttachable", "true"),
+		el("DefaultVersionId", versionID(i.Revision)), el("AttachmentCount", strconv.Itoa(attached)), el("PermissionsBoundaryUsageCount", "0"), el("IsAttachable", "true"),
 		date("CreateDate", i.Created), date("UpdateDate", i.Changed))
 	if i.Description != "" {
 		e.inner = append(e.inner, el("Description", i.Description))
 	}
 	return e
 }
-
-// revision is the id of the one version that a managed policy has.
-func revision(i *granary.Identity) string { return "v" + strconv.Itoa(int(max(i.Revision, 1))) }
 
 func (c *Call) createPolicy() ([]element, error) {
 	name, err := c.param("PolicyName")
@@ -259,59 +241,10 @@ func (c *Call) deletePolicy() ([]element, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, c.remove(granary.IdentityPolicy, i.Name, 0)
-}
-
-// createPolicyVersion replaces the document: there is one version at a time, which is the default.
-func (c *Call) createPolicyVersion() ([]element, error) {
-	i, err := c.policy()
-	if err != nil {
-		return nil, err
+	if len(i.Versions) > 0 {
+		return nil, fail(409, "DeleteConflict", "This policy has more than one version. Before you delete a policy, you must delete the policy's versions. The default version is deleted with the policy.")
 	}
-	document, err := c.document("PolicyDocument", iam.OfIdentity)
-	if err != nil {
-		return nil, err
-	}
-	if !strings.EqualFold(c.Params.Get("SetAsDefault"), "true") {
-		return nil, fail(409, "LimitExceeded", "A managed policy has one version here: a new one must be set as default, and replaces it.")
-	}
-	var made granary.Identity
-	err = c.change(granary.IdentityPolicy, i.Name, func(i *granary.Identity) error {
-		i.Document, i.Revision = document, max(i.Revision, 1)+1
-		made = *i
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return []element{group("PolicyVersion", el("VersionId", revision(&made)), el("IsDefaultVersion", "true"), date("CreateDate", granary.Time(c.service.now().UnixNano())))}, nil
-}
-
-func showVersion(i *granary.Identity, document bool) element {
-	e := group("PolicyVersion", el("VersionId", revision(i)), el("IsDefaultVersion", "true"), date("CreateDate", i.Changed))
-	if document {
-		e.inner = append(e.inner, el("Document", escape(i.Document)))
-	}
-	return e
-}
-
-func (c *Call) getPolicyVersion() ([]element, error) {
-	i, err := c.policy()
-	if err != nil {
-		return nil, err
-	}
-	if id := c.Params.Get("VersionId"); id != revision(&i) {
-		return nil, fail(404, "NoSuchEntity", "Policy %s version %s does not exist.", c.Params.Get("PolicyArn"), id)
-	}
-	return []element{showVersion(&i, true)}, nil
-}
-
-func (c *Call) listPolicyVersions() ([]element, error) {
-	i, err := c.policy()
-	if err != nil {
-		return nil, err
-	}
-	return append([]element{list("Versions", []element{showVersion(&i, false)})}, paged(false, "")...), nil
+	return nil, c.remove(granary.IdentityPolicy, i.Name, i.Version)
 }
 
 func (c *Call) listEntitiesForPolicy() ([]element, error) {

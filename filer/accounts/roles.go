@@ -67,11 +67,7 @@ func (c *Call) createRole() ([]element, error) {
 }
 
 func (c *Call) getRole() ([]element, error) {
-	name, err := c.param("RoleName")
-	if err != nil {
-		return nil, err
-	}
-	i, err := c.find(granary.IdentityRole, name)
+	i, err := c.target(granary.IdentityRole, "RoleName")
 	if err != nil {
 		return nil, err
 	}
@@ -81,15 +77,11 @@ func (c *Call) getRole() ([]element, error) {
 func (c *Call) listRoles() ([]element, error) { return c.list(granary.IdentityRole, "Roles", showRole) }
 
 func (c *Call) updateRole() ([]element, error) {
-	name, err := c.param("RoleName")
-	if err != nil {
-		return nil, err
-	}
 	longest, err := c.duration("MaxSessionDuration", 0, sessionMax)
 	if err != nil {
 		return nil, err
 	}
-	err = c.change(granary.IdentityRole, name, func(i *granary.Identity) error {
+	return c.changeTarget(granary.IdentityRole, "RoleName", func(i *granary.Identity) error {
 		if c.Params.Has("Description") {
 			i.Description = c.Params.Get("Description")
 		}
@@ -98,37 +90,28 @@ func (c *Call) updateRole() ([]element, error) {
 		}
 		return nil
 	})
-	return nil, err
 }
 
 func (c *Call) updateAssumeRolePolicy() ([]element, error) {
-	name, err := c.param("RoleName")
-	if err != nil {
-		return nil, err
-	}
 	document, err := c.document("PolicyDocument", iam.OfTrust)
 	if err != nil {
 		return nil, err
 	}
-	return nil, c.change(granary.IdentityRole, name, func(i *granary.Identity) error {
+	return c.changeTarget(granary.IdentityRole, "RoleName", func(i *granary.Identity) error {
 		i.Document = document
 		return nil
 	})
 }
 
 func (c *Call) deleteRole() ([]element, error) {
-	name, err := c.param("RoleName")
-	if err != nil {
-		return nil, err
-	}
-	i, err := c.find(granary.IdentityRole, name)
+	i, err := c.target(granary.IdentityRole, "RoleName")
 	if err != nil {
 		return nil, err
 	}
 	if err := bare(&i); err != nil {
 		return nil, err
 	}
-	return nil, c.remove(granary.IdentityRole, name, i.Version)
+	return nil, c.remove(granary.IdentityRole, i.Name, i.Version)
 }
 
 // providerARN is the ARN of a provider.

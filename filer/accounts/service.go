@@ -203,6 +203,24 @@ func (c *Call) find(kind granary.IdentityKind, name string) (granary.Identity, e
 	return i, explain(err, kind, name)
 }
 
+// target finds the identity that a parameter of a call names.
+func (c *Call) target(kind granary.IdentityKind, param string) (granary.Identity, error) {
+	name, err := c.param(param)
+	if err != nil {
+		return granary.Identity{}, err
+	}
+	return c.find(kind, name)
+}
+
+// changeTarget changes the identity that a parameter of a call names.
+func (c *Call) changeTarget(kind granary.IdentityKind, param string, f func(*granary.Identity) error) ([]element, error) {
+	name, err := c.param(param)
+	if err != nil {
+		return nil, err
+	}
+	return nil, c.change(kind, name, f)
+}
+
 // create makes an identity, and returns it as it is.
 func (c *Call) create(i granary.Identity) (granary.Identity, error) {
 	if i.Path == "" {

@@ -2,6 +2,7 @@ package accounts
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -60,8 +61,11 @@ func (c *Call) begin(session *Session, seconds int) (element, error) {
 		el("Expiration", end.UTC().Format(time.RFC3339))), nil
 }
 
-// sessionPolicyMax bounds the policy that comes with a session, as in AWS.
-const sessionPolicyMax = 2048
+// What comes with a session is bounded as in AWS: characters of a policy and of the ARNs of managed ones, and how many of those.
+const (
+	sessionPolicyMax   = 2048
+	sessionPoliciesMax = 10
+)
 
 // roleSession reads what asks for a session of a role.
 func (c *Call) roleSession() (role granary.Identity, session *Session, seconds int, err error) {
@@ -76,17 +80,9 @@ func (c *Call) roleSession() (role granary.Identity, session *Session, seconds i
 	if len(name) < 2 || len(name) > 64 || strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+=,.@-") != "" {
 		return role, nil, 0, invalid("1 validation error detected: Value '%s' at 'roleSessionName' failed to satisfy constraint", name)
 	}
-	if c.Params.Has("PolicyArns.member.1.arn") {
-		return role, nil, 0, fail(501, "NotImplemented", "Sessions are bounded by a policy of their own here: use Policy.")
-	}
 	session = &Session{Name: name}
-	if c.Params.Get("Policy") != "" {
-		if session.Policy, err = c.document("Policy", iam.OfIdentity); err != nil {
-			return role, nil, 0, err
-		}
-		if len(session.Policy) > sessionPolicyMax {
-			return role, nil, 0, fail(400, "PackedPolicyTooLarge", "The policy has more than %d characters.", sessionPolicyMax)
-		}
+	if err := c.bounds(session); err != nil {
+		return role, nil, 0, err
 	}
 	path, ok := strings.CutPrefix(arn, ARN("role", "/", ""))
 	if !ok {
@@ -102,6 +98,35 @@ func (c *Call) roleSession() (role granary.Identity, session *Session, seconds i
 	session.Role, session.RoleID = role.Name, role.ID
 	seconds, err = c.duration("DurationSeconds", min(sessionDefault, int(role.SessionMax)), int(role.SessionMax))
 	return role, session, seconds, err
+}
+
+// bounds reads the policies that are to bound a session: one of its own, and managed ones.
+func (c *Call) bounds(session *Session) (err error) {
+	if c.Params.Get("Policy") != "" {
+		if session.Policy, err = c.document("Policy", iam.OfIdentity); err != nil {
+			return err
+		}
+	}
+	size := len(session.Policy)
+	for n := 1; ; n++ {
+		arn := c.Params.Get("PolicyArns.member." + strconv.Itoa(n) + ".arn")
+		if arn == "" {
+			break
+		}
+		if n > sessionPoliciesMax {
+			return invalid("1 validation error detected: Value at 'policyArns' failed to satisfy constraint: Member must have length less than or equal to %d", sessionPoliciesMax)
+		}
+		name, err := c.policyNamed(arn)
+		if err != nil {
+			return err
+		}
+		size += len(arn)
+		session.Policies = With(session.Policies, name)
+	}
+	if size > sessionPolicyMax {
+		return fail(400, "PackedPolicyTooLarge", "The policy and the ARNs of managed ones have more than %d characters.", sessionPolicyMax)
+	}
+	return nil
 }
 
 // trusted evaluates the trust policy of a role.

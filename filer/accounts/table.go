@@ -90,6 +90,10 @@ func policyOperation(action string) operation {
 		return operation{run: (*Call).getPolicyVersion, resource: onPolicy}
 	case "ListPolicyVersions":
 		return operation{run: (*Call).listPolicyVersions, resource: onPolicy}
+	case "SetDefaultPolicyVersion":
+		return operation{run: (*Call).setDefaultPolicyVersion, resource: onPolicy}
+	case "DeletePolicyVersion":
+		return operation{run: (*Call).deletePolicyVersion, resource: onPolicy}
 	case "ListEntitiesForPolicy":
 		return operation{run: (*Call).listEntitiesForPolicy, resource: onPolicy}
 	}

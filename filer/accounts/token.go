@@ -15,15 +15,16 @@ import (
 
 // Session is what temporary credentials are: all that a token says.
 type Session struct {
-	AccessKey string `json:"k"`
-	Secret    string `json:"s"`
-	Expires   int64  `json:"e"`           // seconds since the Unix epoch
-	Of        string `json:"u,omitempty"` // access key of the user whose session it is …
-	Role      string `json:"r,omitempty"` // … or the role …
-	RoleID    string `json:"i,omitempty"` // … and its id: another of that name is another role
-	Name      string `json:"n,omitempty"` // of a role's session
-	Policy    string `json:"p,omitempty"` // that bounds it
-	Federated string `json:"f,omitempty"` // ARN of the provider that vouched for it
+	AccessKey string   `json:"k"`
+	Secret    string   `json:"s"`
+	Expires   int64    `json:"e"`           // seconds since the Unix epoch
+	Of        string   `json:"u,omitempty"` // access key of the user whose session it is …
+	Role      string   `json:"r,omitempty"` // … or the role …
+	RoleID    string   `json:"i,omitempty"` // … and its id: another of that name is another role
+	Name      string   `json:"n,omitempty"` // of a role's session
+	Policy    string   `json:"p,omitempty"` // that bounds it …
+	Policies  []string `json:"m,omitempty"` // … together with these managed ones, by name
+	Federated string   `json:"f,omitempty"` // ARN of the provider that vouched for it
 }
 
 // tokenVersion begins every token: 1 byte, then the nonce, then what AES-GCM makes of the session as JSON. The version is authenticated.

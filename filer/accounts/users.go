@@ -89,11 +89,7 @@ func (c *Call) move(i *granary.Identity) error {
 
 // deleteUser removes a user that has nothing left.
 func (c *Call) deleteUser() ([]element, error) {
-	name, err := c.param("UserName")
-	if err != nil {
-		return nil, err
-	}
-	i, err := c.find(granary.IdentityUser, name)
+	i, err := c.target(granary.IdentityUser, "UserName")
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +99,7 @@ func (c *Call) deleteUser() ([]element, error) {
 	if err := bare(&i); err != nil {
 		return nil, err
 	}
-	return nil, c.remove(granary.IdentityUser, name, i.Version)
+	return nil, c.remove(granary.IdentityUser, i.Name, i.Version)
 }
 
 // bare refuses to delete what has policies.

@@ -38,9 +38,9 @@ const (
 // Policies are all that apply to a request.
 type Policies struct {
 	Identity []*Policy
-	Resource *Policy // nil: none
-	Session  *Policy // nil: none
-	Root     bool    // the caller may do what is not denied
+	Resource *Policy   // nil: none
+	Session  []*Policy // what all the others allow is bounded by what one of these does; nil: it is not
+	Root     bool      // the caller may do what is not denied
 	// Granted says that something else than a policy allows it, such as an ACL.
 	Granted bool
 }
@@ -56,12 +56,21 @@ func Decide(p Policies, r *Request) bool {
 		resource = p.Resource.Evaluate(r)
 	}
 	if p.Session != nil {
-		session = p.Session.Evaluate(r)
+		session = Bound(p.Session, r)
 	}
 	if max(identity, resource, session) == Denied {
 		return false
 	}
 	return session == Allowed && (p.Root || identity == Allowed || resource == Allowed || p.Granted)
+}
+
+// Bound tells what the policies of a session say together.
+func Bound(session []*Policy, r *Request) Decision {
+	decision := Neutral
+	for _, policy := range session {
+		decision = max(decision, policy.Evaluate(r))
+	}
+	return decision
 }
 
 // Evaluate tells what one policy says of a request.

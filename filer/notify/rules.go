@@ -24,11 +24,12 @@ const (
 	ACLPut           Type = "s3:ObjectAcl:Put"
 	Expired          Type = "s3:LifecycleExpiration:Delete"
 	ExpiredMarker    Type = "s3:LifecycleExpiration:DeleteMarkerCreated"
+	Transitioned     Type = "s3:LifecycleTransition"
 )
 
 // Types returns the types of events that there are.
 func Types() []Type {
-	return []Type{CreatedPut, CreatedPost, CreatedCopy, CreatedMultipart, Removed, RemovedMarker, TaggingPut, TaggingDelete, ACLPut, Expired, ExpiredMarker}
+	return []Type{CreatedPut, CreatedPost, CreatedCopy, CreatedMultipart, Removed, RemovedMarker, TaggingPut, TaggingDelete, ACLPut, Expired, ExpiredMarker, Transitioned}
 }
 
 // Known reports whether a type is one of Types, or a group of them: s3:ObjectCreated:*.

@@ -17,6 +17,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	testcluster "github.com/dsorchard/granary/tests/cluster"
 )
 
 // messagesOf makes messages "KEY N" of some keys in turn.
@@ -124,11 +126,8 @@ func freeAddr(t *testing.T) string {
 // startServer runs a program until the test ends, and waits until it answers at an address.
 func startServer(t *testing.T, addr, program string, args ...string) {
 	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Skipf("%s is not installed", program)
-	}
-	cmd := exec.Command(path, args...)
+	testcluster.Needs(t, program)
+	cmd := exec.Command(program, args...)
 	cmd.Dir = t.TempDir()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -112,6 +112,12 @@ func (t *translator) translate(ctx context.Context, e *granary.Event, emit emit)
 		return t.created(ctx, e, n, emit)
 	case granary.ChangeXattr:
 		return t.attribute(ctx, e, n, emit)
+	case granary.ChangeAttr:
+		if e.Origin != granary.OriginLifecycle { // which changes nothing but storage classes
+			return nil
+		}
+		n.kind = Transitioned
+		return t.created(ctx, e, n, emit)
 	case granary.ChangeUnlink:
 		n.kind = removedBy(e.Origin)
 		return emit(n)

@@ -104,7 +104,7 @@ func (c *caller) decide(r *iam.Request) iam.Decision {
 	if c.session == nil || decision == iam.Denied {
 		return decision
 	}
-	switch c.session.Evaluate(r) {
+	switch iam.Bound(c.session, r) {
 	case iam.Denied:
 		return iam.Denied
 	case iam.Neutral:

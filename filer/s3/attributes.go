@@ -13,9 +13,6 @@ import (
 	"github.com/dsorchard/granary/filer"
 )
 
-// storageClassStandard is the one storage class.
-const storageClassStandard = "STANDARD"
-
 // xattrParts keeps the sizes of the parts that an object was completed of: "COUNTxSIZE", with commas between. It goes when the
 // content changes.
 const xattrParts = granary.XattrContentPrefix + "parts"
@@ -173,7 +170,9 @@ func (q *request) getObjectAttributes() error {
 		document.ETag = info.ETag()
 	}
 	if asked["StorageClass"] {
-		document.StorageClass = storageClassStandard
+		if document.StorageClass, err = q.classOf(&info.Attr); err != nil {
+			return err
+		}
 	}
 	if asked["ObjectSize"] {
 		size := uint64(sizeOf(&info.Attr))

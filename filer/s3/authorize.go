@@ -122,7 +122,7 @@ func (q *request) permitByPolicy(action string, t target) error {
 	}
 	r := &iam.Request{Action: action, Resource: resourceARN(t.bucket, t.key), Principal: c.principal, Keys: q.conditionKeys(action)}
 	looksAtTags := func(p *iam.Policy) bool { return p != nil && p.Mentions("s3:existingobjecttag/") }
-	if b != nil && t.key != "" && (looksAtTags(p.Resource) || looksAtTags(p.Session) || slices.ContainsFunc(p.Identity, looksAtTags)) {
+	if b != nil && t.key != "" && (looksAtTags(p.Resource) || slices.ContainsFunc(p.Session, looksAtTags) || slices.ContainsFunc(p.Identity, looksAtTags)) {
 		found, err := q.tagsOf(t)
 		if err != nil {
 			return err

@@ -24,8 +24,8 @@ type caller struct {
 	principal iam.Principal
 	tags      []granary.Tag
 	policies  []*iam.Policy
-	session   *iam.Policy // of temporary credentials that are bounded; nil for none
-	temporary bool        // the credentials are
+	session   []*iam.Policy // of temporary credentials that are bounded; nil for others
+	temporary bool          // the credentials are
 	limits    granary.Limits
 	cred      *granary.Cred // who it is in the file system; nil: the gateway's own authority holds
 }
@@ -80,7 +80,7 @@ func (h *Handler) sessionCaller(ctx context.Context, accessKey, token string) (*
 	if err != nil {
 		return nil, err
 	}
-	holder, err := h.store.Holder(ctx, session.Of, session.Role)
+	holder, err := h.store.Holder(ctx, session.Of, session.Role, session.Policies...)
 	if granary.IsKind(err, granary.KindNotFound) || err == nil && (holder.Key.Disabled || session.Role != "" && holder.Subject.ID != session.RoleID) {
 		return nil, invalidToken()
 	}
@@ -100,10 +100,31 @@ func (h *Handler) sessionCaller(ctx context.Context, accessKey, token string) (*
 			c.principal.Federated = []string{session.Federated}
 		}
 	}
-	if session.Policy != "" {
-		c.session, err = h.policies.parse(iam.OfIdentity, session.Policy)
-	}
+	c.session, err = h.policies.session(session, holder)
 	return c, err
+}
+
+// session returns the policies that bound a session; nil for none. Managed ones that are gone allow nothing.
+func (p *policies) session(s *accounts.Session, holder *granary.Holder) ([]*iam.Policy, error) {
+	if s.Policy == "" && len(s.Policies) == 0 {
+		return nil, nil
+	}
+	bounds := []*iam.Policy{}
+	var documents []string
+	if s.Policy != "" {
+		documents = append(documents, s.Policy)
+	}
+	for i := range holder.Session {
+		documents = append(documents, holder.Session[i].Document)
+	}
+	for _, document := range documents {
+		parsed, err := p.parse(iam.OfIdentity, document)
+		if err != nil {
+			return nil, err
+		}
+		bounds = append(bounds, parsed)
+	}
+	return bounds, nil
 }
 
 // userCaller makes the caller that a user is.

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"crypto/md5"
 	"encoding/hex"
@@ -172,6 +173,7 @@ func (q *request) complete(root granary.InodeID, m *multipart, asked []completeP
 	info, err := q.h.store.Compose(ctx, filer.UploadOptions{
 		Owner: q.identity.caller.cred,
 		Root:  root, Path: q.key, Key: true, Mode: fileMode, Xattrs: slices.Concat(contentXattrs(etag, sums), partsAttributes(m, chosen), record, m.metadata), Match: match,
+		StorageClass: m.class,
 	}, parts)
 	if granary.IsKind(err, granary.KindNotFound) {
 		return nil, noSuchUpload() // aborted, or completed by another request
@@ -349,7 +351,7 @@ func (q *request) listParts() error {
 	}
 	document := &listPartsResult{
 		Xmlns: xmlNamespace, Bucket: q.bucket, Key: encode(q.key), UploadID: m.id, Initiator: clusterOwner(), Owner: clusterOwner(),
-		StorageClass: "STANDARD", PartNumberMarker: after, MaxParts: maxParts, EncodingType: q.query.Get("encoding-type"),
+		StorageClass: cmp.Or(m.class, granary.StorageClassStandard), PartNumberMarker: after, MaxParts: maxParts, EncodingType: q.query.Get("encoding-type"),
 	}
 	document.ChecksumAlgorithm, document.ChecksumType = m.declared()
 	var parts []part

@@ -124,6 +124,11 @@ func (q *request) putConfiguration() error {
 	if err != nil {
 		return err
 	}
+	if c.attribute == xattrLifecycle {
+		if err := q.tellTransitionSize(); err != nil {
+			return err
+		}
+	}
 	if c.attribute == xattrOwnership && strings.Contains(string(value), ownerEnforced) {
 		l, err := listOf(b)
 		if err != nil {
@@ -152,6 +157,11 @@ func (q *request) getConfiguration() error {
 		value = []byte(c.absent)
 	case !ok:
 		return refuse(c.missing, "%s", c.message)
+	}
+	if c.attribute == xattrLifecycle {
+		if err := q.tellTransitionSize(); err != nil {
+			return err
+		}
 	}
 	return writeDocument(q.w, http.StatusOK, value)
 }
@@ -199,11 +209,16 @@ type accelerateConfiguration struct {
 
 func checkAccelerate(c *accelerateConfiguration) error {
 	c.XMLName, c.Xmlns = xml.Name{Local: "AccelerateConfiguration"}, xmlNamespace
-	switch c.Status {
-	case "Suspended":
+	return checkChoice(c.Status, "Suspended", "Enabled", "transfer acceleration")
+}
+
+// checkChoice lets in the one value of a setting that means that nothing is done, and refuses the other, which would have something done.
+func checkChoice(value, without, with, what string) error {
+	switch value {
+	case without:
 		return nil
-	case "Enabled":
-		return refuse(codeNotImplemented, "A header or query you provided implies functionality that is not implemented: transfer acceleration.")
+	case with:
+		return refuse(codeNotImplemented, "A header or query you provided implies functionality that is not implemented: %s.", what)
 	}
 	return malformedXML()
 }
@@ -217,11 +232,5 @@ type paymentConfiguration struct {
 
 func checkPayment(c *paymentConfiguration) error {
 	c.XMLName, c.Xmlns = xml.Name{Local: "RequestPaymentConfiguration"}, xmlNamespace
-	switch c.Payer {
-	case "BucketOwner":
-		return nil
-	case "Requester":
-		return refuse(codeNotImplemented, "A header or query you provided implies functionality that is not implemented: requester pays.")
-	}
-	return malformedXML()
+	return checkChoice(c.Payer, "BucketOwner", "Requester", "requester pays")
 }

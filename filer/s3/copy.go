@@ -116,7 +116,7 @@ func (q *request) copyObject() error {
 	replace := false
 	switch directive := q.r.Header.Get("X-Amz-Metadata-Directive"); directive {
 	case "", "COPY":
-		if source.self && !retag && !q.namesEncryption() {
+		if source.self && !retag && !q.namesEncryption() && q.r.Header.Get(classHeader) == "" {
 			return refuse(codeInvalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 		}
 	case "REPLACE":
@@ -190,6 +190,7 @@ func (q *request) copyFrom(source copySource, root granary.InodeID, match *grana
 		}
 		o := filer.UploadOptions{
 			Owner: q.identity.caller.cred, Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: slices.Concat(metadata(info), sealed), Match: match,
+			StorageClass: q.storageClass(),
 		}
 		var copied *filer.Info
 		if streams {
@@ -269,6 +270,7 @@ func (q *request) copyVersion(info *filer.Info, source copySource, o filer.Uploa
 		Owner:   o.Owner,
 		SrcRoot: source.root, SrcPath: source.key, DstRoot: o.Root, DstPath: o.Path, Key: true, SrcObject: source.version,
 		Xattrs: o.Xattrs, ReplaceXattrs: true, Match: o.Match, SrcMatch: &granary.Precondition{Version: info.Attr.Version},
+		StorageClass: o.StorageClass,
 	})
 }
 

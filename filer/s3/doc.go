@@ -20,9 +20,11 @@
 // most a second old (filer.FS.Holder).
 //
 // Lifecycle rules are carried out by the filers, one at a time for a bucket (Lifecycle). Days are counted from the end of the day of
-// the last modification; there are no transitions.
+// the last modification. A transition (transition.go) changes the storage class, and the content follows as after any change of a policy.
 //
-// Access control lists (acl.go) allow what policies do not, in buckets whose ownership controls say that lists count.
+// Storage classes are the store's (granary.ClassRule): a class is a policy of an object's own. Those that need a restore are refused.
+//
+// Access control lists (acl.go, acl_parse.go, acl_serve.go) allow what policies do not, in buckets whose ownership controls say that lists count.
 //
 // Objects are encrypted as package filer/seal says, with keys of the cluster (SSE-S3) or of customers (SSE-C); there is no KMS. A customer's key is
 // taken over connections that are encrypted, from this machine, or if Options.PlainKeys says so. The ETag of what it encrypts is random.
@@ -61,6 +63,7 @@
 //	UPLOADID                         32 hexadecimal digits; with the object's metadata, and
 //	    granary.s3.upload.key        the object's key
 //	    granary.s3.upload.retention, legal-hold, which the object gets
+//	    granary.s3.upload.storage-class, which the object gets
 //	    granary.s3.upload.encryption the record of its data key, without streams: package filer/seal
 //	    granary.s3.upload.checksum   algorithm, space, FULL_OBJECT or COMPOSITE
 //	UPLOADID/NNNNN                   a part: its number in five digits; never inline

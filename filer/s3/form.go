@@ -125,6 +125,7 @@ func (q *request) postForm() error {
 	}
 	info, err := q.publish(filer.UploadOptions{
 		Owner: q.identity.caller.cred, Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: properties, Seal: sealed,
+		StorageClass: q.storageClass(),
 	})
 	if err != nil {
 		return explain(err, codeNoSuchBucket)

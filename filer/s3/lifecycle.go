@@ -25,13 +25,13 @@ type lifecycleConfiguration struct {
 type lifecycleRule struct {
 	ID          string `xml:",omitempty"`
 	Status      string
-	Prefix      *string               `xml:",omitempty"` // of the first version of the API
-	Filter      *lifecycleFilter      `xml:",omitempty"`
-	Expiration  *lifecycleExpiration  `xml:",omitempty"`
-	Noncurrent  *noncurrentExpiration `xml:"NoncurrentVersionExpiration,omitempty"`
-	Incomplete  *incompleteUpload     `xml:"AbortIncompleteMultipartUpload,omitempty"`
-	Transitions []struct{}            `xml:"Transition"`
-	Moves       []struct{}            `xml:"NoncurrentVersionTransition"`
+	Prefix      *string                `xml:",omitempty"` // of the first version of the API
+	Filter      *lifecycleFilter       `xml:",omitempty"`
+	Expiration  *lifecycleExpiration   `xml:",omitempty"`
+	Noncurrent  *noncurrentExpiration  `xml:"NoncurrentVersionExpiration,omitempty"`
+	Incomplete  *incompleteUpload      `xml:"AbortIncompleteMultipartUpload,omitempty"`
+	Transitions []transition           `xml:"Transition,omitempty"`
+	Moves       []noncurrentTransition `xml:"NoncurrentVersionTransition,omitempty"`
 }
 
 type lifecycleFilter struct {
@@ -91,10 +91,8 @@ func (r *lifecycleRule) check() error {
 	malformed := malformedXML()
 	positive := func(days *int) bool { return days == nil || *days > 0 }
 	switch {
-	case len(r.Transitions)+len(r.Moves) > 0:
-		return refuse(codeNotImplemented, "A header or query you provided implies functionality that is not implemented: transitions of storage classes.")
 	case r.Status != "Enabled" && r.Status != "Disabled", r.Prefix != nil && r.Filter != nil, r.Prefix == nil && r.Filter == nil,
-		r.Expiration == nil && r.Noncurrent == nil && r.Incomplete == nil:
+		r.Expiration == nil && r.Noncurrent == nil && r.Incomplete == nil && len(r.Transitions)+len(r.Moves) == 0:
 		return malformed
 	case r.Noncurrent != nil && (r.Noncurrent.Days == nil || r.Noncurrent.Newer != nil && (*r.Noncurrent.Newer < 1 || *r.Noncurrent.Newer > 100)),
 		r.Incomplete != nil && r.Incomplete.Days == nil:
@@ -117,6 +115,9 @@ func (r *lifecycleRule) check() error {
 		case e.Date != nil && !e.Date.Equal(e.Date.Truncate(hoursOfDay)):
 			return refuse(codeInvalidArgument, "'Date' must be at midnight GMT")
 		}
+	}
+	if err := r.checkTransitions(); err != nil {
+		return err
 	}
 	terms := r.terms()
 	if err := checkTags(terms.Tags, tagsObjectMax); err != nil {

@@ -18,6 +18,7 @@ type bucketWork struct {
 	now     time.Time
 	keep    func(after string) error // notes that the keys up to one are done
 	removed atomic.Int64
+	moved   atomic.Int64
 
 	// Of the key whose versions are being listed, the newest first:
 	key        string
@@ -43,9 +44,12 @@ func (w *bucketWork) run(ctx context.Context, prefix, after string) error {
 		group, gctx := removeJobs(ctx)
 		for i := range listing.Items {
 			item := &listing.Items[i]
-			remove := w.judge(item, versions)
+			remove, transit := w.judge(item, versions)
 			for _, job := range remove {
 				group.Go(func() error { return w.remove(gctx, job) })
+			}
+			if transit != nil {
+				group.Go(func() error { return w.move(gctx, *transit) })
 			}
 		}
 		if !listing.Truncated {
@@ -72,11 +76,10 @@ type removal struct {
 	rules   []*lifecycleRule      // any of which must cover it
 }
 
-// judge looks at the next item of a listing, and returns what may have to go.
-func (w *bucketWork) judge(item *granary.ListItem, versions bool) []removal {
-	var jobs []removal
+// judge looks at the next item of a listing, and returns what may have to go, and what may have to change its class. Of what goes either may come first.
+func (w *bucketWork) judge(item *granary.ListItem, versions bool) (jobs []removal, transit *move) {
 	if item.IsPrefix {
-		return nil
+		return nil, nil
 	}
 	if w.versions == 0 || item.Key != w.key {
 		jobs = w.endKey()
@@ -86,12 +89,15 @@ func (w *bucketWork) judge(item *granary.ListItem, versions bool) []removal {
 	if item.Latest || !versions {
 		w.since = item.Attr.Mtime
 		if item.Marker {
-			return jobs
+			return jobs, nil
 		}
 		if rules := w.ruling(func(r *lifecycleRule) bool { return r.Expiration != nil && w.expired(r.Expiration, item.Attr.Mtime) }); len(rules) > 0 {
 			jobs = append(jobs, removal{item: *item, rules: rules})
 		}
-		return jobs
+		if m, ok := w.moves(item, 0, item.Attr.Mtime, true, 0); ok {
+			transit = &m
+		}
+		return jobs, transit
 	}
 	since, newer := w.since, w.noncurrent
 	w.since, w.noncurrent = item.Attr.Mtime, w.noncurrent+1
@@ -102,7 +108,13 @@ func (w *bucketWork) judge(item *granary.ListItem, versions bool) []removal {
 	if len(rules) > 0 {
 		jobs = append(jobs, removal{item: *item, version: idOf(&item.Attr), rules: rules})
 	}
-	return jobs
+	if item.Marker {
+		return jobs, nil
+	}
+	if m, ok := w.moves(item, idOf(&item.Attr), since, false, newer); ok {
+		transit = &m
+	}
+	return jobs, transit
 }
 
 // idOf names a version, whether or not it has an id.

@@ -17,7 +17,7 @@ import (
 	"github.com/dsorchard/granary/filer"
 )
 
-// Lifecycle removes what the lifecycle rules of buckets say, in the background. Each filer has one; a bucket is worked on by one of
+// Lifecycle removes what the lifecycle rules of buckets say, and puts into other storage classes what they say, in the background. Each filer has one; a bucket is worked on by one of
 // them at a time, which holds a lock on the bucket's hidden directory, and it is looked at again only when a part of a day has passed.
 //
 // What is removed is named by the version that was judged: an object that is replaced meanwhile stays. What is locked stays, too. How far a
@@ -205,8 +205,8 @@ func (l *Lifecycle) locked(ctx context.Context, b *filer.Info, rules []lifecycle
 			return err
 		}
 	}
-	if w.removed.Load() > 0 {
-		l.log.Info("lifecycle rules carried out", "bucket", b.Name, "removed", w.removed.Load())
+	if w.removed.Load()+w.moved.Load() > 0 {
+		l.log.Info("lifecycle rules carried out", "bucket", b.Name, "removed", w.removed.Load(), "moved", w.moved.Load())
 	}
 	return keep(progress{began: p.began, done: true})
 }
@@ -215,7 +215,7 @@ func (l *Lifecycle) locked(ctx context.Context, b *filer.Info, rules []lifecycle
 func prefixesOf(rules []lifecycleRule) []string {
 	var all []string
 	for i := range rules {
-		if rules[i].Expiration != nil || rules[i].Noncurrent != nil {
+		if rules[i].Expiration != nil || rules[i].Noncurrent != nil || len(rules[i].Transitions)+len(rules[i].Moves) > 0 {
 			all = append(all, rules[i].prefix())
 		}
 	}

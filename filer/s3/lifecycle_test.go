@@ -163,7 +163,7 @@ func TestLifecycleRefused(t *testing.T) {
 		"<Rule><Status>Enabled</Status><Filter/><Expiration><Days>0</Days></Expiration></Rule>":                                                          codeInvalidArgument,
 		"<Rule><Status>Enabled</Status><Filter/><Expiration></Expiration></Rule>":                                                                        codeMalformedXML,
 		"<Rule><Status>Enabled</Status><Filter/><Expiration><Date>2030-01-01T01:00:00Z</Date></Expiration></Rule>":                                       codeInvalidArgument,
-		"<Rule><Status>Enabled</Status><Filter/>" + expires + "<Transition><Days>1</Days></Transition></Rule>":                                           codeNotImplemented,
+		"<Rule><Status>Enabled</Status><Filter/>" + expires + "<Transition><Days>1</Days></Transition></Rule>":                                           codeMalformedXML,
 		"<Rule><ID>a</ID><Status>Enabled</Status><Filter/>" + expires + "</Rule><Rule><ID>a</ID><Status>Enabled</Status><Filter/>" + expires + "</Rule>": codeInvalidArgument,
 	} {
 		s.do(t, call{method: "PUT", target: "/bucket?lifecycle", body: "<LifecycleConfiguration>" + rule + "</LifecycleConfiguration>"}).wantCode(t, want)

@@ -59,7 +59,9 @@ func (q *request) listObjectsV1() error {
 		document.NextMarker = l.encode(lastOf(listing))
 	}
 	o := clusterOwner()
-	l.fill(document, listing, &o)
+	if err := q.fill(l, document, listing, &o); err != nil {
+		return err
+	}
 	return writeXML(q.w, http.StatusOK, document)
 }
 
@@ -114,7 +116,9 @@ func (q *request) listObjectsV2() error {
 		o := clusterOwner()
 		fetched = &o
 	}
-	l.fill(document, listing, fetched)
+	if err := q.fill(l, document, listing, fetched); err != nil {
+		return err
+	}
 	return writeXML(q.w, http.StatusOK, document)
 }
 
@@ -141,19 +145,24 @@ func (l *listQuery) document(bucket string, listing *granary.Listing) *listBucke
 	}
 }
 
-func (l *listQuery) fill(document *listBucketResult, listing *granary.Listing, o *owner) {
+func (q *request) fill(l *listQuery, document *listBucketResult, listing *granary.Listing, o *owner) error {
 	for i := range listing.Items {
 		item := &listing.Items[i]
 		if item.IsPrefix {
 			document.CommonPrefixes = append(document.CommonPrefixes, commonPrefix{Prefix: l.encode(item.Key)})
 			continue
 		}
+		class, err := q.classOf(&item.Attr)
+		if err != nil {
+			return err
+		}
 		document.Contents = append(document.Contents, objectItem{
 			Key: l.encode(item.Key), LastModified: isoTime(item.Attr.Mtime), ETag: quoteETag(itemETag(item)),
-			Size: uint64(sizeOf(&item.Attr)), Owner: o, StorageClass: "STANDARD",
+			Size: uint64(sizeOf(&item.Attr)), Owner: o, StorageClass: class,
 			listedChecksum: checksumListed(item),
 		})
 	}
+	return nil
 }
 
 // checksumListed tells which checksums a listed object has.

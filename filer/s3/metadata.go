@@ -93,10 +93,8 @@ func (q *request) checkUnsupported() error {
 	if to := header.Get(redirectHeader); to != "" && !strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "http://") && !strings.HasPrefix(to, "https://") {
 		return refuse(codeInvalidRedirect, "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.")
 	}
-	switch class := header.Get("X-Amz-Storage-Class"); class {
-	case "", "STANDARD":
-	default:
-		return refuse(codeInvalidStorageClass, "The storage class you specified is not valid: %q.", class)
+	if _, err := parseClass(header.Get(classHeader)); err != nil {
+		return err
 	}
 	for name := range header {
 		lower := strings.ToLower(name)

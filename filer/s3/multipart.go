@@ -45,6 +45,7 @@ type multipart struct {
 	unasked      bool // nobody asked for a checksum: algorithm is algorithmDefault
 	metadata     []granary.Xattr
 	record       *seal.Record // of its data key; nil: it is plain
+	class        string       // that the object will be stored in; "" for STANDARD
 }
 
 // declared returns the checksum that was asked for, as documents tell it; "" for none.
@@ -97,6 +98,9 @@ func (q *request) createMultipartUpload() error {
 	}
 	xattrs = append(xattrs, sealed...)
 	xattrs = append(xattrs, granary.Xattr{Name: xattrUploadKey, Value: []byte(q.key)})
+	if class := q.storageClass(); class != "" {
+		xattrs = append(xattrs, granary.Xattr{Name: xattrUploadClass, Value: []byte(class)})
+	}
 	a, kind, err := q.uploadChecksum()
 	if err != nil {
 		return err
@@ -180,6 +184,9 @@ func (h *Handler) findUpload(ctx context.Context, root granary.InodeID, id strin
 		name, kind, _ := strings.Cut(string(v), " ")
 		m.algorithm, m.checksumType, m.unasked = algorithm(name), kind, false
 	}
+	if class, ok := info.Xattr(xattrUploadClass); ok {
+		m.class = string(class)
+	}
 	if m.record, err = uploadRecord(info); err != nil {
 		return nil, err
 	}
@@ -205,7 +212,7 @@ func (q *request) partNumber() (int, error) {
 // partOptions says what a part becomes. Its path hangs on the inode of the upload's directory, so that
 // a part that comes after the upload has been completed or aborted cannot bring the directory back.
 func (m *multipart) partOptions(number int) filer.UploadOptions {
-	return filer.UploadOptions{Root: m.dir, Path: partName(number), Mode: 0o600, NoInline: true}
+	return filer.UploadOptions{Root: m.dir, Path: partName(number), Mode: 0o600, NoInline: true, StorageClass: m.class}
 }
 
 func (q *request) uploadPart() error {

@@ -172,6 +172,9 @@ func (q *request) prepareObject(info *filer.Info) (status int, part byteRange, e
 	etag, modified, size := info.ETag(), info.Attr.Mtime.Std(), sizeOf(&info.Attr)
 	header, asked := q.w.Header(), q.r.Header
 	q.objectSize = size
+	if err := q.tellClass(&info.Attr); err != nil {
+		return 0, part, err
+	}
 	header.Set("Etag", quoteETag(etag))
 	header.Set("Last-Modified", modified.UTC().Format(http.TimeFormat))
 	switch evaluate(asked, "", etag, modified) {
@@ -294,6 +297,7 @@ func (q *request) putObject() error {
 	q.body.addDefault()
 	info, err := q.publish(filer.UploadOptions{
 		Owner: q.identity.caller.cred, Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: metadata, Match: match, Seal: sealed,
+		StorageClass: q.storageClass(),
 	})
 	if err != nil {
 		return explain(err, codeNoSuchBucket)

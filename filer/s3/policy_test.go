@@ -315,6 +315,26 @@ func TestRoles(t *testing.T) {
 	bounded := become(ann, "Policy", allow(`"s3:GetObject"`, `"*"`))
 	bounded.try(t, call{method: "GET", target: "/bucket/k"}).want(t, 200)
 	bounded.try(t, call{method: "PUT", target: "/bucket/k2", body: "x"}).wantCode(t, codeAccessDenied)
+	// Managed policies bound a session as they are at the time; all that bound it allow together.
+	const policies = "arn:aws:iam::000000000000:policy/"
+	root.ask(t, "CreatePolicy", nil, "PolicyName", "readers", "PolicyDocument", allow(`"s3:GetObject"`, `"*"`)).want(t, 200)
+	root.ask(t, "CreatePolicy", nil, "PolicyName", "writers", "PolicyDocument", allow(`"s3:PutObject"`, `"*"`)).want(t, 200)
+	ann.wantError(t, "NoSuchEntity", "AssumeRole", "RoleArn", arn, "RoleSessionName", "ss", "PolicyArns.member.1.arn", policies+"none")
+	ann.wantError(t, "PackedPolicyTooLarge", "AssumeRole", "RoleArn", arn, "RoleSessionName", "ss", "PolicyArns.member.1.arn", policies+"readers",
+		"Policy", allow(`"s3:GetObject"`, `"arn:aws:s3:::`+strings.Repeat("x", 1950)+`"`))
+	managed := become(ann, "PolicyArns.member.1.arn", policies+"readers")
+	managed.try(t, call{method: "GET", target: "/bucket/k"}).want(t, 200)
+	managed.try(t, call{method: "PUT", target: "/bucket/k2", body: "x"}).wantCode(t, codeAccessDenied)
+	both := become(ann, "PolicyArns.member.1.arn", policies+"writers", "Policy", allow(`"s3:GetObject"`, `"*"`))
+	both.try(t, call{method: "GET", target: "/bucket/k"}).want(t, 200)
+	both.try(t, call{method: "PUT", target: "/bucket/k2", body: "x"}).want(t, 200)
+	both.try(t, call{method: "DELETE", target: "/bucket/k2"}).wantCode(t, codeAccessDenied)
+	root.ask(t, "CreatePolicyVersion", nil, "PolicyArn", policies+"readers", "PolicyDocument", allow(`"s3:PutObject"`, `"*"`), "SetAsDefault", "true").want(t, 200)
+	managed.try(t, call{method: "GET", target: "/bucket/k"}).wantCode(t, codeAccessDenied)
+	managed.try(t, call{method: "PUT", target: "/bucket/k2", body: "x"}).want(t, 200)
+	root.ask(t, "DeletePolicyVersion", nil, "PolicyArn", policies+"readers", "VersionId", "v1").want(t, 200)
+	root.ask(t, "DeletePolicy", nil, "PolicyArn", policies+"readers").want(t, 200)
+	managed.try(t, call{method: "PUT", target: "/bucket/k2", body: "x"}).wantCode(t, codeAccessDenied)
 	var who struct {
 		Arn string `xml:"GetCallerIdentityResult>Arn"`
 	}

@@ -37,7 +37,7 @@ func fixedHandler(t testing.TB, now time.Time) *Handler {
 type oneUser struct{ store }
 
 // Holder implements store.
-func (oneUser) Holder(_ context.Context, accessKey, _ string) (*granary.Holder, error) {
+func (oneUser) Holder(_ context.Context, accessKey, _ string, _ ...string) (*granary.Holder, error) {
 	if accessKey != testAccessKey {
 		return nil, granary.Errorf(granary.KindNotFound, "user", accessKey, "")
 	}

@@ -170,26 +170,31 @@ func (q *request) noMethod() error {
 	return nil
 }
 
-// sealObject has the object that a request uploads encrypted as is asked for, and says so in the answer. What is encrypted by a customer's key
-// has an ETag that is not the MD5.
-func (q *request) sealObject() (*filer.Seal, error) {
+// newSeal makes up the data key of what a request makes, if that is to be encrypted, and says so in the answer; nil if it is not.
+func (q *request) newSeal() (*filer.Seal, *encryption, error) {
 	b, err := q.openBucket()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	e, err := q.encryptionFor(b)
 	if e == nil || err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	sealed, err := q.h.store.NewSeal(q.r.Context(), e.key())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	e.tell(q.w.Header())
+	return sealed, e, nil
+}
+
+// sealObject has the object that a request uploads encrypted as is asked for. What is encrypted by a customer's key has an ETag that is not the MD5.
+func (q *request) sealObject() (*filer.Seal, error) {
+	sealed, e, err := q.newSeal()
 	if e.byCustomer() {
 		q.body.hideMD5()
 	}
-	e.tell(q.w.Header())
-	return sealed, nil
+	return sealed, err
 }
 
 // opened returns how an object is encrypted, if the request has the key that it takes to read it: in headers that begin with a prefix.

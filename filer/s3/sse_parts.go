@@ -14,21 +14,12 @@ import (
 // stream; the object gets all of them.
 const xattrUploadEncryption = xattrUpload + "encryption"
 
-// sealUpload makes up the data key of a new upload, if it is to be encrypted, and says so in the answer.
+// sealUpload makes up the data key of a new upload, if it is to be encrypted.
 func (q *request) sealUpload() ([]granary.Xattr, error) {
-	b, err := q.openBucket()
-	if err != nil {
+	sealed, _, err := q.newSeal()
+	if sealed == nil || err != nil {
 		return nil, err
 	}
-	e, err := q.encryptionFor(b)
-	if e == nil || err != nil {
-		return nil, err
-	}
-	sealed, err := q.h.store.NewSeal(q.r.Context(), e.key())
-	if err != nil {
-		return nil, err
-	}
-	e.tell(q.w.Header())
 	return []granary.Xattr{{Name: xattrUploadEncryption, Value: sealed.Record.Xattrs()[0].Value}}, nil
 }
 

@@ -21,6 +21,7 @@ type testStore struct {
 	fsStore
 	failRead      func(path string, off int64) error // before the bytes at off
 	slow          chan struct{}                      // if set, Compose waits for it
+	blocks        *volume.Client
 	beforeCompose func()
 }
 
@@ -69,7 +70,7 @@ func newTestStore(t *testing.T) *testStore {
 			}
 		}
 	})
-	return &testStore{fsStore: fsStore{fs}}
+	return &testStore{fsStore: fsStore{fs}, blocks: blocks}
 }
 
 // OpenKey implements store.

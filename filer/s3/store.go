@@ -16,10 +16,11 @@ type store interface {
 	objects
 	directories
 	sealer
+	classes
 }
 
 type identities interface {
-	Holder(ctx context.Context, accessKey, role string) (*granary.Holder, error)
+	Holder(ctx context.Context, accessKey, role string, session ...string) (*granary.Holder, error)
 	Identity(ctx context.Context, kind granary.IdentityKind, name string) (granary.Identity, error)
 	Identities(ctx context.Context, q *granary.ListIdentities) (*granary.Identities, error)
 	IdentityUses(ctx context.Context, q *granary.ListIdentityUses) (*granary.IdentityUses, error)

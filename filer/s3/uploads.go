@@ -96,7 +96,7 @@ func (q *request) listMultipartUploads() error {
 			continue
 		}
 		item := uploadItem{
-			Key: encode(m.key), UploadID: m.id, Initiator: clusterOwner(), Owner: clusterOwner(), StorageClass: "STANDARD",
+			Key: encode(m.key), UploadID: m.id, Initiator: clusterOwner(), Owner: clusterOwner(), StorageClass: cmp.Or(m.class, granary.StorageClassStandard),
 			Initiated: isoTime(m.initiated),
 		}
 		item.ChecksumAlgorithm, item.ChecksumType = m.declared()

@@ -184,9 +184,13 @@ func (q *request) listObjectVersions() error {
 			v.XMLName.Local = "DeleteMarker"
 			document.Versions = append(document.Versions, v)
 		default:
+			class, err := q.classOf(&item.Attr)
+			if err != nil {
+				return err
+			}
 			size := uint64(sizeOf(&item.Attr))
 			v.listedChecksum = checksumListed(item)
-			v.XMLName.Local, v.ETag, v.Size, v.StorageClass = "Version", quoteETag(itemETag(item)), &size, storageClassStandard
+			v.XMLName.Local, v.ETag, v.Size, v.StorageClass = "Version", quoteETag(itemETag(item)), &size, class
 			document.Versions = append(document.Versions, v)
 		}
 	}

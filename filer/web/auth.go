@@ -15,7 +15,7 @@ import (
 
 // holders knows who holds an access key: a filer.FS, or one in memory in the tests.
 type holders interface {
-	Holder(ctx context.Context, accessKey, role string) (*granary.Holder, error)
+	Holder(ctx context.Context, accessKey, role string, session ...string) (*granary.Holder, error)
 }
 
 // authenticate finds on whose behalf a request is made: the user whose access key and secret come as Basic credentials, or as a bearer
