@@ -79,8 +79,8 @@ const (
 )
 
 // attrFor is how long the kernel may keep attributes of a node that it is about to be told, and that were asked for when there
-// had been so many changes.
-func (n *node) attrFor(changes uint64) time.Duration {
+// had been so many changes: only for the system call that asked, if nobody would tell of a change.
+func (n *node) attrFor(changes uint64, a *granary.Attr) time.Duration {
 	now := time.Now()
 	switch {
 	case !n.m.kept.note(n, changes, now):
@@ -88,7 +88,7 @@ func (n *node) attrFor(changes uint64) time.Duration {
 	case now.Sub(n.since) < knownSince, n.fs().InUse(n.ino): // what is open or written to here changes with what is committed of it
 		return requestFor
 	}
-	return max(n.fs().KeptFor(), requestFor)
+	return max(n.fs().KeptOf(a), requestFor)
 }
 
 // look is the context in which something is looked up whose permissions the kernel has checked. If what it went by was as new as

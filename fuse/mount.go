@@ -36,7 +36,7 @@ type Options struct {
 	NoExec     bool
 	Suid, Dev  bool // let set-id bits and device files count; of root's mounts alone
 	IDs        IDs  // who the users of this host are
-	NodesMax   int  // files that the kernel is to remember at most, as far as it can be told; 0: any number
+	NodesMax   int  // files and directories that the kernel is to remember at most, as far as it can be told; 0: any number
 	MemoryMax  int64
 	Log        *slog.Logger
 }
@@ -75,9 +75,11 @@ func Mount(mountPoint string, o Options) (*Server, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	m := &Server{options: o, groups: newGroups(), nodes: newNodes(o.NodesMax), since: time.Now()}
+	m := &Server{options: o, groups: newGroups(), since: time.Now()}
+	root := &node{m: m, ino: o.Root}
+	m.nodes = newNodes(o.NodesMax, root.NotifyPrune)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
-	server, err := m.serve(mountPoint)
+	server, err := m.serve(mountPoint, root)
 	if err != nil {
 		m.cancel()
 		if errors.Is(err, os.ErrNotExist) {
@@ -95,9 +97,9 @@ func Mount(mountPoint string, o Options) (*Server, error) {
 }
 
 // serve makes the mount, and serves it until it has gone.
-func (m *Server) serve(mountPoint string) (*gofuse.Server, error) {
+func (m *Server) serve(mountPoint string, root *node) (*gofuse.Server, error) {
 	options := m.mountOptions()
-	nodes := gofs.NewNodeFS(&node{m: m, ino: m.options.Root}, options)
+	nodes := gofs.NewNodeFS(root, options)
 	m.meter = &meter{RawFileSystem: newLocks(umasks{nodes}), about: m.about}
 	server, err := gofuse.NewServer(m.meter, mountPoint, &options.MountOptions)
 	if err != nil {

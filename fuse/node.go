@@ -69,7 +69,7 @@ func (n *node) child(ctx context.Context, changes uint64, e *granary.Entry, out 
 	known := inode.Operations().(*node)
 	known.tell(&e.Attr)
 	n.m.nodes.add(known)
-	out.SetAttrTimeout(known.attrFor(changes))
+	out.SetAttrTimeout(known.attrFor(changes, &e.Attr))
 	return inode
 }
 
@@ -99,7 +99,7 @@ func (n *node) Getattr(_ context.Context, _ gofs.FileHandle, out *gofuse.AttrOut
 	}
 	n.tell(&a)
 	n.m.fillAttr(&out.Attr, &a)
-	out.SetTimeout(n.attrFor(changes))
+	out.SetTimeout(n.attrFor(changes, &a))
 	return 0
 }
 
@@ -112,7 +112,7 @@ func (n *node) Statx(_ context.Context, _ gofs.FileHandle, _, _ uint32, out *gof
 	}
 	n.tell(&a)
 	n.m.fillStatx(&out.Statx, &a)
-	out.SetTimeout(n.attrFor(changes))
+	out.SetTimeout(n.attrFor(changes, &a))
 	return 0
 }
 
@@ -129,7 +129,7 @@ func (n *node) Setattr(ctx context.Context, _ gofs.FileHandle, in *gofuse.SetAtt
 	}
 	n.tell(&a)
 	n.m.fillAttr(&out.Attr, &a)
-	out.SetTimeout(n.attrFor(changes))
+	out.SetTimeout(n.attrFor(changes, &a))
 	return 0
 }
 

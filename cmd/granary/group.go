@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -114,7 +115,7 @@ func iamPolicyCreateCommand(env *environment) *cobra.Command {
 }
 
 func iamPolicySetCommand(env *environment) *cobra.Command {
-	cmd := &cobra.Command{Use: "set NAME FILE", Short: "Replace the document of a managed policy", Args: exactArgs("NAME", "FILE")}
+	cmd := &cobra.Command{Use: "set NAME FILE", Short: "Put a document in force as a new version of a managed policy", Args: exactArgs("NAME", "FILE")}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		document, err := readDocument(cmd, args[1])
 		if err != nil {
@@ -125,8 +126,7 @@ func iamPolicySetCommand(env *environment) *cobra.Command {
 		}
 		return env.withFiler(cmd.Context(), func(ctx context.Context, fs *filer.FS) error {
 			return accounts.Change(ctx, fs, granary.IdentityPolicy, args[0], func(i *granary.Identity) error {
-				i.Document, i.Revision = document, max(i.Revision, 1)+1
-				return nil
+				return accounts.SetDocument(i, document, granary.Time(time.Now().UnixNano()))
 			})
 		})
 	}

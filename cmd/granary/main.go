@@ -96,7 +96,7 @@ an S3 service and HTTP.
 	root.PersistentFlags().StringVar(&env.logLevel, "log-level", env.logLevel, "what is logged to standard error: debug, info, warn or error")
 	root.AddCommand(
 		serveCommand(env), mountCommand(env), umountCommand(env), statsCommand(env), fsCommand(env),
-		clusterCommand(env), serverCommand(env), diskCommand(env), volumeCommand(env), datasetCommand(env), policyCommand(env), userCommand(env), groupCommand(env), iamCommand(env), lockCommand(env), watchCommand(env), notifyCommand(env), fsckCommand(env), versionCommand(env),
+		clusterCommand(env), serverCommand(env), diskCommand(env), volumeCommand(env), datasetCommand(env), policyCommand(env), storageClassCommand(env), userCommand(env), groupCommand(env), iamCommand(env), lockCommand(env), watchCommand(env), notifyCommand(env), fsckCommand(env), versionCommand(env),
 	)
 	requireSubcommands(root)
 	return root

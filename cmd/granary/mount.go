@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 	"github.com/dsorchard/granary/fuse"
 )
 
-// closeWithin is how long a mount that has been taken away tries to write what is not written yet.
+// closeWithin is how long a mount that has been taken away tries to write what is not written yet, if nothing else is said.
 const closeWithin = time.Minute
 
 // mountOptions are the flags of granary mount.
@@ -28,6 +29,7 @@ type mountOptions struct {
 	foreground       bool
 	logFile          string
 	readyFD          int
+	closeWithin      time.Duration
 	patience         time.Duration
 	memory           bytesValue
 	cache            cacheOptions
@@ -94,7 +96,8 @@ func (o *mountOptions) flags(cmd *cobra.Command) {
 	o.cache.flags(cmd)
 	o.ids.flags(cmd)
 	f.IntVar(&o.readyFD, "ready-fd", 0, "file descriptor that is told when the mount is ready")
-	for _, name := range []string{"ready-fd", "delegations"} {
+	f.DurationVar(&o.closeWithin, "close-within", closeWithin, "how long a mount that has been taken away tries to write what is not written yet")
+	for _, name := range []string{"ready-fd", "close-within", "delegations"} {
 		if err := f.MarkHidden(name); err != nil {
 			panic(err)
 		}
@@ -153,14 +156,17 @@ func runMount(ctx context.Context, env *environment, o *mountOptions) (err error
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, c.Close()) }()
+	closeClient := sync.OnceValue(c.Close)
+	defer func() { err = errors.Join(err, closeClient()) }()
 	fs := filer.New(filer.Options{
 		Client: c, Log: log, WriteMemory: share.writes, Patience: o.patience, Delegations: o.delegations, DurableClose: o.durableClose,
 	})
 	recalls.to.Store(fs)
 	defer func() {
-		closing, cancel := context.WithTimeout(context.Background(), closeWithin)
+		closing, cancel := context.WithTimeout(context.Background(), o.closeWithin)
 		defer cancel()
+		// What is being told then has as much patience as any call. It ends with the client.
+		defer context.AfterFunc(closing, func() { closeClient() })() //nolint:errcheck // it is returned above
 		err = errors.Join(err, fs.Close(closing))
 	}()
 	m, err := o.mount(ctx, env, fs, share, log)

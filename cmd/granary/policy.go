@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +17,7 @@ type policyReport struct {
 	Compression string `json:"compression"`
 	Chunking    string `json:"chunking"`
 	Class       string `json:"class,omitempty"` // of the disks; "" for any
+	Storage     string `json:"storageClass,omitempty"`
 }
 
 func (r *policyReport) table(t *tableWriter) {
@@ -28,6 +28,9 @@ func (r *policyReport) table(t *tableWriter) {
 	t.row("chunking", r.Chunking)
 	if r.Class != "" {
 		t.row("disks of class", r.Class)
+	}
+	if r.Storage != "" {
+		t.row("storage class", r.Storage)
 	}
 }
 
@@ -70,17 +73,18 @@ func policySetCommand(env *environment) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			p.StorageClass = "" // a file gets a policy of its own in place of its class's
 			if cmd.Flags().Changed("ec") {
-				if p.DataShards, p.ParityShards, err = parseCode(code); err != nil {
-					return err
+				if p.DataShards, p.ParityShards, err = granary.ParseCode(code); err != nil {
+					return usagef("--ec: %v", err)
 				}
 			}
 			if cmd.Flags().Changed("inline-max") {
 				p.InlineMax = inlineMax
 			}
 			if cmd.Flags().Changed("compression") {
-				if p.Compression, err = indexOf[granary.Compression](compressionNames(), compression, "compression"); err != nil {
-					return err
+				if p.Compression, err = granary.ParseCompression(compression); err != nil {
+					return usagef("--compression: %v", err)
 				}
 			}
 			if cmd.Flags().Changed("chunking") {
@@ -124,25 +128,13 @@ func policyOf(ctx context.Context, fs *filer.FS, path string) (*filer.Info, gran
 	return info, p, err
 }
 
-func compressionNames() []string { return []string{"none", "lz4", "zstd"} }
-func chunkingNames() []string    { return []string{"cdc", "fixed"} }
+func chunkingNames() []string { return []string{"cdc", "fixed"} }
 
 func policyReportOf(path string, p granary.Policy) *policyReport {
 	return &policyReport{
 		Path: path, Code: p.String(), InlineMax: p.InlineMax,
-		Compression: compressionNames()[p.Compression], Chunking: chunkingNames()[p.Chunking], Class: p.Class,
+		Compression: p.Compression.String(), Chunking: chunkingNames()[p.Chunking], Class: p.Class, Storage: p.StorageClass,
 	}
-}
-
-// parseCode reads "4+2" or "auto".
-func parseCode(text string) (k, m int, err error) {
-	if text == "auto" {
-		return 0, 0, nil
-	}
-	if n, err := fmt.Sscanf(text, "%d+%d", &k, &m); err != nil || n != 2 || k < 1 || fmt.Sprintf("%d+%d", k, m) != text {
-		return 0, 0, usagef("--ec %q is neither auto nor K+M, such as 4+2", text)
-	}
-	return k, m, nil
 }
 
 func indexOf[T ~uint8](names []string, name, what string) (T, error) {

@@ -125,6 +125,7 @@ type masterRole struct {
 	root   granary.User
 	owner  granary.Cred // of the first directories, if the cluster is founded
 	shards master.ShardControl
+	cache  int64 // bytes of the metadata that are kept in memory; 0: the default
 
 	clockSkew time.Duration // for tests
 }
@@ -143,7 +144,7 @@ func (p *process) startMaster(l listenOptions, r masterRole) (*master.Server, er
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	o := master.Options{
 		Dir: r.dir, ID: r.id, GRPCAddr: l.addr(portMaster), RaftAddr: l.addr(portRaft),
-		Peers: r.peers, Join: r.join, RootUser: r.root, Owner: r.owner, Shards: r.shards, Log: p.log, Registerer: registry, ClockSkew: r.clockSkew,
+		Peers: r.peers, Join: r.join, RootUser: r.root, Owner: r.owner, Shards: r.shards, CacheBytes: r.cache, Log: p.log, Registerer: registry, ClockSkew: r.clockSkew,
 		Dial: func(addr string) (wire.Master, func() error, error) { return wire.DialMaster(addr) },
 	}
 	m, err := master.Open(o)

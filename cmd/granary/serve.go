@@ -36,6 +36,7 @@ type serveOptions struct {
 	sync       string
 	workers    int
 	cache      cacheOptions
+	memory     serveMemory
 	owner      ownerValue
 	filerOptions
 	clockSkew time.Duration // added to the clock; for tests
@@ -82,6 +83,7 @@ are used as failure domains (2 disks: a copy on each; 3: 2+1; 6: 4+2).`,
 	o.listenOptions.flags(cmd)
 	o.syncFlag(cmd)
 	o.volumeFlags(cmd)
+	o.memory.flag(cmd)
 	cmd.Flags().StringVar(&o.data, "data", "granary-data", "directory for everything that is kept")
 	o.owner.flag(cmd, "to whom belong /, if it is new, and what is made through HTTP and S3")
 	o.filerOptions.flags(cmd)
@@ -96,8 +98,13 @@ func serveAll(ctx context.Context, env *environment, o *serveOptions, out io.Wri
 	if err != nil {
 		return err
 	}
+	heap, chunkCache, metadataCache, err := o.memory.share()
+	if err != nil {
+		return err
+	}
 	p := newProcess(log)
 	defer func() { err = errors.Join(err, p.stop()) }()
+	p.limitMemory(heap)
 
 	volumeAddr := o.addr(portVolume)
 	role, err := o.role(filepath.Join(o.data, "volume"), o.zone, o.rack)
@@ -110,7 +117,7 @@ func serveAll(ctx context.Context, env *environment, o *serveOptions, out io.Wri
 	}
 	blocks := volume.NewClient()
 	blocks.Attach(volumeAddr, store)
-	m, err := p.startMaster(o.listenOptions, masterRole{dir: filepath.Join(o.data, "master"), root: root, owner: o.owner.cred, shards: blocks})
+	m, err := p.startMaster(o.listenOptions, masterRole{dir: filepath.Join(o.data, "master"), root: root, owner: o.owner.cred, shards: blocks, cache: metadataCache})
 	if err != nil {
 		return err
 	}
@@ -124,7 +131,7 @@ func serveAll(ctx context.Context, env *environment, o *serveOptions, out io.Wri
 	p.heartbeat(store, volumeAddr, role, []string{masterAddr}, volumeDialer(local))
 	p.startWorker(store.ServerID(), o.workers, blocks, client.Options{Masters: []string{masterAddr}, Dial: local, Log: log})
 	c, err := client.Open(ctx, client.Options{
-		Masters: []string{masterAddr}, Dial: local, Shards: blocks, Name: sessionName("filer"), Log: log,
+		Masters: []string{masterAddr}, Dial: local, Shards: blocks, Name: sessionName("filer"), CacheBytes: chunkCache, Log: log,
 	})
 	if err != nil {
 		return err
@@ -272,7 +279,7 @@ func serveMaster(ctx context.Context, env *environment, o *serveOptions) (err er
 		return err
 	}
 	r := masterRole{dir: o.data, id: o.id, peers: peers, join: join, root: root, owner: o.owner.cred, shards: volume.NewClient(), clockSkew: o.clockSkew}
-	limitMemory(masterMemory)
+	p.limitMemory(masterMemory)
 	if _, err := p.startMaster(o.listenOptions, r); err != nil {
 		return err
 	}
@@ -283,11 +290,13 @@ func serveMaster(ctx context.Context, env *environment, o *serveOptions) (err er
 const masterMemory = 512 << 20
 
 // limitMemory has the garbage collector work harder when the process nears a limit, where it would otherwise let the
-// memory grow to twice of what is in use. A limit from GOMEMLIMIT stands.
-func limitMemory(bytes int64) {
-	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
-		debug.SetMemoryLimit(bytes)
+// memory grow to twice of what is in use. A limit from GOMEMLIMIT stands: then it reports false.
+func limitMemory(bytes int64) bool {
+	if debug.SetMemoryLimit(-1) != math.MaxInt64 {
+		return false
 	}
+	debug.SetMemoryLimit(bytes)
+	return true
 }
 
 // parsePeers reads ID@HOST:PORT.
