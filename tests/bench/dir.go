@@ -53,14 +53,14 @@ func (d *dirTarget) small(ctx context.Context, t *table, root string, threads in
 		_, werr := f.Write(body)
 		return errors.Join(werr, f.Sync(), f.Close())
 	}
-	n, err := t.run(ctx, cell{"create", smallFile, threads, filesMax, create})
+	n, err := t.run(ctx, cell{"create", smallFile, threads, filesMax, 1, create})
 	if err != nil {
 		return err
 	}
 	steps := []cell{
-		{"stat", 0, threads, filesMax, func(_ context.Context, i int) error { _, err := os.Stat(name(i % n)); return err }},
-		{"read", smallFile, threads, filesMax, func(_ context.Context, i int) error { _, err := os.ReadFile(name(i % n)); return err }},
-		{"readdir", 0, threads, 200, func(_ context.Context, i int) error {
+		{"stat", 0, threads, filesMax, 1, func(_ context.Context, i int) error { _, err := os.Stat(name(i % n)); return err }},
+		{"read", smallFile, threads, filesMax, 1, func(_ context.Context, i int) error { _, err := os.ReadFile(name(i % n)); return err }},
+		{"readdir", 0, threads, 200, 1, func(_ context.Context, i int) error {
 			_, err := os.ReadDir(filepath.Join(root, fmt.Sprint(i%threads)))
 			return err
 		}},
@@ -70,11 +70,11 @@ func (d *dirTarget) small(ctx context.Context, t *table, root string, threads in
 			return err
 		}
 	}
-	renamed, err := t.run(ctx, cell{"rename", 0, threads, n, func(_ context.Context, i int) error { return os.Rename(name(i), name(i)+".r") }})
+	renamed, err := t.run(ctx, cell{"rename", 0, threads, n, 1, func(_ context.Context, i int) error { return os.Rename(name(i), name(i)+".r") }})
 	if err != nil {
 		return err
 	}
-	_, err = t.run(ctx, cell{"unlink", 0, threads, renamed, func(_ context.Context, i int) error { return os.Remove(name(i) + ".r") }})
+	_, err = t.run(ctx, cell{"unlink", 0, threads, renamed, 1, func(_ context.Context, i int) error { return os.Remove(name(i) + ".r") }})
 	return err
 }
 
@@ -97,7 +97,7 @@ func (d *dirTarget) large(ctx context.Context, t *table, root string, threads in
 		}
 		return errors.Join(werr, f.Sync(), f.Close())
 	}
-	n, err := t.run(ctx, cell{"write", fileSize, threads, 32, write})
+	n, err := t.run(ctx, cell{"write", fileSize, threads, 32, 1, write})
 	if err != nil {
 		return err
 	}
@@ -116,6 +116,6 @@ func (d *dirTarget) large(ctx context.Context, t *table, root string, threads in
 		}
 		return f.Close()
 	}
-	_, err = t.run(ctx, cell{"read", fileSize, threads, 64, read})
+	_, err = t.run(ctx, cell{"read", fileSize, threads, 64, 1, read})
 	return err
 }

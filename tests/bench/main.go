@@ -26,10 +26,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&s.table.name, "name", "store", "what the table calls the target")
 	flags.DurationVar(&s.table.each, "each", 3*time.Second, "time for each cell")
 	flags.BoolVar(&s.header, "header", true, "print the heading")
-	flags.StringVar(&s.s3.endpoint, "endpoint", "127.0.0.1:7700", "s3: HOST:PORT")
-	flags.StringVar(&s.s3.accessKey, "access-key", os.Getenv("AWS_ACCESS_KEY_ID"), "s3: access key")
-	flags.StringVar(&s.s3.secretKey, "secret-key", os.Getenv("AWS_SECRET_ACCESS_KEY"), "s3: secret key")
-	flags.StringVar(&s.s3.bucket, "bucket", "bench", "s3: bucket to work in; made if needed")
+	s.s3.flags(flags)
 	flags.StringVar(&s.dir.path, "path", "", "dir: directory to work in")
 	return measure.Dispatch(ctx, args, flags, &s, []measure.Command[settings]{
 		{Name: "s3", Run: func(ctx context.Context, s settings) error { return s.s3.run(ctx, s.begin()) }},

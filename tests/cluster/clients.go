@@ -1,12 +1,15 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -76,18 +79,82 @@ func (a *Access) Mount(t testing.TB, flags ...string) string {
 				t.Logf("log of the mount:\n%s", tail(string(text)))
 			}
 		}
-		unmount(t, point)
+		a.unmount(t, point)
 	})
 	return point
 }
 
-// unmount takes a mount away; if it is still in use, lazily, so that the test can end.
-func unmount(t testing.TB, point string) {
-	err := Poll(10*time.Second, func() error {
-		return exec.Command("fusermount3", "-u", point).Run()
-	})
+// unmount takes a mount away, and its process, which commits first what was written; if that cannot be, or it is still in use, lazily, so
+// that the test can end. Servers in network namespaces have mount namespaces too, in which the mount may be as well: then its process, which
+// has nothing left to write, does not end before they do, and is killed.
+func (a *Access) unmount(t testing.TB, point string) {
+	pid, served := MountProcess(point)
+	ctx, cancel := context.WithCancel(contextOf(unmountWithin))
+	defer cancel()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		gone := time.NewTicker(unmountLook)
+		defer gone.Stop()
+		for looks := 0; looks < unmountLooks; {
+			select {
+			case <-stop:
+				return
+			case <-gone.C:
+			}
+			if !mounted(point) {
+				looks++
+			}
+		}
+		cancel()
+	}()
+	_, err := a.Granary("umount", point).Try(ctx)
 	if err == nil {
 		return
 	}
-	t.Errorf("unmount: %v", errors.Join(err, exec.Command("fusermount3", "-uz", point).Run()))
+	if mounted(point) {
+		t.Logf("umount: %v", err)
+		err = Poll(unmountWithin, func() error {
+			return exec.Command("fusermount3", "-u", point).Run()
+		})
+		if err != nil {
+			t.Errorf("unmount: %v", errors.Join(err, exec.Command("fusermount3", "-uz", point).Run()))
+		}
+	}
+	if again, still := MountProcess(point); served && still && again == pid {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+			t.Errorf("the process of the mount: %v", err)
+		}
+	}
+}
+
+// mounted reports whether something is mounted here. It asks the kernel's table, and not the mount, which may hang.
+func mounted(point string) bool {
+	table, err := os.ReadFile("/proc/self/mounts")
+	return err != nil || bytes.Contains(table, []byte(" "+point+" "))
+}
+
+// The process of a mount that is gone is given so many looks to end.
+const (
+	unmountLook  = 50 * time.Millisecond
+	unmountLooks = 20
+)
+
+// unmountWithin is how long a mount may take to commit what was written, or to be no more in use.
+const unmountWithin = 10 * time.Second
+
+// MountProcess returns the process that serves a mount of the granary binary.
+func MountProcess(point string) (pid int, ok bool) {
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return 0, false
+	}
+	for _, path := range all {
+		line, err := os.ReadFile(path)
+		if err == nil && bytes.Contains(line, []byte(point+"\x00--foreground")) {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			return pid, err == nil
+		}
+	}
+	return 0, false
 }

@@ -175,7 +175,7 @@ func copyThroughMount(ctx context.Context, t *testing.T, mnt string, files []str
 			t.Errorf("the copier says %q", lines.Text())
 			return
 		}
-		acked.add(filepath.Join("copy", copyName(i)), files[i])
+		acked.add(filepath.Join("copy", copyName(i)), files[i%len(files)])
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("copy through the mount: %v", err)
@@ -202,7 +202,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// copier copies the files that list names, one after the other, and prints the number of each when
+// copier copies the files that list names, one after the other and again from the start, and prints the number of each copy when
 // its close has returned, until its standard input ends.
 func copier(list, to string) error {
 	text, err := os.ReadFile(list)
@@ -214,18 +214,17 @@ func copier(list, to string) error {
 		defer close(stop)
 		_, _ = io.Copy(io.Discard, os.Stdin) // its end is all that matters
 	}()
-	for i, local := range strings.Split(string(text), "\n") {
+	for i, files := 0, strings.Split(string(text), "\n"); ; i++ {
 		select {
 		case <-stop:
 			return nil
 		default:
 		}
-		if err := copyFile(filepath.Join(to, copyName(i)), local, i%3 == 0); err != nil {
+		if err := copyFile(filepath.Join(to, copyName(i)), files[i%len(files)], i%3 == 0); err != nil {
 			return err
 		}
 		fmt.Println(i)
 	}
-	return nil
 }
 
 func copyFile(to, from string, sync bool) error {
@@ -246,8 +245,8 @@ func copyFile(to, from string, sync bool) error {
 
 // putThroughHTTP uploads files; one that the server did not answer is tried again under the same name.
 func putThroughHTTP(ctx context.Context, s *cluster.Server, files []string, acked *ackList) {
-	for i := 0; i < len(files) && ctx.Err() == nil; {
-		local := files[len(files)-1-i]
+	for i := 0; ctx.Err() == nil; { // again from the start when all are there, under further names
+		local := files[len(files)-1-i%len(files)]
 		path := fmt.Sprintf("put/%05d", i)
 		if httpPut(ctx, s.HTTP+"/"+path, local) == nil {
 			acked.add(path, local)

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -56,6 +57,8 @@ func statsOf(t *testing.T, a *cluster.Access, point string) (s struct {
 		Local struct{ Hits, Added, BytesRead uint64 }
 		Reads struct{ Count uint64 }
 	}
+	Nodes, NodesMax, Forgotten int
+	Memory                     struct{ Resident int64 }
 }) {
 	t.Helper()
 	text := a.Granary("stats", "--count", "1", "--output", "json", point).Run(t)
@@ -303,5 +306,40 @@ func TestE2EStall(t *testing.T) {
 			return fmt.Errorf("it has %d bytes: %v", st.Size, err)
 		}
 		return nil
+	})
+}
+
+// TestE2EMountEnds: the process of a mount that was taken away while masters do not answer ends when it has tried for long enough, however
+// patient calls are.
+func TestE2EMountEnds(t *testing.T) {
+	d := cluster.StartDev(t, 1, 1)
+	mnt := d.Mount(t, "--close-within", "1s")
+	sh(t, mnt, `mkdir dir && cd dir && for i in 1 2 3; do head -c 100000 /dev/urandom > $i; done; sync .`)
+	sh(t, mnt, `head -c 100000 /dev/urandom > dir/late`) // it is committed a while later
+	d.Kill(t, "m1")
+	pid, ok := cluster.MountProcess(mnt)
+	if !ok {
+		t.Fatal("nobody serves the mount")
+	}
+	if out, err := exec.Command("fusermount3", "-u", mnt).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v", out, err)
+	}
+	cluster.WaitFor(t, cluster.ReadyWithin, "the process to end", func() error {
+		if now, still := cluster.MountProcess(mnt); still && now == pid {
+			return errors.New("it is there")
+		}
+		return nil
+	})
+	d.StartRole(t, "m1")
+	mountAgain(t, &d.Access, mnt)
+	sh(t, mnt, `[ "$(ls dir | wc -l)" -ge 3 ]`)
+}
+
+// mountAgain mounts at a directory that was one before; the test unmounts it at its end.
+func mountAgain(t *testing.T, a *cluster.Access, point string) {
+	t.Helper()
+	cluster.WaitFor(t, cluster.ReadyWithin, "a mount", func() error {
+		_, err := a.Granary("mount", point).Try(t.Context())
+		return err
 	})
 }

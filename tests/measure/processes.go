@@ -102,6 +102,18 @@ func cpuSeconds(pid int) (float64, error) {
 	return (user + system) / ticksPerSecond, err
 }
 
+// PeakMemory returns how much memory the processes had at most, in bytes: the sum of each one's peak, whenever that was.
+func (p Processes) PeakMemory() (sum uint64, err error) {
+	for _, pid := range p {
+		peak, _, err := PeakMemory(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += peak
+	}
+	return sum, nil
+}
+
 // PeakMemory returns how much memory a process had at most, in bytes, and how much it has.
 func PeakMemory(pid int) (peak, now uint64, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

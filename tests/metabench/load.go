@@ -15,11 +15,10 @@ import (
 const (
 	loadBatch   = 256 // creates in one call
 	loadCallers = 8
-	loadDirSize = 10_000 // entries of a directory
 	million     = 1_000_000
 )
 
-// load makes inodes, ten thousand to a directory.
+// load makes inodes, so many to a directory.
 func load(ctx context.Context, s settings, c *client.Client) error {
 	root, err := mkdir(ctx, c, granary.RootInode, unique("load"))
 	if err != nil {
@@ -28,7 +27,7 @@ func load(ctx context.Context, s settings, c *client.Client) error {
 	start := time.Now()
 	for from := 0; from < s.inodes; from += million {
 		n := min(million, s.inodes-from)
-		if err := loadSome(ctx, c, root, from/loadDirSize, n); err != nil {
+		if err := loadSome(ctx, c, root, s.dirSize, from/s.dirSize, n); err != nil {
 			return err
 		}
 		took := time.Since(start)
@@ -37,8 +36,8 @@ func load(ctx context.Context, s settings, c *client.Client) error {
 	return nil
 }
 
-// loadSome fills directories from number first on with n files in all.
-func loadSome(ctx context.Context, c *client.Client, root granary.InodeID, first, n int) error {
+// loadSome fills directories from number first on with n files in all, size in each.
+func loadSome(ctx context.Context, c *client.Client, root granary.InodeID, size, first, n int) error {
 	var next atomic.Int64
 	errs := make([]error, loadCallers)
 	var callers sync.WaitGroup
@@ -46,13 +45,13 @@ func loadSome(ctx context.Context, c *client.Client, root granary.InodeID, first
 		callers.Go(func() {
 			for {
 				k := int(next.Add(1)) - 1
-				left := n - k*loadDirSize
+				left := n - k*size
 				if left <= 0 || ctx.Err() != nil {
 					return
 				}
 				dir, err := mkdir(ctx, c, root, fmt.Sprintf("dir-%06d", first+k))
 				if err == nil {
-					err = fill(ctx, c, dir, 0, min(left, loadDirSize))
+					err = fill(ctx, c, dir, 0, min(left, size))
 				}
 				if errs[w] = err; err != nil {
 					return
@@ -92,7 +91,7 @@ func big(ctx context.Context, s settings, c *client.Client) error {
 	if err != nil {
 		return err
 	}
-	if err := loadSome(ctx, c, tree, 0, 100_000); err != nil {
+	if err := loadSome(ctx, c, tree, s.dirSize, 0, 100_000); err != nil {
 		return err
 	}
 	return renameTree(ctx, c, root)

@@ -29,6 +29,7 @@ type settings struct {
 	each    time.Duration
 	pids    measure.Processes // whose CPU time is charged: the leader's
 	inodes  int
+	dirSize int
 	blocks  int
 	callers []int
 	node    int    // raft: which of the three this process is
@@ -51,6 +52,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	})
 	flags.IntVar(&s.inodes, "inodes", 1_000_000, "how many to load")
+	flags.IntVar(&s.dirSize, "dir-size", 10_000, "how many of them in a directory")
 	flags.IntVar(&s.blocks, "blocks", 1_000_000, "how many to commit")
 	flags.IntVar(&s.node, "node", 0, "bare Raft: which node to be")
 	flags.IntVar(&s.base, "base", 18700, "bare Raft, failover: first port")
