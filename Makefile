@@ -3,7 +3,7 @@ GO      ?= go
 BIN     := bin/granary
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: all build run cluster test unit check e2e chaos fsx programs posix bench blockbench metabench golden fuzz generate clean
+.PHONY: all build run cluster test unit check e2e chaos fsx programs posix bench s3bench blockbench metabench golden fuzz generate clean
 
 all: build
 
@@ -53,6 +53,11 @@ posix: build
 bench: build
 	bash tests/bench/run.sh
 	bash tests/blockbench/run.sh
+
+# The S3 door beside MinIO's, of which MINIO names the binary, in turns, with medians.
+s3bench: build
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/bench ./tests/bench
+	bash tests/bench/beside.sh
 
 # The block path beside dd: writes, reads, the repair of a lost disk, thin rows, the memory of a server with a terabyte.
 # PARTS="repair" runs one of them.
