@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"errors"
 	"os"
 	"sync"
 )
@@ -21,29 +22,33 @@ type ColdReader struct{ buffers sync.Pool }
 
 // ColdFile is a file that a ColdReader reads.
 type ColdFile struct {
-	f      *os.File
-	direct direct
+	f      *os.File // which is read as it is asked for: nothing is read ahead
+	direct second
+	whole  second // which is read ahead
 }
 
-// NewColdFile makes one of a file that is open to be read, and closes it from then on. It is read as it is asked for: nothing is read ahead.
+// NewColdFile makes one of a file that is open to be read, and closes it from then on.
 func NewColdFile(f *os.File) *ColdFile {
 	_ = control(f, randomly) // advice: that it is not taken only makes marks where nothing was read
-	return &ColdFile{f: f, direct: direct{mode: os.O_RDONLY}}
+	return &ColdFile{f: f, direct: second{flags: os.O_RDONLY | directFlag}, whole: second{flags: os.O_RDONLY}}
 }
 
 // Close closes the file.
 func (c *ColdFile) Close() error {
-	err := c.direct.close()
-	if err2 := c.f.Close(); err == nil {
-		err = err2
-	}
-	return err
+	return errors.Join(c.direct.close(), c.whole.close(), c.f.Close())
 }
 
 // ReadAt is that of io.ReaderAt, from a ColdFile.
 func (r *ColdReader) ReadAt(c *ColdFile, p []byte, off int64) (int, error) {
 	mark := (off + directAlignment - 1) / directAlignment * directAlignment
-	if len(p) < coldMin || c.cached(mark) {
+	if len(p) < coldMin {
+		return c.f.ReadAt(p, off)
+	}
+	if c.cached(mark) {
+		// What is read ahead comes in large folios, which cost a third of the CPU time of single pages.
+		if whole := c.whole.open(c.f); whole != nil {
+			return whole.ReadAt(p, off)
+		}
 		return c.f.ReadAt(p, off)
 	}
 	d := c.direct.open(c.f)

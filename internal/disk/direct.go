@@ -16,21 +16,22 @@ const (
 	directAlignment = 4096
 )
 
-// direct is a second descriptor of a file, for writes and reads past the system's memory. It is opened by the first of them.
-type direct struct {
-	mode int // os.O_RDWR, or os.O_RDONLY
-	once sync.Once
-	file *os.File // nil if the file system does not do such writes
+// second is another descriptor of a file, for writes and reads of another kind: past the system's memory, or with other advice. It is opened by the
+// first of them.
+type second struct {
+	flags int // of open
+	once  sync.Once
+	file  *os.File // nil if the file system does not have that kind
 }
 
 // open returns the descriptor, or nil.
-func (d *direct) open(f *os.File) *os.File {
-	d.once.Do(func() { d.file = openDirect(f, d.mode) })
+func (d *second) open(f *os.File) *os.File {
+	d.once.Do(func() { d.file = reopen(f, d.flags) })
 	return d.file
 }
 
 // close closes the descriptor, if there is one; none is opened afterwards.
-func (d *direct) close() error {
+func (d *second) close() error {
 	d.once.Do(func() {})
 	if d.file == nil {
 		return nil

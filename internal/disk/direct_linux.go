@@ -9,11 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openDirect opens a file another time, by its descriptor: its name may have changed.
-func openDirect(f *os.File, mode int) *os.File {
+// directFlag is that of open for what passes the system's memory by.
+const directFlag = syscall.O_DIRECT
+
+// reopen opens a file another time, by its descriptor: its name may have changed.
+func reopen(f *os.File, flags int) *os.File {
 	var d *os.File
 	err := control(f, func(fd int) (err error) {
-		d, err = os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), mode|syscall.O_DIRECT, 0)
+		d, err = os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), flags, 0)
 		return err
 	})
 	if err != nil {

@@ -45,7 +45,7 @@ func (o *osFS) Path(name string) string { return filepath.Join(o.dir, name) }
 
 type osFile struct {
 	f      *os.File
-	direct direct
+	direct second
 }
 
 // checkName refuses what is not a slash-separated path below the root. "." is the root itself.
@@ -71,7 +71,7 @@ func (o *osFS) open(op, name string, flag int) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &osFile{f: f, direct: direct{mode: os.O_RDWR}}, nil
+	return &osFile{f: f, direct: second{flags: os.O_RDWR | directFlag}}, nil
 }
 
 func (o *osFS) Remove(name string) error {
