@@ -25,6 +25,8 @@ type UploadOptions struct {
 	// Create gives Parent, Name, Mode, Xattrs, Replace, MakeParents, Match …; its Content is the
 	// upload's business. With Anonymous the file has no name in the end either.
 	Create granary.Create
+	// Size is how many bytes will come, as far as is known; at most 0 if it is not. It is only to have memory of the right size.
+	Size int64
 	// NoInline makes even the smallest content a block: for parts of a whole that will be put together by reference.
 	NoInline bool
 	// Home is the directory that dataset and policy come from, if Create.Name is a path that leads
@@ -99,6 +101,7 @@ func (c *Client) NewUpload(ctx context.Context, o UploadOptions) (*Upload, error
 	row := c.writer(t.policyID, t.policy).fullRow()
 	u := &Upload{c: c, o: o, t: t, rows: 2 * row, most: min(max(row, granary.ChunkSizeMax), segmentMost), segment: newSegment(0), wake: make(chan struct{}, 1)}
 	u.cut = newCutter(&c.arenas, t.policy.Chunking, o.NoInline, u.most)
+	u.cut.expect = int(min(max(o.Size, 0), int64(u.most)))
 	u.cut.get = u.borrow
 	u.ctx, u.cancel = context.WithCancel(ctx)
 	return u, nil

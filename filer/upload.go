@@ -13,6 +13,7 @@ import (
 type UploadOptions struct {
 	Root      granary.InodeID
 	Path      string // missing parents are made, with FlagImplicit
+	Size      int64  // how many bytes will come, as far as is known; at most 0 if it is not
 	Mode      uint32
 	Cred      granary.Cred  // who makes it
 	Owner     *granary.Cred // whom it belongs to, if a gateway makes it for somebody; nil: who makes it
@@ -74,7 +75,7 @@ func (fs *FS) Upload(ctx context.Context, o UploadOptions) (*Upload, error) {
 	}
 	policy = cmp.Or(create.Policy, policy)
 	up, err := fs.store.NewUpload(ctx, client.UploadOptions{
-		Cred: o.Cred, Create: create, NoInline: o.NoInline, Home: p.home.Inode, Policy: policy,
+		Cred: o.Cred, Create: create, Size: o.Size, NoInline: o.NoInline, Home: p.home.Inode, Policy: policy,
 	})
 	if err != nil {
 		return nil, err

@@ -85,7 +85,7 @@ func unpack(ctx context.Context, fs *filer.FS, cred granary.Cred, tree granary.I
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	x := &extraction{ctx: ctx, stop: stop, fs: fs, cred: cred, tree: tree, in: tar.NewReader(in), flying: map[string]bool{}, dirs: map[string]granary.InodeID{"": tree}}
+	x := &extraction{ctx: ctx, stop: stop, fs: fs, cred: cred, tree: tree, in: tar.NewReader(in), from: new(copyBuffers), flying: map[string]bool{}, dirs: map[string]granary.InodeID{"": tree}}
 	x.files.SetLimit(extractWorkers)
 	err = x.entries()
 	if werr := x.settle(); werr != nil {
@@ -135,6 +135,7 @@ type extraction struct {
 	cred granary.Cred // who makes it all
 	tree granary.InodeID
 	in   *tar.Reader
+	from *copyBuffers
 	out  extracted
 
 	files  errgroup.Group
@@ -315,12 +316,12 @@ func (x *extraction) file(dir granary.InodeID, base, name string, h *tar.Header)
 }
 
 func (x *extraction) store(dir granary.InodeID, base string, h *tar.Header, content io.Reader) error {
-	up, err := x.fs.Upload(x.ctx, filer.UploadOptions{Root: dir, Path: base, Mode: uint32(h.Mode) & 0o777, Cred: x.cred, Xattrs: archivedXattrs(h)})
+	up, err := x.fs.Upload(x.ctx, filer.UploadOptions{Root: dir, Path: base, Size: h.Size, Mode: uint32(h.Mode) & 0o777, Cred: x.cred, Xattrs: archivedXattrs(h)})
 	if err != nil {
 		return err
 	}
 	defer up.Abort()
-	if _, err := copyBody(up, io.Discard, &incoming{path: h.Name, body: content, size: h.Size}); err != nil {
+	if _, err := x.from.copy(up, io.Discard, &incoming{path: h.Name, body: content, size: h.Size}); err != nil {
 		return err
 	}
 	info, err := up.Commit(nil)

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync"
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/filer"
@@ -186,7 +187,7 @@ type received struct {
 // receive streams a body into an upload. Nothing is published yet.
 func (q *request) receive(in *incoming) (*received, error) {
 	o := filer.UploadOptions{
-		Path: in.path, Mode: fileMode, Match: in.match, Xattrs: typeXattr(in.contentType),
+		Path: in.path, Size: in.size, Mode: fileMode, Match: in.match, Xattrs: typeXattr(in.contentType),
 	}
 	p := &received{q: q, path: in.path}
 	if a := in.attributes; a != nil {
@@ -202,7 +203,7 @@ func (q *request) receive(in *incoming) (*received, error) {
 		return nil, err
 	}
 	sum := md5.New()
-	n, err := copyBody(u, io.MultiWriter(sum, in.sums), in)
+	n, err := q.h.buffers.copy(u, io.MultiWriter(sum, in.sums), in)
 	if err == nil && in.size >= 0 && n != in.size {
 		err = granary.Errorf(granary.KindInvalid, "upload", in.path, "the body has %d bytes, and not the %d announced", n, in.size)
 	}
@@ -217,14 +218,24 @@ func (q *request) receive(in *incoming) (*received, error) {
 	return p, nil
 }
 
-// copyBody copies a body to its end into an upload and into sums. That the body broke off is the client's
-// doing: KindInvalid.
-func copyBody(u, sums io.Writer, in *incoming) (int64, error) {
-	size := int64(copySize)
-	if in.size >= 0 {
-		size = min(size, in.size+1)
+// copyBuffers recycles what bodies are read into.
+type copyBuffers struct{ pool sync.Pool }
+
+func (b *copyBuffers) get() *[copySize]byte {
+	if p, ok := b.pool.Get().(*[copySize]byte); ok {
+		return p
 	}
-	p := make([]byte, size)
+	return new([copySize]byte)
+}
+
+func (b *copyBuffers) put(p *[copySize]byte) { b.pool.Put(p) }
+
+// copy copies a body to its end into an upload and into sums. That the body broke off is the client's
+// doing: KindInvalid.
+func (b *copyBuffers) copy(u, sums io.Writer, in *incoming) (int64, error) {
+	buffer := b.get()
+	defer b.put(buffer)
+	p := buffer[:]
 	var total int64
 	for {
 		n, rerr := in.body.Read(p)
