@@ -66,10 +66,20 @@ type liveness interface {
 }
 
 const (
-	memTableSize      = 32 << 20
 	cacheBytesDefault = 256 << 20
 	recallShare       = 4 // one in so many bytes of the cache is for what is recalled
+
+	// Pebble takes what it has in memory tables, two of them at times, out of its block cache: they are to leave most of it for blocks. What is
+	// read in every query, such as indexes and filters, has to be read and checked again where there is no room for it.
+	memTableShare   = 5
+	memTableSizeMin = 2 << 20
+	memTableSizeMax = 32 << 20
 )
+
+// memTableBytes is the size of the memory tables beside a cache.
+func memTableBytes(cacheBytes int64) uint64 {
+	return uint64(min(max(cacheBytes/memTableShare, memTableSizeMin), memTableSizeMax))
+}
 
 // blockCacheBytes is the part of a cache that is not for what is recalled.
 func blockCacheBytes(cacheBytes int64) int64 { return cacheBytes - cacheBytes/recallShare }
@@ -80,7 +90,7 @@ func pebbleOptions(o stateOptions) *pebble.Options {
 	p := &pebble.Options{
 		FS:                    o.FS,
 		FormatMajorVersion:    pebble.FormatValueSeparation,
-		MemTableSize:          memTableSize,
+		MemTableSize:          memTableBytes(o.CacheBytes),
 		CacheSize:             blockCacheBytes(o.CacheBytes),
 		Cache:                 o.Cache,
 		L0CompactionThreshold: 4,

@@ -31,7 +31,7 @@ func (m *serveMemory) share() (heap, chunks, metadata int64, err error) {
 	if bytes < serveMemoryLeast {
 		return 0, 0, 0, usagef("--memory %s is less than the %s that a server needs", byteText(uint64(bytes)), byteText(serveMemoryLeast))
 	}
-	return bytes / 5 * 3, max(bytes/6, 2*granary.ChunkSizeMax), bytes / 10, nil
+	return bytes / 5 * 3, max(bytes/6, 2*granary.ChunkSizeMax), bytes / 8, nil
 }
 
 // memoryLook is how often it is looked at whether a limit of memory can be kept.
