@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer/s3/md5lanes"
 )
 
 // body is a request's payload, decoded. Its Read says io.EOF only after everything that the request
@@ -23,11 +24,12 @@ type body struct {
 	in       io.Reader
 	size     int64 // bytes announced; -1 if not known
 	read     int64
-	sha256   hash.Hash // nil: not signed as a whole
-	wantSHA  string    // hexadecimal
-	md5      hash.Hash // nil: nobody wants it
-	tag      string    // the ETag, if it is not the MD5
-	wantMD5  []byte    // nil: not announced
+	sha256   hash.Hash       // nil: not signed as a whole
+	wantSHA  string          // hexadecimal
+	md5      hash.Hash       // nil: nobody wants it
+	lanes    *md5lanes.Lanes // computes it with those of others; nil: alone
+	tag      string          // the ETag, if it is not the MD5
+	wantMD5  []byte          // nil: not announced
 	digests  []*digest
 	trailers func() map[string]string // nil: there are none
 	err      error
@@ -35,8 +37,8 @@ type body struct {
 
 // newBody decodes and verifies what the identity's signature says about the payload. With ofObject,
 // checksums in the headers are not the payload's.
-func newBody(r *http.Request, id identity, ofObject bool) (*body, error) {
-	b := &body{in: r.Body, size: r.ContentLength}
+func newBody(r *http.Request, id identity, ofObject bool, lanes *md5lanes.Lanes) (*body, error) {
+	b := &body{in: r.Body, size: r.ContentLength, lanes: lanes}
 	var trailers []string
 	switch id.payload {
 	case payloadUnsigned:
@@ -117,10 +119,17 @@ func (b *body) decodeChunks(r *http.Request, id identity) ([]string, error) {
 
 // computeMD5 has the MD5 computed, which must be asked for before the first Read.
 func (b *body) computeMD5() {
-	if b.md5 == nil && (b.tag == "" || b.wantMD5 != nil) {
+	switch {
+	case b.md5 != nil || b.tag != "" && b.wantMD5 == nil:
+	case b.lanes == nil || b.size >= 0 && b.size < togetherMin:
 		b.md5 = md5.New()
+	default:
+		b.md5 = b.lanes.New()
 	}
 }
+
+// togetherMin is from where on the MD5 of a payload is computed with those of others.
+const togetherMin = 128 << 10
 
 // addDigest has a checksum computed that the request does not announce.
 func (b *body) addDigest(a algorithm) {

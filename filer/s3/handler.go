@@ -19,6 +19,7 @@ import (
 	"github.com/dsorchard/granary/filer"
 	"github.com/dsorchard/granary/filer/accounts"
 	"github.com/dsorchard/granary/filer/notify"
+	"github.com/dsorchard/granary/filer/s3/md5lanes"
 )
 
 // Options configures a handler.
@@ -51,6 +52,7 @@ type Handler struct {
 	keepAlive time.Duration // how often a slow answer sends a space
 	logs      *accessLog
 	limits    limiter
+	lanes     md5lanes.Lanes
 }
 
 // NewHandler returns a handler over a file system. Close ends it. It must see request paths as they came: a
@@ -198,7 +200,7 @@ func (q *request) serve() error {
 	}
 	q.r = q.r.WithContext(client.WithFences(q.r.Context(), fences...))
 	completes := q.r.Method == http.MethodPost && q.query.Has("uploadId")
-	if q.body, err = newBody(q.r, q.identity, completes); err != nil {
+	if q.body, err = newBody(q.r, q.identity, completes, &q.h.lanes); err != nil {
 		return err
 	}
 	if err := q.checkOwner(); err != nil {

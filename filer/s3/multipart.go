@@ -296,7 +296,7 @@ func (q *request) uploadPartCopy() error {
 	if err != nil {
 		return err
 	}
-	o, content := m.partOptions(number), &body{size: part.length}
+	o, content := m.partOptions(number), &body{size: part.length, lanes: &q.h.lanes}
 	if err := q.sealPart(m, number, &o, content); err != nil {
 		return err
 	}
