@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -114,7 +113,7 @@ func (h *Handler) authenticateQuery(r *http.Request, query url.Values) (identity
 	payload := payloadUnsigned
 	if v := query.Get("X-Amz-Content-Sha256"); v != "" {
 		payload = v
-	} else if v := r.Header.Get("X-Amz-Content-Sha256"); v != "" && slices.Contains(claim.headers, "x-amz-content-sha256") {
+	} else if v := r.Header.Get("X-Amz-Content-Sha256"); v != "" { // signed by its place in the canonical request
 		payload = v
 	}
 	id := identity{payload: payload, scope: claim.scope, dateTime: date.Format(dateTimeFormat), seed: claim.signature}

@@ -25,7 +25,7 @@ func (q *request) bucketRoot() (granary.InodeID, error) {
 
 // bucketInfo finds a bucket, with its configurations.
 func (h *Handler) bucketInfo(ctx context.Context, name string) (*filer.Info, error) {
-	missing := refuse(codeNoSuchBucket, "The specified bucket does not exist.")
+	missing := refuse(codeNoSuchBucket, "The specified bucket does not exist")
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") || len(name) > granary.NameLengthMax {
 		return nil, missing
 	}

@@ -128,9 +128,24 @@ func (q *request) allowOrigin() {
 	if err != nil || c == nil { // what is wrong with the bucket the operation says
 		return
 	}
-	if rule := c.allowing(origin, q.r.Method, nil); rule != nil {
-		rule.set(q.w.Header(), origin, q.r.Method)
+	method := q.r.Method
+	if asked := q.r.Header.Get("Access-Control-Request-Method"); asked != "" { // AWS goes by it whatever the request is
+		method = asked
 	}
+	if rule := c.allowing(origin, method, requestedHeaders(q.r.Header)); rule != nil {
+		rule.set(q.w.Header(), origin, method)
+	}
+}
+
+// requestedHeaders returns the headers that a request says it has, or is going to have.
+func requestedHeaders(header http.Header) []string {
+	var headers []string
+	for h := range strings.SplitSeq(header.Get("Access-Control-Request-Headers"), ",") {
+		if h = strings.TrimSpace(h); h != "" {
+			headers = append(headers, h)
+		}
+	}
+	return headers
 }
 
 // preflight answers a browser that asks whether it may send a request. It is not signed.
@@ -142,12 +157,7 @@ func (q *request) preflight() error {
 	case !slices.Contains([]string{"GET", "PUT", "POST", "DELETE", "HEAD"}, method):
 		return refuse(codeBadRequest, "Invalid Access-Control-Request-Method: %s", method)
 	}
-	var headers []string
-	for h := range strings.SplitSeq(q.r.Header.Get("Access-Control-Request-Headers"), ",") {
-		if h = strings.TrimSpace(h); h != "" {
-			headers = append(headers, h)
-		}
-	}
+	headers := requestedHeaders(q.r.Header)
 	c, err := q.cors()
 	if err != nil {
 		return err

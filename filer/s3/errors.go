@@ -1,10 +1,12 @@
 package s3
 
 import (
+	"bytes"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/dsorchard/granary"
 )
@@ -223,7 +225,7 @@ func explain(err error, notFound code) *apiError {
 	case codeNoSuchKey:
 		message = "The specified key does not exist."
 	case codeNoSuchBucket:
-		message = "The specified bucket does not exist."
+		message = "The specified bucket does not exist"
 	case codeNoSuchUpload:
 		message = "The specified multipart upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed."
 	case codePrecondition:
@@ -240,13 +242,27 @@ func explain(err error, notFound code) *apiError {
 type errorDocument struct {
 	XMLName   xml.Name `xml:"Error"`
 	Code      code
-	Message   string
+	Message   messageText
 	Details   []detail
 	Key       string `xml:",omitempty"`
 	Bucket    string `xml:"BucketName,omitempty"`
 	Resource  string
 	RequestID string `xml:"RequestId"`
 	HostID    string `xml:"HostId"`
+}
+
+// messageText is a text for people: its quotes stay as they are, as in AWS.
+type messageText string
+
+// MarshalXML implements xml.Marshaler.
+func (t messageText) MarshalXML(e *xml.Encoder, start xml.StartElement) error {
+	var b bytes.Buffer
+	if err := xml.EscapeText(&b, []byte(t)); err != nil {
+		return err
+	}
+	return e.EncodeElement(struct {
+		Text string `xml:",innerxml"`
+	}{strings.NewReplacer("&#34;", `"`, "&#39;", "'").Replace(b.String())}, start)
 }
 
 // hostID is what answers tell of where they come from.

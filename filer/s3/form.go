@@ -56,9 +56,12 @@ func (q *request) readForm() (*form, error) {
 			return nil, malformedForm()
 		}
 		name := strings.ToLower(part.FormName())
-		if name == "file" {
+		switch name {
+		case "file":
 			f.file = part
 			return f, nil
+		case "":
+			return nil, malformedForm()
 		}
 		value, err := io.ReadAll(io.LimitReader(part, formFieldsSize+1))
 		if err != nil {
@@ -67,8 +70,8 @@ func (q *request) readForm() (*form, error) {
 		if size += len(name) + len(value); size > formFieldsSize || len(f.fields) >= formFieldsMax {
 			return nil, refuse(codeFormTooLong, "Your POST request fields preceding the upload file was too large.")
 		}
-		if _, twice := f.fields[name]; twice || name == "" {
-			return nil, refuse(codeInvalidArgument, "The field %q is there twice, or has no name.", name)
+		if _, twice := f.fields[name]; twice {
+			return nil, refuse(codeInvalidArgument, "The field %q is there twice.", name)
 		}
 		f.fields[name] = string(value)
 	}

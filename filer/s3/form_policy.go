@@ -3,6 +3,7 @@ package s3
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 )
@@ -28,11 +29,7 @@ func (c postCondition) String() string {
 	if c.prefix {
 		operator = "starts-with"
 	}
-	b, err := json.Marshal([]string{operator, "$" + c.field, c.value})
-	if err != nil {
-		return operator
-	}
-	return string(b)
+	return fmt.Sprintf("[%q, %q, %q]", operator, "$"+c.field, c.value)
 }
 
 func invalidPolicy(format string, args ...any) *apiError {

@@ -120,10 +120,16 @@ func TestPostForm(t *testing.T) {
 		"unknown element": {posting{fields: [][2]string{key}, policy: strings.Replace(policyFor(), "{", `{"else":1,`, 1)}, codeInvalidPolicy},
 		"unknown check":   {posting{fields: [][2]string{key}, policy: policyFor(`["ends-with","$key","x"]`)}, codeInvalidPolicy},
 		"checksum":        {posting{fields: [][2]string{key, {"x-amz-checksum-crc32", "AAAAAA=="}}, policy: policyFor(), file: "x"}, codeBadDigest},
+		"no name":         {posting{fields: [][2]string{key, {"", "x"}}, policy: policyFor()}, codeMalformedPOST},
 		"long fields":     {posting{fields: [][2]string{{"key", strings.Repeat("k", formFieldsSize)}}}, codeFormTooLong},
 	} {
 		t.Run(name, func(t *testing.T) { s.post(t, c.p).wantCode(t, c.want) })
 	}
+	refused := s.post(t, posting{fields: [][2]string{key, {"x-amz-meta-a", "c"}}, policy: policyFor(`{"x-amz-meta-a":"b <&"}`)})
+	if !strings.Contains(refused.body, `Policy Condition failed: ["eq", "$x-amz-meta-a", "b &lt;&amp;"]<`) {
+		t.Error(refused.body)
+	}
+	s.do(t, call{method: "POST", target: "/bucket/up/f.txt", body: "a form is posted to a bucket"}).wantCode(t, codeMethodNotAllowed)
 	if a := s.do(t, call{method: "GET", target: "/bucket/up/f.txt"}); a.body != "before" {
 		t.Error("something that was refused has taken effect")
 	}

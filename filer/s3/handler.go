@@ -338,7 +338,7 @@ func (q *request) logFailure(e *apiError, status int, err error) {
 
 func (q *request) errorDocument(e *apiError) *errorDocument {
 	return &errorDocument{
-		Code: e.code, Message: e.message, Details: e.details, Key: q.key, Bucket: q.bucket, Resource: q.r.URL.Path, RequestID: q.id, HostID: hostID,
+		Code: e.code, Message: messageText(e.message), Details: e.details, Key: q.key, Bucket: q.bucket, Resource: q.r.URL.Path, RequestID: q.id, HostID: hostID,
 	}
 }
 

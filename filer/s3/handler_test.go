@@ -651,6 +651,15 @@ func TestPresigned(t *testing.T) {
 	if a := s.send(t, presign("GET", "/bucket/k%20l?response-content-type=a/b")).want(t, 200); a.body != "body" || a.header.Get("Content-Type") != "a/b" {
 		t.Fatal(a)
 	}
+	for sum, want := range map[string]code{hexSHA256("body"): codeSignature, "nonsense": codeSignature, payloadUnsigned: ""} { // the URL was signed for any body
+		r := presign("PUT", "/bucket/summed")
+		r.Header.Set("X-Amz-Content-Sha256", sum)
+		if a := s.send(t, r); want != "" {
+			a.wantCode(t, want)
+		} else {
+			a.want(t, 200)
+		}
+	}
 	r := presign("GET", "/bucket/k%20l")
 	r.URL.Path = "/bucket/other"
 	r.URL.RawPath = ""
@@ -699,6 +708,9 @@ func TestErrorsAreNotMistakenForAnswers(t *testing.T) {
 	}
 	if e := explain(context.Canceled, codeNoSuchKey); e.code != codeRequestTimeout {
 		t.Error(e)
+	}
+	if e := explain(granary.Errorf(granary.KindNotFound, "op", "subject", ""), codeNoSuchBucket); e.message != "The specified bucket does not exist" { // SDKs compare it
+		t.Error(e.message)
 	}
 	var b bytes.Buffer
 	if err := xml.NewEncoder(&b).Encode(&errorDocument{Code: codeNoSuchKey}); err != nil || !strings.HasPrefix(b.String(), "<Error><Code>NoSuchKey</Code>") {

@@ -188,6 +188,7 @@ func TestMultipartChecksums(t *testing.T) {
 				t.Fatal(got.header)
 			}
 			s.checkPartSums(t, a, sums, c.a != "")
+			s.checkWholeSum(t, a, want, kind)
 			list := s.do(t, call{method: "GET", target: "/bucket?list-type=2"}).want(t, 200).body
 			if !strings.Contains(list, "<ChecksumAlgorithm>"+string(a)+"</ChecksumAlgorithm><ChecksumType>"+kind+"</ChecksumType>") {
 				t.Fatal(list)
@@ -208,6 +209,16 @@ func (s *server) checkPartSums(t *testing.T, a algorithm, sums []string, kept bo
 		if (part.header.Get(a.header()) == sum) != kept {
 			t.Fatal(part.header)
 		}
+	}
+}
+
+// checkWholeSum looks for the checksum of the object k among its attributes, where it does not tell the number of parts.
+func (s *server) checkWholeSum(t *testing.T, a algorithm, sum, kind string) {
+	t.Helper()
+	attributes := s.do(t, call{method: "GET", target: "/bucket/k?attributes", header: map[string]string{"X-Amz-Object-Attributes": "Checksum"}}).want(t, 200)
+	value, _, _ := strings.Cut(sum, "-")
+	if want := fmt.Sprintf("<Checksum%s>%s</Checksum%s><ChecksumType>%s<", a, value, a, kind); !strings.Contains(attributes.body, want) {
+		t.Fatalf("want %s: %s", want, attributes.body)
 	}
 }
 

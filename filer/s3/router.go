@@ -2,6 +2,7 @@ package s3
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 )
 
@@ -70,8 +71,9 @@ func (q *request) route() (operation, bool) {
 			return op, true
 		}
 	}
-	switch q.r.Method {
-	case http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete:
+	switch {
+	case call == "POST ": // of a key: forms are posted to buckets
+	case slices.Contains([]string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete}, q.r.Method):
 		return refusal(), true
 	}
 	return operation{}, false

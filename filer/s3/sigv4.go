@@ -222,7 +222,7 @@ func unsignedHeaders(r *http.Request, signed []string, presigned bool) string {
 		if !strings.HasPrefix(lower, "x-amz-") || slices.Contains(signed, lower) {
 			continue
 		}
-		if presigned && lower == "x-amz-content-sha256" { // without effect: see presigned payloads
+		if presigned && lower == "x-amz-content-sha256" { // the canonical request ends in it
 			continue
 		}
 		unsigned = append(unsigned, lower)

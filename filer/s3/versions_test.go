@@ -244,6 +244,14 @@ func TestCORS(t *testing.T) {
 	if a := s.do(t, call{method: "GET", target: "/bucket/k", header: map[string]string{"Origin": "https://b.example"}}).want(t, 200); a.header.Get("Access-Control-Expose-Headers") != "ETag" {
 		t.Fatal(a.header)
 	}
+	for _, c := range []struct{ send, method, headers, want string }{ // what is said to be asked counts, not what is sent
+		{"PUT", "GET", "X-Amz-Date", "https://b.example"}, {"GET", "PUT", "", ""}, {"GET", "GET", "X-Other", ""},
+	} {
+		header := map[string]string{"Origin": "https://b.example", "Access-Control-Request-Method": c.method, "Access-Control-Request-Headers": c.headers}
+		if a := s.do(t, call{method: c.send, target: "/bucket/k", header: header}).want(t, 200); a.header.Get("Access-Control-Allow-Origin") != c.want {
+			t.Error(c, a.header)
+		}
+	}
 	s.do(t, call{method: "DELETE", target: "/bucket?cors"}).want(t, 204)
 	s.do(t, call{method: "GET", target: "/bucket?cors"}).wantCode(t, codeNoCORS)
 }
