@@ -144,7 +144,7 @@ func (h *Handler) verify(r *http.Request, query url.Values, claim signature, id 
 	if presigned {
 		omit = "X-Amz-Signature"
 	}
-	id.caller, id.key = who, signingKey(who.secret, claim.scope)
+	id.caller, id.key = who, h.keys.of(who.secret, claim.scope)
 	canonical := canonicalRequest(r, query, omit, claim.headers, id.payload)
 	computed := hex.EncodeToString(hmacSHA256(id.key, stringToSign(id.dateTime, claim.scope, canonical)))
 	if !sameSignature(computed, claim.signature) {

@@ -53,6 +53,7 @@ type Handler struct {
 	logs      *accessLog
 	limits    limiter
 	lanes     md5lanes.Lanes
+	keys      signingKeys
 }
 
 // NewHandler returns a handler over a file system. Close ends it. It must see request paths as they came: a
