@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/dsorchard/granary/filer"
 )
 
 func sumOf(a algorithm, data []byte) string {
@@ -173,7 +175,7 @@ func TestChecksumHeaders(t *testing.T) {
 }
 
 func BenchmarkChecksums(b *testing.B) {
-	content := make([]byte, copyBufferSize)
+	content := make([]byte, filer.CopySize)
 	for _, a := range algorithms() {
 		b.Run(string(a), func(b *testing.B) {
 			h := a.new()

@@ -53,6 +53,7 @@ type Handler struct {
 	logs      *accessLog
 	limits    limiter
 	lanes     md5lanes.Lanes
+	buffers   filer.CopyBuffers
 	keys      signingKeys
 }
 

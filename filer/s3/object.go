@@ -15,9 +15,6 @@ import (
 // fileMode is the mode of files that objects are.
 const fileMode = 0o644
 
-// copyBufferSize bounds the buffer between a request's body and the store.
-const copyBufferSize = 256 << 10
-
 // staleRetriesMax bounds how often a read begins again because the object was replaced under it.
 const staleRetriesMax = 3
 
@@ -357,16 +354,20 @@ func (q *request) checkEarly(root granary.InodeID, match *granary.Precondition) 
 // publish streams the body into a file, and publishes it only when everything the request claims about
 // the body has been verified (invariant 1).
 func (q *request) publish(o filer.UploadOptions) (*filer.Info, error) {
+	o.Size = q.body.size
 	up, err := q.h.store.Upload(q.r.Context(), o)
 	if err != nil {
 		return nil, err
 	}
 	defer up.Abort()
-	room := int64(copyBufferSize)
-	if q.body.size >= 0 {
-		room = min(q.body.size+1, room)
+	var buffer []byte
+	if q.body.size >= 0 && q.body.size < filer.CopySize {
+		buffer = make([]byte, q.body.size+1)
+	} else {
+		large := q.h.buffers.Get()
+		defer q.h.buffers.Put(large)
+		buffer = large[:]
 	}
-	buffer := make([]byte, room)
 	if _, err := io.CopyBuffer(onlyWriter{up}, q.body, buffer); err != nil {
 		return nil, err
 	}

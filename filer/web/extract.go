@@ -85,7 +85,7 @@ func unpack(ctx context.Context, fs *filer.FS, cred granary.Cred, tree granary.I
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	x := &extraction{ctx: ctx, stop: stop, fs: fs, cred: cred, tree: tree, in: tar.NewReader(in), from: new(copyBuffers), flying: map[string]bool{}, dirs: map[string]granary.InodeID{"": tree}}
+	x := &extraction{ctx: ctx, stop: stop, fs: fs, cred: cred, tree: tree, in: tar.NewReader(in), from: new(filer.CopyBuffers), flying: map[string]bool{}, dirs: map[string]granary.InodeID{"": tree}}
 	x.files.SetLimit(extractWorkers)
 	err = x.entries()
 	if werr := x.settle(); werr != nil {
@@ -117,7 +117,7 @@ func broken(err error) error {
 
 // decompress returns what a stream is, by its first bytes.
 func decompress(body io.Reader) (io.Reader, error) {
-	buffered := bufio.NewReaderSize(body, copySize)
+	buffered := bufio.NewReaderSize(body, filer.CopySize)
 	if magic, err := buffered.Peek(2); err == nil && magic[0] == 0x1f && magic[1] == 0x8b {
 		return gzip.NewReader(buffered)
 	} else if err != nil && !errors.Is(err, io.EOF) {
@@ -135,7 +135,7 @@ type extraction struct {
 	cred granary.Cred // who makes it all
 	tree granary.InodeID
 	in   *tar.Reader
-	from *copyBuffers
+	from *filer.CopyBuffers
 	out  extracted
 
 	files  errgroup.Group
@@ -321,7 +321,7 @@ func (x *extraction) store(dir granary.InodeID, base string, h *tar.Header, cont
 		return err
 	}
 	defer up.Abort()
-	if _, err := x.from.copy(up, io.Discard, &incoming{path: h.Name, body: content, size: h.Size}); err != nil {
+	if _, err := copyBody(x.from, up, io.Discard, &incoming{path: h.Name, body: content, size: h.Size}); err != nil {
 		return err
 	}
 	info, err := up.Commit(nil)

@@ -46,7 +46,7 @@ type Handler struct {
 	fs      *filer.FS    // what store is too narrow for; nil in tests of what is not
 	locks   locker       // nil: there are none
 
-	buffers   copyBuffers
+	buffers   filer.CopyBuffers
 	holders   holders // nil: nobody is asked who they are
 	tus       tusUploads
 	uploadTTL time.Duration

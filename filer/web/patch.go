@@ -76,7 +76,7 @@ func (q *request) patch(offset uint64) error {
 	if a := up.Attr(); a != nil && attributes.mtime != nil && !q.superuser() && a.UID != q.cred.UID {
 		return granary.Errorf(granary.KindNotOwner, "upload", q.path, "its time is the owner's to set")
 	}
-	n, err := q.h.buffers.copy(up, sums, &incoming{path: q.path, body: q.r.Body, size: q.r.ContentLength})
+	n, err := copyBody(&q.h.buffers, up, sums, &incoming{path: q.path, body: q.r.Body, size: q.r.ContentLength})
 	if err == nil && q.r.ContentLength >= 0 && n != q.r.ContentLength {
 		err = granary.Errorf(granary.KindInvalid, "upload", q.path, "the body has %d bytes, and not the %d announced", n, q.r.ContentLength)
 	}

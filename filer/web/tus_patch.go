@@ -178,11 +178,11 @@ func (r *tusReceiver) part(ctx context.Context) error {
 
 // fill copies up to size bytes of the body, and notes if it ended.
 func (r *tusReceiver) fill(up io.Writer, size int64) (int64, error) {
-	buffer := r.h.buffers.get()
-	defer r.h.buffers.put(buffer)
+	buffer := r.h.buffers.Get()
+	defer r.h.buffers.Put(buffer)
 	var total int64
 	for total < size {
-		n, rerr := r.body.Read(buffer[:min(copySize, size-total)])
+		n, rerr := r.body.Read(buffer[:min(filer.CopySize, size-total)])
 		if n > 0 {
 			if r.sum != nil {
 				r.sum.Write(buffer[:n])

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"path"
 	"strings"
-	"sync"
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/filer"
@@ -24,9 +23,6 @@ const (
 	// header's name in lower case follows.
 	xattrHeaderPrefix = "granary.s3."
 	xattrContentType  = xattrHeaderPrefix + "content-type"
-
-	// copySize is how much of a body is read at a time, in bytes.
-	copySize = 256 << 10
 )
 
 // self is the door itself, with the authority of uid 0: so it does what is its own business, and so acts a request where nobody is asked
@@ -203,7 +199,7 @@ func (q *request) receive(in *incoming) (*received, error) {
 		return nil, err
 	}
 	sum := md5.New()
-	n, err := q.h.buffers.copy(u, io.MultiWriter(sum, in.sums), in)
+	n, err := copyBody(&q.h.buffers, u, io.MultiWriter(sum, in.sums), in)
 	if err == nil && in.size >= 0 && n != in.size {
 		err = granary.Errorf(granary.KindInvalid, "upload", in.path, "the body has %d bytes, and not the %d announced", n, in.size)
 	}
@@ -218,23 +214,11 @@ func (q *request) receive(in *incoming) (*received, error) {
 	return p, nil
 }
 
-// copyBuffers recycles what bodies are read into.
-type copyBuffers struct{ pool sync.Pool }
-
-func (b *copyBuffers) get() *[copySize]byte {
-	if p, ok := b.pool.Get().(*[copySize]byte); ok {
-		return p
-	}
-	return new([copySize]byte)
-}
-
-func (b *copyBuffers) put(p *[copySize]byte) { b.pool.Put(p) }
-
-// copy copies a body to its end into an upload and into sums. That the body broke off is the client's
+// copyBody copies a body to its end into an upload and into sums. That the body broke off is the client's
 // doing: KindInvalid.
-func (b *copyBuffers) copy(u, sums io.Writer, in *incoming) (int64, error) {
-	buffer := b.get()
-	defer b.put(buffer)
+func copyBody(b *filer.CopyBuffers, u, sums io.Writer, in *incoming) (int64, error) {
+	buffer := b.Get()
+	defer b.Put(buffer)
 	p := buffer[:]
 	var total int64
 	for {

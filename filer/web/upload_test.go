@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/filer"
 )
 
 func md5Hex(s string) string {
@@ -48,7 +49,7 @@ func TestPut(t *testing.T) {
 		t.Error("a plain POST")
 	}
 	d.want(d.do("PUT", "/dir/empty", ""), http.StatusCreated)
-	large := strings.Repeat("0123456789abcdef", 3*copySize/16+1)
+	large := strings.Repeat("0123456789abcdef", 3*filer.CopySize/16+1)
 	d.want(d.do("PUT", "/large", large), http.StatusCreated)
 	if d.store.data("/large") != large {
 		t.Error("/large differs")
