@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -82,10 +83,7 @@ func Mount(mountPoint string, o Options) (*Server, error) {
 	server, err := m.serve(mountPoint, root)
 	if err != nil {
 		m.cancel()
-		if errors.Is(err, os.ErrNotExist) {
-			err = fmt.Errorf("%w (is the package fuse3 installed, and /dev/fuse there?)", err)
-		}
-		return nil, fmt.Errorf("mount %s: %w", mountPoint, err)
+		return nil, fmt.Errorf("mount %s: %w", mountPoint, explained(err))
 	}
 	m.server = server
 	m.wg.Go(func() { m.nodes.run(m.ctx, o.FS.InUse) })
@@ -94,6 +92,20 @@ func Mount(mountPoint string, o Options) (*Server, error) {
 		o.Log.Debug("the kernel's readahead stays as it is", "mount", mountPoint, "err", err)
 	}
 	return m, nil
+}
+
+// explained is an error of mounting with what most often is behind it.
+func explained(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w (is the package fuse3 installed, and /dev/fuse there?)", err)
+	}
+	device, closed := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if closed == nil {
+		_ = device.Close() // nothing was done with it
+		return err
+	}
+	// fusermount opens it as the user who mounts, and go-fuse passes on only its exit code, and a line's end.
+	return fmt.Errorf("%s (%w; ordinary users can mount where it has mode 0666)", strings.TrimSpace(err.Error()), closed)
 }
 
 // serve makes the mount, and serves it until it has gone.
