@@ -5,16 +5,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/xml"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,138 +20,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/signer"
 
 	"github.com/dsorchard/granary"
-	"github.com/dsorchard/granary/filer/notify"
 )
-
-// server is a gateway over a store in memory, with one bucket "bucket".
-type server struct {
-	*httptest.Server
-	store   *testStore
-	handler *Handler
-}
-
-func newServer(t *testing.T) *server {
-	t.Helper()
-	f := newTestStore(t)
-	if err := f.CreateBucket(t.Context(), granary.Cred{}, "bucket"); err != nil {
-		t.Fatal(err)
-	}
-	h := newHandler(f, Options{Domain: "s3.test", Notify: notify.New(f.Client(), nil)})
-	s := httptest.NewServer(h)
-	t.Cleanup(func() {
-		s.Close()
-		if err := h.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	s.Client().Transport.(*http.Transport).DisableCompression = true
-	return &server{Server: s, store: f, handler: h}
-}
-
-// call is a request to be signed.
-type call struct {
-	method, target string // path and query, as on the wire
-	header         map[string]string
-	body           string
-	payload        string // x-amz-content-sha256 if not the body's
-	access, secret string // if not the root user's
-	token          string
-	unsigned       bool
-	host           string
-}
-
-type answer struct {
-	status int
-	header http.Header
-	body   string
-	err    error // of reading the body
-}
-
-func (s *server) request(t *testing.T, c call) *http.Request {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), c.method, s.URL+c.target, strings.NewReader(c.body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for k, v := range c.header {
-		r.Header.Set(k, v)
-	}
-	if c.host != "" {
-		r.Host = c.host
-	}
-	if c.payload == "" {
-		sum := sha256.Sum256([]byte(c.body))
-		c.payload = hex.EncodeToString(sum[:])
-	}
-	r.Header.Set("X-Amz-Content-Sha256", c.payload)
-	if c.secret == "" {
-		c.secret = testSecretKey
-	}
-	if c.unsigned {
-		r.Header.Del("X-Amz-Content-Sha256")
-		return r
-	}
-	if c.access == "" {
-		c.access = testAccessKey
-	}
-	return signer.SignV4(*r, c.access, c.secret, c.token, "us-east-1")
-}
-
-func (s *server) do(t *testing.T, c call) answer {
-	t.Helper()
-	return s.send(t, s.request(t, c))
-}
-
-func (s *server) send(t *testing.T, r *http.Request) answer {
-	t.Helper()
-	resp, err := s.Client().Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	return answer{status: resp.StatusCode, header: resp.Header, body: string(b), err: err}
-}
-
-func (a answer) want(t *testing.T, status int) answer {
-	t.Helper()
-	if a.status != status {
-		t.Fatalf("status is %d, want %d: %s", a.status, status, a.body)
-	}
-	return a
-}
-
-func (a answer) wantCode(t *testing.T, c code) {
-	t.Helper()
-	var e errorDocument
-	if err := xml.Unmarshal([]byte(a.body), &e); err != nil || e.Code != c || a.status != c.status() || e.RequestID == "" || e.RequestID != a.header.Get("X-Amz-Request-Id") {
-		t.Fatalf("status %d, want %s: %s (%v)", a.status, c, a.body, err)
-	}
-}
-
-func (s *server) put(t *testing.T, key, body string) answer {
-	t.Helper()
-	return s.do(t, call{method: "PUT", target: "/bucket/" + key, body: body}).want(t, 200)
-}
-
-func (s *server) keys(t *testing.T) []string {
-	t.Helper()
-	root, err := s.store.Bucket(t.Context(), "bucket")
-	if err != nil {
-		t.Fatal(err)
-	}
-	listing, err := s.store.List(t.Context(), &granary.List{Root: root, Limit: 1000})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var keys []string
-	for _, i := range listing.Items {
-		keys = append(keys, i.Key)
-	}
-	return keys
-}
-
-func md5Hex(s string) string { return fmt.Sprintf("%x", md5.Sum([]byte(s))) }
 
 func TestPutThenGet(t *testing.T) {
 	s := newServer(t)
@@ -433,146 +298,6 @@ func TestMarkers(t *testing.T) {
 	s.do(t, call{method: "DELETE", target: "/bucket"}).want(t, 204)
 }
 
-func TestBuckets(t *testing.T) {
-	s := newServer(t)
-	s.do(t, call{method: "PUT", target: "/other", body: `<CreateBucketConfiguration><LocationConstraint>eu-west-1</LocationConstraint></CreateBucketConfiguration>`}).want(t, 200)
-	s.do(t, call{method: "PUT", target: "/other"}).wantCode(t, codeBucketOwned)
-	s.do(t, call{method: "PUT", target: "/Other"}).wantCode(t, codeInvalidBucketName)
-	s.do(t, call{method: "PUT", target: "/other2?replication"}).wantCode(t, codeNotImplemented)
-	s.do(t, call{method: "HEAD", target: "/other2"}).want(t, 404)
-	if a := s.do(t, call{method: "GET", target: "/"}).want(t, 200); !strings.Contains(a.body, "<Name>bucket</Name>") || !strings.Contains(a.body, "<Name>other</Name>") {
-		t.Fatal(a.body)
-	}
-	s.put(t, "k", "x")
-	s.do(t, call{method: "DELETE", target: "/bucket"}).wantCode(t, codeBucketNotEmpty)
-	s.do(t, call{method: "DELETE", target: "/other/"}).want(t, 204)
-	s.do(t, call{method: "HEAD", target: "/other"}).want(t, 404)
-	for sub, want := range map[string]code{
-		"policy": codeNoPolicy, "lifecycle": codeNoLifecycle, "cors": codeNoCORS, "tagging": codeNoTagSet, "encryption": codeNoEncryption,
-		"object-lock": codeNoObjectLock, "website": codeNoWebsite, "replication": codeNoReplication, "publicAccessBlock": codeNoPublicBlock,
-	} {
-		s.do(t, call{method: "GET", target: "/bucket?" + sub}).wantCode(t, want)
-		refused := codeNotImplemented
-		switch sub {
-		case "cors", "tagging", "encryption", "object-lock", "publicAccessBlock", "lifecycle", "website":
-			refused = codeMalformedXML
-		case "policy":
-			refused = codeMalformedPolicy
-		}
-		s.do(t, call{method: "PUT", target: "/bucket?" + sub, body: "<x/>"}).wantCode(t, refused)
-	}
-	for _, sub := range []string{"location", "versioning", "acl", "notification", "requestPayment", "logging", "versions"} {
-		s.do(t, call{method: "GET", target: "/bucket?" + sub}).want(t, 200)
-	}
-	s.do(t, call{method: "GET", target: "/bucket/k?acl"}).want(t, 200)
-	s.do(t, call{method: "GET", target: "/bucket/k?tagging"}).want(t, 200)
-	s.do(t, call{method: "PUT", target: "/bucket/k?tagging", body: "<x/>"}).wantCode(t, codeMalformedXML)
-	s.do(t, call{method: "GET", target: "/bucket/k?versionId=abc"}).wantCode(t, codeInvalidArgument)
-	s.do(t, call{method: "PATCH", target: "/bucket/k"}).wantCode(t, codeMethodNotAllowed)
-	if a := s.do(t, call{method: "GET", target: "/k", host: "bucket.s3.test"}).want(t, 200); a.body != "x" {
-		t.Fatal(a.body)
-	}
-	if a, err := http.Get(s.URL + "/bucket/k"); err != nil || a.StatusCode != 403 {
-		t.Fatal(a, err)
-	}
-}
-
-func listed(t *testing.T, a answer) (r listBucketResult, names []string) {
-	t.Helper()
-	if err := xml.Unmarshal([]byte(a.want(t, 200).body), &r); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range r.Contents {
-		names = append(names, c.Key)
-	}
-	for _, p := range r.CommonPrefixes {
-		names = append(names, "<"+p.Prefix+">")
-	}
-	return r, names
-}
-
-func TestListings(t *testing.T) {
-	s := newServer(t)
-	keys := []string{"a-1", "a-2", "a/1", "a/2", "b", "c-1", "c/x/y", "d e+f", "z"}
-	for _, k := range keys {
-		s.put(t, url.PathEscape(k)[:0]+strings.ReplaceAll(url.PathEscape(k), "%2F", "/"), "x")
-	}
-	for _, version := range []string{"", "&list-type=2"} {
-		for query, want := range map[string]string{
-			"":                             fmt.Sprint(keys),
-			"prefix=a":                     "[a-1 a-2 a/1 a/2]",
-			"prefix=a/":                    "[a/1 a/2]",
-			"delimiter=/":                  "[a-1 a-2 b c-1 d e+f z <a/> <c/>]",
-			"delimiter=-":                  "[a/1 a/2 b c/x/y d e+f z <a-> <c->]",
-			"prefix=c/&delimiter=/":        "[<c/x/>]",
-			"prefix=d&encoding-type=url":   "[d%20e%2Bf]",
-			"max-keys=0":                   "[]",
-			"prefix=nothing&delimiter=/":   "[]",
-			"delimiter=1&prefix=a":         "[a-2 a/2 <a-1> <a/1>]",
-			"prefix=a-1&delimiter=/":       "[a-1]",
-			"prefix=d%20e%2B&max-keys=100": "[d e+f]",
-		} {
-			if _, got := listed(t, s.do(t, call{method: "GET", target: "/bucket?" + query + version})); fmt.Sprint(got) != want {
-				t.Errorf("%q%s: got %v, want %v", query, version, got, want)
-			}
-		}
-	}
-	s.do(t, call{method: "GET", target: "/bucket?max-keys=x"}).wantCode(t, codeInvalidArgument)
-	s.do(t, call{method: "GET", target: "/bucket?list-type=2&continuation-token=x"}).wantCode(t, codeInvalidArgument)
-	s.do(t, call{method: "GET", target: "/bucket?encoding-type=x"}).wantCode(t, codeInvalidArgument)
-}
-
-// Listing page by page gives the same as listing at once, for every size of page.
-func TestPages(t *testing.T) {
-	s := newServer(t)
-	for _, k := range []string{"a", "b/1", "b/2", "b/3", "c", "d/e/f", "d/g", "e-1", "e-2", "f"} {
-		s.put(t, k, "x")
-	}
-	for _, delimiter := range []string{"", "/", "-", "b/"} {
-		_, whole := listed(t, s.do(t, call{method: "GET", target: "/bucket?delimiter=" + delimiter}))
-		for _, v2 := range []bool{false, true} {
-			for size := 1; size <= 4; size++ {
-				var got, gotPrefixes []string
-				query := ""
-				for pages := 0; ; pages++ {
-					if pages > 20 {
-						t.Fatal("no end")
-					}
-					target := fmt.Sprintf("/bucket?max-keys=%d&delimiter=%s%s", size, delimiter, query)
-					if v2 {
-						target += "&list-type=2"
-					}
-					r, _ := listed(t, s.do(t, call{method: "GET", target: target}))
-					if len(r.Contents)+len(r.CommonPrefixes) > size {
-						t.Fatalf("more than %d", size)
-					}
-					last := ""
-					for _, c := range r.Contents {
-						got, last = append(got, c.Key), c.Key
-					}
-					for _, p := range r.CommonPrefixes {
-						gotPrefixes = append(gotPrefixes, "<"+p.Prefix+">")
-					}
-					if !r.IsTruncated {
-						break
-					}
-					switch {
-					case v2:
-						query = "&continuation-token=" + url.QueryEscape(r.NextContinuationToken)
-					case r.NextMarker != "":
-						query = "&marker=" + url.QueryEscape(r.NextMarker)
-					default:
-						query = "&marker=" + url.QueryEscape(last)
-					}
-				}
-				if all := append(got, gotPrefixes...); fmt.Sprint(all) != fmt.Sprint(whole) {
-					t.Errorf("delimiter %q, v2 %v, %d a page: got %v, want %v", delimiter, v2, size, all, whole)
-				}
-			}
-		}
-	}
-}
-
 func TestCopy(t *testing.T) {
 	s := newServer(t)
 	s.do(t, call{method: "PUT", target: "/bucket/src%2Bx", body: "content", header: map[string]string{"X-Amz-Meta-A": "1", "X-Amz-Checksum-Crc32": sumOf(algorithmCRC32, []byte("content"))}}).want(t, 200)
@@ -718,24 +443,6 @@ func TestErrorsAreNotMistakenForAnswers(t *testing.T) {
 	}
 }
 
-// TestBucketsAreMade looks at what a new bucket has: tags, if it is to have them, and ownership controls as AWS's.
-func TestBucketsAreMade(t *testing.T) {
-	s := newServer(t)
-	made := s.do(t, call{method: "PUT", target: "/tagged", body: "<CreateBucketConfiguration><Tags><Tag><Key>k</Key><Value>v</Value></Tag></Tags></CreateBucketConfiguration>"}).want(t, 200)
-	if made.header.Get("X-Amz-Bucket-Arn") != "arn:aws:s3:::tagged" {
-		t.Error(made.header)
-	}
-	if a := s.do(t, call{method: "GET", target: "/tagged?tagging"}).want(t, 200); !strings.Contains(a.body, "<Key>k</Key><Value>v</Value>") {
-		t.Error(a.body)
-	}
-	if a := s.do(t, call{method: "GET", target: "/tagged?ownershipControls"}).want(t, 200); !strings.Contains(a.body, ownerEnforced) {
-		t.Error(a.body)
-	}
-	tags := strings.Repeat("<Tag><Key>k</Key><Value>v</Value></Tag>", 2)
-	s.do(t, call{method: "PUT", target: "/twice", body: "<CreateBucketConfiguration><Tags>" + tags + "</Tags></CreateBucketConfiguration>"}).wantCode(t, codeInvalidTag)
-	s.do(t, call{method: "HEAD", target: "/twice"}).want(t, 404)
-}
-
 // TestLongMetadata keeps user metadata whose name is longer than an attribute's, through copies and uploads in parts.
 func TestLongMetadata(t *testing.T) {
 	s := newServer(t)
@@ -753,21 +460,6 @@ func TestLongMetadata(t *testing.T) {
 	}
 }
 
-// TestForeignVersions names versions as other stores do: there are none such, and to delete one is no error.
-func TestForeignVersions(t *testing.T) {
-	s := newServer(t)
-	s.put(t, "k", "x")
-	for id, want := range map[string]code{
-		"01KF2YVN948NAZ4JJR4X1AAVRA": codeNoSuchVersion, "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrH": codeNoSuchVersion, "non_existing_version_id": codeInvalidArgument,
-	} {
-		s.do(t, call{method: "GET", target: "/bucket/k?versionId=" + id}).wantCode(t, want)
-		if a := s.do(t, call{method: "DELETE", target: "/bucket/k?versionId=" + id}); (a.status == 204) != (want == codeNoSuchVersion) {
-			t.Errorf("DELETE of %s: %d", id, a.status)
-		}
-	}
-	s.do(t, call{method: "GET", target: "/bucket/k"}).want(t, 200)
-}
-
 // TestArgumentsAreNamed has refusals say which argument is wrong.
 func TestArgumentsAreNamed(t *testing.T) {
 	s := newServer(t)
@@ -781,32 +473,6 @@ func TestArgumentsAreNamed(t *testing.T) {
 	s.do(t, call{method: "GET", target: "/bucket/k?response-content-type=a", unsigned: true}).want(t, 403)
 	s.do(t, call{method: "PUT", target: "/bucket?policy", body: publicBucket}).want(t, 204)
 	s.do(t, call{method: "GET", target: "/bucket/k?response-content-type=a", unsigned: true}).wantCode(t, codeInvalidRequest)
-}
-
-// TestBucketsInPages lists the buckets a few at a time.
-func TestBucketsInPages(t *testing.T) {
-	s := newServer(t)
-	for _, name := range []string{"aaa", "bbb", "ccc"} {
-		s.do(t, call{method: "PUT", target: "/" + name}).want(t, 200)
-	}
-	var got []string
-	for token, pages := "", 0; ; pages++ {
-		var list listAllMyBuckets
-		a := s.do(t, call{method: "GET", target: "/?max-buckets=3&continuation-token=" + token}).want(t, 200)
-		if err := xml.Unmarshal([]byte(a.body), &list); err != nil || pages > 1 {
-			t.Fatal(err, pages)
-		}
-		for _, b := range list.Buckets {
-			got = append(got, b.Name)
-		}
-		if token = list.ContinuationToken; token == "" {
-			break
-		}
-	}
-	if want := []string{"aaa", "bbb", "bucket", "ccc"}; !slices.Equal(got, want) {
-		t.Error(got)
-	}
-	s.do(t, call{method: "GET", target: "/?max-buckets=0"}).wantCode(t, codeInvalidArgument)
 }
 
 // TestRedirectIsNotCopied copies an object that redirects: where to stays behind, and the copy redirects as its request says.
