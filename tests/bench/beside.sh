@@ -33,7 +33,7 @@ turn() {
     MINIO_ROOT_USER=$AWS_ACCESS_KEY_ID MINIO_ROOT_PASSWORD=$AWS_SECRET_ACCESS_KEY MINIO_CI_CD=1 MINIO_STORAGE_CLASS_STANDARD=EC:2 \
       "$MINIO" server --quiet --address $endpoint $dirs > "$scratch/log" 2>&1 & # CI_CD: six directories of one disk will do
     server=$!
-    await http://$endpoint/minio/health/live
+    await http://$endpoint/minio/health/cluster
   fi
   trap 'kill '"$server"' 2> /dev/null; wait '"$server"' 2> /dev/null; rm -rf '"$scratch"'' EXIT
   trap 'exit 1' TERM INT
