@@ -32,15 +32,16 @@ type listenOptions struct {
 	host     string
 	base     int
 	insecure bool
+	doors    *tlsOptions // if nothing but doors of users listens; else nil
 }
 
 func (l *listenOptions) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&l.host, "listen", "127.0.0.1", "address to listen on, and to be reached at")
 	cmd.Flags().IntVar(&l.base, "listen-base", defaultBase, "first port: +0 master, +1 raft, +2 master HTTP, +100 volume, +200 filer HTTP, +300 S3")
-	cmd.Flags().BoolVar(&l.insecure, "insecure", false, "allow listening beyond loopback although traffic is neither encrypted nor authenticated between servers")
+	cmd.Flags().BoolVar(&l.insecure, "insecure", false, "allow listening beyond loopback although traffic between servers is neither encrypted nor authenticated")
 }
 
-// validate refuses to listen beyond loopback unless --insecure is given.
+// validate refuses to listen beyond loopback for what is not encrypted, unless --insecure is given.
 func (l *listenOptions) validate() error {
 	if l.base < 1 || l.base+portOffsetMax > 65535 {
 		return usagef("--listen-base %d is not within 1 to %d", l.base, 65535-portOffsetMax)
@@ -52,8 +53,14 @@ func (l *listenOptions) validate() error {
 	if ip != nil && ip.IsUnspecified() {
 		return usagef("--listen %s names no address that others could reach: give one of this host's", l.host)
 	}
-	if ip != nil && !ip.IsLoopback() && !l.insecure {
-		return usagef("--listen %s is beyond loopback and TLS is not implemented yet: give --insecure to listen without it", l.host)
+	if ip == nil || ip.IsLoopback() || l.insecure {
+		return nil
+	}
+	switch {
+	case l.doors == nil:
+		return usagef("--listen %s is beyond loopback, and traffic between servers is not encrypted: give --insecure to listen all the same", l.host)
+	case !l.doors.on():
+		return usagef("--listen %s is beyond loopback: give --tls-cert and --tls-key, or --insecure to listen without them", l.host)
 	}
 	return nil
 }

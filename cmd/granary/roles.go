@@ -224,26 +224,35 @@ type filerOptions struct {
 	website      string // HOST:PORT; "" for none
 	siteDomain   string
 	logEvery     time.Duration
+	tls          tlsOptions
+	secured      func(net.Listener) net.Listener // has a door speak TLS, if that is asked for (prepare)
 }
 
 func (o *filerOptions) flags(cmd *cobra.Command) {
+	o.tls.flags(cmd)
 	cmd.Flags().BoolVar(&o.httpAuth, "http-auth", false, "have every HTTP request bring an access key, and do what its user may in the file system")
 	cmd.Flags().StringSliceVar(&o.httpOrigins, "http-origin", nil, "origins besides its own, such as https://example.org, whose pages may change things by HTTP")
 	cmd.Flags().DurationVar(&o.uploadTTL, "upload-ttl", 24*time.Hour, "how long a resumable upload is kept to which nothing comes")
 	cmd.Flags().StringVar(&o.website, "s3-website-listen", "", "`HOST:PORT` at which buckets that have a website's configuration are served to browsers")
 	cmd.Flags().StringVar(&o.siteDomain, "s3-website-domain", "", "have BUCKET.DOMAIN be the website of that bucket; other hosts are that of the bucket that is called as they are")
 	cmd.Flags().DurationVar(&o.logEvery, "s3-log-every", 5*time.Minute, "how often access logs of buckets are delivered; a log of 1 MiB is delivered at once")
-	cmd.Flags().BoolVar(&o.plainKeys, "s3-plain-keys", false, "take keys of customers (SSE-C) from other machines, too, although connections are not encrypted")
+	cmd.Flags().BoolVar(&o.plainKeys, "s3-plain-keys", false, "take keys of customers (SSE-C) from other machines without TLS, too")
 	cmd.Flags().DurationVar(&o.lifecycleDay, "lifecycle-day", 24*time.Hour, "how long the days of lifecycle rules last; shorter ones are for tests")
 }
 
-// startFiler starts the HTTP and S3 doors over a client, which it owns from then on. What is made through them belongs to
+// prepare checks what can be checked before anything is started or made. Roles without these doors have nothing to check.
+func (o *filerOptions) prepare(insecure bool, log *slog.Logger) (err error) {
+	if err := o.checkWebsite(insecure); err != nil {
+		return err
+	}
+	o.secured, err = o.tls.wrapper(log)
+	return err
+}
+
+// startFiler starts the HTTP and S3 doors, which are prepared, over a client, which it owns from then on. What is made through them belongs to
 // owner.
 func (p *process) startFiler(l listenOptions, o filerOptions, c *client.Client, owner granary.Cred) error {
 	p.onStop(func(context.Context) error { return c.Close() })
-	if err := o.checkWebsite(l.insecure); err != nil {
-		return err
-	}
 	fs := filer.New(filer.Options{Client: c, Log: p.log, Owner: &owner})
 	p.onStop(fs.Close)
 	notifier, err := notify.NewRunner(notify.RunnerOptions{Client: c, Log: p.log})
@@ -275,8 +284,8 @@ func (p *process) startFiler(l listenOptions, o filerOptions, c *client.Client, 
 	if err != nil {
 		return errors.Join(err, webListener.Close())
 	}
-	p.serveHTTP("filer HTTP", webListener, webHandler)
-	p.serveHTTP("S3", s3Listener, s3Handler)
+	p.serveHTTP("filer HTTP", o.secured(webListener), webHandler)
+	p.serveHTTP("S3", o.secured(s3Listener), s3Handler)
 	if o.website == "" {
 		return nil
 	}
@@ -284,11 +293,11 @@ func (p *process) startFiler(l listenOptions, o filerOptions, c *client.Client, 
 	if err != nil {
 		return err
 	}
-	p.serveHTTP("S3 websites", siteListener, s3Handler.Website(o.siteDomain))
+	p.serveHTTP("S3 websites", o.secured(siteListener), s3Handler.Website(o.siteDomain))
 	return nil
 }
 
-// checkWebsite refuses to serve websites beyond loopback unless --insecure is given.
+// checkWebsite refuses to serve websites beyond loopback without TLS unless --insecure is given.
 func (o *filerOptions) checkWebsite(insecure bool) error {
 	if o.website == "" {
 		return nil
@@ -301,8 +310,8 @@ func (o *filerOptions) checkWebsite(insecure bool) error {
 	if ip == nil && host != "localhost" {
 		return usagef("--s3-website-listen %q is not at an IP address", o.website)
 	}
-	if ip != nil && !ip.IsLoopback() && !insecure {
-		return usagef("--s3-website-listen %s is beyond loopback and TLS is not implemented yet: give --insecure to listen without it", o.website)
+	if ip != nil && !ip.IsLoopback() && !insecure && !o.tls.on() {
+		return usagef("--s3-website-listen %s is beyond loopback: give --tls-cert and --tls-key, or --insecure to listen without them", o.website)
 	}
 	return nil
 }

@@ -162,6 +162,9 @@ func serveSetup(env *environment, o *serveOptions) (log *slog.Logger, root grana
 	if log, err = env.logger(); err != nil {
 		return nil, root, err
 	}
+	if err := o.filerOptions.prepare(o.insecure, log); err != nil {
+		return nil, root, err
+	}
 	if o.data != "" {
 		err = makeDirs([]string{o.data})
 	}
@@ -215,15 +218,15 @@ func announce(out io.Writer, o *serveOptions, u granary.User, file string, disks
 	if a := o.addr(portMaster); a != defaultCluster {
 		clusterHint = " --cluster " + a
 	}
-	fmt.Fprintf(out, `Granary %s is ready. Data in %s
+	fmt.Fprintf(out, `Granary %[1]s is ready. Data in %[2]s
 
-  HTTP   curl -T FILE http://%s/dir/          browse http://%s/
-  S3     export AWS_ACCESS_KEY_ID=%s AWS_SECRET_ACCESS_KEY=$(sed -n 's/.*secretKey": "\(.*\)".*/\1/p' %s) AWS_DEFAULT_REGION=us-east-1
-         aws --endpoint-url http://%s s3 mb s3://bucket
-  mount  granary mount%s DIRECTORY
-  state  granary cluster status%s
+  HTTP   curl -T FILE %[8]s://%[3]s/dir/          browse %[8]s://%[3]s/
+  S3     export AWS_ACCESS_KEY_ID=%[4]s AWS_SECRET_ACCESS_KEY=$(sed -n 's/.*secretKey": "\(.*\)".*/\1/p' %[5]s) AWS_DEFAULT_REGION=us-east-1
+         aws --endpoint-url %[8]s://%[6]s s3 mb s3://bucket
+  mount  granary mount%[7]s DIRECTORY
+  state  granary cluster status%[7]s
 
-`, granary.Version, o.data, o.addr(portFilerHTTP), o.addr(portFilerHTTP), u.AccessKey, file, o.addr(portS3), clusterHint, clusterHint)
+`, granary.Version, o.data, o.addr(portFilerHTTP), u.AccessKey, file, o.addr(portS3), clusterHint, o.tls.scheme())
 	if disks == 1 {
 		fmt.Fprintln(out, "WARNING: one disk has no redundancy: losing it loses the data. Give several with --dir a,b,c or add volume servers.")
 	}
@@ -382,6 +385,7 @@ func serveFilerCommand(env *environment) *cobra.Command {
 }
 
 func serveFiler(ctx context.Context, env *environment, o *serveOptions) (err error) {
+	o.doors = &o.tls
 	log, _, err := serveSetup(env, o)
 	if err != nil {
 		return err

@@ -27,10 +27,14 @@ func (a *Access) AWS(args ...string) Command {
 	if _, err := os.Stat("/usr/bin/aws"); err == nil {
 		name = "/usr/bin/aws" // the Debian package, whatever else is in the path
 	}
-	return Command{Name: name, Args: append([]string{"--endpoint-url", a.S3}, args...), As: a.As, Env: []string{
+	c := Command{Name: name, Args: append([]string{"--endpoint-url", a.S3}, args...), As: a.As, Env: []string{
 		"AWS_ACCESS_KEY_ID=" + a.AccessKey, "AWS_SECRET_ACCESS_KEY=" + a.SecretKey, "AWS_DEFAULT_REGION=us-east-1",
 		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
 	}}
+	if a.CA != "" {
+		c.Env = append(c.Env, "AWS_CA_BUNDLE="+a.CA)
+	}
+	return c
 }
 
 // Rclone is a command line of rclone; the remote "g:" is the cluster.

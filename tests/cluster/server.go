@@ -16,12 +16,13 @@ import (
 
 // Server is an all-in-one "granary serve".
 type Server struct {
-	Access           // how to reach it
-	Base   int       // --listen-base
-	Data   string    // --data
-	Args   []string  // further arguments
-	Log    string    // file that gathers what it prints
-	Ready  time.Time // when it last answered first after a start
+	Access              // how to reach it
+	Base   int          // --listen-base
+	Data   string       // --data
+	Args   []string     // further arguments
+	Log    string       // file that gathers what it prints
+	Ready  time.Time    // when it last answered first after a start
+	client *http.Client // of Healthy
 	cmd    *exec.Cmd
 	ended  chan struct{}
 }
@@ -33,6 +34,7 @@ type Access struct {
 	HTTP, S3  string // URLs without a trailing slash
 	AccessKey string
 	SecretKey string
+	CA        string              // file with the authority of the doors' certificate; "": they speak plain HTTP
 	As        *syscall.Credential // who runs servers and clients; nil: this process's user
 	Dir       string              // of that user; for configuration files of clients
 }
@@ -81,7 +83,7 @@ func newServer(t testing.TB, a Access, args []string) *Server {
 			S3:        fmt.Sprintf("http://127.0.0.1:%d", base+300),
 			AccessKey: "TESTACCESSKEY", SecretKey: "test-secret-key-0123456789",
 		},
-		Base: base, Data: filepath.Join(a.Dir, "data"), Args: args, Log: filepath.Join(a.Dir, "server.log"),
+		Base: base, Data: filepath.Join(a.Dir, "data"), Args: args, Log: filepath.Join(a.Dir, "server.log"), client: http.DefaultClient,
 	}
 	t.Cleanup(func() {
 		if err := s.Stop(); err != nil {
@@ -148,7 +150,7 @@ func (s *Server) Healthy() error {
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := s.client.Do(req)
 	if err != nil {
 		return err
 	}
