@@ -36,6 +36,7 @@ func (s *state) apply(entries []entry) [][]granary.Result {
 			t.pending.cut = [2][]byte{keyChanges(0), keyChanges(t.log.keptCut + 1)}
 		}
 		volumes := s.changes.of(t.pending)
+		s.seen.change(t.pending, t.head.Applied)
 		t.pending.commit()
 		s.changes.note(volumes)
 		s.leases.note(t.leases)

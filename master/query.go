@@ -26,6 +26,7 @@ type view struct {
 
 	asking  granary.SessionID // which asks; 0 for none
 	hints   *nameHints        // of the state
+	seen    *seenRecords      // of the state; nil for none
 	holders bool              // there may be sessions that hold directories
 }
 
@@ -48,7 +49,7 @@ func (s *state) queryView(ctx context.Context, v *view, q granary.Query) (granar
 	}
 	snap := s.borrow()
 	defer s.share.giveBack(snap)
-	v.ctx, v.r, v.head, v.holders, v.places, v.hints = ctx, snap, snap.head, snap.holders, s.places.Load(), &s.logWatch.hints
+	v.ctx, v.r, v.head, v.holders, v.places, v.hints, v.seen = ctx, snap, snap.head, snap.holders, s.places.Load(), &s.logWatch.hints, &s.seen
 	if v.exact || s.watcher.Load() != nil { // who attends from now on keeps nothing older than the snapshot
 		exact, err := snap.exact()
 		if err != nil {
@@ -174,15 +175,6 @@ func (v *view) done() error {
 		return granary.Errorf(granary.KindCanceled, "query", "", "%w", err)
 	}
 	return nil
-}
-
-// inode reads an inode; nil if there is none.
-func (v *view) inode(id granary.InodeID) (*inodeRecord, error) {
-	r, err := read[inodeRecord](v, keyInode(id))
-	if r != nil {
-		r.Inode = id
-	}
-	return r, err
 }
 
 // child reads the inode that a dentry names, which must exist.

@@ -97,7 +97,10 @@ func (v *view) resolveKey(q *granary.Lookup, r *inodeRecord) (*granary.Found, *i
 	for {
 		name, below, more := strings.Cut(rest, "/")
 		parent := r
-		if !more && (q.Object != 0 || q.Markers) && !q.Nearest {
+		if q.Nearest && !more { // whatever there is by the last name
+			return v.nearest(q, parent)
+		}
+		if !more && (q.Object != 0 || q.Markers) {
 			if found, file, err := v.resolveVersion(q, parent.Inode, name); found != nil || err != nil {
 				return found, file, err
 			}
@@ -113,9 +116,8 @@ func (v *view) resolveKey(q *granary.Lookup, r *inodeRecord) (*granary.Found, *i
 			err = v.reach("lookup", next.Inode)
 		}
 		switch {
-		case q.Nearest && (!more || granary.IsKind(err, granary.KindNotFound)):
-			parent, err = v.child(parent.Inode)
-			return &granary.Found{Entry: entryOf("", parent), Parent: parent.Parent}, parent, err
+		case q.Nearest && granary.IsKind(err, granary.KindNotFound):
+			return v.nearest(q, parent)
 		case !more && name == "" && granary.IsKind(err, granary.KindNotFound):
 			parent, err = v.child(parent.Inode)
 			if err == nil && parent.Flags&granary.FlagMarker == 0 {
@@ -131,6 +133,16 @@ func (v *view) resolveKey(q *granary.Lookup, r *inodeRecord) (*granary.Found, *i
 		}
 		r, rest = next, below
 	}
+}
+
+// nearest answers with the last directory on the way to an object. Of those on the way not all was read.
+func (v *view) nearest(q *granary.Lookup, dir *inodeRecord) (_ *granary.Found, _ *inodeRecord, err error) {
+	if dir.Inode != q.Base {
+		if dir, err = v.child(dir.Inode); err != nil {
+			return nil, nil, err
+		}
+	}
+	return &granary.Found{Entry: entryOf("", dir), Parent: dir.Parent}, dir, nil
 }
 
 // partKind is the kind of a key's component.
@@ -166,15 +178,16 @@ func (v *view) step(q *granary.Lookup, dir *inodeRecord, entry entryName, last b
 	return v.child(d.Inode)
 }
 
-// find reads what a name in a directory leads to; nil if it leads nowhere. A name on the way is most likely a directory's, the
-// last one another's.
+// find reads what a name in a directory leads to; nil if it leads nowhere. A name on the way is most likely a directory's, and so is one
+// among the buckets; the last one is another's.
 func (v *view) find(dir granary.InodeID, entry entryName, last bool) (*dentryRecord, error) {
 	if entry.kind != anyName {
-		return read[dentryRecord](v, keyDentry(dir, entry.raw, entry.kind == dirName))
+		return v.dentry(dir, entry.raw, entry.kind == dirName)
 	}
-	d, err := read[dentryRecord](v, keyDentry(dir, entry.raw, !last))
+	toDir := !last || dir == granary.BucketsInode
+	d, err := v.dentry(dir, entry.raw, toDir)
 	if err == nil && (d == nil || d.Twin) {
-		d, err = read[dentryRecord](v, keyDentry(dir, entry.raw, last))
+		d, err = v.dentry(dir, entry.raw, !toDir)
 	}
 	return d, err
 }
@@ -222,24 +235,21 @@ func (v *view) xattrs(of *inodeRecord) ([]granary.Xattr, error) {
 	if err != nil {
 		return nil, err
 	}
-	var xs []granary.Xattr
-	prefix := key(tableXattr, uint64(of.Inode))
-	err = v.scan(prefix, keyEnd(prefix), func(k, b []byte) (bool, error) {
-		r, err := unmarshal[bytesRecord](b)
-		if err != nil {
-			return false, errStore(k, err)
-		}
-		name := string(k[9:])
-		value, there := mayReadXattr(v.cred, name, readable)
+	all, err := v.allXattrs(of)
+	if err != nil {
+		return nil, err
+	}
+	xs := all[:0]
+	for _, x := range all {
+		value, there := mayReadXattr(v.cred, x.Name, readable)
 		switch {
 		case value:
-			xs = append(xs, granary.Xattr{Name: name, Value: r.Bytes})
+			xs = append(xs, x)
 		case there:
-			xs = append(xs, granary.Xattr{Name: name})
+			xs = append(xs, granary.Xattr{Name: x.Name})
 		}
-		return true, nil
-	})
-	return xs, err
+	}
+	return xs, nil
 }
 
 // roomFew is how many entries of a listing there is room for at first.

@@ -40,6 +40,7 @@ type state struct {
 	logWatch  logWatch
 	leases    pathLeases
 	share     snapshotShare
+	seen      seenRecords
 	watcher   atomic.Pointer[attendTable] // set between two batches; nil: nobody is told what is touched
 
 	digestEvery uint64
@@ -117,7 +118,7 @@ func openState(dir string, o stateOptions) (*state, error) {
 	if err != nil {
 		return nil, granary.Errorf(granary.KindInternal, "open", dir, "metadata store: %w", err)
 	}
-	s := &state{db: db, recall: newRecall(db, o.CacheBytes/recallShare), digestEvery: o.DigestEvery, advanced: make(chan struct{}), retired: make(chan struct{})}
+	s := &state{db: db, recall: newRecall(db, o.CacheBytes/recallShare), digestEvery: o.DigestEvery, advanced: make(chan struct{}), retired: make(chan struct{}), seen: newSeenRecords()}
 	if b := readKey(db, keyHead()); b != nil {
 		head, err := unmarshal[headRecord](b)
 		if err != nil {
