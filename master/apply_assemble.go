@@ -66,8 +66,7 @@ func (t *txn) assemble(session granary.SessionID, op *granary.Assemble) granary.
 	r.Allocated = size
 	t.touch(r)
 	store(t, keyAssembly(r.Inode), a)
-	store(t, keyQueue(queueAssembly, uint64(r.Inode)), &numberRecord{})
-	t.head.Queue++
+	enqueue(t, queueAssembly, uint64(r.Inode), &numberRecord{})
 	made.Attr = r.Attr
 	return made
 }
@@ -185,8 +184,7 @@ func (t *txn) reclaimAssembly(k []byte, id granary.InodeID, next int, left *int)
 		t.touch(r)
 	}
 	t.del(keyAssembly(id))
-	store(t, keyQueue(queueInode, uint64(a.Upload)), &a.Dir)
-	t.head.Queue++
+	enqueue(t, queueInode, uint64(a.Upload), &a.Dir)
 	return true
 }
 

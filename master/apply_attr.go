@@ -167,7 +167,7 @@ func (t *txn) putXattr(op string, r *inodeRecord, x *granary.Xattr) *granary.Err
 // storeXattr keeps an attribute of an inode.
 func (t *txn) storeXattr(op string, r *inodeRecord, name string, value []byte) *granary.Error {
 	k := keyXattr(r.Inode, name)
-	if r.Xattrs == 0 || t.get(k) == nil {
+	if !t.hasXattr(r, k) {
 		if r.Xattrs >= xattrsMax {
 			return granary.Errorf(granary.KindNoSpace, op, name, "the inode has %d attributes", r.Xattrs)
 		}
@@ -182,6 +182,17 @@ func (t *txn) storeXattr(op string, r *inodeRecord, name string, value []byte) *
 	store(t, k, &bytesRecord{value})
 	t.touch(r)
 	return nil
+}
+
+// hasXattr reports whether an inode has the attribute of a key. Of an inode that the item has made, the store has none.
+func (t *txn) hasXattr(r *inodeRecord, k []byte) bool {
+	switch {
+	case r.Xattrs == 0:
+		return false
+	case r.Inode == t.made:
+		return t.pending.has(k)
+	}
+	return t.get(k) != nil
 }
 
 // putXattrs sets attributes that the caller may give to an inode.

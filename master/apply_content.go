@@ -1,8 +1,6 @@
 package master
 
 import (
-	"bytes"
-
 	"github.com/dsorchard/granary"
 )
 
@@ -230,7 +228,7 @@ func (t *txn) setInline(r *inodeRecord, b []byte) {
 	if len(b) == 0 {
 		t.del(keyInline(r.Inode))
 	} else {
-		store(t, keyInline(r.Inode), &bytesRecord{bytes.Clone(b)})
+		storeLong(t, keyInline(r.Inode), &bytesRecord{b}, len(b))
 	}
 	t.recount(r)
 	t.touch(r)

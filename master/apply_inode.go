@@ -29,6 +29,7 @@ func (t *txn) addInode(r *inodeRecord, typ granary.FileType) {
 	}
 	t.charge(r, 1, 0) // setSize counts what it holds
 	t.inodes.add(r.Inode, r)
+	t.made = r.Inode
 }
 
 // nextInode gives out an inode id of a dataset.
@@ -233,8 +234,7 @@ func (t *txn) dispose(r *inodeRecord) {
 		t.forgetInode(id)
 		return
 	}
-	store(t, keyQueue(queueInode, uint64(id)), r)
-	t.head.Queue++
+	enqueue(t, queueInode, uint64(id), r)
 	if r.IsDir() {
 		t.head.DyingDirs++
 	}

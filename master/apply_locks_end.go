@@ -135,8 +135,7 @@ func (t *txn) forgetLocks(id granary.InodeID) {
 	}
 	left := lockCleanInline
 	if !t.reclaimLocks(id, &left) {
-		store(t, keyQueue(queueLocks, uint64(id)), &numberRecord{})
-		t.head.Queue++
+		enqueue(t, queueLocks, uint64(id), &numberRecord{})
 	}
 }
 

@@ -1,6 +1,10 @@
 package master
 
 import (
+	"bytes"
+
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/dsorchard/granary"
 )
 
@@ -12,32 +16,42 @@ func (t *txn) reclaim(limit int) granary.Result {
 	if limit <= 0 || limit > reclaimKeysMax {
 		limit = reclaimKeysMax
 	}
-	left := limit
-	for _, q := range t.queued(limit) {
-		if left <= 0 || !t.reclaimItem(q.key, q.value, &left) {
-			break
+	if t.head.Queue == 0 {
+		return granary.Result{}
+	}
+	left, items := limit, 0
+	from := t.pending.recall.queue.pass()
+	t.scan(from, []byte{tableQueue + 1}, func(k, v []byte) bool {
+		if left <= 0 || items == limit || !t.reclaimItem(k, v, &left) {
+			t.pending.recall.queue.note(k)
+			return false
 		}
-		t.del(q.key)
+		t.del(k)
 		t.head.Queue--
 		left--
+		items++
 		t.keep() // nothing here fails: each item stands for itself
-	}
+		return true
+	})
+	t.closeDying()
 	return granary.Result{Offset: uint64(limit - left)}
 }
 
-type queuedItem struct{ key, value []byte }
+// queueStart remembers before which key the queue of removals is empty: what was removed from there lies in the way of who looks for
+// what is first, until the store has cleared it away.
+type queueStart struct{ first []byte }
 
-// queued returns the first items of the queue.
-func (t *txn) queued(limit int) []queuedItem {
-	if t.head.Queue == 0 {
-		return nil
+// note notes that a key is in the queue, or may be.
+func (q *queueStart) note(k []byte) {
+	if bytes.Compare(k, q.first) < 0 {
+		q.first = bytes.Clone(k)
 	}
-	var items []queuedItem
-	t.scan([]byte{tableQueue}, []byte{tableQueue + 1}, func(k, v []byte) bool {
-		items = append(items, queuedItem{k, v})
-		return len(items) < limit
-	})
-	return items
+}
+
+// pass returns where the queue begins. What is not removed now is to be noted anew.
+func (q *queueStart) pass() (first []byte) {
+	first, q.first = q.first, []byte{tableQueue + 1}
+	return first
 }
 
 // reclaimItem works on one item and reports whether it is done.
@@ -70,10 +84,11 @@ func (t *txn) reclaimItem(k, v []byte, left *int) bool {
 
 // reclaimInode removes what hangs on an inode without names.
 func (t *txn) reclaimInode(k []byte, r *inodeRecord, left *int) bool {
-	done := false
-	if r.IsDir() {
+	done := true
+	switch {
+	case r.IsDir():
 		done = t.reclaimEntries(r, left)
-	} else {
+	case r.ExtentBytes > 0 || r.Trim > 0:
 		done = t.reclaimWindows(r, 0, left)
 	}
 	if !done || !t.reclaimXattrs(r, left) {
@@ -155,11 +170,36 @@ func (t *txn) reclaimWindows(r *inodeRecord, first uint64, left *int) bool {
 	return done
 }
 
+// reclaimXattrs removes the extended attributes of an inode. Those that go one after the other mostly lie so, too: one iterator finds
+// them all. Nothing that a step of reclaim does but this changes them.
 func (t *txn) reclaimXattrs(r *inodeRecord, left *int) bool {
 	if r.Xattrs == 0 {
 		return true
 	}
-	return t.deleteRange(key(tableXattr, uint64(r.Inode)), left)
+	if t.dying == nil {
+		it, err := t.pending.reader().NewIter(&pebble.IterOptions{LowerBound: []byte{tableXattr}, UpperBound: []byte{tableXattr + 1}})
+		must(err)
+		t.dying = it
+	}
+	it, prefix := t.dying, key(tableXattr, uint64(r.Inode))
+	ok := it.Valid() && bytes.HasPrefix(it.Key(), prefix) || it.SeekGE(prefix)
+	for ; ok && bytes.HasPrefix(it.Key(), prefix); ok = it.Next() {
+		if *left <= 0 {
+			return false
+		}
+		t.del(it.Key())
+		*left--
+	}
+	must(it.Error())
+	return true
+}
+
+// closeDying ends what reclaimXattrs began.
+func (t *txn) closeDying() {
+	if t.dying != nil {
+		must(t.dying.Close())
+		t.dying = nil
+	}
 }
 
 // deleteRange deletes the keys with a prefix, as many as are left to delete.

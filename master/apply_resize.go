@@ -58,8 +58,7 @@ func (t *txn) truncate(r *inodeRecord, size uint64) {
 	if more {
 		// Too much for one entry. From here on the file has no extents beyond; reclaim removes them.
 		if r.Trim == 0 {
-			store(t, keyQueue(queueTrim, uint64(r.Inode)), &numberRecord{})
-			t.head.Queue++
+			enqueue(t, queueTrim, uint64(r.Inode), &numberRecord{})
 		}
 		r.Trim = first + 1
 		t.touch(r)

@@ -50,8 +50,7 @@ func (t *txn) endSession(id granary.SessionID) granary.Result {
 	t.head.Sessions--
 	left := lockCleanInline
 	t.endLocks(id, &left)
-	store(t, keyQueue(queueSession, uint64(id)), &numberRecord{})
-	t.head.Queue++
+	enqueue(t, queueSession, uint64(id), &numberRecord{})
 	return granary.Result{}
 }
 

@@ -47,6 +47,9 @@ type txn struct {
 	movedDirs []granary.InodeID      // … and directories with what is locked below
 	unmet     []granary.InodeID      // … and what path locks are not on any more
 
+	dying *pebble.Iterator // over the extended attributes of what is reclaimed; nil: none yet
+	made  granary.InodeID  // that the item has made, the last one
+
 	watched bool // somebody is told what is touched …
 	touched []noteKey
 	items   []touchedItem
@@ -113,6 +116,7 @@ func (t *txn) keep() {
 	t.forgetMoved()
 	t.leasesKept = len(t.leases)
 	t.saved = t.head
+	t.made = 0
 }
 
 // endEntry adds to the batch what is written once for all items of an entry, and adds all that they changed to the
@@ -143,6 +147,7 @@ func (t *txn) drop() {
 	t.forgetMoved()
 	t.leases = t.leases[:t.leasesKept]
 	t.head = t.saved
+	t.made = 0
 }
 
 func (t *txn) forgetMoved() {
@@ -172,6 +177,14 @@ func readKey(r pebble.Reader, k []byte) []byte {
 }
 
 func (t *txn) del(k []byte) { t.pending.put(k, nil) }
+
+// enqueue puts a removal into the queue.
+func enqueue[T any, P record[T]](t *txn, kind queueKind, id uint64, r P) {
+	k := keyQueue(kind, id)
+	t.pending.recall.queue.note(k)
+	store(t, k, r)
+	t.head.Queue++
+}
 
 // key makes the key of a record. It is good for one call, and until the next key is made.
 func (t *txn) key(table byte, id uint64) []byte {
@@ -244,8 +257,11 @@ func fetch[T any, P record[T]](t *txn, k []byte) P {
 }
 
 // store encodes and sets a record.
-func store[T any, P record[T]](t *txn, k []byte, r P) {
-	t.enc.b = t.pending.arena.room(valueRoom)
+func store[T any, P record[T]](t *txn, k []byte, r P) { storeLong(t, k, r, 0) }
+
+// storeLong is store of a record that has so many bytes of content.
+func storeLong[T any, P record[T]](t *txn, k []byte, r P, content int) {
+	t.enc.b = t.pending.arena.room(valueRoom + content)
 	t.enc.header(t.index)
 	r.put(&t.enc)
 	t.pending.put(k, t.pending.arena.take(t.enc.b))

@@ -138,8 +138,7 @@ func (t *txn) endDataset(id granary.DatasetID) {
 	t.datasets.remove(t, id)
 	left := ownersForgottenMax
 	if !t.forgetOwners(id, &left) {
-		store(t, keyQueue(queueOwners, uint64(id)), &numberRecord{})
-		t.head.Queue++
+		enqueue(t, queueOwners, uint64(id), &numberRecord{})
 	}
 }
 

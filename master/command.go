@@ -262,10 +262,6 @@ func takeUser(d *decoder) granary.User {
 }
 
 func putMutation(e *encoder, m *mutation) error {
-	op, err := wire.MarshalOp(m.Request.Op)
-	if err != nil {
-		return err
-	}
 	if m.Request.Origin != 0 {
 		e.u8(tagMutationOrigin)
 		e.u8(uint8(m.Request.Origin))
@@ -291,7 +287,13 @@ func putMutation(e *encoder, m *mutation) error {
 	for _, g := range m.Request.Cred.Groups {
 		e.u64(uint64(g))
 	}
-	e.blob(op)
+	begin := len(e.b)
+	b, err := wire.AppendOp(e.b, m.Request.Op)
+	if err != nil {
+		return err
+	}
+	e.b = b
+	e.enclose(begin)
 	return nil
 }
 

@@ -229,6 +229,15 @@ func (e *encoder) bool(v bool) {
 	}
 }
 
+// enclose makes a blob of what was appended from begin on.
+func (e *encoder) enclose(begin int) {
+	var length [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(length[:], uint64(len(e.b)-begin))
+	e.b = append(e.b, length[:n]...) // room
+	copy(e.b[begin+n:], e.b[begin:])
+	copy(e.b[begin:], length[:n])
+}
+
 // decoder takes them off again. After a failure every read gives zeros, and done tells.
 type decoder struct {
 	b       []byte

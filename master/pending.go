@@ -110,6 +110,12 @@ func (p *pending) get(k []byte) []byte {
 	return v
 }
 
+// has reports whether what is pending has a value for a key.
+func (p *pending) has(k []byte) bool {
+	at := p.find(xxhash.Sum64(k), k)
+	return at >= 0 && p.changes[at].made && p.changes[at].value != nil
+}
+
 // put changes a value, which must stay as it is until commit; nil deletes it.
 func (p *pending) put(k, v []byte) {
 	hash := xxhash.Sum64(k)

@@ -111,7 +111,11 @@ func (p *proposer) propose(ctx context.Context, items ...item) ([]granary.Result
 // encodeItems encodes the items one after the other, and says where each ends: in the caller's goroutine, not
 // in the one that all share.
 func encodeItems(items []item) (data []byte, ends []int, err error) {
-	e := encoder{b: make([]byte, 0, 128*len(items))}
+	room := 0
+	for _, it := range items {
+		room += roomForItem(it)
+	}
+	e := encoder{b: make([]byte, 0, room)}
 	ends = make([]int, len(items))
 	for i, it := range items {
 		begin := len(e.b)
@@ -124,6 +128,17 @@ func encodeItems(items []item) (data []byte, ends []int, err error) {
 		ends[i] = len(e.b)
 	}
 	return e.b, ends, nil
+}
+
+// roomForItem returns how many bytes there should be room for to encode an item.
+func roomForItem(it item) int {
+	const usual = 256
+	if m, ok := it.(*mutation); ok {
+		if c, ok := m.Request.Op.(*granary.Create); ok && c.Content != nil {
+			return usual + len(c.Content.Inline)
+		}
+	}
+	return usual
 }
 
 func (p *proposer) submit(ctx context.Context, q *proposal) ([]granary.Result, error) {

@@ -15,6 +15,7 @@ type recall struct {
 	answered map[granary.SessionID]*answered // for some of the sessions
 
 	names recalledNames
+	queue queueStart
 
 	locked map[granary.InodeID]struct{} // inodes that have locks, or had some since the node started
 	paths  *pathLocks                   // all there are: what the store says of them, too
@@ -32,7 +33,7 @@ const recallAnswered = 65536 // sessions
 func newRecall(db *pebble.DB, bytes int64) *recall {
 	r := &recall{
 		values: newRecalledValues(bytes), opened: make(map[openedBy]granary.SessionID), answered: make(map[granary.SessionID]*answered),
-		names: newRecalledNames(), locked: map[granary.InodeID]struct{}{},
+		names: newRecalledNames(), queue: queueStart{[]byte{tableQueue}}, locked: map[granary.InodeID]struct{}{},
 	}
 	r.recallLocked(db)
 	r.paths = recallPaths(db, func(id granary.InodeID) granary.InodeID {

@@ -139,6 +139,11 @@ func (m *machine) agree() {
 			}
 		})
 	}
+	m.s.each([]byte{tableQueue}, func(k, _ []byte) {
+		if bytes.Compare(k, m.s.recall.queue.first) < 0 {
+			m.t.Fatalf("%q is in the queue, which is said to begin at %q", k, m.s.recall.queue.first)
+		}
+	})
 	if is, want := showRecalledPaths(m.s.recall.paths), showRecalledPaths(recallPaths(m.s.db, m.s.recall.paths.above)); is != want {
 		m.t.Fatalf("path locks are recalled as\n%s\nand are\n%s", is, want)
 	}

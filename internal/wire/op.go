@@ -11,7 +11,12 @@ const roomForOp = 128
 
 // MarshalOp encodes an op: equal ops give equal bytes.
 func MarshalOp(op granary.Op) ([]byte, error) {
-	f := fields{subject: "op", b: make([]byte, 0, roomForOp)}
+	return AppendOp(make([]byte, 0, roomForOp), op)
+}
+
+// AppendOp appends to b what MarshalOp gives.
+func AppendOp(b []byte, op granary.Op) ([]byte, error) {
+	f := fields{subject: "op", b: b}
 	f.op(&op)
 	if f.err != nil {
 		return nil, f.err
