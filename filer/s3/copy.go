@@ -116,7 +116,7 @@ func (q *request) copyObject() error {
 	replace := false
 	switch directive := q.r.Header.Get("X-Amz-Metadata-Directive"); directive {
 	case "", "COPY":
-		if source.self && !retag && !q.namesEncryption() && q.r.Header.Get(classHeader) == "" {
+		if source.self && !retag && !q.reencrypts() && q.r.Header.Get(classHeader) == "" {
 			return refuse(codeInvalidRequest, "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 		}
 	case "REPLACE":

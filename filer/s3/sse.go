@@ -111,9 +111,10 @@ func (q *request) confidential() bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
-// namesEncryption reports whether a request says how its object is to be encrypted.
-func (q *request) namesEncryption() bool {
-	return q.asked(sseHeader) != "" || q.asked(sseHeader+customerAlgorithm) != ""
+// reencrypts reports whether a copy is encrypted otherwise than its source, even if both are one object: as the request says, or as its bucket does with
+// what was a customer's.
+func (q *request) reencrypts() bool {
+	return q.asked(sseHeader) != "" || q.asked(sseHeader+customerAlgorithm) != "" || q.asked(sseSource+customerAlgorithm) != ""
 }
 
 // encryptionFor returns how a new object is to be encrypted: as the request says, or else its bucket.

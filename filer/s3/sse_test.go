@@ -402,8 +402,12 @@ func TestEncryptedCopies(t *testing.T) {
 	if a := s.do(t, call{method: "HEAD", target: "/bucket/from-plain"}).want(t, 200); a.header.Get(sseHeader) != sseAlgorithm {
 		t.Errorf("copied onto itself: %v", a.header)
 	}
+	s.do(t, call{method: "PUT", target: "/bucket/from-mine", header: source("mine")}).want(t, 200)
+	if got := s.do(t, call{method: "GET", target: "/bucket/from-mine"}).want(t, 200); got.body != text(100_000, 100_000) {
+		t.Errorf("decrypted in place: %d other bytes", len(got.body))
+	}
 	sum := map[string]string{"X-Amz-Checksum-Algorithm": "SHA256", "X-Amz-Checksum-Mode": "ENABLED"}
-	s.do(t, call{method: "PUT", target: "/bucket/summed", header: with(source("mine"), sum)}).want(t, 200)
+	s.do(t, call{method: "PUT", target: "/bucket/summed", header: with(source("theirs"), sum)}).want(t, 200)
 	a := s.do(t, call{method: "GET", target: "/bucket/summed", header: sum}).want(t, 200)
 	if a.header.Get("X-Amz-Checksum-Sha256") != sumOf(algorithmSHA256, []byte(a.body)) {
 		t.Errorf("the checksum of a copy: %v", a.header)
