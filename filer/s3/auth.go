@@ -24,6 +24,7 @@ type identity struct {
 	dateTime string // as signed
 	key      []byte // signing key
 	seed     string // the request's signature: chunk signatures chain from it
+	version2 bool   // the signature is of Version 2: there is neither a signing key, nor more of a scope than the access key
 }
 
 // authenticate verifies the signature of a request's head. The body is verified as it is read:
@@ -31,16 +32,18 @@ type identity struct {
 func (h *Handler) authenticate(r *http.Request, query url.Values) (identity, error) {
 	authorization := r.Header.Get("Authorization")
 	switch {
-	case strings.HasPrefix(authorization, algorithmV4+" ") && query.Has("X-Amz-Signature"):
+	case authorization != "" && (query.Has("X-Amz-Signature") || query.Has("Signature") && query.Has("AWSAccessKeyId")):
 		return identity{}, refuse(codeInvalidArgument, "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified.")
 	case strings.HasPrefix(authorization, algorithmV4+" "):
 		return h.authenticateHeader(r, query, authorization, r.Header.Get("X-Amz-Content-Sha256"))
 	case query.Has("X-Amz-Signature") || query.Has("X-Amz-Algorithm"):
 		return h.authenticateQuery(r, query)
-	case authorization != "" && !strings.HasPrefix(authorization, "AWS "):
+	case strings.HasPrefix(authorization, algorithmV2+" "):
+		return h.authenticateHeaderV2(r, query, authorization)
+	case authorization != "":
 		return identity{}, refuseArgument("Authorization", authorization, "Unsupported Authorization Type")
-	case authorization != "", query.Has("Signature") && query.Has("AWSAccessKeyId"):
-		return identity{}, refuse(codeInvalidRequest, "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
+	case query.Has("Signature") && query.Has("AWSAccessKeyId"):
+		return h.authenticateQueryV2(r, query)
 	default:
 		payload := r.Header.Get("X-Amz-Content-Sha256")
 		if payload == "" {
@@ -63,8 +66,8 @@ func (h *Handler) authenticateHeader(r *http.Request, query url.Values, authoriz
 	if err != nil {
 		return identity{}, err
 	}
-	if skew := h.now().Sub(date).Abs(); skew > clockSkewMax {
-		return identity{}, refuse(codeTimeSkewed, "The difference between the request time and the current time is too large: the clocks differ by %s.", skew.Round(time.Second))
+	if err := h.checkSkew(date); err != nil {
+		return identity{}, err
 	}
 	if payload == "" {
 		return identity{}, refuse(codeInvalidRequest, "Missing required header for this request: x-amz-content-sha256")
@@ -74,6 +77,14 @@ func (h *Handler) authenticateHeader(r *http.Request, query url.Values, authoriz
 	}
 	id := identity{payload: payload, scope: claim.scope, dateTime: date.Format(dateTimeFormat), seed: claim.signature}
 	return h.verify(r, query, claim, id, false)
+}
+
+// checkSkew refuses a request that was signed at another time.
+func (h *Handler) checkSkew(date time.Time) error {
+	if skew := h.now().Sub(date).Abs(); skew > clockSkewMax {
+		return refuse(codeTimeSkewed, "The difference between the request time and the current time is too large: the clocks differ by %s.", skew.Round(time.Second))
+	}
+	return nil
 }
 
 func (h *Handler) authenticateQuery(r *http.Request, query url.Values) (identity, error) {
@@ -149,10 +160,20 @@ func (h *Handler) verify(r *http.Request, query url.Values, claim signature, id 
 	computed := hex.EncodeToString(hmacSHA256(id.key, stringToSign(id.dateTime, claim.scope, canonical)))
 	if !sameSignature(computed, claim.signature) {
 		h.log.Debug("signature does not match", "access_key", who.accessKey, "canonical_request", canonical)
-		e := refuse(codeSignature, "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
-		return identity{}, e.with("AWSAccessKeyId", claim.scope.accessKey).with("SignatureProvided", claim.signature)
+		return identity{}, wrongSignature(claim.scope.accessKey, claim.signature)
 	}
 	return id, nil
+}
+
+// wrongSignature refuses a signature that is not what the request and the key give.
+func wrongSignature(accessKey, provided string) *apiError {
+	e := refuse(codeSignature, "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
+	return e.with("AWSAccessKeyId", accessKey).with("SignatureProvided", provided)
+}
+
+// presigned reports whether the signature is in the query.
+func (q *request) presigned() bool {
+	return q.query.Has("X-Amz-Signature") || q.identity.version2 && q.query.Has("Signature")
 }
 
 // requestDate returns the time at which a request says it was signed.

@@ -204,9 +204,12 @@ func (q *request) signatureKeys(set func(name, value string)) {
 	if q.identity.scope.accessKey == "" {
 		return
 	}
-	set("s3:signatureversion", algorithmV4)
-	kind := "REST-HEADER"
-	if q.query.Has("X-Amz-Signature") {
+	version, kind := algorithmV4, "REST-HEADER"
+	if q.identity.version2 {
+		version = algorithmV2
+	}
+	set("s3:signatureversion", version)
+	if q.presigned() {
 		kind = "REST-QUERY-STRING"
 	}
 	set("s3:authtype", kind)

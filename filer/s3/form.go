@@ -153,46 +153,78 @@ func (f *form) key() (string, error) {
 func (q *request) authenticatePost(f *form) (*postPolicy, error) {
 	encoded := f.fields["policy"]
 	if encoded == "" {
-		if f.fields["x-amz-signature"] != "" {
+		if f.fields["x-amz-signature"] != "" || f.fields["signature"] != "" {
 			return nil, refuse(codeInvalidArgument, "Bucket POST must contain a field named 'policy'.  If it is specified, please check the order of the fields.")
 		}
 		q.identity = identity{caller: anonymous()}
 		return nil, nil
 	}
+	verify := q.verifyForm
 	if f.fields["awsaccesskeyid"] != "" || f.fields["signature"] != "" {
-		return nil, refuse(codeInvalidRequest, "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
+		verify = q.verifyFormV2
 	}
-	for _, name := range []string{"x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"} {
-		if f.fields[name] == "" {
-			return nil, refuse(codeInvalidArgument, "Bucket POST must contain a field named '%s'.  If it is specified, please check the order of the fields.", name)
-		}
-	}
-	if f.fields["x-amz-algorithm"] != algorithmV4 {
-		return nil, refuse(codeInvalidArgument, "X-Amz-Algorithm only supports %q.", algorithmV4)
-	}
-	scope, wrong := parseScope(f.fields["x-amz-credential"])
-	if wrong != "" || scope.service != scopeService {
-		return nil, refuse(codeAuthQuery, "Error parsing the X-Amz-Credential parameter; %s", wrong)
-	}
-	date := f.fields["x-amz-date"]
-	if _, err := time.Parse(dateTimeFormat, date); err != nil || !strings.HasPrefix(date, scope.date) {
-		return nil, refuse(codeAccessDenied, "Invalid according to Policy: the date of the credential is not that of X-Amz-Date.")
-	}
-	who, err := q.h.callerOf(q.r.Context(), scope.accessKey, f.fields["x-amz-security-token"])
-	if err != nil {
+	var err error
+	if q.identity, err = verify(f, encoded); err != nil {
 		return nil, err
 	}
-	computed := hex.EncodeToString(hmacSHA256(signingKey(who.secret, scope), encoded))
-	if !sameSignature(computed, f.fields["x-amz-signature"]) {
-		e := refuse(codeSignature, "The request signature we calculated does not match the signature you provided. Check your key and signing method.")
-		return nil, e.with("AWSAccessKeyId", scope.accessKey).with("SignatureProvided", f.fields["x-amz-signature"])
-	}
-	q.identity = identity{caller: who, scope: scope, dateTime: date}
 	document, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil {
 		return nil, invalidPolicy("Invalid Policy: Invalid 'Policy' encoding.")
 	}
 	return parsePostPolicy(document)
+}
+
+// needFields refuses a form that lacks one of some fields.
+func (f *form) needFields(names ...string) error {
+	for _, name := range names {
+		if f.fields[name] == "" {
+			return refuse(codeInvalidArgument, "Bucket POST must contain a field named '%s'.  If it is specified, please check the order of the fields.", name)
+		}
+	}
+	return nil
+}
+
+// verifyFormV2 is verifyForm for Signature Version 2.
+func (q *request) verifyFormV2(f *form, policy string) (identity, error) {
+	if err := f.needFields("awsaccesskeyid", "signature"); err != nil {
+		return identity{}, err
+	}
+	accessKey := f.fields["awsaccesskeyid"]
+	who, err := q.h.callerOf(q.r.Context(), accessKey, f.fields["x-amz-security-token"])
+	if err != nil {
+		return identity{}, err
+	}
+	if !sameSignature(signV2(who.secret, policy), f.fields["signature"]) {
+		return identity{}, wrongSignature(accessKey, f.fields["signature"])
+	}
+	return identity{caller: who, scope: scope{accessKey: accessKey}, version2: true}, nil
+}
+
+// verifyForm verifies the signature of a form's policy as it came.
+func (q *request) verifyForm(f *form, policy string) (identity, error) {
+	if err := f.needFields("x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"); err != nil {
+		return identity{}, err
+	}
+	if f.fields["x-amz-algorithm"] != algorithmV4 {
+		return identity{}, refuse(codeInvalidArgument, "X-Amz-Algorithm only supports %q.", algorithmV4)
+	}
+	scope, wrong := parseScope(f.fields["x-amz-credential"])
+	if wrong != "" || scope.service != scopeService {
+		return identity{}, refuse(codeAuthQuery, "Error parsing the X-Amz-Credential parameter; %s", wrong)
+	}
+	date := f.fields["x-amz-date"]
+	if _, err := time.Parse(dateTimeFormat, date); err != nil || !strings.HasPrefix(date, scope.date) {
+		return identity{}, refuse(codeAccessDenied, "Invalid according to Policy: the date of the credential is not that of X-Amz-Date.")
+	}
+	who, err := q.h.callerOf(q.r.Context(), scope.accessKey, f.fields["x-amz-security-token"])
+	if err != nil {
+		return identity{}, err
+	}
+	computed := hex.EncodeToString(hmacSHA256(signingKey(who.secret, scope), policy))
+	if !sameSignature(computed, f.fields["x-amz-signature"]) {
+		return identity{}, wrongSignature(scope.accessKey, f.fields["x-amz-signature"])
+	}
+	return identity{caller: who, scope: scope, dateTime: date}, nil
 }
 
 // request is the request of a PUT that does what the form says.

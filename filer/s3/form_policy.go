@@ -141,7 +141,7 @@ func (p *postPolicy) allows(f *form, bucket, key string, now time.Time) error {
 	}
 	for name := range f.fields {
 		switch {
-		case spoken[name], name == "policy", name == "x-amz-signature", name == "bucket", strings.HasPrefix(name, "x-ignore-"),
+		case spoken[name], name == "policy", name == "x-amz-signature", name == "awsaccesskeyid", name == "signature", name == "bucket", strings.HasPrefix(name, "x-ignore-"),
 			strings.HasPrefix(name, "x-amz-checksum-"):
 		default:
 			return failed("Extra input fields: %s", name)

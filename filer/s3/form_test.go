@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/minio/minio-go/v7/pkg/signer"
 )
 
 // posting is a form: fields in order, and a file.
@@ -19,6 +21,7 @@ type posting struct {
 	policy string // signed, if it is not ""
 	file   string
 	tamper bool
+	v2     bool // signed by Signature Version 2
 }
 
 func (s *server) post(t *testing.T, p posting) answer {
@@ -31,18 +34,23 @@ func (s *server) post(t *testing.T, p posting) answer {
 		}
 	}
 	if p.policy != "" {
-		date := time.Now().UTC().Format(dateTimeFormat)
-		sc := scope{accessKey: testAccessKey, date: date[:8], region: "us-east-1", service: "s3"}
 		encoded := base64.StdEncoding.EncodeToString([]byte(p.policy))
-		signed := hex.EncodeToString(hmacSHA256(signingKey(testSecretKey, sc), encoded))
 		if p.tamper {
-			encoded = base64.StdEncoding.EncodeToString([]byte(p.policy + " "))
+			field("policy", base64.StdEncoding.EncodeToString([]byte(p.policy+" ")))
+		} else {
+			field("policy", encoded)
 		}
-		field("policy", encoded)
-		field("x-amz-algorithm", algorithmV4)
-		field("X-Amz-Credential", testAccessKey+"/"+sc.String())
-		field("x-amz-date", date)
-		field("x-amz-signature", signed)
+		if p.v2 {
+			field("AWSAccessKeyId", testAccessKey)
+			field("signature", signer.PostPresignSignatureV2(encoded, testSecretKey))
+		} else {
+			date := time.Now().UTC().Format(dateTimeFormat)
+			sc := scope{accessKey: testAccessKey, date: date[:8], region: "us-east-1", service: "s3"}
+			field("x-amz-algorithm", algorithmV4)
+			field("X-Amz-Credential", testAccessKey+"/"+sc.String())
+			field("x-amz-date", date)
+			field("x-amz-signature", hex.EncodeToString(hmacSHA256(signingKey(testSecretKey, sc), encoded)))
+		}
 	}
 	for _, f := range p.fields {
 		field(f[0], f[1])

@@ -59,6 +59,8 @@ func FuzzSignature(f *testing.F) {
 	f.Add("GET", presigned, "", "", "", "")
 	f.Add("GET", "/test.txt", authorization("host;range;x-amz-content-sha256;x-amz-date", "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41"),
 		emptySHA256, "20130524T000000Z", "bytes=0-9")
+	f.Add("GET", "/test.txt?acl", "AWS "+testAccessKey+":qgk2+6Sv9/oM7G3qLEjTH1a1l1g=", "", "20130524T000000Z", "")
+	f.Add("GET", "/test.txt?AWSAccessKeyId="+testAccessKey+"&Signature=qgk2%2B6Sv9%2FoM7G3qLEjTH1a1l1g%3D&Expires=1369400000", "", "", "", "")
 	h := fixedHandler(f, awsExampleTime)
 	f.Fuzz(func(t *testing.T, method, target, authorization, payload, date, rangeHeader string) {
 		u, err := url.ParseRequestURI(target)
@@ -78,7 +80,7 @@ func FuzzSignature(f *testing.F) {
 			wantRefusal(t, err)
 			return
 		case id.caller.accessKey == "":
-			if authorization != "" || query.Has("X-Amz-Signature") {
+			if authorization != "" || query.Has("X-Amz-Signature") || query.Has("Signature") && query.Has("AWSAccessKeyId") {
 				t.Fatal("a signature was passed over")
 			}
 			return

@@ -266,17 +266,24 @@ const documentSizeMax = 1 << 20
 // split finds the bucket and the key that a request addresses.
 func (h *Handler) split(r *http.Request) (bucket, key string) {
 	path := strings.TrimPrefix(r.URL.Path, "/")
+	if bucket, ok := h.hostBucket(r); ok {
+		return bucket, path
+	}
+	bucket, key, _ = strings.Cut(path, "/")
+	return bucket, key
+}
+
+// hostBucket returns the bucket that a request names by its host.
+func (h *Handler) hostBucket(r *http.Request) (string, bool) {
+	if h.domain == "" {
+		return "", false
+	}
 	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	if h.domain != "" {
-		if bucket, ok := strings.CutSuffix(strings.ToLower(host), "."+h.domain); ok && bucket != "" {
-			return bucket, path
-		}
-	}
-	bucket, key, _ = strings.Cut(path, "/")
-	return bucket, key
+	bucket, ok := strings.CutSuffix(strings.ToLower(host), "."+h.domain)
+	return bucket, ok && bucket != ""
 }
 
 // objectURL is where the request's object is to be had, by the address that the client has used.

@@ -88,10 +88,14 @@ func (q *request) logAuth() (signature, kind string) {
 	if q.identity.scope.accessKey == "" {
 		return "", ""
 	}
-	if q.query.Has("X-Amz-Signature") {
-		return "SigV4", "QueryString"
+	signature, kind = "SigV4", "AuthHeader"
+	if q.identity.version2 {
+		signature = "SigV2"
 	}
-	return "SigV4", "AuthHeader"
+	if q.presigned() {
+		kind = "QueryString"
+	}
+	return signature, kind
 }
 
 // logQuoted writes what a client said so that it stays within its field and line.

@@ -74,6 +74,13 @@ with urllib.request.urlopen(urllib.request.Request(url, data=b"presigned", metho
     assert answer.status == 200
 with urllib.request.urlopen(s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "pre signed+/?"})) as answer:
     assert answer.read() == b"presigned"
+for version in (None, "s3"):  # as boto3 presigns of itself, and by signature version 2
+    other = boto3.client("s3", endpoint_url=endpoint, config=Config(signature_version=version, s3={"addressing_style": "path"}))
+    url = other.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "pre signed+/?", "ResponseContentType": "text/csv"})
+    with urllib.request.urlopen(url) as answer:
+        assert answer.read() == b"presigned" and answer.headers["Content-Type"] == "text/csv", url
+other.put_object(Bucket=bucket, Key="pre signed+/?", Body=b"signed", Metadata={"of": "version 2"})
+assert other.get_object(Bucket=bucket, Key="pre signed+/?")["Metadata"] == {"of": "version 2"}
 
 step("keys that no file system has")
 for key in ["a//b", "./x", "../y", "slash/", "line\nend", "tab\t", "a" * 1000, "é/ü", "o/under an object"]:
