@@ -16,7 +16,8 @@
 // A block comes from its own shard or, when that is down, slow or wrong, from k others (fetch.go,
 // rebuild.go). How long a slow one is waited for is measured (latency.go), and a sealed shard whose bytes do not verify is looked at
 // by its server (look.go). Nothing that did not verify is handed out or cached. A local disk, if there is one, is asked before
-// volume servers are (local.go).
+// volume servers are (local.go). What needs no waiting, since the memory of this machine holds it, ReadAtOnce reads straight to where a
+// stream is sent from (atonce.go).
 //
 // # Maintenance
 //
@@ -36,7 +37,7 @@
 //     by one flush at a time: Prev is always the end that the shard acknowledged last.
 //  4. What is to be committed can be written again until the commit is settled: its plaintext or its
 //     encoded block is kept.
-//  5. What leaves ReadLayout was verified against the chunk's hash: the whole by BLAKE3, single frames by
+//  5. What leaves ReadLayout and ReadAtOnce was verified against the chunk's hash: the whole by BLAKE3, single frames by
 //     their trailers. Zeros stand only where the layout has nothing.
 //  6. An upload holds at most uploadMax, in arenas of two segments more; all together hold
 //     Options.UploadBytes and a chunk of each; a writer at most two rows and a row's

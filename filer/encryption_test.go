@@ -3,6 +3,7 @@ package filer
 import (
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -141,5 +142,22 @@ func TestLongRecord(t *testing.T) {
 	found, err := client.Ask[*granary.Found](t.Context(), c, &granary.Lookup{Base: granary.RootInode, Path: "f", Xattrs: true, Stored: true, Layout: &granary.Range{Length: 1}})
 	if err != nil || len(found.Xattrs) != len(xattrs) {
 		t.Errorf("%d attributes, %v", len(found.Xattrs), err)
+	}
+}
+
+// TestSealedStream: a long stream of what is encrypted is decrypted, though memory has it as it is stored.
+func TestSealedStream(t *testing.T) {
+	fs := New(Options{Client: stack(t)})
+	defer fs.Close(t.Context())
+	want := text(700_000)
+	if err := putSealed(t, fs, "f", want); err != nil {
+		t.Fatal(err)
+	}
+	f := mustOpenFile(t, fs, "f")
+	for range 2 {
+		var b strings.Builder
+		if n, err := io.Copy(&b, f.NewReader(1000, -1)); err != nil || n != 699_000 || b.String() != want[1000:] {
+			t.Fatal(n, err)
+		}
 	}
 }

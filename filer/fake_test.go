@@ -43,6 +43,7 @@ type fake struct {
 	onOp     func(op granary.Op) error                 // before an op takes effect, with the lock
 	onQuery  func(q granary.Query)                     // without the lock
 	onRead   func(l *granary.Layout, off uint64) error // without the lock
+	atOnce   func(off uint64) int                      // how many bytes ReadAtOnce gives; nil: none
 }
 
 // Lock grants everything, in the session at hand.
@@ -424,6 +425,17 @@ func (f *fake) ReadLayout(ctx context.Context, l *granary.Layout, p []byte, off 
 		return fakeErr(granary.KindInternal, "read", "beyond the layout")
 	}
 	return nil
+}
+
+func (f *fake) ReadAtOnce(l *granary.Layout, buf []byte, off, end uint64) []byte {
+	if f.atOnce == nil || off >= end {
+		return nil
+	}
+	p := buf[:min(len(buf), int(end-off), f.atOnce(off))]
+	if err := f.ReadLayout(context.Background(), l, p, off); err != nil {
+		return nil
+	}
+	return p
 }
 
 func (f *fake) Prefetch(l *granary.Layout, off, length uint64) {

@@ -13,6 +13,9 @@ import (
 // streamStep is how many bytes a stream hands on at a time.
 const streamStep = 256 << 10
 
+// atOnceLeast is the least stream of which is read what is there at once. Chunks of shorter ones are better kept in the cache.
+const atOnceLeast = 64 << 10
+
 // File is one version of a regular file, open for reading. If the content changes, what would mix
 // two versions fails with KindStale. It is safe for concurrent use.
 type File struct {
@@ -274,17 +277,18 @@ func (r *reader) readAhead() {
 
 // WriteTo implements io.WriterTo.
 func (r *reader) WriteTo(w io.Writer) (int64, error) {
-	step := int(min(streamStep, r.end-r.off))
-	if step <= 0 {
+	left := r.end - r.off
+	if left <= 0 {
 		return 0, nil
 	}
-	buf := r.file.fs.buffers.get(step)
+	buf := r.file.fs.buffers.get(int(min(streamStep, left)))
 	defer r.file.fs.buffers.put(buf)
+	buf = buf[:cap(buf)]
 	var written int64
 	for {
-		n, err := r.Read(buf[:step])
-		if n > 0 {
-			m, werr := w.Write(buf[:n])
+		p, err := r.next(buf, left >= atOnceLeast)
+		if len(p) > 0 {
+			m, werr := w.Write(p)
 			written += int64(m)
 			if werr != nil {
 				return written, werr
@@ -297,6 +301,34 @@ func (r *reader) WriteTo(w io.Writer) (int64, error) {
 			return written, err
 		}
 	}
+}
+
+// next returns what comes next, in buf: what is to be had at once, if that is tried, and else what a Read gives.
+func (r *reader) next(buf []byte, atOnce bool) ([]byte, error) {
+	if atOnce && r.off < r.end {
+		p, err := r.file.atOnce(buf, uint64(r.off), uint64(r.end))
+		if len(p) > 0 || err != nil {
+			r.off += int64(len(p))
+			return p, err
+		}
+	}
+	n, err := r.Read(buf)
+	return buf[:n], err
+}
+
+// atOnce returns bytes from off on and before end, in buf, as far as they can be had without waiting.
+func (f *File) atOnce(buf []byte, off, end uint64) ([]byte, error) {
+	if err := f.ctx.Err(); err != nil {
+		return nil, canceled(f.ctx, "read", f.path)
+	}
+	w, err := f.window(f.ctx, off)
+	if err != nil {
+		return nil, nil // who reads it otherwise will hear, or wait
+	}
+	if w.encrypted {
+		return nil, nil
+	}
+	return f.fs.store.ReadAtOnce(w.layout, buf, off, min(end, w.end, w.layout.Size)), nil
 }
 
 // Close implements io.Closer. The File stays open.

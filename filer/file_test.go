@@ -166,6 +166,51 @@ func TestReadAhead(t *testing.T) {
 	}
 }
 
+// TestStreamAtOnce: a stream takes what is to be had at once, reads the rest as ever, and reads ahead only for that.
+func TestStreamAtOnce(t *testing.T) {
+	fs, f := testFS(t, Options{})
+	const size = 3 << 20
+	f.blockSize, f.extentsMax = 1<<10, 700
+	want := text(size)
+	f.put(t, granary.RootInode, "file", want)
+	file := mustOpenFile(t, fs, "/file")
+	waited := 0
+	f.onRead = func(*granary.Layout, uint64) error { waited++; return nil }
+	send := func(off, length int64) {
+		t.Helper()
+		var b bytes.Buffer
+		waited, f.prefetch = 0, nil
+		n, err := io.Copy(&b, file.NewReader(off, length))
+		if err != nil || n != length || b.String() != want[off:off+length] {
+			t.Fatalf("%d bytes at %d: %d, %v", length, off, n, err)
+		}
+	}
+	calls := 0
+	f.atOnce = func(uint64) int { calls++; return 100_000 + calls }
+	send(0, size)
+	if len(f.prefetch) != 0 || waited != calls {
+		t.Errorf("waited %d times, asked %d, ahead %v", waited, calls, f.prefetch)
+	}
+	send(1_000_001, 654_321)
+	f.atOnce = func(off uint64) int { return int(off/100_000%2) * 100_000 } // every other piece is not there
+	send(0, size)
+	if len(f.prefetch) == 0 {
+		t.Error("nothing was read ahead of what is not there at once")
+	}
+	calls = 0
+	f.atOnce = func(uint64) int { calls++; return 1 }
+	send(5, atOnceLeast-1)
+	if calls != 0 {
+		t.Errorf("asked %d times for a short stream", calls)
+	}
+	f.atOnce = func(uint64) int { return 100_000 }
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := io.Copy(io.Discard, file.NewReader(0, -1))
+	wantKind(t, err, granary.KindCanceled)
+}
+
 // checkAhead checks that ranges follow each other up to the end, in few steps.
 func checkAhead(t *testing.T, ranges []span, size uint64) {
 	t.Helper()

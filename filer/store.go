@@ -30,6 +30,8 @@ type metadata interface {
 type content interface {
 	WriteRanges(ctx context.Context, cred granary.Cred, attr granary.Attr, ranges []client.Range, atEnd bool, mtime *granary.Time) (granary.Result, error)
 	ReadLayout(ctx context.Context, l *granary.Layout, p []byte, off uint64) error
+	// ReadAtOnce returns bytes from off on and before end, in buf, as far as they can be had without waiting; none if not at all.
+	ReadAtOnce(l *granary.Layout, buf []byte, off, end uint64) []byte
 	Prefetch(l *granary.Layout, off, length uint64)
 	NewUpload(ctx context.Context, o client.UploadOptions) (uploader, error)
 	Policy(ctx context.Context, id granary.PolicyID) (granary.Policy, error)

@@ -56,14 +56,19 @@ type peek struct {
 
 // peek reads from the file of a shard, if there is one at hand that has all of the range.
 func (c *Client) peek(addr string, ref granary.ShardRef, p []byte, off int64) (length uint64, ok bool) {
-	c.peeks.mu.RLock()
-	at := c.peeks.files[peekKey{addr, ref}]
-	c.peeks.mu.RUnlock()
+	at := c.peeks.find(addr, ref)
 	if at == nil || uint64(off) > at.length || uint64(len(p)) > at.length-uint64(off) {
 		return 0, false
 	}
 	_, err := c.peeks.reader.ReadAt(at.file, p, streamOffset+off)
 	return at.length, err == nil
+}
+
+// find returns what is at hand of a shard, or nil.
+func (s *peeks) find(addr string, ref granary.ShardRef) *peek {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.files[peekKey{addr, ref}]
 }
 
 // learnPeek takes in where an answer says that the shard's file lies.

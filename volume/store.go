@@ -109,13 +109,25 @@ func (s *Store) JoinCluster(id granary.ClusterID) error {
 
 // begin counts a call in, until exit; KindUnavailable if the store is closed.
 func (s *Store) begin(op, subject string) error {
+	if !s.count() {
+		return shuttingDown(op, subject)
+	}
+	return nil
+}
+
+func shuttingDown(op, subject string) error {
+	return granary.Errorf(granary.KindUnavailable, op, subject, "the volume server is shutting down")
+}
+
+// count counts a call in, until exit, unless the store is closed.
+func (s *Store) count() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return granary.Errorf(granary.KindUnavailable, op, subject, "the volume server is shutting down")
+		return false
 	}
 	s.running.Add(1)
-	return nil
+	return true
 }
 
 // enter begins a call on a shard and finds its disk.
@@ -127,7 +139,10 @@ func (s *Store) enter(op string, ref granary.ShardRef) (*dataDisk, error) {
 	if reason := d.gone.Load(); reason != nil {
 		return nil, granary.Errorf(granary.KindNotFound, op, ref.String(), "server %s has lost the disk %s: %s", s.ServerID(), d.dir, *reason)
 	}
-	return d, s.begin(op, ref.String())
+	if !s.count() {
+		return nil, shuttingDown(op, ref.String())
+	}
+	return d, nil
 }
 
 // exit ends a call.

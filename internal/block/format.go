@@ -162,26 +162,31 @@ func appendTrailer(dst []byte, start int, hash granary.Hash, i int, compressed b
 }
 
 // checkFrame verifies a payload with its trailer as frame i of the chunk and returns the payload.
-// The CRC comes first: until it holds, the other fields say nothing.
 func checkFrame(frame []byte, hash granary.Hash, i int, compressed bool) ([]byte, error) {
 	payload, t := frame[:len(frame)-TrailerSize], frame[len(frame)-TrailerSize:]
-	if got, want := checksum(frame[:len(frame)-4]), binary.LittleEndian.Uint32(t[12:]); got != want {
-		return nil, corrupt(hash.String(), "frame %d has CRC32C %08x, says %08x", i, got, want)
+	return payload, checkTrailer(t, checksum(frame[:len(frame)-4]), hash, i, compressed)
+}
+
+// checkTrailer verifies a trailer as that of frame i of the chunk, of which sum is the CRC32C.
+// The CRC comes first: until it holds, the other fields say nothing.
+func checkTrailer(t []byte, sum uint32, hash granary.Hash, i int, compressed bool) error {
+	if want := binary.LittleEndian.Uint32(t[12:]); sum != want {
+		return corrupt(hash.String(), "frame %d has CRC32C %08x, says %08x", i, sum, want)
 	}
 	if string(t[:8]) != string(hash[:8]) {
-		return nil, corrupt(hash.String(), "frame %d is of another chunk, %x…", i, t[:8])
+		return corrupt(hash.String(), "frame %d is of another chunk, %x…", i, t[:8])
 	}
 	if n := binary.LittleEndian.Uint16(t[8:]); int(n) != i {
-		return nil, corrupt(hash.String(), "frame %d says it is frame %d", i, n)
+		return corrupt(hash.String(), "frame %d says it is frame %d", i, n)
 	}
 	var flags uint16
 	if compressed {
 		flags = flagCompressed
 	}
 	if f := binary.LittleEndian.Uint16(t[10:]); f != flags {
-		return nil, corrupt(hash.String(), "frame %d has flags %#x, want %#x", i, f, flags)
+		return corrupt(hash.String(), "frame %d has flags %#x, want %#x", i, f, flags)
 	}
-	return payload, nil
+	return nil
 }
 
 // checksum is CRC32C. MakeTable returns the one table of the standard library for this polynomial.

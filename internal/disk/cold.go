@@ -30,6 +30,7 @@ type ColdFile struct {
 // NewColdFile makes one of a file that is open to be read, and closes it from then on.
 func NewColdFile(f *os.File) *ColdFile {
 	_ = control(f, randomly) // advice: that it is not taken only makes marks where nothing was read
+	_ = control(f, quietly)  // only its owner may: others may wait for the disk's journal
 	return &ColdFile{f: f, direct: second{flags: os.O_RDONLY | directFlag}, whole: second{flags: os.O_RDONLY}}
 }
 
@@ -96,4 +97,7 @@ type Scattered interface {
 }
 
 // ReadScattered implements Scattered.
-func (f *osFile) ReadScattered() { _ = control(f.f, randomly) } // advice: that it is not taken changes nothing but the cost
+func (f *osFile) ReadScattered() {
+	_ = control(f.f, randomly) // advice: that it is not taken changes nothing but the cost
+	_ = control(f.f, quietly)  // as in NewColdFile
+}

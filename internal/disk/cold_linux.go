@@ -5,6 +5,15 @@ import "golang.org/x/sys/unix"
 // randomly has the system read no more of a file than it is asked for.
 func randomly(fd int) error { return unix.Fadvise(fd, 0, 0, unix.FADV_RANDOM) }
 
+// quietly has reads of a file leave its times as they are: that would wait for the disk's journal.
+func quietly(fd int) error {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags|unix.O_NOATIME)
+	}
+	return err
+}
+
 // cached reports whether the system's memory holds the page at an offset, or does not tell.
 func (c *ColdFile) cached(off int64) bool {
 	var found unix.Cachestat_t
