@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,7 +23,7 @@ type Server struct {
 	Args   []string     // further arguments
 	Log    string       // file that gathers what it prints
 	Ready  time.Time    // when it last answered first after a start
-	client *http.Client // of Healthy
+	client *http.Client // of Healthy; nil: http.DefaultClient
 	cmd    *exec.Cmd
 	ended  chan struct{}
 }
@@ -83,7 +84,7 @@ func newServer(t testing.TB, a Access, args []string) *Server {
 			S3:        fmt.Sprintf("http://127.0.0.1:%d", base+300),
 			AccessKey: "TESTACCESSKEY", SecretKey: "test-secret-key-0123456789",
 		},
-		Base: base, Data: filepath.Join(a.Dir, "data"), Args: args, Log: filepath.Join(a.Dir, "server.log"), client: http.DefaultClient,
+		Base: base, Data: filepath.Join(a.Dir, "data"), Args: args, Log: filepath.Join(a.Dir, "server.log"),
 	}
 	t.Cleanup(func() {
 		if err := s.Stop(); err != nil {
@@ -150,7 +151,7 @@ func (s *Server) Healthy() error {
 	if err != nil {
 		return err
 	}
-	resp, err := s.client.Do(req)
+	resp, err := cmp.Or(s.client, http.DefaultClient).Do(req)
 	if err != nil {
 		return err
 	}
