@@ -28,6 +28,9 @@ func subresources() []string {
 }
 
 func (q *request) subresource() string {
+	if len(q.query) == 0 {
+		return ""
+	}
 	for _, name := range subresources() {
 		if q.query.Has(name) {
 			return name

@@ -145,17 +145,30 @@ func sameSignature(computed, claimed string) bool {
 
 // canonicalRequest is step 1 of the signature. Query parameters named in omit are left out.
 func canonicalRequest(r *http.Request, query url.Values, omit string, signedHeaders []string, payload string) string {
-	var b strings.Builder
-	b.WriteString(r.Method + "\n" + uriEncode(r.URL.Path, true) + "\n" + canonicalQuery(query, omit) + "\n")
-	for _, name := range signedHeaders {
-		b.WriteString(name + ":" + canonicalHeader(r, name) + "\n")
+	const usual = 1 << 10
+	b := make([]byte, 0, usual)
+	line := func(parts ...string) {
+		for _, p := range parts {
+			b = append(b, p...)
+		}
+		b = append(b, '\n')
 	}
-	b.WriteString("\n" + strings.Join(signedHeaders, ";") + "\n" + payload)
-	return b.String()
+	line(r.Method)
+	line(uriEncode(r.URL.Path, true))
+	line(canonicalQuery(query, omit))
+	for _, name := range signedHeaders {
+		line(name, ":", canonicalHeader(r, name))
+	}
+	line()
+	line(strings.Join(signedHeaders, ";"))
+	return string(append(b, payload...))
 }
 
 // canonicalQuery sorts parameters by encoded name, then by encoded value.
 func canonicalQuery(query url.Values, omit string) string {
+	if len(query) == 0 {
+		return ""
+	}
 	pairs := make([]string, 0, len(query))
 	for name, values := range query {
 		if name == omit {
@@ -182,6 +195,9 @@ func canonicalHeader(r *http.Request, name string) string {
 	case name == "transfer-encoding" && len(values) == 0:
 		values = r.TransferEncoding
 	}
+	if len(values) == 1 && isTrimmed(values[0]) {
+		return values[0]
+	}
 	trimmed := make([]string, len(values))
 	for i, v := range values {
 		trimmed[i] = strings.Join(strings.Fields(v), " ")
@@ -189,24 +205,48 @@ func canonicalHeader(r *http.Request, name string) string {
 	return strings.Join(trimmed, ",")
 }
 
+// isTrimmed reports whether a value of a header is certainly as it is signed: it has no spaces but single ones between what can be printed.
+func isTrimmed(value string) bool {
+	space := true
+	for i := range len(value) {
+		c := value[i]
+		if c <= ' ' && (c != ' ' || space) || c > '~' {
+			return false
+		}
+		space = c == ' '
+	}
+	return !space || value == ""
+}
+
 // uriEncode percent-encodes all but the unreserved characters of RFC 3986, and '/' if it is kept.
 func uriEncode(s string, keepSlash bool) string {
 	const digits = "0123456789ABCDEF"
+	first := 0
+	for first < len(s) && unreserved(s[first], keepSlash) {
+		first++
+	}
+	if first == len(s) {
+		return s
+	}
 	var b strings.Builder
 	b.Grow(len(s))
-	for i := range len(s) {
-		c := s[i]
-		switch {
-		case 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', '0' <= c && c <= '9',
-			c == '-', c == '_', c == '.', c == '~', c == '/' && keepSlash:
+	b.WriteString(s[:first])
+	for _, c := range []byte(s[first:]) {
+		if unreserved(c, keepSlash) {
 			b.WriteByte(c)
-		default:
-			b.WriteByte('%')
-			b.WriteByte(digits[c>>4])
-			b.WriteByte(digits[c&15])
+			continue
 		}
+		b.WriteByte('%')
+		b.WriteByte(digits[c>>4])
+		b.WriteByte(digits[c&15])
 	}
 	return b.String()
+}
+
+// unreserved reports whether uriEncode leaves a character as it is.
+func unreserved(c byte, keepSlash bool) bool {
+	return 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || '0' <= c && c <= '9' ||
+		c == '-' || c == '_' || c == '.' || c == '~' || c == '/' && keepSlash
 }
 
 // unsignedHeaders returns the headers that had to be signed and are not, with ", " between them. Host must be; and every
@@ -217,9 +257,13 @@ func unsignedHeaders(r *http.Request, signed []string, presigned bool) string {
 	if !slices.Contains(signed, "host") {
 		unsigned = append(unsigned, "host")
 	}
+	const prefix = "x-amz-"
 	for name := range r.Header {
+		if len(name) < len(prefix) || !strings.EqualFold(name[:len(prefix)], prefix) {
+			continue
+		}
 		lower := strings.ToLower(name)
-		if !strings.HasPrefix(lower, "x-amz-") || slices.Contains(signed, lower) {
+		if slices.Contains(signed, lower) {
 			continue
 		}
 		if presigned && lower == "x-amz-content-sha256" { // the canonical request ends in it
