@@ -189,12 +189,13 @@ func TestEmptyVolumeIsDropped(t *testing.T) {
 	before := d.lists
 	d.mu.Unlock()
 	d.live("listings", func() error {
+		d.clock.pass(listEvery)
+		d.beat() // or all of them would be down while the disks are listed
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if d.lists < before+6 {
 			return fmt.Errorf("%d", d.lists-before)
 		}
-		d.clock.pass(listEvery)
 		return nil
 	})
 	if !d.has("s1-d", 1000) {

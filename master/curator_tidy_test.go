@@ -80,6 +80,7 @@ func TestRestoredMasterDropsNothingUnknown(t *testing.T) {
 	d.mu.Unlock()
 	d.live("more listings", func() error {
 		d.clock.pass(listEvery)
+		d.beat() // or all of them would be down while the disks are listed
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if d.lists < lists+10 {
