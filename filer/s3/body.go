@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"crypto/hmac"
 	"crypto/md5"
 	"crypto/sha256"
 	"encoding/base64"
@@ -93,7 +94,7 @@ func (b *body) decodeChunks(r *http.Request, id identity) ([]string, error) {
 	}
 	var signer *chunkSigner
 	if id.payload != payloadUnsignedT {
-		signer = &chunkSigner{key: id.key, dateTime: id.dateTime, scope: id.scope.String(), previous: id.seed}
+		signer = &chunkSigner{mac: hmac.New(sha256.New, id.key), dateTime: id.dateTime, scope: id.scope.String(), previous: id.seed}
 	}
 	var trailers []string
 	if id.payload != payloadChunked {

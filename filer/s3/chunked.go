@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/dsorchard/granary/filer/s3/sha256pair"
 )
 
 // chunkLineMax bounds a chunk's header and each trailer; trailersMax bounds all trailers.
@@ -20,23 +22,26 @@ const (
 
 // chunkSigner verifies the signatures of chunks; each covers the one before it.
 type chunkSigner struct {
-	key      []byte
+	mac      hash.Hash // with the signing key
 	dateTime string
 	scope    string
 	previous string
 }
 
 // next returns the signature that a chunk with the given hash must have.
-func (s *chunkSigner) next(hash string) string {
-	text := algorithmV4 + "-PAYLOAD\n" + s.dateTime + "\n" + s.scope + "\n" + s.previous + "\n" + emptySHA256 + "\n" + hash
-	s.previous = hex.EncodeToString(hmacSHA256(s.key, text))
+func (s *chunkSigner) next(hash []byte) string {
+	s.previous = s.sign("-PAYLOAD", emptySHA256+"\n"+hex.EncodeToString(hash))
 	return s.previous
 }
 
 // trailer returns the signature that trailers with the given hash must have.
-func (s *chunkSigner) trailer(hash string) string {
-	text := algorithmV4 + "-TRAILER\n" + s.dateTime + "\n" + s.scope + "\n" + s.previous + "\n" + hash
-	return hex.EncodeToString(hmacSHA256(s.key, text))
+func (s *chunkSigner) trailer(hash string) string { return s.sign("-TRAILER", hash) }
+
+// sign returns the signature of what comes after the signature before.
+func (s *chunkSigner) sign(kind, text string) string {
+	s.mac.Reset()
+	_, _ = io.WriteString(s.mac, algorithmV4+kind+"\n"+s.dateTime+"\n"+s.scope+"\n"+s.previous+"\n"+text) // never fails
+	return hex.EncodeToString(s.mac.Sum(nil))
 }
 
 // chunkReader decodes the content coding aws-chunked:
@@ -46,7 +51,8 @@ func (s *chunkSigner) trailer(hash string) string {
 //	{name ":" value CRLF} ["x-amz-trailer-signature:" signature CRLF] CRLF
 //
 // It hands data out before it has seen a chunk's end, and verifies the chunk there: so nothing it gave
-// may be believed until it has said io.EOF. No chunk is held in memory, however long.
+// may be believed until it has said io.EOF. No chunk is held in memory, however long. Signed chunks that the reader has room for
+// are read as a whole, as many as there is room for, and hashed two at a time.
 type chunkReader struct {
 	in       *bufio.Reader
 	signer   *chunkSigner // nil: chunks are not signed
@@ -55,15 +61,18 @@ type chunkReader struct {
 
 	values map[string]string // the trailers' values, once io.EOF was returned
 	total  int64             // bytes of the chunks begun
-	left   int64             // bytes to come of the chunk begun
+	length int64             // of the chunk begun
+	left   int64             // bytes of it to come
 	claim  string            // its signature
-	hash   hash.Hash         // of its data
+	hash   hash.Hash         // of its data, if it is not read as a whole; nil: none was needed yet
+	first  []byte            // a whole chunk that is to be hashed with the next, …
+	firsts string            // … and its signature
 	err    error
 }
 
 func newChunkReader(in io.Reader, signer *chunkSigner, trailers []string, size int64) *chunkReader {
 	return &chunkReader{
-		in: bufio.NewReaderSize(in, chunkLineMax), signer: signer, trailers: trailers, size: size, hash: sha256.New(),
+		in: bufio.NewReaderSize(in, chunkLineMax), signer: signer, trailers: trailers, size: size,
 	}
 }
 
@@ -78,18 +87,89 @@ func (c *chunkReader) Read(p []byte) (int, error) {
 	if c.err != nil {
 		return 0, c.err
 	}
+	if c.signer != nil && c.left == c.length && c.left <= int64(len(p)) {
+		return c.readWhole(p), nil
+	}
 	n, err := c.in.Read(p[:min(int64(len(p)), c.left)])
 	c.left -= int64(n)
 	if c.signer != nil {
-		c.hash.Write(p[:n])
+		c.addToHash(p[:n])
 	}
 	switch {
 	case err != nil:
 		c.err = incomplete(err)
 	case c.left == 0:
-		c.err = c.endChunk()
+		if c.err = c.endChunk(); c.err == nil && c.signer != nil {
+			c.err = c.verify(c.hash.Sum(nil), c.claim)
+			c.hash.Reset()
+		}
 	}
 	return n, nil
+}
+
+// addToHash hashes a part of a chunk.
+func (c *chunkReader) addToHash(p []byte) {
+	if c.hash == nil {
+		c.hash = sha256.New()
+	}
+	c.hash.Write(p)
+}
+
+// readWhole reads the chunk begun, and more of them while there is room, and says how much it has read.
+func (c *chunkReader) readWhole(p []byte) (read int) {
+	for c.err == nil && c.left <= int64(len(p)-read) {
+		chunk := p[read : read+int(c.left)]
+		n, err := io.ReadFull(c.in, chunk)
+		read += n
+		c.left -= int64(n)
+		if err != nil {
+			c.err = incomplete(err)
+		} else if c.err = c.endChunk(); c.err == nil {
+			c.err = c.take(chunk)
+		}
+		if read == len(p) {
+			break
+		}
+		if c.err == nil {
+			c.err = c.beginChunk()
+		}
+	}
+	if err := c.verifyFirst(); err != nil {
+		c.err = err // what is wrong with the first chunk is said before what may be wrong behind it
+	}
+	return read
+}
+
+// take has a whole chunk verified, with the next one if there is none before it to do it with.
+func (c *chunkReader) take(chunk []byte) error {
+	if c.first == nil {
+		c.first, c.firsts = chunk, c.claim
+		return nil
+	}
+	sum, next := sha256pair.Sum(c.first, chunk)
+	c.first = nil
+	if err := c.verify(sum[:], c.firsts); err != nil {
+		return err
+	}
+	return c.verify(next[:], c.claim)
+}
+
+// verifyFirst verifies the chunk that waits for another one, if there is one.
+func (c *chunkReader) verifyFirst() error {
+	if c.first == nil {
+		return nil
+	}
+	sum := sha256.Sum256(c.first)
+	c.first = nil
+	return c.verify(sum[:], c.firsts)
+}
+
+// verify compares the signature of the next chunk with what it must be.
+func (c *chunkReader) verify(sum []byte, claim string) error {
+	if !sameSignature(c.signer.next(sum), claim) {
+		return refuse(codeSignature, "The signature of a chunk does not match.")
+	}
+	return nil
 }
 
 // beginChunk reads a chunk's header; after the last chunk's, it reads all the rest and returns io.EOF.
@@ -113,13 +193,18 @@ func (c *chunkReader) beginChunk() error {
 		return refuse(codeIncompleteBody, incompleteMessage)
 	}
 	c.total += int64(size)
-	c.left = int64(size)
-	c.hash.Reset()
+	c.length, c.left = int64(size), int64(size)
 	if size > 0 {
 		return nil
 	}
-	if err := c.verifyChunk(); err != nil {
+	if err := c.verifyFirst(); err != nil {
 		return err
+	}
+	if c.signer != nil {
+		empty := sha256.Sum256(nil)
+		if err := c.verify(empty[:], c.claim); err != nil {
+			return err
+		}
 	}
 	if c.total != c.size {
 		return refuse(codeIncompleteBody, incompleteMessage)
@@ -127,7 +212,7 @@ func (c *chunkReader) beginChunk() error {
 	return c.readTrailers()
 }
 
-// endChunk reads the line end behind a chunk's data and verifies the chunk.
+// endChunk reads the line end behind a chunk's data.
 func (c *chunkReader) endChunk() error {
 	line, err := c.line()
 	if err != nil {
@@ -135,13 +220,6 @@ func (c *chunkReader) endChunk() error {
 	}
 	if line != "" {
 		return refuse(codeInvalidRequest, "Malformed chunk: it is longer than its size says.")
-	}
-	return c.verifyChunk()
-}
-
-func (c *chunkReader) verifyChunk() error {
-	if c.signer != nil && !sameSignature(c.signer.next(hex.EncodeToString(c.hash.Sum(nil))), c.claim) {
-		return refuse(codeSignature, "The signature of a chunk does not match.")
 	}
 	return nil
 }
