@@ -113,6 +113,10 @@ type Append struct {
 	Offset       uint64
 	CRC32C       uint32 // Castagnoli, of Data
 	Data         []byte
+
+	// Pieces are the CRC32C of what of Data lies in each piece of the stream, which is cut every 64 KiB, or nil. Who gives them leaves Data alone for
+	// good if the append fails: a server on the same machine may still read them. If the volume has parity the server does not look at Data again, then.
+	Pieces []uint32
 }
 
 // ShardInfo is a shard as its server sees it.

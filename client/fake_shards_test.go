@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"sync"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/crc32c"
 )
 
 // fakeShards holds shards in memory, as strict about appends as a volume server, and fails as told.
@@ -32,6 +34,8 @@ type fakeShard struct {
 	lastGap int      // where the append before it ended
 	sums    []uint32 // of its pages, once it is sealed
 }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var errDead = errors.New("connection refused")
 
@@ -75,8 +79,13 @@ func (s *fakeShards) append(addr string, a *granary.Append) error {
 	if addr != string(a.Ref.Disk) {
 		return invalid("wrong server " + addr)
 	}
-	if a.CRC32C != crc32.Checksum(a.Data, crc32.MakeTable(crc32.Castagnoli)) {
+	if a.CRC32C != crc32.Checksum(a.Data, castagnoli) {
 		return invalid("crc")
+	}
+	if sums := crc32c.NewPieces(a.Offset, len(a.Data)); a.Pieces != nil {
+		if sums.Add(a.Data); !slices.Equal(a.Pieces, sums.Sums()) {
+			return invalid("checksums of pieces")
+		}
 	}
 	sh := s.shards[a.Ref]
 	if sh == nil {

@@ -316,7 +316,7 @@ func (c *Client) encode(b *placed, p *piece, t *target) {
 		p.plain, p.arena = nil, nil
 		return
 	default:
-		b.block, _ = block.AppendPlain(c.bufs.get(block.StoredSizeMax(len(p.plain))), 0, t.dataset, p.hash, p.plain)
+		b.block = block.AppendPlain(c.bufs.get(block.StoredSizeMax(len(p.plain))), t.dataset, p.hash, p.plain)
 	}
 	b.size = len(b.block)
 	p.free()

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"hash/crc32"
 	"math/bits"
 	"slices"
 	"sync"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/dsorchard/granary"
 	"github.com/dsorchard/granary/internal/block"
+	"github.com/dsorchard/granary/internal/crc32c"
 )
 
 // writer adds blocks to volumes of one k+m on disks of one class, one row at a time: while a row is flushed, the next one
@@ -233,13 +233,13 @@ func (w *writer) append(ctx context.Context, v *openVolume, r *row) error {
 	return nil
 }
 
-// encode fills the streams of a row and computes their parity, and the checksums of all: one slice a shard, empty if the shard
-// gets nothing.
-func (w *writer) encode(v *openVolume, r *row, spots []spot, streams []uint64) (shards [][]byte, sums []uint32, longest uint64, err error) {
+// encode fills the streams of a row, which begin where the volume ends, and computes their parity, and the checksums of all: one slice a shard,
+// empty if the shard gets nothing.
+func (w *writer) encode(v *openVolume, r *row, spots []spot, streams []uint64) (shards [][]byte, sums []*crc32c.Pieces, longest uint64, err error) {
 	for _, n := range streams {
 		longest = max(longest, n)
 	}
-	shards, sums = w.slots(len(v.Shards), int(longest)), make([]uint32, len(v.Shards))
+	shards, sums = w.slots(len(v.Shards), int(longest)), make([]*crc32c.Pieces, len(v.Shards))
 	data, parity := shards[:v.DataShards], shards[v.DataShards:]
 	for i := range data {
 		data[i] = data[i][:streams[i]]
@@ -250,10 +250,11 @@ func (w *writer) encode(v *openVolume, r *row, spots []spot, streams []uint64) (
 	}
 	var wg sync.WaitGroup
 	for s := range data {
-		wg.Go(func() { sums[s] = fill(data[s], r, spots, s) })
+		sums[s] = crc32c.NewPieces(v.watermark, len(data[s]))
+		wg.Go(func() { fill(data[s], sums[s], r, spots, s) })
 	}
 	wg.Wait()
-	if err := encodeParity(code, data, parity, sums[v.DataShards:], cap(w.c.cores)); err != nil {
+	if err := encodeParity(code, data, parity, v.watermark, sums[v.DataShards:], cap(w.c.cores)); err != nil {
 		return nil, nil, 0, err
 	}
 	return shards, sums, longest, nil
@@ -262,8 +263,8 @@ func (w *writer) encode(v *openVolume, r *row, spots []spot, streams []uint64) (
 // fillSize is what is copied before its checksum is updated: the processor's nearer caches hold it.
 const fillSize = 128 << 10
 
-// fill copies the blocks of one stream of a row into place, or makes them there, and returns the checksum of the stream.
-func fill(stream []byte, r *row, spots []spot, shard int) (sum uint32) {
+// fill copies the blocks of one stream of a row into place, or makes them there, and its checksums with them.
+func fill(stream []byte, sums *crc32c.Pieces, r *row, spots []spot, shard int) {
 	var order []int
 	for i, spot := range spots {
 		if spot.shard == shard {
@@ -274,17 +275,16 @@ func fill(stream []byte, r *row, spots []spot, shard int) (sum uint32) {
 	for _, i := range order { // one follows the other without a gap
 		b := r.blocks[i]
 		if b.plain != nil {
-			_, sum = block.AppendPlain(stream[:0:b.size], sum, b.key.dataset, b.key.hash, b.plain)
+			sums.Add(block.AppendPlain(stream[:0:b.size], b.key.dataset, b.key.hash, b.plain))
 			stream = stream[b.size:]
 			continue
 		}
 		for from := b.block; len(from) > 0; {
 			n := copy(stream, from[:min(len(from), fillSize)])
-			sum = crc32.Update(sum, castagnoli(), stream[:n])
+			sums.Add(stream[:n])
 			stream, from = stream[n:], from[n:]
 		}
 	}
-	return sum
 }
 
 // slots returns n slices of the given length, reused from the last row where they are large enough.
@@ -338,7 +338,7 @@ func (w *writer) forgetAll() {
 }
 
 // appendAll appends to all shards at once. Disks that fail are kept out of the next volume.
-func (w *writer) appendAll(ctx context.Context, v *openVolume, start uint64, shards [][]byte, sums []uint32) error {
+func (w *writer) appendAll(ctx context.Context, v *openVolume, start uint64, shards [][]byte, sums []*crc32c.Pieces) error {
 	ctx, cancel := context.WithTimeout(ctx, w.c.o.AppendWithin)
 	defer cancel()
 	errs := make([]error, len(shards))
@@ -351,7 +351,7 @@ func (w *writer) appendAll(ctx context.Context, v *openVolume, start uint64, sha
 			errs[i] = w.c.appendShard(ctx, v.Shards[i].Addr, &granary.Append{
 				Ref:   granary.ShardRef{Disk: v.Shards[i].Disk, Volume: v.ID, Shard: uint8(i)},
 				Epoch: v.Epoch, DataShards: v.DataShards, ParityShards: v.ParityShards,
-				Prev: v.ends[i], Offset: start, CRC32C: sums[i], Data: p,
+				Prev: v.ends[i], Offset: start, CRC32C: sums[i].Whole(), Pieces: sums[i].Sums(), Data: p,
 			})
 		})
 	}
@@ -370,8 +370,6 @@ func (w *writer) appendAll(ctx context.Context, v *openVolume, start uint64, sha
 	}
 	return first
 }
-
-func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 // appendShard appends to one shard. A failure that may be a lost reply is followed by one identical
 // retry, which the server acknowledges if the first had arrived.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/crc32c"
 )
 
 // appendSizeMax bounds the data of one append, and of one read over the network.
@@ -20,18 +21,33 @@ const appendSizeMax = 64 << 20
 // 64 MiB), and KindUnavailable when the disk fails or the shard is poisoned; only then is the state of
 // the shard's end unknown, and the shard takes nothing more.
 //
-// The data may be in memory of their sender, who writes there again once it has given up, whether or not they have been read by then. So their
+// The data may be in memory of their sender, who takes it back once it has given up, whether or not they have been read by then. So their
 // checksums are computed after they were written, and what turns out to be other data is cut off again: before they were written it would
-// say nothing.
-func (s *Store) Append(ctx context.Context, a *granary.Append) error { return s.append(ctx, a, nil) }
+// say nothing. Where the sender has given those of the pieces that is spared: whatever memory makes of the data on their way to the disk is then
+// found as what rots there is, and mended from the parity; without parity the data are looked at all the same.
+func (s *Store) Append(ctx context.Context, a *granary.Append) error {
+	return s.append(ctx, a, origin{})
+}
 
-// append is Append; sums are those of data that stay as they are, nil for others.
-func (s *Store) append(ctx context.Context, a *granary.Append, sums *cutSums) error {
+// origin is where the data of an append come from.
+type origin struct {
+	sums *crc32c.Pieces // of data that were looked at as they came, and stay as they are
+	lent func() bool    // reports that whoever has lent them has not taken them back; nil if nobody can
+}
+
+// append is Append of data that come from somewhere.
+func (s *Store) append(ctx context.Context, a *granary.Append, from origin) error {
 	if err := checkAppend(a); err != nil {
 		return err
 	}
-	if sums != nil && sums.whole != a.CRC32C {
-		return damagedOnTheWay(a, sums.whole)
+	if from.sums == nil && a.Pieces != nil && a.ParityShards > 0 {
+		var ok bool
+		if from.sums, ok = crc32c.PiecesOf(a.Offset, len(a.Data), a.Pieces); !ok {
+			return granary.Errorf(granary.KindInvalid, opAppend, a.Ref.String(), "%d checksums are not those of the pieces of %d bytes at %d", len(a.Pieces), len(a.Data), a.Offset)
+		}
+	}
+	if from.sums != nil && from.sums.Whole() != a.CRC32C {
+		return damagedOnTheWay(a, from.sums.Whole())
 	}
 	d, err := s.enter(opAppend, a.Ref)
 	if err != nil {
@@ -41,7 +57,7 @@ func (s *Store) append(ctx context.Context, a *granary.Append, sums *cutSums) er
 	if reason := d.writeBarred(); reason != "" {
 		return granary.Errorf(granary.KindUnavailable, opAppend, a.Ref.String(), "disk %s takes no more writes: %s", d.dir, reason)
 	}
-	sh, f, ticket, err := s.write(ctx, d, a, sums)
+	sh, f, ticket, err := s.write(ctx, d, a, from)
 	if err != nil {
 		return err
 	}
@@ -83,7 +99,7 @@ func damagedOnTheWay(a *granary.Append, crc uint32) error {
 
 // write does the part of an append that needs the shard's turn: everything but the wait for the sync.
 // The file comes back acquired.
-func (s *Store) write(ctx context.Context, d *dataDisk, a *granary.Append, sums *cutSums) (*shard, *openFile, uint64, error) {
+func (s *Store) write(ctx context.Context, d *dataDisk, a *granary.Append, from origin) (*shard, *openFile, uint64, error) {
 	sh, err := d.take(ctx, shardKey{a.Ref.Volume, a.Ref.Shard})
 	if err != nil {
 		return nil, nil, 0, interrupted(opAppend, a.Ref.String(), err)
@@ -93,7 +109,7 @@ func (s *Store) write(ctx context.Context, d *dataDisk, a *granary.Append, sums 
 	if err != nil {
 		return nil, nil, 0, err
 	}
-	ticket, err := s.writeOpen(sh, f, a, sums)
+	ticket, err := s.writeOpen(sh, f, a, from)
 	if err != nil {
 		d.files.release(f)
 		return nil, nil, 0, err
@@ -121,7 +137,7 @@ func (s *Store) openForAppend(sh *shard, a *granary.Append) (*openFile, error) {
 }
 
 // writeOpen checks the append against the shard and writes it. It returns the ticket to wait for.
-func (s *Store) writeOpen(sh *shard, f *openFile, a *granary.Append, sums *cutSums) (uint64, error) {
+func (s *Store) writeOpen(sh *shard, f *openFile, a *granary.Append, from origin) (uint64, error) {
 	refuse := func(kind granary.Kind, format string, args ...any) (uint64, error) {
 		return 0, granary.Errorf(kind, opAppend, a.Ref.String(), format, args...)
 	}
@@ -157,9 +173,12 @@ func (s *Store) writeOpen(sh *shard, f *openFile, a *granary.Append, sums *cutSu
 	if err := sh.writeData(f, a.Data, a.Offset); err != nil {
 		return 0, err
 	}
-	if sums == nil {
-		if sums = sumsOf(a.Data, a.Offset); sums.whole != a.CRC32C {
-			return 0, errors.Join(damagedOnTheWay(a, sums.whole), sh.cutOff(f, "cutting off what was damaged on the way"))
+	sums := from.sums
+	if sums == nil || from.lent != nil && !from.lent() {
+		sums = crc32c.NewPieces(a.Offset, len(a.Data))
+		sums.Add(a.Data)
+		if crc := sums.Whole(); crc != a.CRC32C {
+			return 0, errors.Join(damagedOnTheWay(a, crc), sh.cutOff(f, "cutting off what was damaged on the way"))
 		}
 	}
 	next := *sh.state.Load()

@@ -10,13 +10,14 @@ import (
 	"sync/atomic"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/crc32c"
 )
 
 const (
-	sumPiece    = 64 << 10 // bytes of a stream that one checksum in memory covers
-	sumSize     = 4        // bytes that it takes
-	sumGapMax   = 64 << 20 // of zeros; after a longer gap the checksums begin anew
-	sumsPerDisk = 8 << 20  // bytes of memory: enough for 128 GiB of open shards
+	sumPiece    = crc32c.PieceSize // bytes of a stream that one checksum in memory covers
+	sumSize     = 4                // bytes that it takes
+	sumGapMax   = 64 << 20         // of zeros; after a longer gap the checksums begin anew
+	sumsPerDisk = 8 << 20          // bytes of memory: enough for 128 GiB of open shards
 )
 
 // appendSums are checksums, in memory, of what this process has appended to a shard, until the shard is sealed and has a page table. So
@@ -46,12 +47,12 @@ func (s *appendSums) drop(length uint64) {
 }
 
 // add takes in n bytes at an offset, by their checksums, with zeros before them. The caller has the shard's turn.
-func (s *appendSums) add(sums *cutSums, n int, offset uint64) {
+func (s *appendSums) add(sums *crc32c.Pieces, n int, offset uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.zeros(offset)
-	for _, crc := range sums.parts {
-		size := toCut(n, s.length)
+	for _, crc := range sums.Sums() {
+		size := crc32c.Cut(s.length, n)
 		s.feed(crc, size)
 		n -= size
 	}
@@ -68,7 +69,7 @@ func (s *appendSums) zeros(offset uint64) {
 	}
 	zeros := make([]byte, min(offset-s.length, sumPiece))
 	for s.length < offset {
-		n := toCut(int(offset-s.length), s.length)
+		n := crc32c.Cut(s.length, int(offset-s.length))
 		s.feed(crc32.Checksum(zeros[:n], castagnoli), n)
 	}
 }
@@ -77,7 +78,7 @@ func (s *appendSums) zeros(offset uint64) {
 func (s *appendSums) feed(crc uint32, n int) {
 	known := s.length/sumPiece >= s.from
 	if known {
-		s.last = join(s.last, crc, n)
+		s.last = crc32c.Join(s.last, crc, n)
 	}
 	s.length += uint64(n)
 	if !known || s.length%sumPiece != 0 {
@@ -180,7 +181,7 @@ type appendCheck struct {
 
 // add takes in the checksum of the n bytes that come next, which lie within one piece.
 func (c *appendCheck) add(crc uint32, n int) error {
-	c.crc = join(c.crc, crc, n)
+	c.crc = crc32c.Join(c.crc, crc, n)
 	c.at += uint64(n)
 	if c.at%sumPiece != 0 && c.at != c.sh.appended.length {
 		return nil

@@ -161,6 +161,7 @@ func (c *Client) put(ctx context.Context, addr string, a *granary.Append, body i
 	req.Header.Set(headerCRC32C, fmt.Sprintf("%08x", a.CRC32C))
 	if lent != "" {
 		req.Header.Set(headerLoan, lent)
+		req.Header.Set(headerPieces, formatPieces(a.Pieces))
 	} else {
 		req.ContentLength = int64(len(a.Data))
 		req.GetBody = func() (io.ReadCloser, error) { return newAppendBody(a.Data), nil } // for a connection that turns out to be dead

@@ -3,7 +3,6 @@ package volume
 import (
 	"context"
 	"errors"
-	"hash/crc32"
 	"io"
 	"net/http"
 	"strconv"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/crc32c"
 )
 
 const (
@@ -140,7 +140,7 @@ func (h *handler) append(w http.ResponseWriter, r *http.Request) {
 	}
 	a.Data = *buf
 	w.Header().Set(headerLoan, "1")
-	h.answer(w, h.store.append(r.Context(), a, sums))
+	h.answer(w, h.store.append(r.Context(), a, origin{sums: sums}))
 }
 
 // appendLent appends what lies in memory of the client.
@@ -150,6 +150,10 @@ func (h *handler) appendLent(w http.ResponseWriter, r *http.Request, a *granary.
 		writeError(w, granary.Errorf(granary.KindInvalid, opAppend, a.Ref.String(), "what is lent is %q: %w", lent, err))
 		return
 	}
+	if a.Pieces, err = parsePieces(r.Header.Get(headerPieces)); err != nil {
+		writeError(w, granary.Errorf(granary.KindInvalid, opAppend, a.Ref.String(), "the checksums of its pieces: %w", err))
+		return
+	}
 	memory, give, err := h.mapped.borrow(l, false)
 	if err != nil {
 		http.Error(w, err.Error(), statusNoLoan)
@@ -157,23 +161,23 @@ func (h *handler) appendLent(w http.ResponseWriter, r *http.Request, a *granary.
 	}
 	defer give()
 	a.Data = memory
-	h.answer(w, h.store.Append(r.Context(), a))
+	h.answer(w, h.store.append(r.Context(), a, origin{lent: l.stands}))
 }
 
 // receive reads a body of len(p) bytes, which are for an offset of a stream, and returns their checksums: of what has just come, as long as
 // the processor's caches have it.
-func receive(w http.ResponseWriter, r *http.Request, p []byte, offset uint64) (*cutSums, error) {
+func receive(w http.ResponseWriter, r *http.Request, p []byte, offset uint64) (*crc32c.Pieces, error) {
 	set := http.NewResponseController(w).SetReadDeadline
 	if err := setDeadline(set, time.Now().Add(bodyWithin)); err != nil {
 		return nil, err
 	}
-	sums := new(cutSums)
+	sums := crc32c.NewPieces(offset, len(p))
 	for rest := p; len(rest) > 0; {
-		n := toCut(len(rest), offset)
+		n := crc32c.Cut(offset, len(rest))
 		if _, err := io.ReadFull(r.Body, rest[:n]); err != nil {
 			return nil, err
 		}
-		sums.add(crc32.Checksum(rest[:n], castagnoli), n)
+		sums.Add(rest[:n])
 		rest, offset = rest[n:], offset+uint64(n)
 	}
 	return sums, setDeadline(set, time.Time{}) // or it would end the wait for a slow disk

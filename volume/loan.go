@@ -1,6 +1,8 @@
 package volume
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -16,7 +18,8 @@ import (
 // sends a body from then on. The first append has a body in any case: the answer says whether the server knows of loans.
 //
 // Such memory cannot shrink, which the server checks, so that reading it never fails. It could change while the server reads it: then
-// the bytes are not those of the checksum, which harms nobody but the client, who does not do so before it has the answer, or has given the volume up.
+// the bytes are not those of the checksum, which harms nobody but the client, who does not do so before it has the answer. When it has given the volume up
+// it closes the descriptor, and only then lets the memory go: a server that still finds the descriptor after it has read, has read what was meant.
 //
 // Reads go the other way: see loan_read.go.
 type loan struct {
@@ -47,6 +50,34 @@ func parseLoan(text string) (l loan, err error) {
 		return loan{}, errors.New("it makes no sense")
 	}
 	return l, nil
+}
+
+// stands reports whether the client has not taken the memory back: up to now it was what the client had put there.
+func (l loan) stands() bool { return l.named(l.path()) == nil }
+
+// formatPieces returns the checksums of pieces as the header has them.
+func formatPieces(sums []uint32) string {
+	p := make([]byte, 0, 4*len(sums))
+	for _, sum := range sums {
+		p = binary.LittleEndian.AppendUint32(p, sum)
+	}
+	return base64.StdEncoding.EncodeToString(p)
+}
+
+// parsePieces is the reverse of formatPieces.
+func parsePieces(text string) ([]uint32, error) {
+	p, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, err
+	}
+	if len(p)%4 != 0 {
+		return nil, fmt.Errorf("%d bytes are not whole checksums", len(p))
+	}
+	var sums []uint32
+	for ; len(p) > 0; p = p[4:] {
+		sums = append(sums, binary.LittleEndian.Uint32(p))
+	}
+	return sums, nil
 }
 
 // region is memory that can be lent.

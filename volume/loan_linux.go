@@ -49,8 +49,8 @@ func mapRegion(fd, size int) ([]byte, error) {
 
 // free gives the memory back. Its addresses stay, since the transport may read a while from the body of a request that was given up.
 func (r *region) free() {
+	_ = unix.Close(r.fd)                         // first: see loan
 	_ = unix.Madvise(r.memory, unix.MADV_REMOVE) // what stays, stays until the process ends
-	_ = unix.Close(r.fd)
 }
 
 // unmap gives the memory back with its addresses, which nobody may touch any more.
@@ -68,7 +68,7 @@ func (l loan) open(write bool) (memory []byte, unmap func() error, err error) {
 	if write { // all pages at once, or each costs a fault of its own
 		mode, access, flags = unix.O_RDWR, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE
 	}
-	path := fmt.Sprintf("/proc/%d/fd/%d", l.pid, l.fd)
+	path := l.path()
 	if err := l.named(path); err != nil { // nothing else is opened, unless it takes that place just now
 		return nil, nil, err
 	}
@@ -106,6 +106,9 @@ func (l loan) check(fd int) (int64, error) {
 	}
 	return st.Size, nil
 }
+
+// path is where the client's descriptor is.
+func (l loan) path() string { return fmt.Sprintf("/proc/%d/fd/%d", l.pid, l.fd) }
 
 // named tells whether a descriptor, by its path in /proc, is of the memory that was meant.
 func (l loan) named(path string) error {

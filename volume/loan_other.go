@@ -12,4 +12,8 @@ func (*region) free() {}
 
 func (*region) unmap() {}
 
+func (loan) path() string { return "" }
+
+func (loan) named(string) error { return errors.ErrUnsupported }
+
 func (loan) open(bool) ([]byte, func() error, error) { return nil, nil, errors.ErrUnsupported }

@@ -6,11 +6,15 @@ import (
 	"bytes"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/crc32c"
 )
 
 // Appends from lent memory come without a body once the server has said that it takes loans, and store the same; what cannot be lent is sent.
@@ -121,5 +125,56 @@ func TestLoanIsChecked(t *testing.T) {
 	shrinks.fd = fd
 	if _, _, err := newMappings().borrow(shrinks, false); err == nil {
 		t.Error("memory is read that could shrink")
+	}
+}
+
+// What a client has taken back while the server was about to read it is not stored as what it was, whatever checksums came with it.
+func TestLoanTakenBack(t *testing.T) {
+	store := openTemp(t)
+	ref := firstRef(store, 1)
+	data := fill(sumPiece+4096, 1)
+	sums := crc32c.NewPieces(0, len(data))
+	sums.Add(data)
+	for taken, want := range map[bool]granary.Kind{true: granary.KindCorrupt, false: granary.KindNone} {
+		r, err := newRegion(1 << 20)
+		if err != nil {
+			t.Skip("no memory can be shared here:", err)
+		}
+		copy(r.memory, data)
+		l := loan{pid: ownPID(), fd: r.fd, name: r.name, size: int64(len(data))}
+		m := newMappings()
+		memory, give, err := m.borrow(l, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if taken {
+			r.free()
+		} else {
+			defer r.free()
+		}
+		a := appendOf(ref, 0, 0, memory)
+		a.CRC32C, a.Pieces = sums.Whole(), sums.Sums()
+		if err := store.append(t.Context(), a, origin{lent: l.stands}); granary.KindOf(err) != want {
+			t.Errorf("taken back %t: %v", taken, err)
+		}
+		give()
+		for key, at := range m.all {
+			m.expire(key, at)
+		}
+	}
+	wantStream(t, store, ref, data)
+}
+
+// The checksums of pieces are those that were sent.
+func TestPiecesHeader(t *testing.T) {
+	for _, sums := range [][]uint32{nil, {1}, {0, 1 << 31, 77}} {
+		if got, err := parsePieces(formatPieces(sums)); err != nil || !slices.Equal(got, sums) {
+			t.Errorf("%x are %x: %v", sums, got, err)
+		}
+	}
+	for _, text := range []string{"AAAA", "?"} {
+		if _, err := parsePieces(text); err == nil {
+			t.Errorf("%q is taken", text)
+		}
 	}
 }

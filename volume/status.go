@@ -21,6 +21,8 @@ const (
 	headerBytes        = "X-Granary-Bytes"
 	// headerLoan says in a request where its data lie, or shall go, and in the answer to an append or a read with a body that they might: see loan.
 	headerLoan = "X-Granary-Loan"
+	// headerPieces has the checksums of the pieces of what is lent: granary.Append.Pieces, 4 bytes each, little endian, in base64.
+	headerPieces = "X-Granary-Pieces"
 	// headerFile says in the answer to a read where the shard's file lies: see peek.
 	headerFile = "X-Granary-File"
 )

@@ -10,7 +10,6 @@ import (
 	"github.com/pierrec/lz4/v4"
 
 	"github.com/dsorchard/granary"
-	"github.com/dsorchard/granary/internal/crc32c"
 )
 
 // frameRoom holds a frame, or what a compressor makes of one that does not shrink.
@@ -67,27 +66,9 @@ func (c *Codec) AppendShrunk(dst []byte, dataset granary.DatasetID, hash granary
 	return out, true
 }
 
-// All that a block consists of, but for the frames of compressed ones, ends in a checksum of what is before it there. So the checksum of
-// all of it is always the same, and that of a stream of blocks is joined from their lengths alone.
-var (
-	partSum     = checksum([]byte{0, 0, 0, 0}) // nothing, with its checksum
-	headerShift = crc32c.ShiftOf(HeaderSize)
-	frameShift  = crc32c.ShiftOf(frameSizeSmall + TrailerSize)
-)
-
-// AppendPlain appends to dst the block of data that are stored as they are, StoredSizeMax(len(data)) bytes, and returns with it the
-// checksum of a stream that ends with it, whose checksum was sum before.
-func AppendPlain(dst []byte, sum uint32, dataset granary.DatasetID, hash granary.Hash, data []byte) ([]byte, uint32) {
-	dst = appendRaw(dst, headerOf(dataset, hash, data, granary.CompressionNone), data, frameSizeSmall)
-	sum = headerShift.Join(sum, partSum)
-	n := len(data)
-	for ; n >= frameSizeSmall; n -= frameSizeSmall {
-		sum = frameShift.Join(sum, partSum)
-	}
-	if n > 0 {
-		sum = crc32c.ShiftOf(n+TrailerSize).Join(sum, partSum)
-	}
-	return dst, sum
+// AppendPlain appends to dst the block of data that are stored as they are, StoredSizeMax(len(data)) bytes.
+func AppendPlain(dst []byte, dataset granary.DatasetID, hash granary.Hash, data []byte) []byte {
+	return appendRaw(dst, headerOf(dataset, hash, data, granary.CompressionNone), data, frameSizeSmall)
 }
 
 func appendRaw(dst []byte, h Header, data []byte, frameSize int) []byte {

@@ -16,7 +16,6 @@ func allowed() map[string][]string {
 		"internal":               {},
 		"internal/disk/disktest": {"internal/disk"},
 		"internal/raftlog":       {"internal/disk"},
-		"internal/block":         {"internal/crc32c"},
 		"master":                 {"erasure", "internal/..."},
 		"volume":                 {"erasure", "internal/..."},
 		"client":                 {"erasure", "internal/..."},

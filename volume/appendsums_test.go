@@ -10,11 +10,12 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/dsorchard/granary"
+	"github.com/dsorchard/granary/internal/crc32c"
 	"github.com/dsorchard/granary/internal/disk"
 )
 
-// TestSumsOf: the checksums of pieces, whatever the offset and the appends, are those of the stream's pieces.
-func TestSumsOf(t *testing.T) {
+// TestAppendSums: the checksums of pieces, whatever the offset and the appends, are those of the stream's pieces.
+func TestAppendSums(t *testing.T) {
 	stream := fill(3*sumPiece+777, 9)
 	rapid.Check(t, func(t *rapid.T) {
 		cuts := rapid.SliceOfN(rapid.IntRange(0, len(stream)), 0, 6).Draw(t, "cuts")
@@ -23,10 +24,8 @@ func TestSumsOf(t *testing.T) {
 		sums := &appendSums{used: new(atomic.Int64)}
 		at := 0
 		for _, cut := range cuts {
-			s := sumsOf(stream[at:cut], uint64(at))
-			if want := crc32.Checksum(stream[at:cut], castagnoli); s.whole != want {
-				t.Fatalf("%d bytes at %d have %08x, not %08x", cut-at, at, s.whole, want)
-			}
+			s := crc32c.NewPieces(uint64(at), cut-at)
+			s.Add(stream[at:cut])
 			sums.add(s, cut-at, uint64(at))
 			at = cut
 		}
@@ -66,4 +65,38 @@ func TestAppendOfOtherData(t *testing.T) {
 	bad.Data[0] ^= 1
 	wantKind(t, s.Append(ctx, bad), granary.KindCorrupt) // as a repeat
 	wantStream(t, s, ref, slices.Concat(first, second))
+}
+
+// TestAppendWithPieces: data that come with the checksums of their pieces are not looked at again if the volume has parity: what they are not is found
+// later, as what rots is. Without parity they are, as they are if the checksums are not as many, or not those of the whole.
+func TestAppendWithPieces(t *testing.T) {
+	ctx := context.Background()
+	s, _ := openFaulty(t, disk.NewMem(disk.MemOptions{}))
+	ref := firstRef(s, 1)
+	data := fill(2*sumPiece+100, 1)
+	sums := crc32c.NewPieces(0, len(data))
+	sums.Add(data)
+	with := func(parity int, pieces []uint32, data []byte) *granary.Append {
+		a := appendOf(ref, 0, 0, data)
+		a.ParityShards, a.Pieces, a.CRC32C = parity, pieces, sums.Whole()
+		return a
+	}
+	spoilt := slices.Clone(data)
+	spoilt[sumPiece+5] ^= 1
+	wantKind(t, s.Append(ctx, with(1, sums.Sums()[1:], data)), granary.KindInvalid)
+	wantKind(t, s.Append(ctx, with(1, []uint32{1, 2, 3}, data)), granary.KindCorrupt)
+	wantKind(t, s.Append(ctx, with(0, sums.Sums(), spoilt)), granary.KindCorrupt)
+	ref = firstRef(s, 2)
+	mustAppend(t, s, with(1, sums.Sums(), data))
+	wantStream(t, s, ref, data)
+	scrubShard(t, s, ref)
+	if hb := s.heartbeat("addr", "", ""); len(hb.Damaged) != 0 {
+		t.Fatalf("the scrub found %+v", hb.Damaged)
+	}
+	ref = firstRef(s, 3)
+	mustAppend(t, s, with(1, sums.Sums(), spoilt))
+	scrubShard(t, s, ref)
+	if hb := s.heartbeat("addr", "", ""); len(hb.Damaged) != 1 {
+		t.Fatalf("the scrub found %+v, not what is not as it was sent", hb.Damaged)
+	}
 }
