@@ -1,7 +1,6 @@
 package client
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math/bits"
@@ -10,8 +9,6 @@ import (
 	"time"
 
 	"github.com/dsorchard/granary"
-	"github.com/dsorchard/granary/internal/block"
-	"github.com/dsorchard/granary/internal/crc32c"
 )
 
 // writer adds blocks to volumes of one k+m on disks of one class, one row at a time: while a row is flushed, the next one
@@ -198,17 +195,17 @@ func (w *writer) append(ctx context.Context, v *openVolume, r *row) error {
 		lengths[i] = b.size
 	}
 	spots, streams := layRow(lengths, v.held)
-	data, sums, longest, err := w.encode(v, r, spots, streams)
-	if err != nil {
+	start, longest := v.watermark, slices.Max(streams)
+	x := &rowWrite{w: w, v: v, r: r, spots: spots, shards: w.slots(len(v.Shards), int(longest))}
+	for i, n := range streams {
+		x.shards[i] = x.shards[i][:n]
+	}
+	if err := x.run(ctx); err != nil {
 		return err
 	}
-	start := v.watermark
-	if err := w.appendAll(ctx, v, start, data, sums); err != nil {
-		return err
-	}
-	for i, d := range data {
-		if len(d) > 0 {
-			v.ends[i] = start + uint64(len(d))
+	for i, p := range x.shards {
+		if len(p) > 0 {
+			v.ends[i] = start + uint64(len(p))
 		}
 	}
 	for i, n := range streams {
@@ -231,60 +228,6 @@ func (w *writer) append(ctx context.Context, v *openVolume, r *row) error {
 		close(b.done)
 	}
 	return nil
-}
-
-// encode fills the streams of a row, which begin where the volume ends, and computes their parity, and the checksums of all: one slice a shard,
-// empty if the shard gets nothing.
-func (w *writer) encode(v *openVolume, r *row, spots []spot, streams []uint64) (shards [][]byte, sums []*crc32c.Pieces, longest uint64, err error) {
-	for _, n := range streams {
-		longest = max(longest, n)
-	}
-	shards, sums = w.slots(len(v.Shards), int(longest)), make([]*crc32c.Pieces, len(v.Shards))
-	data, parity := shards[:v.DataShards], shards[v.DataShards:]
-	for i := range data {
-		data[i] = data[i][:streams[i]]
-	}
-	code, err := w.c.codes.Get(v.DataShards, v.ParityShards)
-	if err != nil {
-		return nil, nil, 0, err
-	}
-	var wg sync.WaitGroup
-	for s := range data {
-		sums[s] = crc32c.NewPieces(v.watermark, len(data[s]))
-		wg.Go(func() { fill(data[s], sums[s], r, spots, s) })
-	}
-	wg.Wait()
-	if err := encodeParity(code, data, parity, v.watermark, sums[v.DataShards:], cap(w.c.cores)); err != nil {
-		return nil, nil, 0, err
-	}
-	return shards, sums, longest, nil
-}
-
-// fillSize is what is copied before its checksum is updated: the processor's nearer caches hold it.
-const fillSize = 128 << 10
-
-// fill copies the blocks of one stream of a row into place, or makes them there, and its checksums with them.
-func fill(stream []byte, sums *crc32c.Pieces, r *row, spots []spot, shard int) {
-	var order []int
-	for i, spot := range spots {
-		if spot.shard == shard {
-			order = append(order, i)
-		}
-	}
-	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(spots[a].offset, spots[b].offset) })
-	for _, i := range order { // one follows the other without a gap
-		b := r.blocks[i]
-		if b.plain != nil {
-			sums.Add(block.AppendPlain(stream[:0:b.size], b.key.dataset, b.key.hash, b.plain))
-			stream = stream[b.size:]
-			continue
-		}
-		for from := b.block; len(from) > 0; {
-			n := copy(stream, from[:min(len(from), fillSize)])
-			sums.Add(stream[:n])
-			stream, from = stream[n:], from[n:]
-		}
-	}
 }
 
 // slots returns n slices of the given length, reused from the last row where they are large enough.
@@ -335,52 +278,4 @@ func (w *writer) forgetAll() {
 		w.forget(p)
 	}
 	w.scratch = nil
-}
-
-// appendAll appends to all shards at once. Disks that fail are kept out of the next volume.
-func (w *writer) appendAll(ctx context.Context, v *openVolume, start uint64, shards [][]byte, sums []*crc32c.Pieces) error {
-	ctx, cancel := context.WithTimeout(ctx, w.c.o.AppendWithin)
-	defer cancel()
-	errs := make([]error, len(shards))
-	var wg sync.WaitGroup
-	for i, p := range shards {
-		if len(p) == 0 {
-			continue
-		}
-		wg.Go(func() {
-			errs[i] = w.c.appendShard(ctx, v.Shards[i].Addr, &granary.Append{
-				Ref:   granary.ShardRef{Disk: v.Shards[i].Disk, Volume: v.ID, Shard: uint8(i)},
-				Epoch: v.Epoch, DataShards: v.DataShards, ParityShards: v.ParityShards,
-				Prev: v.ends[i], Offset: start, CRC32C: sums[i].Whole(), Pieces: sums[i].Sums(), Data: p,
-			})
-		})
-	}
-	wg.Wait()
-	var first error
-	for i, err := range errs {
-		if err == nil {
-			continue
-		}
-		if !granary.IsKind(err, granary.KindStale) {
-			w.c.exclude(v.Shards[i].Disk)
-		}
-		if first == nil {
-			first = fmt.Errorf("shard %d on disk %s at %s: %w", i, v.Shards[i].Disk, v.Shards[i].Addr, err)
-		}
-	}
-	return first
-}
-
-// appendShard appends to one shard. A failure that may be a lost reply is followed by one identical
-// retry, which the server acknowledges if the first had arrived.
-func (c *Client) appendShard(ctx context.Context, addr string, a *granary.Append) error {
-	err := c.o.Shards.Append(ctx, addr, a)
-	switch granary.KindOf(err) {
-	case granary.KindNone, granary.KindStale, granary.KindInvalid, granary.KindNoSpace, granary.KindCanceled, granary.KindCorrupt:
-		return err
-	}
-	if ctx.Err() != nil {
-		return err
-	}
-	return c.o.Shards.Append(ctx, addr, a)
 }
