@@ -41,50 +41,32 @@ type placed struct {
 type placing struct {
 	mu     sync.Mutex
 	blocks map[chunkKey]*placed
-	known  map[chunkKey]struct{} // committed lately by this client: a hint, the commit finds out
-	recent []chunkKey            // the keys of known, a ring
-	oldest int
+	known  *hints // committed lately by this client: the commit finds out
 }
 
-// knownMax bounds the hints.
-const knownMax = 8192
-
 func newPlacing() *placing {
-	return &placing{blocks: map[chunkKey]*placed{}, known: map[chunkKey]struct{}{}}
+	return &placing{blocks: map[chunkKey]*placed{}, known: newHints()}
 }
 
 // remember notes that the store has a chunk.
 func (p *placing) remember(k chunkKey) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, ok := p.known[k]; ok {
-		return
-	}
-	p.known[k] = struct{}{}
-	if len(p.recent) < knownMax {
-		p.recent = append(p.recent, k)
-		return
-	}
-	delete(p.known, p.recent[p.oldest])
-	p.recent[p.oldest] = k
-	p.oldest = (p.oldest + 1) % knownMax
+	p.known.add(&k)
 }
 
 // forget notes that the store has a chunk no longer.
 func (p *placing) forget(k chunkKey) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, ok := p.known[k]; !ok {
-		return
-	}
-	delete(p.known, k)
+	p.known.remove(&k)
 }
 
 // has reports whether the store is believed to have a chunk, or is about to get it from this client.
 func (p *placing) has(k chunkKey) (known, coming bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, known = p.known[k]
+	known = p.known.has(&k)
 	_, coming = p.blocks[k]
 	return known, coming
 }
