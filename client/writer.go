@@ -73,10 +73,20 @@ func (c *Client) allWriters() []*writer {
 	return all
 }
 
-// add puts a block into the gathering row; it waits while that is full.
+// rowOver is by how much a row may be more than full: two usual chunks. A block that would make it more begins the next row, or one large chunk now
+// and then would have the memory for all rows be that much more.
+const rowOver = 2 * chunkSizeNormal
+
+// add puts a block into the gathering row; it waits while that is full, or has no room for the block.
 func (w *writer) add(ctx context.Context, b *placed) error {
 	w.mu.Lock()
-	for w.row != nil && w.row.bytes >= w.full {
+	for w.row != nil && (w.row.bytes >= w.full || w.row.bytes+b.size > w.full+rowOver) {
+		if w.row.bytes < w.full {
+			w.row.wanted = true
+			if w.kick(); w.row == nil {
+				break
+			}
+		}
 		room := w.room
 		w.mu.Unlock()
 		select {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -47,5 +48,46 @@ func TestRowWidens(t *testing.T) {
 		}
 	case <-time.After(time.Minute):
 		t.Fatal("a block waits for room in a row that is not full")
+	}
+}
+
+// A block that would make a row much more than full begins the next one. One that is too large for any row has one of its own.
+func TestRowsAreBounded(t *testing.T) {
+	const full = 2 << 20
+	p := policy(1, 0)
+	f, c := newCluster(t, 1, 1, p, func(o *Options) { o.RowSize = full })
+	var mu sync.Mutex
+	var rows []int
+	f.shards.onAppend = func(a *granary.Append) fakeFate {
+		mu.Lock()
+		defer mu.Unlock()
+		rows = append(rows, len(a.Data))
+		return fateServed
+	}
+	w := c.writer(1, p)
+	var blocks []*placed
+	const small, large, whole = full - 1000, full + 1000, full + rowOver + 1000
+	for _, size := range []int{small, large, small, whole, small, small, large, whole, whole, small} {
+		b := &placed{size: size, block: noise(uint64(size), size), done: make(chan struct{})}
+		blocks = append(blocks, b)
+		if err := w.add(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.hurry(blocks[len(blocks)-1])
+	for i, b := range blocks {
+		if <-b.done; b.err != nil {
+			t.Fatalf("block %d: %v", i, b.err)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for i, n := range rows {
+		if n > full+rowOver && n != whole {
+			t.Errorf("row %d has %d bytes", i, n)
+		}
+	}
+	if len(rows) != 8 { // small and large, small, whole, small and small, large, whole, whole, small
+		t.Errorf("rows %d", rows)
 	}
 }
