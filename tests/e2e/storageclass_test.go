@@ -35,8 +35,10 @@ func TestE2EStorageClasses(t *testing.T) {
 	}
 	put("cold", "what is cold from the start; ", "--storage-class", "STANDARD_IA")
 	put("ageing", "what will be cold one day; ")
-	if !holds(t, hdd, "what is cold from the start") || holds(t, ssd, "what is cold from the start") || !holds(t, ssd, "what will be cold") || holds(t, hdd, "what will be cold") {
-		t.Fatal("content is not where its class says")
+	for text, dirs := range map[string][2]string{"what is cold from the start": {hdd, ssd}, "what will be cold": {ssd, hdd}} {
+		if here, there := holds(t, dirs[0], text), holds(t, dirs[1], text); !here || there {
+			t.Fatalf("%q is in %s: %t, in %s: %t", text, dirs[0], here, dirs[1], there)
+		}
 	}
 	aws("put-bucket-lifecycle-configuration", "--bucket", "tiers", "--lifecycle-configuration",
 		`{"Rules": [{"ID": "age", "Status": "Enabled", "Filter": {"Prefix": "age"}, "Transitions": [{"Days": 1, "StorageClass": "STANDARD_IA"}]}]}`)
