@@ -70,7 +70,7 @@ func TestAppendOfOtherData(t *testing.T) {
 // TestAppendWithPieces: data that come with the checksums of their pieces are not looked at again if the volume has parity: what they are not is found
 // later, as what rots is. Without parity they are, as they are if the checksums are not as many, or not those of the whole.
 func TestAppendWithPieces(t *testing.T) {
-	ctx := context.Background()
+	ctx := t.Context()
 	s, _ := openFaulty(t, disk.NewMem(disk.MemOptions{}))
 	ref := firstRef(s, 1)
 	data := fill(2*sumPiece+100, 1)
