@@ -24,7 +24,8 @@ results=${RESULTS:-$work/results}
 stop() { # stop NAME ends the server whose process is noted
   if [ ! -f "$work/$1.pid" ]; then return; fi
   kill "$(cat "$work/$1.pid")" 2>/dev/null || true
-  while kill -0 "$(cat "$work/$1.pid")" 2>/dev/null; do sleep 0.1; done
+  for _ in $(seq 300); do kill -0 "$(cat "$work/$1.pid")" 2>/dev/null || return 0; sleep 0.1; done
+  kill -9 "$(cat "$work/$1.pid")" 2>/dev/null || true # it does not end: nor would this
 }
 clean() {
   for m in granary granary2 juicefs juicefs2; do
