@@ -161,7 +161,7 @@ func TestStack(t *testing.T) {
 	}
 	for name, test := range map[string]func(t *testing.T, c *client.Client, fs *FS){
 		"stream": stackStream, "random": stackRandom, "append": stackAppend, "names": stackNames,
-		"uploads": stackUploads, "buckets": stackBuckets,
+		"uploads": stackUploads, "small": stackSmall, "buckets": stackBuckets,
 		"homes": stackHomes, "quota": stackQuota, "owners": stackOwners,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, c, fs) })

@@ -22,6 +22,7 @@ type UploadOptions struct {
 	NoInline  bool                  // as parts of Compose must be
 	Exclusive bool                  // an existing entry is KindExists; otherwise it is replaced
 	Key       bool                  // Path is the key of an object below Root
+	RootAttr  *granary.Attr         // of Root, as far as is known; with it and Key, what is small is made without a question
 	Seal      *Seal                 // has it encrypted; nil: it is plain
 	// StorageClass is the class that it is stored in, one of granary.StorageClasses; "" for none: as the directory.
 	StorageClass string
@@ -31,10 +32,12 @@ type UploadOptions struct {
 type Upload struct {
 	fs     *FS
 	ctx    context.Context
-	up     uploader
+	o      UploadOptions
+	up     uploader // nil: it has not begun
+	small  []byte   // what was written before it began; nil: nothing is held
+	over   bool     // Commit or Abort was called
 	seal   *sealing // nil: it is plain
 	name   string
-	xattrs []granary.Xattr
 	absent bool // the name must be free
 }
 
@@ -52,36 +55,89 @@ func (fs *FS) Upload(ctx context.Context, o UploadOptions) (*Upload, error) {
 		}
 		o.Xattrs = slices.Concat(o.Xattrs, sealed.record.Xattrs())
 	}
-	ctx = client.WithCred(ctx, o.Cred)
-	p, err := fs.placeOf(ctx, "upload", o.Root, o.Path, o.Key)
-	if err != nil {
+	_, name := splitPath(o.Path)
+	u := &Upload{fs: fs, ctx: client.WithCred(ctx, o.Cred), o: o, seal: sealed, name: name, absent: o.Exclusive && o.Match == nil}
+	small, err := u.isSmall()
+	switch {
+	case err != nil:
+		return nil, err
+	case small:
+		u.small = make([]byte, 0, o.Size)
+		return u, nil
+	}
+	if err := u.begin(); err != nil {
 		return nil, err
 	}
-	uid, gid := fs.ownerIn(&p.home, o.Cred)
+	return u, nil
+}
+
+// begin finds where the file will be, and starts to upload.
+func (u *Upload) begin() error {
+	fs, o := u.fs, &u.o
+	p, err := fs.placeOf(u.ctx, "upload", o.Root, o.Path, o.Key)
+	if err != nil {
+		return err
+	}
+	create := u.create(p.base, p.rel, &p.home)
+	policy, err := fs.policyOf(u.ctx, &p.home)
+	if err != nil {
+		return err
+	}
+	if create.Policy, err = fs.classPolicy(u.ctx, policy, o.StorageClass); err != nil {
+		return err
+	}
+	policy = cmp.Or(create.Policy, policy)
+	_, u.name = splitPath(p.rel)
+	u.up, err = fs.store.NewUpload(u.ctx, client.UploadOptions{
+		Cred: o.Cred, Create: create, Size: o.Size, NoInline: o.NoInline, Home: p.home.Inode, Policy: policy,
+	})
+	return err
+}
+
+// create makes the file by a name below base, in home.
+func (u *Upload) create(base granary.InodeID, rel string, home *granary.Attr) granary.Create {
+	o := &u.o
+	uid, gid := u.fs.ownerIn(home, o.Cred)
 	if o.Owner != nil {
 		uid, gid = o.Owner.UID, o.Owner.GID
 	}
-	create := granary.Create{
-		Parent: p.base, Name: p.rel, Type: granary.TypeRegular, Mode: o.Mode,
+	return granary.Create{
+		Parent: base, Name: rel, Type: granary.TypeRegular, Mode: o.Mode,
 		UID: uid, GID: gid, Xattrs: o.Xattrs,
 		Exclusive: o.Exclusive, Replace: !o.Exclusive, MakeParents: true, Match: o.Match, Key: o.Key,
 	}
-	policy, err := fs.policyOf(ctx, &p.home)
-	if err != nil {
-		return nil, err
+}
+
+// isSmall reports whether all that will come is likely to be stored with the metadata, so that it can be held until it is committed. The policy of
+// the directory that it goes into may say otherwise: then the master refuses it.
+func (u *Upload) isSmall() (bool, error) {
+	o := &u.o
+	if !o.Key || o.RootAttr == nil || o.Size <= 0 || o.Size > granary.InlineSizeMax || o.NoInline || u.seal != nil || o.StorageClass != "" {
+		return false, nil
 	}
-	if create.Policy, err = fs.classPolicy(ctx, policy, o.StorageClass); err != nil {
-		return nil, err
+	policy, err := u.fs.store.Policy(u.ctx, o.RootAttr.Policy)
+	return err == nil && o.Size <= int64(policy.InlineMax), err
+}
+
+// createSmall makes the file with all that was written, in one step, if the master takes it so.
+func (u *Upload) createSmall(xattrs []granary.Xattr) (granary.Result, error) {
+	create := u.create(u.o.Root, u.o.Path, u.o.RootAttr)
+	create.Xattrs = slices.Concat(create.Xattrs, xattrs)
+	if len(u.small) > 0 {
+		create.Content = &granary.Content{Inline: u.small}
 	}
-	policy = cmp.Or(create.Policy, policy)
-	up, err := fs.store.NewUpload(ctx, client.UploadOptions{
-		Cred: o.Cred, Create: create, Size: o.Size, NoInline: o.NoInline, Home: p.home.Inode, Policy: policy,
-	})
-	if err != nil {
-		return nil, err
+	return u.fs.store.Do(u.ctx, u.o.Cred, &create)
+}
+
+// unfold uploads what was held, as something that is not small.
+func (u *Upload) unfold() error {
+	if err := u.begin(); err != nil {
+		return err
 	}
-	_, name := splitPath(p.rel)
-	return &Upload{fs: fs, ctx: ctx, seal: sealed, up: up, name: name, xattrs: o.Xattrs, absent: o.Exclusive && o.Match == nil}, nil
+	held := u.small
+	u.small = nil
+	_, err := u.up.Write(held)
+	return err
 }
 
 // policyOf returns the policy that a new file's data is placed by: that of the directory that it
@@ -100,6 +156,18 @@ func (fs *FS) policyOf(ctx context.Context, home *granary.Attr) (granary.PolicyI
 
 // Write adds to the file.
 func (u *Upload) Write(p []byte) (int, error) {
+	switch {
+	case u.over && u.up == nil:
+		return 0, granary.Errorf(granary.KindInvalid, "upload", u.name, "written to after its end")
+	case u.small != nil:
+		if len(p) <= cap(u.small)-len(u.small) {
+			u.small = append(u.small, p...)
+			return len(p), nil
+		}
+		if err := u.unfold(); err != nil {
+			return 0, err
+		}
+	}
 	if u.seal != nil {
 		return u.seal.write(u.up, p)
 	}
@@ -116,18 +184,40 @@ func (u *Upload) Commit(xattrs []granary.Xattr) (*Info, error) {
 			return nil, err
 		}
 	}
-	r, err := u.up.Finish(xattrs)
+	r, err := u.finish(xattrs)
 	switch {
 	case u.absent && granary.IsKind(err, granary.KindPrecondition):
 		return nil, granary.Errorf(granary.KindExists, "upload", u.name, "%w", err)
 	case err != nil:
 		return nil, err
 	}
-	return &Info{Name: u.name, Attr: r.Attr, Xattrs: mergeXattrs(u.xattrs, xattrs)}, nil
+	return &Info{Name: u.name, Attr: r.Attr, Xattrs: mergeXattrs(u.o.Xattrs, xattrs)}, nil
+}
+
+// finish has the file made. What the master refuses may be small by its root's policy, and not by that of its directory.
+func (u *Upload) finish(xattrs []granary.Xattr) (granary.Result, error) {
+	if u.over {
+		return granary.Result{}, granary.Errorf(granary.KindInvalid, "upload", u.name, "ended before")
+	}
+	u.over = true
+	if u.small != nil {
+		if r, err := u.createSmall(xattrs); !granary.IsKind(err, granary.KindInvalid) {
+			return r, err
+		}
+		if err := u.unfold(); err != nil {
+			return granary.Result{}, err
+		}
+	}
+	return u.up.Finish(xattrs)
 }
 
 // Abort drops the upload. After Commit it does nothing.
-func (u *Upload) Abort() { u.up.Abort() }
+func (u *Upload) Abort() {
+	u.over = true
+	if u.up != nil {
+		u.up.Abort()
+	}
+}
 
 // mergeXattrs returns base with over over it.
 func mergeXattrs(base, over []granary.Xattr) []granary.Xattr {

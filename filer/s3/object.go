@@ -294,7 +294,7 @@ func (q *request) putObject() error {
 	q.body.addDefault()
 	info, err := q.publish(filer.UploadOptions{
 		Owner: q.identity.caller.cred, Root: root, Path: q.key, Key: true, Mode: fileMode, Xattrs: metadata, Match: match, Seal: sealed,
-		StorageClass: q.storageClass(),
+		StorageClass: q.storageClass(), RootAttr: &q.info.Attr,
 	})
 	if err != nil {
 		return explain(err, codeNoSuchBucket)
