@@ -42,7 +42,9 @@ func upload(c *Client, name string, data []byte) (granary.Result, error) {
 		}
 		rest = rest[n:]
 	}
-	return u.Finish([]granary.Xattr{{Name: "granary.content.etag", Value: []byte("e")}})
+	return u.Finish(func() ([]granary.Xattr, error) {
+		return []granary.Xattr{{Name: "granary.content.etag", Value: []byte("e")}}, nil
+	})
 }
 
 func layoutOf(t testing.TB, c *Client, name string) *granary.Layout {

@@ -145,27 +145,32 @@ func (u *Upload) chunk(chunk []byte, in *arena) error {
 }
 
 // Finish publishes the file in one step and returns what Create or Link did. The xattrs, such as an
-// ETag known only now, are added to those of Create.
-func (u *Upload) Finish(xattrs []granary.Xattr) (granary.Result, error) {
+// ETag known only now, are added to those of Create: they are asked for when all that was written is durable, perhaps more than once. nil: none are.
+func (u *Upload) Finish(xattrs func() ([]granary.Xattr, error)) (granary.Result, error) {
 	if u.over {
 		return granary.Result{}, granary.Errorf(granary.KindInvalid, "upload", u.o.Create.Name, "ended before")
 	}
-	r, err := u.finish(slices.Concat(u.o.Create.Xattrs, xattrs))
+	r, err := u.finish(func() ([]granary.Xattr, error) {
+		if xattrs == nil {
+			return u.o.Create.Xattrs, nil
+		}
+		last, err := xattrs()
+		return slices.Concat(u.o.Create.Xattrs, last), err
+	})
 	u.end(err == nil)
 	return r, err
 }
 
-func (u *Upload) finish(xattrs []granary.Xattr) (granary.Result, error) {
+func (u *Upload) finish(xattrs func() ([]granary.Xattr, error)) (granary.Result, error) {
 	if err := u.failure(); err != nil {
 		return granary.Result{}, err
 	}
-	op := u.o.Create
-	op.Type, op.Xattrs, op.Content = granary.TypeRegular, xattrs, nil
 	if n := len(u.cut.coming()); u.offset == 0 && (n == 0 || !u.o.NoInline && n <= u.t.policy.InlineMax) {
+		var content *granary.Content
 		if n > 0 {
-			op.Content = &granary.Content{Inline: slices.Clone(u.cut.coming())}
+			content = &granary.Content{Inline: slices.Clone(u.cut.coming())}
 		}
-		return u.c.Do(u.ctx, u.o.Cred, &op)
+		return u.create(content, xattrs)
 	}
 	if err := u.cut.finish(u.chunk); err != nil {
 		return granary.Result{}, err
@@ -174,13 +179,24 @@ func (u *Upload) finish(xattrs []granary.Xattr) (granary.Result, error) {
 		return granary.Result{}, err
 	}
 	if u.inode == 0 {
-		return u.whole(&op)
+		return u.whole(xattrs)
 	}
 	return u.link(xattrs)
 }
 
-// whole creates the file with all of its content.
-func (u *Upload) whole(op *granary.Create) (granary.Result, error) {
+// create makes the file with all of its content.
+func (u *Upload) create(content *granary.Content, xattrs func() ([]granary.Xattr, error)) (granary.Result, error) {
+	op := u.o.Create
+	op.Type, op.Content = granary.TypeRegular, content
+	var err error
+	if op.Xattrs, err = xattrs(); err != nil {
+		return granary.Result{}, err
+	}
+	return u.c.Do(u.ctx, u.o.Cred, &op)
+}
+
+// whole creates the file when its content is durable.
+func (u *Upload) whole(xattrs func() ([]granary.Xattr, error)) (granary.Result, error) {
 	u.wg.Wait()
 	if err := u.failure(); err != nil {
 		return granary.Result{}, err
@@ -192,13 +208,12 @@ func (u *Upload) whole(op *granary.Create) (granary.Result, error) {
 	unique(pieces)
 	return u.c.settle(u.ctx, &u.t, pieces, func(chunks []granary.Chunk) (granary.Result, error) {
 		content := contentOf(0, pieces, chunks, u.c.parity(&u.t))
-		op.Content = &content
-		return u.c.Do(u.ctx, u.o.Cred, op)
+		return u.create(&content, xattrs)
 	})
 }
 
 // link waits for the commits and gives the inode its name.
-func (u *Upload) link(xattrs []granary.Xattr) (granary.Result, error) {
+func (u *Upload) link(last func() ([]granary.Xattr, error)) (granary.Result, error) {
 	u.mu.Lock()
 	u.finished = true
 	sent := slices.Clone(u.sent)
@@ -211,6 +226,10 @@ func (u *Upload) link(xattrs []granary.Xattr) (granary.Result, error) {
 	}
 	u.wg.Wait()
 	if err := u.failure(); err != nil {
+		return granary.Result{}, err
+	}
+	xattrs, err := last()
+	if err != nil {
 		return granary.Result{}, err
 	}
 	c := &u.o.Create

@@ -468,9 +468,15 @@ func (f *fake) ClassPolicy(_ context.Context, _ granary.PolicyID, class string) 
 
 func (u *fakeUpload) Write(p []byte) (int, error) { return u.data.Write(p) }
 
-func (u *fakeUpload) Finish(xattrs []granary.Xattr) (granary.Result, error) {
+func (u *fakeUpload) Finish(xattrs func() ([]granary.Xattr, error)) (granary.Result, error) {
 	op := u.o.Create
-	op.Xattrs = append(slices.Clone(op.Xattrs), xattrs...)
+	if xattrs != nil {
+		last, err := xattrs()
+		if err != nil {
+			return granary.Result{}, err
+		}
+		op.Xattrs = append(slices.Clone(op.Xattrs), last...)
+	}
 	op.Content = &granary.Content{Inline: u.data.Bytes()}
 	u.done = true
 	return u.f.Do(u.ctx, u.o.Cred, &op)

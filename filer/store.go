@@ -41,7 +41,7 @@ type content interface {
 // uploader is a client.Upload.
 type uploader interface {
 	Write(p []byte) (int, error)
-	Finish(xattrs []granary.Xattr) (granary.Result, error)
+	Finish(xattrs func() ([]granary.Xattr, error)) (granary.Result, error)
 	Abort()
 }
 

@@ -88,9 +88,12 @@ func (u *Upload) begin() error {
 	}
 	policy = cmp.Or(create.Policy, policy)
 	_, u.name = splitPath(p.rel)
-	u.up, err = fs.store.NewUpload(u.ctx, client.UploadOptions{
+	up, err := fs.store.NewUpload(u.ctx, client.UploadOptions{
 		Cred: o.Cred, Create: create, Size: o.Size, NoInline: o.NoInline, Home: p.home.Inode, Policy: policy,
 	})
+	if err == nil {
+		u.up = up
+	}
 	return err
 }
 
@@ -120,22 +123,27 @@ func (u *Upload) isSmall() (bool, error) {
 }
 
 // createSmall makes the file with all that was written, in one step, if the master takes it so.
-func (u *Upload) createSmall(xattrs []granary.Xattr) (granary.Result, error) {
+func (u *Upload) createSmall(xattrs func() ([]granary.Xattr, error)) (granary.Result, error) {
+	last, err := xattrs()
+	if err != nil {
+		return granary.Result{}, err
+	}
 	create := u.create(u.o.Root, u.o.Path, u.o.RootAttr)
-	create.Xattrs = slices.Concat(create.Xattrs, xattrs)
+	create.Xattrs = slices.Concat(create.Xattrs, last)
 	if len(u.small) > 0 {
 		create.Content = &granary.Content{Inline: u.small}
 	}
 	return u.fs.store.Do(u.ctx, u.o.Cred, &create)
 }
 
-// unfold uploads what was held, as something that is not small.
+// unfold uploads what was held, as something that is not small. If it cannot, the upload is over.
 func (u *Upload) unfold() error {
-	if err := u.begin(); err != nil {
-		return err
-	}
 	held := u.small
 	u.small = nil
+	if err := u.begin(); err != nil {
+		u.over = true
+		return err
+	}
 	_, err := u.up.Write(held)
 	return err
 }
@@ -176,26 +184,34 @@ func (u *Upload) Write(p []byte) (int, error) {
 
 // Commit makes the bytes durable and publishes the file, with further xattrs.
 func (u *Upload) Commit(xattrs []granary.Xattr) (*Info, error) {
-	if len(encryptionOf(xattrs)) > 0 {
-		return nil, granary.Errorf(granary.KindInvalid, "upload", u.name, "what is written says itself how it is encrypted")
-	}
+	return u.CommitLast(func() ([]granary.Xattr, error) { return xattrs, nil })
+}
+
+// CommitLast is Commit with xattrs that take time to be computed: they are asked for when the bytes are durable.
+func (u *Upload) CommitLast(xattrs func() ([]granary.Xattr, error)) (*Info, error) {
 	if u.seal != nil {
 		if err := u.seal.lasting(u.ctx, u.fs); err != nil {
 			return nil, err
 		}
 	}
-	r, err := u.finish(xattrs)
+	var last []granary.Xattr
+	r, err := u.finish(func() (_ []granary.Xattr, err error) {
+		if last, err = xattrs(); err == nil && len(encryptionOf(last)) > 0 {
+			err = granary.Errorf(granary.KindInvalid, "upload", u.name, "what is written says itself how it is encrypted")
+		}
+		return last, err
+	})
 	switch {
 	case u.absent && granary.IsKind(err, granary.KindPrecondition):
 		return nil, granary.Errorf(granary.KindExists, "upload", u.name, "%w", err)
 	case err != nil:
 		return nil, err
 	}
-	return &Info{Name: u.name, Attr: r.Attr, Xattrs: mergeXattrs(u.o.Xattrs, xattrs)}, nil
+	return &Info{Name: u.name, Attr: r.Attr, Xattrs: mergeXattrs(u.o.Xattrs, last)}, nil
 }
 
 // finish has the file made. What the master refuses may be small by its root's policy, and not by that of its directory.
-func (u *Upload) finish(xattrs []granary.Xattr) (granary.Result, error) {
+func (u *Upload) finish(xattrs func() ([]granary.Xattr, error)) (granary.Result, error) {
 	if u.over {
 		return granary.Result{}, granary.Errorf(granary.KindInvalid, "upload", u.name, "ended before")
 	}

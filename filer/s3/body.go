@@ -204,10 +204,10 @@ func (b *body) hideMD5() { b.tag = randomID() }
 
 // etag returns the MD5 in hexadecimal, or what stands for it, after io.EOF.
 func (b *body) etag() string {
-	if b.tag != "" {
-		return b.tag
+	if b.tag == "" {
+		b.tag = hex.EncodeToString(b.md5.Sum(nil))
 	}
-	return hex.EncodeToString(b.md5.Sum(nil))
+	return b.tag
 }
 
 // sums returns the checksums computed, after io.EOF.

@@ -371,7 +371,7 @@ func (q *request) publish(o filer.UploadOptions) (*filer.Info, error) {
 	if _, err := io.CopyBuffer(onlyWriter{up}, q.body, buffer); err != nil {
 		return nil, err
 	}
-	return up.Commit(q.body.xattrs())
+	return up.CommitLast(func() ([]granary.Xattr, error) { return q.body.xattrs(), nil }) // those who wait for disks at the same time have their MD5 computed together
 }
 
 // onlyWriter hides other methods of a writer, so that CopyBuffer uses its buffer.

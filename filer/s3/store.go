@@ -65,6 +65,7 @@ type object interface {
 type upload interface {
 	io.Writer
 	Commit(xattrs []granary.Xattr) (*filer.Info, error)
+	CommitLast(xattrs func() ([]granary.Xattr, error)) (*filer.Info, error)
 	Abort()
 }
 
