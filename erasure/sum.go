@@ -10,6 +10,7 @@ const (
 	SumSize = SumPiece / (sumColumns * sumColumns * sumColumns * sumColumns)
 
 	sumColumns = 16
+	sumColumn  = SumPiece / sumColumns
 	sumLevels  = 4
 )
 
@@ -25,15 +26,17 @@ const (
 // gives as 16 columns of 4 KiB, and so on.
 type Summer struct {
 	encoders [sumLevels]reedsolomon.Encoder
-	piece    []byte
-	filled   int
+	column   []byte // gathers what comes in less than whole columns
+	filled   int    // bytes of it
+	columns  int    // of the piece, that are in total
+	total    []byte // of the columns so far
 	work     []byte
 	sums     []byte
 }
 
 // NewSummer returns one for a stream that begins.
 func NewSummer() *Summer {
-	s := &Summer{piece: make([]byte, SumPiece), work: make([]byte, SumPiece/sumColumns*2)}
+	s := &Summer{column: make([]byte, sumColumn), total: make([]byte, sumColumn), work: make([]byte, sumColumn/sumColumns*2)}
 	for level, step := range [sumLevels]int{1, 16, 37, 101} {
 		row := make([]byte, sumColumns)
 		for i := range row {
@@ -58,13 +61,19 @@ func power(n int) byte {
 	return byte(x)
 }
 
-// Add goes on with the stream.
+// Add goes on with the stream. Whole columns of it, as pages are, are not copied.
 func (s *Summer) Add(p []byte) {
 	for len(p) > 0 {
-		n := copy(s.piece[s.filled:], p)
+		if s.filled == 0 && len(p) >= sumColumn {
+			s.add(p[:sumColumn])
+			p = p[sumColumn:]
+			continue
+		}
+		n := copy(s.column[s.filled:], p)
 		p = p[n:]
-		if s.filled += n; s.filled == SumPiece {
-			s.fold()
+		if s.filled += n; s.filled == sumColumn {
+			s.add(s.column)
+			s.filled = 0
 		}
 	}
 }
@@ -72,16 +81,30 @@ func (s *Summer) Add(p []byte) {
 // Sums ends the stream, and returns the sums of all its pieces.
 func (s *Summer) Sums() []byte {
 	if s.filled > 0 {
-		clear(s.piece[s.filled:])
+		clear(s.column[s.filled:])
+		s.add(s.column)
+		s.filled = 0
+	}
+	if s.columns > 0 { // those that are missing are zeros, which add nothing
 		s.fold()
 	}
 	return s.sums
 }
 
-// fold makes the sum of the piece that is full.
+// add adds a column, and makes the sum of the piece if it was the last one.
+func (s *Summer) add(column []byte) {
+	if err := s.encoders[0].EncodeIdx(column, s.columns, [][]byte{s.total}); err != nil {
+		panic(err) // the columns are equally long
+	}
+	if s.columns++; s.columns == sumColumns {
+		s.fold()
+	}
+}
+
+// fold makes the sum of the piece whose columns are added up.
 func (s *Summer) fold() {
-	from, free := s.piece, s.work
-	for _, encoder := range s.encoders {
+	from, free := s.total, s.work
+	for _, encoder := range s.encoders[1:] {
 		size := len(from) / sumColumns
 		shards := make([][]byte, 0, sumColumns+1)
 		for i := range sumColumns {
@@ -95,7 +118,8 @@ func (s *Summer) fold() {
 		from = to
 	}
 	s.sums = append(s.sums, from...)
-	s.filled = 0
+	s.columns = 0
+	clear(s.total)
 }
 
 // SumsLength returns how long the sums of a stream are.
