@@ -49,3 +49,16 @@ func layRow(lengths []int, held []uint64) ([]spot, []uint64) {
 func alignUp(n uint64) uint64 {
 	return (n + granary.RowAlignment - 1) &^ (granary.RowAlignment - 1)
 }
+
+// padMin is the least size of a stream that is worth to be padded: what is shorter is not written past the system's memory, and may be one of
+// very many.
+const padMin = 1 << 20
+
+// padded returns how much of a shard a stream of a row takes. It ends with zeros where the next row may begin, which is what is read there in
+// any case: a disk takes whole pages past the system's memory, and the rest of one costs a write of its own before it is durable.
+func padded(n uint64) uint64 {
+	if n < padMin {
+		return n
+	}
+	return alignUp(n)
+}

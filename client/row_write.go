@@ -74,7 +74,7 @@ func (x *rowWrite) fillAll(ctx context.Context) {
 // fillSize is what is copied before its checksum is updated: the processor's nearer caches hold it.
 const fillSize = 128 << 10
 
-// fill copies the blocks of one data shard into place, or makes them there, and its checksums with them.
+// fill copies the blocks of one data shard into place, or makes them there, and zeros after the last, and its checksums with them.
 func (x *rowWrite) fill(shard int) {
 	stream, spots, sums := x.shards[shard], x.spots, x.sums[shard]
 	var order []int
@@ -97,6 +97,8 @@ func (x *rowWrite) fill(shard int) {
 			stream, from = stream[n:], from[n:]
 		}
 	}
+	clear(stream)
+	sums.Add(stream)
 }
 
 // append begins the append to a shard, if it gets anything.

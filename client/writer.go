@@ -205,10 +205,10 @@ func (w *writer) append(ctx context.Context, v *openVolume, r *row) error {
 		lengths[i] = b.size
 	}
 	spots, streams := layRow(lengths, v.held)
-	start, longest := v.watermark, slices.Max(streams)
+	start, longest := v.watermark, padded(slices.Max(streams))
 	x := &rowWrite{w: w, v: v, r: r, spots: spots, shards: w.slots(len(v.Shards), int(longest))}
 	for i, n := range streams {
-		x.shards[i] = x.shards[i][:n]
+		x.shards[i] = x.shards[i][:padded(n)]
 	}
 	if err := x.run(ctx); err != nil {
 		return err

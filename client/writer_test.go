@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"sync"
 	"testing"
 	"time"
@@ -83,11 +84,54 @@ func TestRowsAreBounded(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	for i, n := range rows {
-		if n > full+rowOver && n != whole {
+		if n > full+rowOver && n != int(padded(whole)) {
 			t.Errorf("row %d has %d bytes", i, n)
 		}
 	}
 	if len(rows) != 8 { // small and large, small, whole, small and small, large, whole, whole, small
 		t.Errorf("rows %d", rows)
+	}
+}
+
+// A long stream of a row ends where the next row begins, with zeros, also in memory that held another row before; a short one where its
+// blocks do.
+func TestLongStreamsAreWholePages(t *testing.T) {
+	p := policy(1, 0)
+	f, c := newCluster(t, 1, 1, p, nil)
+	var mu sync.Mutex
+	var appends []*granary.Append
+	f.shards.onAppend = func(a *granary.Append) fakeFate {
+		mu.Lock()
+		defer mu.Unlock()
+		clone := *a
+		clone.Data = bytes.Clone(a.Data)
+		appends = append(appends, &clone)
+		return fateServed
+	}
+	w := c.writer(1, p)
+	sizes := []int{padMin + 5000, padMin + 100, padMin - 100, padMin + granary.RowAlignment}
+	for i, size := range sizes {
+		b := &placed{size: size, block: bytes.Repeat([]byte{0xFF}, size), done: make(chan struct{})}
+		if err := w.add(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		w.hurry(b)
+		if <-b.done; b.err != nil {
+			t.Fatalf("block %d: %v", i, b.err)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(appends) != len(sizes) {
+		t.Fatalf("%d appends", len(appends))
+	}
+	for i, a := range appends {
+		size := sizes[i]
+		if want := int(padded(uint64(size))); len(a.Data) != want || size >= padMin && want%granary.RowAlignment != 0 {
+			t.Errorf("a stream of %d bytes took %d, want %d", size, len(a.Data), want)
+		}
+		if len(bytes.Trim(a.Data[size:], "\x00")) > 0 {
+			t.Errorf("what follows a stream of %d bytes is not zero", size)
+		}
 	}
 }
