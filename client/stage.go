@@ -27,7 +27,7 @@ func (c *Client) Stage(ctx context.Context, attr granary.Attr, ranges []Range) (
 		s.inline = ranges
 		return s, nil
 	}
-	batches, err := c.gather(&t, ranges, false)
+	batches, err := c.gather(&t, ranges, false, c.spanOf(&t))
 	if err != nil {
 		return nil, err
 	}

@@ -106,7 +106,7 @@ func (s *sweeper) rewrite(ctx context.Context, inode granary.InodeID, l *granary
 			return s.spared(err)
 		}
 	}
-	batches, err := c.gather(&t, ranges, false)
+	batches, err := c.gather(&t, ranges, false, granary.ExtentWindowSize) // nobody writes here any more
 	if err != nil {
 		return false, err
 	}

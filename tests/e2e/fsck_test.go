@@ -65,6 +65,8 @@ type volumeShown struct {
 	State     string
 	Code      string
 	Watermark uint64
+	LiveBytes uint64
+	DeadBytes uint64
 	Shards    []struct{ Addr string }
 }
 
