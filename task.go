@@ -102,7 +102,7 @@ type TaskStatus struct {
 type Upkeep struct {
 	RepairGrace  Time   // how long a server may be away before its shards are rebuilt elsewhere
 	ReclaimGrace Time   // how long a volume without live blocks stays; longer than the age of backups that may be restored
-	YoungAge     Time   // volumes sealed for less than this are not moved, nor files changed since then rewritten: most of what dies dies young
+	YoungAge     Time   // volumes sealed for less than this are not moved, unless most of them is dead, nor files changed since then rewritten: most of what dies dies young
 	RepairRate   uint64 // bytes a second of all repairs and copies of one worker; 0 for no limit
 	MoveRate     uint64 // bytes a second of all moves, sweeps and rewrites of one worker; 0 for no limit
 	MaxOverhead  uint32 // percent: sealed volumes with an Overhead above this are moved, and from 110 on those with thin rows

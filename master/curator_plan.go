@@ -69,6 +69,7 @@ type plan struct {
 // when no shard is to be made for another reason.
 func planWork(s *scene) *plan {
 	p := &plan{wanted: map[taskKey]int{}}
+	s.hasten()
 	for _, v := range s.volumes {
 		p.volume(s, v)
 	}
@@ -244,7 +245,7 @@ const quietMin = granary.Time(time.Minute)
 // moveNeed says whether the blocks of a whole volume are to be stored anew.
 func (s *scene) moveNeed(v *volumeFacts, c shardCount) (need, bool) {
 	r := v.record
-	if !s.indexed || c.good != uint32(1)<<len(v.at)-1 || s.now-r.SealedAt < s.upkeep.YoungAge && !r.Moving {
+	if !s.indexed || c.good != uint32(1)<<len(v.at)-1 {
 		return need{}, false
 	}
 	policy, ok := s.policyOf(v)
@@ -256,11 +257,11 @@ func (s *scene) moveNeed(v *volumeFacts, c shardCount) (need, bool) {
 		n.cause, n.gain = causeAsked, 1
 		return n, true
 	}
-	if gain := s.gain(v); gain > 0 {
+	if gain := s.gain(v); gain > 0 && (s.hurried[v.id] || !s.young(v)) {
 		n.cause, n.gain = causeOverhead, gain
 		return n, true
 	}
-	if s.wider(v, policy) {
+	if s.now-r.SealedAt >= s.upkeep.YoungAge && s.wider(v, policy) {
 		n.cause = causeWider
 		return n, true
 	}

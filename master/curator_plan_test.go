@@ -455,7 +455,7 @@ func checkNeed(t *rapid.T, s *scene, n need) {
 		t.Fatalf("a task on volume %d, of which %b can be read", n.volume, c.good)
 	}
 	if n.kind == granary.TaskMove {
-		if c.gone != 0 || r.SealedAt > s.now-s.upkeep.YoungAge {
+		if c.gone != 0 || r.SealedAt > s.now-s.upkeep.YoungAge && r.DeadBytes <= r.LiveBytes {
 			t.Fatalf("volume %d is moved", n.volume)
 		}
 		return

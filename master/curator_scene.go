@@ -23,6 +23,8 @@ type scene struct {
 	maps   map[string]*domainMap            // by class, made when they are asked for
 	shapes map[granary.PolicyID]policyShape // as maps
 	mends  int                              // searches for better places so far
+
+	hurried map[granary.VolumeID]bool // volumes that are moved however young they are
 }
 
 // policyShape is what a policy gives.

@@ -322,7 +322,7 @@ func upkeepCommand(env *environment) *cobra.Command {
 	f := cmd.Flags()
 	f.DurationVar(&repairGrace, "repair-grace", 0, "how long a server may be away before its shards are rebuilt elsewhere")
 	f.DurationVar(&reclaimGrace, "reclaim-grace", 0, "how long a volume without live blocks stays; more than the age of backups that may be restored")
-	f.DurationVar(&youngAge, "young-age", 0, "volumes sealed for less than this are not moved")
+	f.DurationVar(&youngAge, "young-age", 0, "volumes sealed for less than this are not moved, unless most of them is dead")
 	f.StringVar(&repairRate, "repair-rate", "", "bytes a second of repairs and copies of one worker, such as 200MiB; 0 for no limit")
 	f.StringVar(&moveRate, "move-rate", "", "bytes a second of moves of one worker; 0 for no limit")
 	f.Uint32Var(&maxOverhead, "max-overhead", 0, "percent of the ideal that a volume may take before its blocks are moved")
