@@ -104,7 +104,7 @@ func (u *Upload) settle(s *segment) error {
 }
 
 // patience waits for the segment's rows without hurrying them, until the end of the stream: rows
-// that fill up waste less of the disks.
+// that fill up waste less of the disks. A Write that waits for memory is told of each row: it may be waiting for the next one, which it hurries.
 func (u *Upload) patience(s *segment) error {
 	for _, b := range s.blocks {
 		if u.last() {
@@ -112,6 +112,7 @@ func (u *Upload) patience(s *segment) error {
 		}
 		select {
 		case <-b.done:
+			u.signal()
 		case <-u.ctx.Done():
 			return u.failure()
 		}
