@@ -53,6 +53,15 @@ type chunk struct {
 type verified struct {
 	plain  block.Plain
 	memory []byte // of slabs
+	slab   []byte // that memory lies in; nil if it is memory
+}
+
+// whole returns what slabs.put takes.
+func (v verified) whole() []byte {
+	if v.slab != nil {
+		return v.slab
+	}
+	return v.memory
 }
 
 // CacheStats tells how the cache of decoded chunks fares.
@@ -164,7 +173,7 @@ func (c *cache) drop(ch *chunk) {
 // unhold is drop with c.mu held.
 func (c *cache) unhold(ch *chunk) {
 	if ch.holders--; ch.holders == 0 {
-		c.slabs.put(ch.memory)
+		c.slabs.put(ch.whole())
 		ch.verified = verified{}
 	}
 }
@@ -230,7 +239,7 @@ func (c *cache) put(ch *chunk, n int64) {
 }
 
 // size is what a chunk takes of the budget.
-func (ch *chunk) size() int64 { return int64(cap(ch.memory)) }
+func (ch *chunk) size() int64 { return int64(cap(ch.whole())) }
 
 // shrink lets the chunks that are spent, and the least recently used ones go until all that is kept and coming fits. c.mu is held.
 func (c *cache) shrink() {

@@ -110,7 +110,7 @@ func (c *Client) fork(ctx context.Context, to chan<- outcome, fn func() outcome)
 		select {
 		case to <- o:
 		case <-ctx.Done():
-			c.slabs.put(o.got.memory)
+			c.slabs.put(o.got.whole())
 		}
 	})
 }
@@ -183,7 +183,7 @@ func (c *Client) warnDisk(disk granary.DiskID, text string, b *granary.BlockInfo
 
 // readOwn reads a section from the shard that holds the block.
 func (c *Client) readOwn(ctx context.Context, v *granary.Volume, b *granary.BlockInfo, s section) outcome {
-	stored, n, length, err := c.readStored(ctx, v, b, s)
+	stored, slab, n, length, err := c.readStored(ctx, v, b, s)
 	if err == nil && n < s.length {
 		err = granary.Errorf(granary.KindCorrupt, "read", "", "the shard ends at %d, within the block", length)
 	}
@@ -191,8 +191,10 @@ func (c *Client) readOwn(ctx context.Context, v *granary.Volume, b *granary.Bloc
 	if err == nil {
 		got, err = s.verify(stored)
 	}
-	if !got.in(stored) {
-		c.slabs.put(stored)
+	if got.in(stored) {
+		got.slab = slab
+	} else {
+		c.slabs.put(slab)
 	}
 	if granary.IsKind(err, granary.KindCorrupt) {
 		c.suspect(v, int(b.Location.Shard), b.Location.Offset+uint64(s.off), s.length)
@@ -203,24 +205,35 @@ func (c *Client) readOwn(ctx context.Context, v *granary.Volume, b *granary.Bloc
 // readStored reads a section from the shard that holds the block into memory of slabs: lent memory, if the server takes it. When a read into that fails,
 // the server may still write to it: it is given up, and other memory is returned. Such a read is not repeated by net/http if an
 // idle connection turns out to be dead; so one that fails soon is repeated here, with a body.
-func (c *Client) readStored(ctx context.Context, v *granary.Volume, b *granary.BlockInfo, s section) (stored []byte, n int, length uint64, err error) {
-	shard, off := int(b.Location.Shard), b.Location.Offset+uint64(s.off)
-	if lent := &c.slabs.lent; s.lent && lent.from != nil && lent.from.LendsReads(v.Shards[shard].Addr) {
-		if stored = lent.get(s.length); stored != nil {
+func (c *Client) readStored(ctx context.Context, v *granary.Volume, b *granary.BlockInfo, s section) (stored, slab []byte, n int, length uint64, err error) {
+	shard, off, size := int(b.Location.Shard), b.Location.Offset+uint64(s.off), s.length
+	if s.kept {
+		size = inPages(s.length)
+	}
+	in := func(slab []byte) []byte {
+		if s.kept {
+			return pages(slab, s.length, off)
+		}
+		return slab
+	}
+	if lent := &c.slabs.lent; s.kept && lent.from != nil && lent.from.LendsReads(v.Shards[shard].Addr) {
+		if slab = lent.get(size); slab != nil {
 			began := time.Now()
+			stored = in(slab)
 			n, length, err = c.readShard(ctx, v, shard, stored, off)
 			if err == nil {
-				return stored, n, length, nil
+				return stored, slab, n, length, nil
 			}
-			lent.forget(stored)
+			lent.forget(slab)
 			if ctx.Err() != nil || !granary.IsKind(err, granary.KindUnavailable) || time.Since(began) > repeatWithin {
-				return nil, 0, 0, err
+				return nil, nil, 0, 0, err
 			}
 		}
 	}
-	stored = c.slabs.get(s.length)
+	slab = c.slabs.get(size)
+	stored = in(slab)
 	n, length, err = c.readShard(ctx, v, shard, stored, off)
-	return stored, n, length, err
+	return stored, slab, n, length, err
 }
 
 // readShard reads a range of one shard.

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"unsafe"
 
 	"github.com/dsorchard/granary"
 )
@@ -17,6 +18,7 @@ type lendingShards struct {
 	// lent is by the first byte.
 	lent     map[*byte]*lentMemory
 	taken    int // reads into lent memory that were answered
+	large    int // reads of slabPaged bytes and more, which began where the shard's pages do
 	stuckFor int // of so many reads into lent memory one is not answered; 0: all are
 	refuse   bool
 }
@@ -57,9 +59,16 @@ func (s *lendingShards) Release(p []byte) {
 
 func (s *lendingShards) ReadAt(ctx context.Context, addr string, ref granary.ShardRef, p []byte, off int64) (int, uint64, error) {
 	s.mu.Lock()
-	m := s.lent[&p[0]]
+	skipped := uintptr(unsafe.Pointer(&p[0])) % slabPage // what is lent begins with a page
+	m := s.lent[(*byte)(unsafe.Add(unsafe.Pointer(&p[0]), -int(skipped)))]
 	stuck := false
 	if m != nil {
+		if len(p) >= slabPaged {
+			s.large++
+			if skipped != uintptr(off)%slabPage {
+				s.t.Errorf("a read of %d bytes at %d goes to place %d of a page", len(p), off, skipped)
+			}
+		}
 		if m.released || m.late {
 			s.t.Error("a read goes into memory that another may still go into")
 		}
@@ -130,6 +139,9 @@ func TestReadsIntoLentMemory(t *testing.T) {
 	s.mu.Lock()
 	taken := s.taken
 	s.mu.Unlock()
+	if s.large == 0 {
+		t.Error("no read was large")
+	}
 	if all, kept := s.count(); taken == 0 || all > taken*2/3 || kept == 0 {
 		t.Errorf("%d reads went into %d pieces of memory, of which %d are kept", taken, all, kept)
 	}

@@ -69,7 +69,7 @@ func (c *Client) readLocal(b *granary.BlockInfo, at, length int) outcome {
 		c.slabs.put(memory)
 		return outcome{err: err}
 	}
-	return outcome{got: verified{plain, memory}}
+	return outcome{got: verified{plain: plain, memory: memory}}
 }
 
 // keepPart gives the local disk a copy of frames that were read and verified.

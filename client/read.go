@@ -151,7 +151,7 @@ func (c *Client) readChunk(ctx context.Context, v *granary.Volume, b *granary.Bl
 			if !kept {
 				c.keepPart(b, at, len(dst), got.memory)
 			}
-			c.slabs.put(got.memory)
+			c.slabs.put(got.whole())
 		}
 		return err
 	}
@@ -225,7 +225,7 @@ func (c *Client) leave(f *flight) {
 // loadInto reads a block and puts it into the cache, which has room for it and for its stored form from before it is read. The caller
 // holds the chunk.
 func (c *Client) loadInto(v *granary.Volume, b *granary.BlockInfo) (*chunk, error) {
-	room := slabFor(int(b.Location.Length))
+	room := slabFor(inPages(int(b.Location.Length)))
 	s, inPlace := whole(c, b)
 	if !inPlace {
 		room += slabFor(int(b.RawLength))
@@ -233,7 +233,7 @@ func (c *Client) loadInto(v *granary.Volume, b *granary.BlockInfo) (*chunk, erro
 	if err := c.cache.reserve(c.ctx, room); err != nil {
 		return nil, err
 	}
-	s.lent = true
+	s.kept = true
 	got, kept, err := c.obtain(c.ctx, v, b, 0, int(b.RawLength), s)
 	if err != nil {
 		c.cache.release(room)
@@ -302,7 +302,7 @@ func (c *Client) prefetch(v *granary.Volume, b *granary.BlockInfo) bool {
 type section struct {
 	off, length int // of the stored block
 	verify      func(stored []byte) (verified, error)
-	lent        bool // the caller gives what it gets to slabs.put in any case, so that it may lie in lent memory
+	kept        bool // the caller gives the whole of what it gets to slabs.put in any case, so that it may lie anywhere in lent memory
 }
 
 // in reports whether v lies in the memory of stored.
@@ -325,7 +325,7 @@ func whole(c *Client, b *granary.BlockInfo) (s section, inPlace bool) {
 			c.slabs.put(memory)
 			return verified{}, err
 		}
-		return verified{block.InOnePiece(plain), plain}, nil
+		return verified{plain: block.InOnePiece(plain), memory: plain}, nil
 	}}, false
 }
 
@@ -337,7 +337,7 @@ func frames(f block.Frames, b *granary.BlockInfo, at, length int) section {
 		if err != nil {
 			return verified{}, err
 		}
-		return verified{plain, stored}, nil
+		return verified{plain: plain, memory: stored}, nil
 	}}
 }
 

@@ -3,6 +3,7 @@ package client
 import (
 	"math/bits"
 	"sync"
+	"unsafe"
 )
 
 const (
@@ -11,6 +12,8 @@ const (
 	slabSteps   = 4       // sizes in each doubling: a fifth of a slab is unused at most
 	slabSlack   = 2       // a slab may be so many sizes too large, rather than new
 	slabClasses = 11*slabSteps + 1
+	slabPage    = 1 << 12   // of the system's memory, and of disks
+	slabPaged   = 256 << 10 // from so many bytes on what is read lies in its slab as in the pages of its shard
 )
 
 // slabs recycles the memory that blocks are read into. Chunks are of all sizes, and are kept for long, so that the sizes of slabs are closer
@@ -54,6 +57,24 @@ func (s *slabs) get(n int) []byte {
 		}
 	}
 	return make([]byte, n, slabSize(class))
+}
+
+// inPages returns how many bytes a read of n takes of a slab: what pages takes.
+func inPages(n int) int {
+	if n < slabPaged {
+		return n
+	}
+	return n + slabPage - 1
+}
+
+// pages returns n bytes of a slab of inPages(n), for what lies at an offset of a shard. Large ones begin at the same place of a page as that: so
+// the disk can put whole pages where they belong, and nothing is copied.
+func pages(slab []byte, n int, off uint64) []byte {
+	if n < slabPaged {
+		return slab[:n]
+	}
+	skip := (off - uint64(uintptr(unsafe.Pointer(unsafe.SliceData(slab))))) % slabPage
+	return slab[skip:][:n]
 }
 
 // put takes memory back that nobody reads or writes any more.

@@ -1,6 +1,9 @@
 package client
 
-import "testing"
+import (
+	"testing"
+	"unsafe"
+)
 
 // Slabs hold what is asked for and little more, and come back where they were taken from.
 func TestSlabs(t *testing.T) {
@@ -22,6 +25,17 @@ func TestSlabs(t *testing.T) {
 		t.Errorf("class %d of %d", last, slabClasses)
 	}
 	s.put(make([]byte, 5000)) // is not taken
+	for _, n := range []int{1, slabPaged - 1, slabPaged, 1<<20 + 77, slabMost} {
+		for _, off := range []uint64{0, 1, 4095, 4096, 123_456_789} {
+			slab := s.get(inPages(n))
+			p := pages(slab, n, off)
+			at := uintptr(unsafe.Pointer(unsafe.SliceData(p)))
+			if len(p) != n || n >= slabPaged && uint64(at)%slabPage != off%slabPage || n < slabPaged && &p[0] != &slab[0] {
+				t.Errorf("%d bytes at %d for %d of %d", len(p), at, n, off)
+			}
+			s.put(slab)
+		}
+	}
 	if room := slabFor(1 << 20); room > 3<<19 {
 		t.Errorf("a MiB takes up to %d bytes", room)
 	}

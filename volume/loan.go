@@ -46,7 +46,7 @@ func parseLoan(text string) (l loan, err error) {
 		return loan{}, err
 	}
 	token, ok := strings.CutPrefix(l.name, loanPrefix)
-	if !ok || !validID(token) || l.pid <= 0 || l.fd < 0 || l.offset < 0 || l.size <= 0 || l.size > appendSizeMax || l.offset%pageSize != 0 {
+	if !ok || !validID(token) || l.pid <= 0 || l.fd < 0 || l.offset < 0 || l.size <= 0 || l.size > appendSizeMax {
 		return loan{}, errors.New("it makes no sense")
 	}
 	return l, nil

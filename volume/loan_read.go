@@ -51,22 +51,25 @@ func (c *Client) Release(memory []byte) {
 	}
 }
 
-// readLoanOf returns the loan of p to a server, if it takes loans and p lies at the beginning of what was lent.
+// readLoanOf returns the loan of p to a server, if it takes loans and p begins in the first page of what was lent. What was lent counts as read into, by
+// whatever way that will be.
 func (c *Client) readLoanOf(addr string, p []byte) (l loan, ok bool) {
 	if len(p) < readLoanMin {
 		return loan{}, false
 	}
+	first := unsafe.SliceData(p)
+	skipped := uintptr(unsafe.Pointer(first)) % pageSize
 	c.loans.mu.Lock()
 	defer c.loans.mu.Unlock()
-	r := c.loans.regions[unsafe.SliceData(p)]
-	if r == nil {
+	r := c.loans.regions[(*byte)(unsafe.Add(unsafe.Pointer(first), -int(skipped)))]
+	if r == nil || int(skipped)+len(p) > len(r.memory) {
 		return loan{}, false
 	}
-	r.filled = true // also by a body
+	r.filled = true
 	if c.loans.readers[addr] != loansTaken {
 		return loan{}, false
 	}
-	return loan{pid: ownPID(), fd: r.fd, name: r.name, size: int64(len(p))}, true
+	return loan{pid: ownPID(), fd: r.fd, name: r.name, offset: int64(skipped), size: int64(len(p))}, true
 }
 
 // fillsLoans notes whether a server has said that it reads into lent memory, or could not.

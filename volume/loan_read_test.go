@@ -80,8 +80,13 @@ func TestReadLent(t *testing.T) {
 	step(memory[:100_000], 12345, data[12345:112345], 1)
 	step(memory[:1<<20], 1<<19, data[1<<19:], 1)
 	step(memory[:1<<20], 1<<20, nil, 1)
+	step(memory[57:57+1<<20], 0, data, 1) // not quite the beginning
+	step(memory[4095:][:100_000], 1<<20-99_999, data[1<<20-99_999:], 1)
+	if !bytes.Equal(memory[:57], make([]byte, 57)) || memory[57+1<<20] != 0 {
+		t.Error("it went elsewhere, too")
+	}
 	step(memory[:4096], 4096, data[4096:8192], 0) // a small one
-	step(memory[1<<20:], 0, data, 0)              // not the beginning
+	step(memory[1<<20:], 0, data, 0)              // not in the first page
 	step(make([]byte, 1<<20), 0, data, 0)         // other memory
 	if _, _, err := c.ReadAt(t.Context(), addr, granary.ShardRef{Disk: ref.Disk, Volume: 99}, memory[:1<<20], 0); !granary.IsKind(err, granary.KindNotFound) {
 		t.Error("a shard that is not there:", err)

@@ -60,6 +60,7 @@ func (c *Client) peek(addr string, ref granary.ShardRef, p []byte, off int64) (l
 	if at == nil || uint64(off) > at.length || uint64(len(p)) > at.length-uint64(off) {
 		return 0, false
 	}
+	c.readLoanOf(addr, p) // which p is from then on, if it is lent
 	_, err := c.peeks.reader.ReadAt(at.file, p, streamOffset+off)
 	return at.length, err == nil
 }

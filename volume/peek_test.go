@@ -55,6 +55,18 @@ func TestPeek(t *testing.T) {
 	}
 	read(0, 100, data[:100], 1)
 	read(0, 100, data[:100], 0)
+	lent := c.Lend(1 << 20)
+	if lent == nil {
+		return
+	}
+	defer c.Release(lent)
+	if n, _, err := c.ReadAt(t.Context(), addr, ref, lent[9:], 0); n != len(data) || err != nil {
+		t.Fatal(n, err)
+	}
+	c.freeLoans() // as when it is closed
+	if !bytes.Equal(lent[9:9+len(data)], data) {
+		t.Error("what was read is gone with its client")
+	}
 }
 
 // A file that is another shard's, or none at all, is not read.

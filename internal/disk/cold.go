@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"sync"
+	"unsafe"
 )
 
 const (
@@ -11,6 +12,8 @@ const (
 	coldMin = 256 << 10
 	// coldPiece is how much of it the device is asked for at once.
 	coldPiece = 1 << 20
+	// The system reads ahead if in each of so many pieces of what follows there is a page of: readers ask for no more than such a piece at once.
+	aheadPiece, aheadPieces = 4 << 20, 4
 )
 
 // ColdReader reads large pieces of files that are in the system's memory, or are not. To bring a stream there takes pages for it,
@@ -45,12 +48,8 @@ func (r *ColdReader) ReadAt(c *ColdFile, p []byte, off int64) (int, error) {
 	if len(p) < coldMin {
 		return c.f.ReadAt(p, off)
 	}
-	if c.cached(mark) {
-		// What is read ahead comes in large folios, which cost a third of the CPU time of single pages.
-		if whole := c.whole.open(c.f); whole != nil {
-			return whole.ReadAt(p, off)
-		}
-		return c.f.ReadAt(p, off)
+	if c.cached(mark, directAlignment) {
+		return c.again(off+int64(len(p))).ReadAt(p, off)
 	}
 	d := c.direct.open(c.f)
 	if d == nil {
@@ -70,9 +69,29 @@ func (r *ColdReader) ReadAt(c *ColdFile, p []byte, off int64) (int, error) {
 	return n + more, err
 }
 
-// readDirect reads whole pages from the device into p, which lies anywhere, and returns how many bytes. They are less than len(p) where the file ends, where the
-// device wants another alignment, and where it fails: the usual read of the rest tells.
+// again returns the file for a read, up to end, of what has been read before. What is read ahead comes in large folios, which cost a third of
+// the CPU time of single pages. But where only this range was read before, or has just been written, all that follows would look so too, one read
+// ahead after the other: up to 8 MiB each.
+func (c *ColdFile) again(end int64) *os.File {
+	end = (end + directAlignment - 1) / directAlignment * directAlignment
+	for i := range int64(aheadPieces) {
+		if !c.cached(end+i*aheadPiece, aheadPiece) {
+			return c.f
+		}
+	}
+	if whole := c.whole.open(c.f); whole != nil {
+		return whole
+	}
+	return c.f
+}
+
+// readDirect reads whole pages from the device into p, and returns how many bytes. Where p does not begin with a page they go by way of a
+// buffer. They are less than len(p) where the file ends, where the device wants another alignment, and where it fails: the usual read of the rest tells.
 func (r *ColdReader) readDirect(d *os.File, p []byte, off int64) (n int) {
+	if uintptr(unsafe.Pointer(unsafe.SliceData(p)))%directAlignment == 0 {
+		n, _ = d.ReadAt(p, off)
+		return n
+	}
 	buf, ok := r.buffers.Get().(*[]byte)
 	if !ok {
 		fresh := Memory(coldPiece)

@@ -14,11 +14,11 @@ func quietly(fd int) error {
 	return err
 }
 
-// cached reports whether the system's memory holds the page at an offset, or does not tell.
-func (c *ColdFile) cached(off int64) bool {
+// cached reports whether the system's memory holds a page of a range, or does not tell.
+func (c *ColdFile) cached(off, length int64) bool {
 	var found unix.Cachestat_t
 	err := control(c.f, func(fd int) error {
-		return unix.Cachestat(uint(fd), &unix.CachestatRange{Off: uint64(off), Len: directAlignment}, &found, 0)
+		return unix.Cachestat(uint(fd), &unix.CachestatRange{Off: uint64(off), Len: uint64(length)}, &found, 0)
 	})
 	return err != nil || found.Cache > 0
 }
