@@ -61,6 +61,7 @@ type arenas struct {
 	idle   [arenaClasses][][]byte // mapped, of nobody's
 	unused int                    // bytes of idle
 	taken  int                    // bytes that are mapped and in use
+	spare  int                    // bytes that are to be unmapped when they are not in use any more
 	used   time.Time
 	closed bool
 }
@@ -134,11 +135,32 @@ func (s *arenas) put(a *arena) {
 	s.unused += size
 	s.used = time.Now()
 	s.idle[class] = append(s.idle[class], a.memory[:size])
-	if s.closed {
+	switch {
+	case s.closed:
 		s.unmap(0)
-	} else {
+	case s.spare > 0:
+		s.unspare()
+	default:
 		s.unmap(arenasIdleMax)
 	}
+}
+
+// shed says that so many bytes less are needed from now on.
+func (s *arenas) shed(bytes int) {
+	if bytes <= 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spare += bytes
+	s.unspare()
+}
+
+// unspare unmaps what is idle and to spare. s.mu is held.
+func (s *arenas) unspare() {
+	idle := s.unused
+	s.unmap(max(idle-s.spare, 0))
+	s.spare = max(s.spare-(idle-s.unused), 0)
 }
 
 // trim unmaps what has not been used for a while.
@@ -147,6 +169,7 @@ func (s *arenas) trim(now time.Time) {
 	defer s.mu.Unlock()
 	if now.Sub(s.used) > arenasIdleFor {
 		s.unmap(0)
+		s.spare = 0
 	}
 }
 

@@ -166,6 +166,45 @@ func TestArenasComeBack(t *testing.T) {
 	}
 }
 
+// A long upload onto rows of no more than a segment gives memory up after a while, to the system; one onto wider rows does not.
+func TestLongUploadsShedMemory(t *testing.T) {
+	for _, at := range []struct {
+		policy       granary.Policy
+		short, later int
+	}{{policy(1, 0), 26 << 20, 16 << 20}, {policy(4, 2), 58 << 20, 58 << 20}} {
+		_, c := newCluster(t, 11, 8, at.policy, nil)
+		u, err := c.NewUpload(t.Context(), UploadOptions{Create: granary.Create{Parent: granary.RootInode, Name: "long"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer u.Abort()
+		var most [2]int // bytes that were mapped up to sprintMax, and some MiB later
+		data := noise(12, 1<<20)
+		for i := range 80 {
+			data[0], data[len(data)/2] = byte(i), byte(i)
+			if _, err := u.Write(data); err != nil {
+				t.Fatal(err)
+			}
+			c.arenas.mu.Lock()
+			mapped := c.arenas.taken + c.arenas.unused
+			c.arenas.mu.Unlock()
+			switch {
+			case u.offset < sprintMax:
+				most[0] = max(most[0], mapped)
+			case u.offset >= sprintMax+16<<20:
+				most[1] = max(most[1], mapped)
+			}
+		}
+		if most[0] > at.short || most[1] > at.later || most[1] == 0 {
+			t.Errorf("%d+%d: %d MiB are mapped, and %d later, want at most %d and %d", at.policy.DataShards, at.policy.ParityShards,
+				most[0]>>20, most[1]>>20, at.short>>20, at.later>>20)
+		}
+		if _, err := u.Finish(nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Many uploads at once share the memory that there is, and all of them end.
 func TestUploadsShareMemory(t *testing.T) {
 	const uploads, size, shared = 12, 18 << 20, 8 << 20

@@ -17,6 +17,9 @@ const (
 	// uploadMax bounds what an upload holds in memory, beside the arena that its cutter fills: two rows of 4+2, one flushed and one
 	// gathering, and a segment to go on with. With smaller rows it is less: two of them and two segments.
 	uploadMax = 40 << 20
+	// sprintMax is up to where an upload onto rows of no more than a segment has that. Then it gives up a segment for good: it is hardly
+	// slower without, and what else a long one needs, such as the collector's garbage, has room in it.
+	sprintMax = 16 << 20
 )
 
 // UploadOptions says what an upload is to become.
@@ -140,7 +143,9 @@ func (u *Upload) chunk(chunk []byte, in *arena) error {
 	}
 	u.segment.pieces = append(u.segment.pieces, p)
 	u.segment.size += len(chunk)
+	before := u.lentMax()
 	u.offset += uint64(len(chunk))
+	u.c.arenas.shed(before - u.lentMax())
 	return nil
 }
 

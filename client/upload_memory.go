@@ -5,8 +5,16 @@ import "slices"
 // loan is an arena that an upload needs for its segments, or for its cutter: others that have the same chunks on their way may need it for longer.
 type loan struct{ size, users int }
 
+// spare returns how many bytes an upload may hold beside its rows.
+func (u *Upload) spare() int {
+	if u.offset >= sprintMax && u.rows <= 2*u.most {
+		return u.most
+	}
+	return 2 * u.most
+}
+
 // heldMax returns how many bytes an upload may hold: what is held back, and what is not sent, has room in it.
-func (u *Upload) heldMax() int { return min(u.rows+2*u.most, uploadMax) }
+func (u *Upload) heldMax() int { return min(u.rows+u.spare(), uploadMax) }
 
 // reserve waits until the upload may hold n bytes more. One that holds nothing may always hold a chunk, so that each of them goes on.
 func (u *Upload) reserve(n int) error {
@@ -21,11 +29,15 @@ func (u *Upload) reserve(n int) error {
 	})
 }
 
-// borrow returns an arena as soon as the upload may have one more: what its chunks do not fill of arenas, and the one that its cutter fills, may be
-// two segments more than they. When all chunks are settled it has but the cutter's last arena, and may always have another.
+// lentMax returns how many bytes the arenas of an upload may have: what its chunks do not fill of them, and the one that its cutter fills, may be
+// as much more as its rows leave to it.
+func (u *Upload) lentMax() int { return max(u.heldMax()+u.spare(), 2*arenaMax) }
+
+// borrow returns an arena as soon as the upload may have one more. When all chunks are settled it has but the cutter's last arena, and may always
+// have another.
 func (u *Upload) borrow(size int) (*arena, error) {
 	err := u.await(func() (fits bool, freed <-chan struct{}) {
-		return u.lent+size <= max(u.heldMax()+2*u.most, 2*arenaMax), nil
+		return u.lent+size <= u.lentMax(), nil
 	})
 	if err != nil {
 		return nil, err

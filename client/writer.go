@@ -73,9 +73,9 @@ func (c *Client) allWriters() []*writer {
 	return all
 }
 
-// rowOver is by how much a row may be more than full: two usual chunks. A block that would make it more begins the next row, or one large chunk now
+// rowOver is by how much a row may be more than full: a usual chunk. A block that would make it more begins the next row, or one large chunk now
 // and then would have the memory for all rows be that much more.
-const rowOver = 2 * chunkSizeNormal
+const rowOver = chunkSizeNormal
 
 // add puts a block into the gathering row; it waits while that is full, or has no room for the block.
 func (w *writer) add(ctx context.Context, b *placed) error {

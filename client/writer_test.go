@@ -67,7 +67,7 @@ func TestRowsAreBounded(t *testing.T) {
 	}
 	w := c.writer(1, p)
 	var blocks []*placed
-	const small, large, whole = full - 1000, full + 1000, full + rowOver + 1000
+	const small, large, whole = rowOver - 1000, full + 1000, full + rowOver + 1000
 	for _, size := range []int{small, large, small, whole, small, small, large, whole, whole, small} {
 		b := &placed{size: size, block: noise(uint64(size), size), done: make(chan struct{})}
 		blocks = append(blocks, b)

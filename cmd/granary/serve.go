@@ -392,6 +392,7 @@ func serveFiler(ctx context.Context, env *environment, o *serveOptions) (err err
 	}
 	p := newProcess(log)
 	defer func() { err = errors.Join(err, p.stop()) }()
+	p.collectEarly()
 	chunks, err := o.cache.open(log)
 	if err != nil {
 		return err

@@ -36,3 +36,30 @@ func TestServeMemory(t *testing.T) {
 		t.Error("too little memory is not refused")
 	}
 }
+
+// TestCollectEarly: a small heap is collected sooner unless that costs much, and goes to and fro with neither at once.
+func TestCollectEarly(t *testing.T) {
+	for _, at := range []struct {
+		now  int
+		live int64
+		took cpuTime
+		want int
+	}{
+		{collectUsual, 3 << 20, cpuTime{1, 0.005}, collectSmall},
+		{collectUsual, 3 << 20, cpuTime{1, 0.03}, collectUsual},
+		{collectSmall, 3 << 20, cpuTime{1, 0.03}, collectSmall},
+		{collectSmall, 3 << 20, cpuTime{1, 0.06}, collectUsual},
+		{collectSmall, 3 << 20, cpuTime{0.001, 0.0009}, collectSmall},
+		{collectSmall, 3 << 20, cpuTime{}, collectSmall},
+		{collectSmall, 17 << 20, cpuTime{1, 0}, collectUsual},
+	} {
+		if got := collectPercent(at.now, at.live, at.took); got != at.want {
+			t.Errorf("from %d with %d in use and %v: %d, want %d", at.now, at.live, at.took, got, at.want)
+		}
+	}
+	before := readCPU()
+	runtime.GC()
+	if took := readCPU().since(before); took.used <= 0 || took.collecting <= 0 || took.collecting > took.used {
+		t.Errorf("a collection took %v", took)
+	}
+}
