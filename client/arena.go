@@ -101,7 +101,7 @@ func (s *arenas) get(n int) *arena {
 }
 
 // some is get without a condition.
-func (s *arenas) some(n int) (*arena, error) { return s.get(n), nil }
+func (s *arenas) some(_, n int) (*arena, error) { return s.get(n), nil }
 
 // take returns mapped memory, if it can be had.
 func (s *arenas) take(class, size int) (p []byte, ok bool) {
@@ -113,6 +113,9 @@ func (s *arenas) take(class, size int) (p []byte, ok bool) {
 		p, s.idle[class] = idle[last], idle[:last]
 		s.unused -= size
 	} else {
+		if s.taken+s.unused >= arenasMany {
+			s.unmap(max(s.unused-size, 0)) // it is of other sizes than what is wanted now
+		}
 		var err error
 		if p, err = unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS); err != nil {
 			return nil, false // there may be too many mappings: the heap's memory does as well

@@ -158,8 +158,8 @@ func TestArenasComeBack(t *testing.T) {
 		u.Abort()
 	}
 	closeClient(t, c)
-	if c.arenas.taken != 0 || c.arenas.unused != 0 || c.budget.held != 0 {
-		t.Errorf("%d bytes of arenas are in use, %d idle, %d held", c.arenas.taken, c.arenas.unused, c.budget.held)
+	if c.arenas.taken != 0 || c.arenas.unused != 0 || c.budget.held != 0 || c.lending.held != 0 {
+		t.Errorf("%d bytes of arenas are in use, %d idle, %d held, %d lent", c.arenas.taken, c.arenas.unused, c.budget.held, c.lending.held)
 	}
 	if len(f.names) != 2 {
 		t.Error(f.names)
@@ -211,7 +211,7 @@ func TestUploadsShareMemory(t *testing.T) {
 	_, c := newCluster(t, 10, 8, policy(4, 2), func(o *Options) { o.UploadBytes = shared })
 	var wg sync.WaitGroup
 	var mu sync.Mutex
-	most := 0
+	most, lent := 0, 0
 	for i := range uploads {
 		wg.Go(func() {
 			data := noise(uint64(100+i), size)
@@ -229,8 +229,11 @@ func TestUploadsShareMemory(t *testing.T) {
 				c.budget.mu.Lock()
 				held := c.budget.held
 				c.budget.mu.Unlock()
+				c.lending.mu.Lock()
+				now := c.lending.held
+				c.lending.mu.Unlock()
 				mu.Lock()
-				most = max(most, held)
+				most, lent = max(most, held), max(lent, now)
 				mu.Unlock()
 			}
 			if _, err := u.Finish(nil); err != nil {
@@ -245,8 +248,11 @@ func TestUploadsShareMemory(t *testing.T) {
 	if bound := shared + uploads*granary.ChunkSizeMax; most > bound {
 		t.Errorf("held %d bytes, want at most %d", most, bound)
 	}
-	if c.budget.held != 0 {
-		t.Errorf("%d bytes are still held", c.budget.held)
+	if bound := uploads * arenaMax; lent > bound {
+		t.Errorf("lent %d bytes, want at most %d", lent, bound)
+	}
+	if c.budget.held != 0 || c.lending.held != 0 {
+		t.Errorf("%d bytes are still held, %d lent", c.budget.held, c.lending.held)
 	}
 }
 

@@ -45,7 +45,8 @@ type Client struct {
 	bufs    buffers
 	arenas  arenas
 	rooms   rooms
-	budget  budget
+	budget  budget // of chunks of uploads …
+	lending budget // … and of the arenas that they are in
 	slabs   slabs
 	cores   chan struct{} // one token for each core that encodes or hashes
 	placing *placing
@@ -74,6 +75,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		opens:    newOpens(),
 		codec:    block.NewCodec(),
 		budget:   budget{max: o.UploadBytes},
+		lending:  budget{max: 2 * o.UploadBytes},
 		cores:    make(chan struct{}, runtime.GOMAXPROCS(0)),
 		placing:  newPlacing(),
 		hedging:  newHedging(),

@@ -22,9 +22,9 @@ const (
 // cut are cut small, and only the small chunks at the very border differ.
 type cutter struct {
 	arenas *arenas
-	most   int                            // bytes of an arena, if it need not be larger
-	expect int                            // bytes of the first one at least, but most at most
-	get    func(size int) (*arena, error) // arenas.get, or what does so when there may be more
+	most   int                                   // bytes of an arena, if it need not be larger
+	expect int                                   // bytes of the first one at least, but most at most
+	get    func(least, size int) (*arena, error) // arenas.get of size, or of at least least when there may be more
 	next   cutFinder
 	edge   cutFinder // nil unless the stream is a part
 	front  int       // bytes of a part's front still to be cut small
@@ -140,7 +140,8 @@ func (c *cutter) room(n int) (int, error) {
 	}
 	rest := c.coming() // less than the largest chunk
 	least := min(2*(len(rest)+min(n, chunkSizeMin)), max(c.most, granary.ChunkSizeMax))
-	next, err := c.get(max(least, min(max(2*max(len(rest)+n, had), c.expect), c.most, c.arenas.advised())))
+	size := max(least, min(max(2*max(len(rest)+n, had), c.expect), c.most, c.arenas.advised()))
+	next, err := c.get(max(least, min(size, arenaMapped)), size)
 	if err != nil {
 		return 0, err
 	}

@@ -40,7 +40,7 @@
 //  5. What leaves ReadLayout and ReadAtOnce was verified against the chunk's hash: the whole by BLAKE3, single frames by
 //     their trailers. Zeros stand only where the layout has nothing.
 //  6. An upload holds at most uploadMax, in arenas of two segments more; all together hold
-//     Options.UploadBytes and a chunk of each; a writer at most two rows and a row's
+//     Options.UploadBytes and a chunk of each, in arenas of twice as much and the least that each needs; a writer at most two rows and a row's
 //     parity; the cache, with the chunks that are being read into it, at most CacheBytes or a single chunk.
 //  7. A shard is placed only after its target has made it durable, with every live block in it verified.
 //  8. A block's copy counts only after it was read back from its own disk and verified whole.

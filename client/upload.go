@@ -281,6 +281,7 @@ func (u *Upload) end(published bool) {
 		u.c.drop(s.pieces)
 	}
 	u.c.budget.give(u.held)
+	u.c.lending.give(u.lent)
 	for _, s := range u.sent {
 		u.c.drop(s.pieces) // a second time for those in segments: drop is idempotent
 	}

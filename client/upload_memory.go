@@ -33,20 +33,31 @@ func (u *Upload) reserve(n int) error {
 // as much more as its rows leave to it.
 func (u *Upload) lentMax() int { return max(u.heldMax()+u.spare(), 2*arenaMax) }
 
-// borrow returns an arena as soon as the upload may have one more. When all chunks are settled it has but the cutter's last arena, and may always
-// have another.
-func (u *Upload) borrow(size int) (*arena, error) {
+// borrow returns an arena of size bytes as soon as the upload may have one more. When all chunks are settled it has but the cutter's last
+// arena, and may always have another, of least bytes if there is no room for more: or many uploads that begin at the same time would all have the large one.
+func (u *Upload) borrow(least, size int) (*arena, error) {
+	got := size
 	err := u.await(func() (fits bool, freed <-chan struct{}) {
-		return u.lent+size <= u.lentMax(), nil
+		if u.lent+size <= u.lentMax() {
+			if fits, freed = u.c.lending.take(size, false); fits {
+				return true, nil
+			}
+		}
+		if u.held == 0 {
+			got = least
+			return u.c.lending.take(least, true)
+		}
+		return false, freed
 	})
 	if err != nil {
 		return nil, err
 	}
-	a := u.c.arenas.get(size)
+	a := u.c.arenas.get(got)
 	u.mu.Lock()
 	u.giveBack(u.loan)
 	u.loan = &loan{size: cap(a.memory), users: 1}
 	u.lent += u.loan.size
+	u.c.lending.take(u.loan.size-got, true) // the arena may be larger
 	u.mu.Unlock()
 	return a, nil
 }
@@ -58,6 +69,7 @@ func (u *Upload) giveBack(l *loan) {
 	}
 	if l.users--; l.users == 0 {
 		u.lent -= l.size
+		u.c.lending.give(l.size)
 	}
 }
 
